@@ -1,0 +1,104 @@
+package broker
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// Sentinel errors. Adapters wrap them with %w; the HTTP side maps each to an
+// answer in exactly one place.
+var (
+	// ErrNotFound says that no such row exists.
+	ErrNotFound = errors.New("not found")
+	// ErrExpired says that the code, token or login existed and its time is over.
+	ErrExpired = errors.New("expired")
+	// ErrReused says that a single-use code or a rotated refresh token was
+	// presented again outside its grace window.
+	ErrReused = errors.New("already used")
+	// ErrRevoked says that the grant behind a token has ended.
+	ErrRevoked = errors.New("revoked")
+	// ErrForgejoDown says that Forgejo did not give a usable answer
+	// (unreachable, 5xx, HTML where JSON was due). Trying later may help.
+	ErrForgejoDown = errors.New("forgejo is not reachable")
+	// ErrForgejoGrantDead says that Forgejo definitely refused the user's token
+	// set. Only a new login helps.
+	ErrForgejoGrantDead = errors.New("forgejo no longer accepts this login")
+)
+
+// User is one person of the forge. Forge and Subject identify it; Name may
+// change there.
+type User struct {
+	ID      string // ours, opaque, stable
+	Forge   string // origin of the forge, as configured
+	Subject string // the forge's `sub`
+	Name    string // login name, for pages and logs
+}
+
+// Client is a registered OAuth client (RFC 7591).
+type Client struct {
+	ID           string
+	Name         string   // client_name, as the client states it: never trusted
+	SecretHash   []byte   // SHA-256; empty for public clients
+	AuthMethod   string   // token_endpoint_auth_method: none, client_secret_basic, client_secret_post
+	RedirectURIs []string // as registered
+	GrantTypes   []string
+	URI          string // client_uri, may be empty
+	CreatedAt    time.Time
+}
+
+// Grant is one consent of one user to one client, and the root of a family of
+// codes and tokens.
+type Grant struct {
+	ID        string
+	UserID    string
+	ClientID  string
+	Scope     string // space-separated, RFC 6749 §3.3
+	Resource  string // RFC 8707; the endpoint URL the client named, may be empty
+	CreatedAt time.Time
+	RevokedAt time.Time // zero while it stands
+}
+
+// Access is what a valid bearer token stands for.
+type Access struct {
+	User      User
+	ClientID  string
+	Client    string // client name, for logs
+	GrantID   string
+	Scope     string
+	ExpiresAt time.Time
+}
+
+// Session is one MCP session. Its ID is the Mcp-Session-Id; UnitID names the
+// running unit, changes at every start and is empty when none runs.
+// Neither is a credential.
+type Session struct {
+	ID         string
+	UnitID     string
+	UserID     string
+	UserName   string
+	ClientID   string
+	ClientName string
+	GrantID    string
+	Protocol   string // negotiated MCP protocol version
+	CreatedAt  time.Time
+	LastUsedAt time.Time
+}
+
+// ForgejoTokens is the token set Forgejo issued for a user. One set exists per
+// user, shared by all of that user's clients. It prints redacted.
+type ForgejoTokens struct {
+	AccessToken  string
+	RefreshToken string
+	ExpiresAt    time.Time // of the access token
+	Scope        string    // as introspection told; empty until known
+}
+
+// String hides the tokens.
+func (t ForgejoTokens) String() string { return "ForgejoTokens(redacted)" }
+
+// GoString hides the tokens.
+func (t ForgejoTokens) GoString() string { return t.String() }
+
+// LogValue hides the tokens.
+func (t ForgejoTokens) LogValue() slog.Value { return slog.StringValue(t.String()) }

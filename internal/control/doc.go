@@ -1,0 +1,8 @@
+// Package control speaks the protocol between the broker and fjmcp-session:
+// one JSON object per packet over a SOCK_SEQPACKET socket pair that the broker
+// makes for each session and fjmcp-session finds as its file descriptor 1.
+//
+// The broker sends Token (and later modes); fjmcp-session reports what becomes
+// of the child and of the forge. The broker and fjmcp-session may import it; it
+// imports nothing of this module.
+package control

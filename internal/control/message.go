@@ -1,0 +1,60 @@
+package control
+
+// Type says what a Message is.
+type Type string
+
+// Messages from the broker to fjmcp-session.
+const (
+	// TypeToken replaces the user's Forgejo access token. Field Token.
+	TypeToken Type = "token"
+)
+
+// Messages from fjmcp-session to the broker.
+const (
+	// TypeReady says the child has been started. Sent once.
+	TypeReady Type = "ready"
+	// TypeUnauthorized says that the forge answered 401 to the token in use.
+	// The proxy holds the request until a TypeToken comes or its patience ends.
+	TypeUnauthorized Type = "unauthorized"
+	// TypeFailed says why the session ends, before or after TypeReady. Fields
+	// Reason, Detail and LastLines. It is the last message.
+	TypeFailed Type = "failed"
+	// TypeExited says that the child ended by itself with status 0 (it saw EOF).
+	// It is the last message.
+	TypeExited Type = "exited"
+)
+
+// Reason classifies a TypeFailed message.
+type Reason string
+
+// Reasons why a session cannot start or ends.
+const (
+	// ReasonBackendMissing: the configured forgejo-mcp binary does not exist.
+	ReasonBackendMissing Reason = "backend_missing"
+	// ReasonBackendNotExecutable: it exists and cannot be executed.
+	ReasonBackendNotExecutable Reason = "backend_not_executable"
+	// ReasonBackendTooOld: its version is below the oldest supported.
+	ReasonBackendTooOld Reason = "backend_too_old"
+	// ReasonForgeUnreachable: the child ended after the proxy could not reach the forge.
+	ReasonForgeUnreachable Reason = "forge_unreachable"
+	// ReasonTokenRefused: the child ended after the forge answered 401 or 403.
+	ReasonTokenRefused Reason = "token_refused"
+	// ReasonCrashed: the child ended for a reason of its own.
+	ReasonCrashed Reason = "crashed"
+	// ReasonInternal: fjmcp-session itself could not do its work (no credential,
+	// no sandbox).
+	ReasonInternal Reason = "internal"
+)
+
+// Message is one packet. Its token is never logged: String shows the type only.
+type Message struct {
+	Type  Type   `json:"type"`
+	Token string `json:"token,omitempty"`
+
+	Reason    Reason   `json:"reason,omitempty"`
+	Detail    string   `json:"detail,omitempty"`     // one line for the operator, free of secrets
+	LastLines []string `json:"last_lines,omitempty"` // end of the child's stderr, at most 20 lines of 500 bytes
+}
+
+// String names the message without its contents.
+func (m Message) String() string { return "control message " + string(m.Type) }

@@ -1,0 +1,116 @@
+package launchproto
+
+import (
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// Op names what the launcher is asked to do.
+type Op string
+
+// Operations.
+const (
+	// OpStart starts fjmcp-session@<ID>.service and its reap timer. Descriptors:
+	// the session's ends of the MCP and of the control socket, in this order.
+	OpStart Op = "start"
+	// OpTouch re-arms the reap timer of a running session.
+	OpTouch Op = "touch"
+	// OpStop stops a session's unit and timer; absent units are no error.
+	OpStop Op = "stop"
+	// OpList names the ids of all session units that are loaded.
+	OpList Op = "list"
+	// OpPing checks that the service manager answers.
+	OpPing Op = "ping"
+)
+
+// Request is one packet to the launcher.
+type Request struct {
+	Op Op `json:"op"`
+	// ID is the unit id.
+	ID string `json:"id,omitempty"`
+	// Session is the id the journal shows (not the Mcp-Session-Id), OpStart only.
+	Session string `json:"session,omitempty"`
+	// User is the forge's login name for the journal, OpStart only.
+	User string `json:"user,omitempty"`
+	// IdleSeconds arms the reap timer, 1 to 604800; OpStart only (OpTouch
+	// restarts the timer with the value it was made with).
+	IdleSeconds int64 `json:"idle_seconds,omitempty"`
+	// MaxSeconds becomes RuntimeMaxSec=, 1 to 31536000; OpStart only.
+	MaxSeconds int64 `json:"max_seconds,omitempty"`
+}
+
+// Code classifies a failed Reply.
+type Code string
+
+// Codes of failed replies.
+const (
+	CodeBadRequest Code = "bad_request" // the request breaks the grammar
+	CodeGone       Code = "gone"        // the session is not running (OpTouch)
+	CodeExists     Code = "exists"      // a unit of that id is loaded already
+	CodeFailed     Code = "failed"      // systemd refused or the start job failed
+	CodeConfig     Code = "config"      // the operator's configuration is at fault
+)
+
+// Reply answers one Request.
+type Reply struct {
+	OK      bool     `json:"ok"`
+	Code    Code     `json:"code,omitempty"`
+	Message string   `json:"message,omitempty"` // for the operator's journal
+	IDs     []string `json:"ids,omitempty"`     // OpList
+}
+
+var (
+	idPattern   = regexp.MustCompile(`^[a-z0-9]{8,26}$`)
+	userPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$`)
+)
+
+// CheckID reports whether id may name a session unit: 8 to 26 of [a-z0-9]. The
+// upper bound keeps the name systemd binds for the credential connection
+// within sun_path (108 bytes).
+func CheckID(id string) error {
+	if !idPattern.MatchString(id) {
+		return fmt.Errorf("bad session id %q: want 8 to 26 of [a-z0-9]", id)
+	}
+	return nil
+}
+
+// CheckUser reports whether name may stand in a journal field: a Forgejo login
+// name, 1 to 100 of [A-Za-z0-9_.-], not starting with a dot or dash.
+func CheckUser(name string) error {
+	if !userPattern.MatchString(name) {
+		return fmt.Errorf("bad user name: want a Forgejo login name")
+	}
+	return nil
+}
+
+// Check reports the first fault of the request.
+func (r Request) Check() error {
+	switch r.Op {
+	case OpPing, OpList:
+		return nil
+	case OpTouch, OpStop:
+		return CheckID(r.ID)
+	case OpStart:
+		return r.checkStart()
+	}
+	return fmt.Errorf("unknown operation %q", r.Op)
+}
+
+func (r Request) checkStart() error {
+	for _, id := range []string{r.ID, r.Session} {
+		if err := CheckID(id); err != nil {
+			return err
+		}
+	}
+	if err := CheckUser(r.User); err != nil {
+		return err
+	}
+	if r.IdleSeconds < 1 || r.IdleSeconds > int64((7*24*time.Hour).Seconds()) {
+		return fmt.Errorf("idle_seconds %d is not within 1 to 604800", r.IdleSeconds)
+	}
+	if r.MaxSeconds < 1 || r.MaxSeconds > int64((365*24*time.Hour).Seconds()) {
+		return fmt.Errorf("max_seconds %d is not within 1 to 31536000", r.MaxSeconds)
+	}
+	return nil
+}
