@@ -1,0 +1,50 @@
+package localhost
+
+import (
+	"context"
+	"net"
+	"strings"
+)
+
+// Is reports whether host lies under the top-level domain "localhost" (RFC 6761
+// §6.3), in any case and with or without a trailing dot. The bare name
+// "localhost" does not count: /etc/hosts and every resolver know it.
+func Is(host string) bool {
+	return strings.HasSuffix(strings.ToLower(strings.TrimSuffix(host, ".")), ".localhost")
+}
+
+// Resolve returns "127.0.0.1" for a name under ".localhost" and host itself,
+// unchanged, for anything else. host carries no port.
+func Resolve(host string) string {
+	if Is(host) {
+		return "127.0.0.1"
+	}
+	return host
+}
+
+// Dialer dials like net.Dialer, except that names under ".localhost" go to
+// 127.0.0.1 and, where nothing listens there, to ::1. The zero value has no
+// timeout of its own.
+type Dialer struct{ net.Dialer }
+
+// DialContext connects to address ("host:port"). It fits
+// http.Transport.DialContext.
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || !Is(host) {
+		return d.Dialer.DialContext(ctx, network, address)
+	}
+	conn, err := d.Dialer.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+	if err == nil {
+		return conn, nil
+	}
+	if conn6, err6 := d.Dialer.DialContext(ctx, network, net.JoinHostPort("::1", port)); err6 == nil {
+		return conn6, nil
+	}
+	return nil, err
+}
+
+// DialContext is Dialer.DialContext with a zero Dialer.
+func DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return new(Dialer).DialContext(ctx, network, address)
+}
