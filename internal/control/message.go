@@ -1,5 +1,7 @@
 package control
 
+import "log/slog"
+
 // Type says what a Message is.
 type Type string
 
@@ -58,3 +60,9 @@ type Message struct {
 
 // String names the message without its contents.
 func (m Message) String() string { return "control message " + string(m.Type) }
+
+// GoString is String, for %#v.
+func (m Message) GoString() string { return m.String() }
+
+// LogValue is String, for every slog handler.
+func (m Message) LogValue() slog.Value { return slog.StringValue(m.String()) }

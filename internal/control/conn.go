@@ -1,0 +1,169 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// MaxPacket is the largest packet in bytes that is sent or taken.
+const MaxPacket = 64 << 10
+
+// Conn is one end of a control socket. Its methods may be called from several
+// goroutines.
+type Conn struct {
+	sock *net.UnixConn
+	send sync.Mutex
+	recv sync.Mutex
+}
+
+// Pair makes a connected pair: the broker's end as a Conn, the session's end as
+// a close-on-exec file to be handed over by descriptor. The caller closes both;
+// remote as soon as the session has its copy, or EOF is never seen.
+func Pair() (local *Conn, remote *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot make a control socket: %w", err)
+	}
+	near := os.NewFile(uintptr(fds[0]), "control")
+	remote = os.NewFile(uintptr(fds[1]), "control-remote")
+	defer near.Close()
+	local, err = FromFile(near)
+	if err != nil {
+		remote.Close()
+		return nil, nil, err
+	}
+	return local, remote, nil
+}
+
+// FromFile wraps a copy of f's descriptor, which must be a SOCK_SEQPACKET unix
+// socket; the caller still closes f.
+func FromFile(f *os.File) (*Conn, error) {
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the control socket: %w", err)
+	}
+	sock, ok := c.(*net.UnixConn)
+	if !ok || sock.LocalAddr().Network() != "unixpacket" {
+		c.Close()
+		return nil, errors.New("cannot use the control socket: it is not a SOCK_SEQPACKET unix socket")
+	}
+	return &Conn{sock: sock}, nil
+}
+
+// Send sends m as one packet. It blocks while the peer's buffer is full, until
+// ctx ends. A peer that is gone gives an error that is syscall.EPIPE or
+// syscall.ECONNRESET.
+func (c *Conn) Send(ctx context.Context, m Message) error {
+	packet, err := encode(m)
+	if err != nil {
+		return err
+	}
+	c.send.Lock()
+	defer c.send.Unlock()
+	return interruptible(ctx, c.sock.SetWriteDeadline, func() error {
+		_, err := c.sock.Write(packet)
+		return wrap("cannot send a control message", err)
+	})
+}
+
+// Receive returns the next message. io.EOF: the peer is gone. net.ErrClosed:
+// Close was called. Any other error but ctx's concerns one packet, which is
+// lost; the connection can go on.
+func (c *Conn) Receive(ctx context.Context) (Message, error) {
+	c.recv.Lock()
+	defer c.recv.Unlock()
+	var m Message
+	err := interruptible(ctx, c.sock.SetReadDeadline, func() (err error) {
+		m, err = c.read()
+		return err
+	})
+	return m, err
+}
+
+// Close closes this end; a blocked Send or Receive returns net.ErrClosed.
+func (c *Conn) Close() error { return c.sock.Close() }
+
+// File returns a close-on-exec copy of the descriptor that outlives c, for
+// systemd's descriptor store; FromFile turns it into a Conn again. The copy
+// shares its non-blocking mode with c.
+func (c *Conn) File() (*os.File, error) { return c.sock.File() }
+
+func (c *Conn) read() (Message, error) {
+	buf := make([]byte, MaxPacket)
+	// No room for ancillary data: the kernel drops descriptors a peer may attach.
+	n, _, flags, _, err := c.sock.ReadMsgUnix(buf, nil)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return Message{}, io.EOF
+	case err != nil:
+		return Message{}, wrap("cannot receive a control message", err)
+	case flags&unix.MSG_TRUNC != 0:
+		return Message{}, fmt.Errorf("control packet is larger than %d bytes", MaxPacket)
+	}
+	return decode(buf[:n])
+}
+
+func encode(m Message) ([]byte, error) {
+	if m.Type == "" {
+		return nil, errors.New("cannot send a control message without a type")
+	}
+	packet, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode %v: %w", m, err)
+	}
+	if len(packet) > MaxPacket {
+		return nil, fmt.Errorf("%v has %d bytes, at most %d can be sent", m, len(packet), MaxPacket)
+	}
+	return packet, nil
+}
+
+// decode keeps the JSON error to itself, since it may quote a token. Unknown
+// fields are let through: a session outlives the broker that started it.
+func decode(packet []byte) (Message, error) {
+	var m Message
+	if err := json.Unmarshal(packet, &m); err != nil {
+		return Message{}, fmt.Errorf("control packet of %d bytes is not a JSON message", len(packet))
+	}
+	if m.Type == "" {
+		return Message{}, fmt.Errorf("control packet of %d bytes has no type", len(packet))
+	}
+	return m, nil
+}
+
+// interruptible runs op so that the end of ctx makes its deadline pass.
+func interruptible(ctx context.Context, setDeadline func(time.Time) error, op func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(fired)
+		setDeadline(time.Unix(1, 0))
+	})
+	err := op()
+	if !stop() {
+		<-fired
+		setDeadline(time.Time{})
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

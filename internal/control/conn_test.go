@@ -1,0 +1,199 @@
+package control_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"golang.org/x/sys/unix"
+)
+
+// pair returns two connected Conns.
+func pair(t *testing.T) (a, b *control.Conn) {
+	t.Helper()
+	a, remote, err := control.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err = control.FromFile(remote)
+	remote.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+func TestMessagesKeepTheirBounds(t *testing.T) {
+	a, b := pair(t)
+	sent := []control.Message{
+		{Type: control.TypeToken, Token: "t1"},
+		{Type: control.TypeFailed, Reason: control.ReasonCrashed, Detail: "d", LastLines: []string{"x", "y"}},
+		{Type: control.TypeReady},
+	}
+	for _, m := range sent {
+		if err := a.Send(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range sent {
+		got, err := b.Receive(t.Context())
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("got %v, %v; want %v", got, err, want)
+		}
+	}
+}
+
+func TestReceiveEndsWhenThePeerIsGone(t *testing.T) {
+	a, b := pair(t)
+	a.Send(t.Context(), control.Message{Type: control.TypeReady})
+	a.Close()
+	if m, err := b.Receive(t.Context()); err != nil || m.Type != control.TypeReady {
+		t.Fatalf("a message sent before close was lost: %v, %v", m, err)
+	}
+	if _, err := b.Receive(t.Context()); err != io.EOF {
+		t.Fatalf("got %v, want io.EOF", err)
+	}
+	if err := b.Send(t.Context(), control.Message{Type: control.TypeReady}); !errors.Is(err, unix.EPIPE) {
+		t.Fatalf("send to nobody: got %v, want EPIPE", err)
+	}
+}
+
+func TestReceiveIsInterrupted(t *testing.T) {
+	a, b := pair(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	got := make(chan error, 1)
+	go func() { _, err := b.Receive(ctx); got <- err }()
+	cancel()
+	if err := <-got; !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want context.Canceled", err)
+	}
+	if err := a.Send(t.Context(), control.Message{Type: control.TypeReady}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Receive(t.Context()); err != nil {
+		t.Fatalf("a cancelled receive spoilt the connection: %v", err)
+	}
+	go func() { _, err := b.Receive(context.Background()); got <- err }()
+	b.Close()
+	if err := <-got; !errors.Is(err, net.ErrClosed) {
+		t.Fatalf("got %v, want net.ErrClosed", err)
+	}
+}
+
+func TestSendToAFullBufferIsInterrupted(t *testing.T) {
+	a, _ := pair(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	m := control.Message{Type: control.TypeFailed, Detail: strings.Repeat("x", 60_000)}
+	for {
+		if err := a.Send(ctx, m); err != nil {
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("got %v, want context.DeadlineExceeded", err)
+			}
+			return
+		}
+	}
+}
+
+func TestBadPackets(t *testing.T) {
+	const secret = "s3cr3t"
+	tests := []struct {
+		name, packet, want string
+	}{
+		{"not JSON", secret, "is not a JSON message"},
+		{"wrong type", `{"type":"token","token":{"a":"` + secret + `"}}`, "is not a JSON message"},
+		{"no type", `{"token":"` + secret + `"}`, "has no type"},
+		{"too large", `{"type":"token","token":"` + strings.Repeat(secret, 20_000) + `"}`, "is larger than 65536 bytes"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, remote, err := control.Pair()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			defer remote.Close()
+			for _, p := range []string{tt.packet, `{"type":"ready","later":1}`} {
+				if _, err := unix.Write(int(remote.Fd()), []byte(p)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err = c.Receive(t.Context())
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), secret) {
+				t.Fatalf("got %v, want …%s and no content", err, tt.want)
+			}
+			if m, err := c.Receive(t.Context()); err != nil || m.Type != control.TypeReady {
+				t.Fatalf("the next packet did not arrive: %v, %v", m, err)
+			}
+		})
+	}
+}
+
+func TestSendRefusesWhatCannotArrive(t *testing.T) {
+	a, _ := pair(t)
+	big := control.Message{Type: control.TypeToken, Token: strings.Repeat("s", control.MaxPacket)}
+	err := a.Send(t.Context(), big)
+	if err == nil || !strings.Contains(err.Error(), "at most 65536") || strings.Contains(err.Error(), "ssss") {
+		t.Fatalf("got %v", err)
+	}
+	if err := a.Send(t.Context(), control.Message{}); err == nil {
+		t.Fatal("a message without a type was sent")
+	}
+}
+
+func TestFromFileRefusesOtherSockets(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		defer unix.Close(fd)
+	}
+	f := os.NewFile(uintptr(fds[0]), "stream")
+	if c, err := control.FromFile(f); err == nil {
+		c.Close()
+		t.Fatal("a stream socket was taken")
+	}
+}
+
+func TestFileOutlivesTheConn(t *testing.T) {
+	a, b := pair(t)
+	f, err := a.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	again, err := control.FromFile(f)
+	f.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if err := again.Send(t.Context(), control.Message{Type: control.TypeToken, Token: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := b.Receive(t.Context()); err != nil || m.Token != "t" {
+		t.Fatalf("got %v, %v", m, err)
+	}
+}
+
+func TestStringHidesTheToken(t *testing.T) {
+	m := control.Message{Type: control.TypeToken, Token: "s3cr3t"}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "message", m)
+	for _, s := range []string{m.String(), fmt.Sprintf("%v %+v %#v", m, m, m), log.String()} {
+		if strings.Contains(s, "s3cr3t") {
+			t.Error(s)
+		}
+	}
+}
