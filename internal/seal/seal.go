@@ -1,0 +1,116 @@
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+)
+
+// KeySize is the length of a key in bytes: AES-256.
+const KeySize = 32
+
+// A sealed value is version (1 byte), key id (4 bytes), nonce (12 bytes),
+// ciphertext, tag (16 bytes).
+const (
+	version   = 1
+	keyIDSize = 4
+	header    = 1 + keyIDSize
+)
+
+// ErrUnknownKey says that a value was sealed with a key the Keyring lacks.
+var ErrUnknownKey = errors.New("cannot unseal: sealed with another key; restore the credential store-key this database was made with")
+
+// ErrCorrupt says that a value was altered, moved to another row, or never was
+// a sealed value.
+var ErrCorrupt = errors.New("cannot unseal: the value is damaged or belongs to another row")
+
+type keyID [keyIDSize]byte
+
+// Keyring seals with one key and opens with that and any older ones. It is
+// safe for concurrent use.
+type Keyring struct {
+	current keyID
+	keys    map[keyID]cipher.AEAD
+}
+
+// NewKeyring returns a Keyring that seals with key and also opens what an older
+// key sealed. Each key is KeySize bytes.
+func NewKeyring(key []byte, older ...[]byte) (*Keyring, error) {
+	k := &Keyring{keys: make(map[keyID]cipher.AEAD, 1+len(older))}
+	for _, old := range older {
+		if _, err := k.add(old); err != nil {
+			return nil, err
+		}
+	}
+	current, err := k.add(key)
+	if err != nil {
+		return nil, err
+	}
+	k.current = current
+	return k, nil
+}
+
+func (k *Keyring) add(key []byte) (keyID, error) {
+	if len(key) != KeySize {
+		return keyID{}, fmt.Errorf("cannot use a store key of %d bytes: it must be exactly %d", len(key), KeySize)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return keyID{}, fmt.Errorf("cannot use the store key: %w", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return keyID{}, fmt.Errorf("cannot use the store key: %w", err)
+	}
+	id := identify(key)
+	k.keys[id] = aead
+	return id, nil
+}
+
+// identify derives a short public name of a key. It is a keyed hash, so it says
+// nothing about the key itself.
+func identify(key []byte) (id keyID) {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("fjmcp store key id"))
+	copy(id[:], mac.Sum(nil))
+	return id
+}
+
+// Seal encrypts plain with the current key. The associated data ad names the
+// row the value belongs to; Open must be given the same.
+func (k *Keyring) Seal(plain, ad []byte) []byte {
+	out := make([]byte, header, header+len(plain)+28)
+	out[0] = version
+	copy(out[1:], k.current[:])
+	return k.keys[k.current].Seal(out, nil, plain, bind(out[:header], ad))
+}
+
+// Open decrypts what Seal returned for the same ad. The error is ErrUnknownKey
+// or ErrCorrupt.
+func (k *Keyring) Open(sealed, ad []byte) ([]byte, error) {
+	if len(sealed) < header || sealed[0] != version {
+		return nil, ErrCorrupt
+	}
+	aead, ok := k.keys[keyID(sealed[1:header])]
+	if !ok {
+		return nil, ErrUnknownKey
+	}
+	plain, err := aead.Open(nil, nil, sealed[header:], bind(sealed[:header], ad))
+	if err != nil {
+		return nil, ErrCorrupt
+	}
+	return plain, nil
+}
+
+// Current reports whether sealed was made with the key that Seal uses now.
+func (k *Keyring) Current(sealed []byte) bool {
+	return len(sealed) >= header && sealed[0] == version && keyID(sealed[1:header]) == k.current
+}
+
+// bind puts version and key id under the tag as well.
+func bind(head, ad []byte) []byte {
+	return append(append(make([]byte, 0, len(head)+len(ad)), head...), ad...)
+}
