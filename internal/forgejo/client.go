@@ -1,0 +1,158 @@
+package forgejo
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/fjmcp/fjmcp-broker/internal/localhost"
+)
+
+const (
+	requestTimeout = 10 * time.Second // whole exchange, connection to last byte
+	dialTimeout    = 5 * time.Second
+	maxBody        = 1 << 20 // bytes read of any answer; x/oauth2 has the same limit
+)
+
+// Config says which Forgejo and as which OAuth application.
+type Config struct {
+	URL          string           // the forge's public URL, http or https, optional path
+	ClientID     string           // of a confidential application
+	ClientSecret string           // never printed
+	Scopes       []string         // empty means DefaultScopes
+	CAFile       string           // PEM certificates trusted beside the system's; optional
+	RedirectURL  string           // exactly as registered at Forgejo
+	Now          func() time.Time // nil means time.Now
+}
+
+// Client talks to one Forgejo as one OAuth application. It is safe for
+// concurrent use.
+type Client struct {
+	base  *url.URL
+	oauth oauth2.Config
+	scope string
+	http  *http.Client
+	now   func() time.Time
+}
+
+// New checks cfg and returns a Client. It makes no connection. The error lists
+// every fault.
+func New(cfg Config) (*Client, error) {
+	if len(cfg.Scopes) == 0 {
+		cfg.Scopes = DefaultScopes
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	base, urlErr := parseBase(cfg.URL)
+	pool, caErr := certPool(cfg.CAFile)
+	err := errors.Join(urlErr, caErr, ValidateScopes(cfg.Scopes),
+		required("client id", cfg.ClientID), required("client secret", cfg.ClientSecret), required("redirect URL", cfg.RedirectURL))
+	if err != nil {
+		return nil, err
+	}
+	return &Client{
+		base:  base,
+		scope: strings.Join(cfg.Scopes, " "),
+		http:  newHTTPClient(pool),
+		now:   cfg.Now,
+		oauth: oauth2.Config{
+			ClientID:     cfg.ClientID,
+			ClientSecret: cfg.ClientSecret,
+			RedirectURL:  cfg.RedirectURL,
+			Scopes:       cfg.Scopes,
+			Endpoint: oauth2.Endpoint{
+				AuthURL:   base.JoinPath("login/oauth/authorize").String(),
+				TokenURL:  base.JoinPath("login/oauth/access_token").String(),
+				AuthStyle: oauth2.AuthStyleInParams,
+			},
+		},
+	}, nil
+}
+
+func required(what, value string) error {
+	if value == "" {
+		return fmt.Errorf("cannot log in at forgejo without a %s", what)
+	}
+	return nil
+}
+
+func parseBase(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("cannot use the forge URL %q: it must look like https://forge.example.org", raw)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("cannot use a forge URL with a user, a query or a fragment in it")
+	}
+	return u, nil
+}
+
+// certPool returns the system's certificates and those of file; nil, which
+// stands for the system's, when file is empty.
+func certPool(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the forge's CA file: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("cannot find a PEM certificate in the forge's CA file %s", file)
+	}
+	return pool, nil
+}
+
+// newHTTPClient returns a client that follows no redirect: every call carries a
+// secret or a token, which must not go to wherever an answer points.
+func newHTTPClient(pool *x509.CertPool) *http.Client {
+	dialer := &localhost.Dialer{Dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}}
+	return &http.Client{
+		Timeout:       requestTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:    dialTimeout,
+			ResponseHeaderTimeout:  requestTimeout,
+			MaxResponseHeaderBytes: 64 << 10,
+			MaxIdleConns:           8,
+			IdleConnTimeout:        60 * time.Second,
+			ForceAttemptHTTP2:      true,
+		},
+	}
+}
+
+// Origin returns scheme, host and port of the forge, without a path.
+func (c *Client) Origin() string { return c.base.Scheme + "://" + c.base.Host }
+
+// Scope returns the space-separated scope the client asks for.
+func (c *Client) Scope() string { return c.scope }
+
+// ApplicationsURL is Forgejo's page where a user revokes this application.
+func (c *Client) ApplicationsURL() string {
+	return c.base.JoinPath("user/settings/applications").String()
+}
+
+// AuthCodeURL returns where to send the browser (RFC 6749 §4.1.1). state and
+// verifier (RFC 7636, see NewVerifier) are the caller's, fresh for every login.
+func (c *Client) AuthCodeURL(state, verifier string) string {
+	return c.oauth.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier))
+}
+
+// NewVerifier returns a fresh PKCE verifier with 256 bits of randomness.
+func NewVerifier() string { return oauth2.GenerateVerifier() }

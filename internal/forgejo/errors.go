@@ -1,0 +1,106 @@
+package forgejo
+
+import (
+	"fmt"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+)
+
+// Kind says what a failure at Forgejo means for the person and the operator.
+type Kind int
+
+const (
+	// Down: no usable answer (unreachable, timeout, 5xx, HTML where JSON was
+	// due). Trying later may help; nothing about the user's login is known.
+	Down Kind = iota + 1
+	// GrantDead: a definite refusal of the user's tokens. Only a new login helps.
+	GrantDead
+	// Misconfigured: the OAuth application, its secret or the forge's URL is
+	// wrong. Only the operator can help; logins that stand are not lost.
+	Misconfigured
+	// Suspended: the account may not sign in at Forgejo.
+	Suspended
+	// ScopeTooBroad: Forgejo granted more than was asked for, because an older
+	// grant with another scope stands.
+	ScopeTooBroad
+	// Denied: this one login attempt was refused, by the person or by Forgejo.
+	// Starting again may help.
+	Denied
+)
+
+// String returns the kind's name in snake case, as logs and audit events use it.
+func (k Kind) String() string {
+	switch k {
+	case Down:
+		return "down"
+	case GrantDead:
+		return "grant_dead"
+	case Misconfigured:
+		return "misconfigured"
+	case Suspended:
+		return "suspended"
+	case ScopeTooBroad:
+		return "scope_too_broad"
+	case Denied:
+		return "denied"
+	}
+	return fmt.Sprintf("kind(%d)", int(k))
+}
+
+// Error is every failure of this package that came from talking to Forgejo.
+// Error() is for the operator's log; UserMessage is what a person may see.
+// Neither holds a token, code, verifier or secret, nor any text Forgejo sent.
+type Error struct {
+	Kind   Kind
+	Op     string // what was tried: "refresh the login", "read the user's identity"
+	Status int    // HTTP status; 0 when no answer came
+	Code   string // OAuth `error` code, when one came (RFC 6749 §5.2)
+	Detail string // for the operator: what happened and what to check
+	cause  error
+}
+
+// Error returns the operator's wording.
+func (e *Error) Error() string {
+	s := "cannot " + e.Op + " at forgejo: " + e.Detail
+	switch {
+	case e.Code != "":
+		s += fmt.Sprintf(" (HTTP %d, %s)", e.Status, e.Code)
+	case e.Status != 0:
+		s += fmt.Sprintf(" (HTTP %d)", e.Status)
+	}
+	return s
+}
+
+// UserMessage says in one or two sentences what the person can do.
+func (e *Error) UserMessage() string {
+	switch e.Kind {
+	case GrantDead:
+		return "Forgejo no longer accepts this login. Log in again."
+	case Misconfigured:
+		return "This server's connection to Forgejo is not set up correctly. Tell its operator; logging in again does not help."
+	case Suspended:
+		return "Forgejo does not let this account sign in. Ask the administrators of the forge."
+	case ScopeTooBroad:
+		return "Forgejo still holds an older authorization with other permissions. Revoke this application in Forgejo's settings under Applications, then log in again."
+	case Denied:
+		return "Forgejo did not complete this login. Start again."
+	}
+	return "Forgejo is not reachable at the moment. Try again later; there is no need to log in again."
+}
+
+// Unwrap ties kinds to the broker's sentinels. Misconfigured counts as
+// ErrForgejoDown: the user's login may be perfectly good, so no client may be
+// told to log in again because of it.
+func (e *Error) Unwrap() []error {
+	var errs []error
+	switch e.Kind {
+	case Down, Misconfigured:
+		errs = append(errs, broker.ErrForgejoDown)
+	case GrantDead, Suspended:
+		errs = append(errs, broker.ErrForgejoGrantDead)
+	}
+	if e.cause != nil {
+		errs = append(errs, e.cause)
+	}
+	return errs
+}
