@@ -1,0 +1,37 @@
+package mcp
+
+import "encoding/json"
+
+// Error codes of JSON-RPC 2.0 §5.1 and of MCP.
+const (
+	CodeParseError     = -32700
+	CodeInvalidRequest = -32600
+	CodeMethodNotFound = -32601
+	CodeInvalidParams  = -32602
+	CodeInternalError  = -32603
+	// CodeServerError is the implementation-defined code fjmcp uses for what
+	// the caller may try again later or elsewhere.
+	CodeServerError = -32000
+	// CodeSessionNotFound goes with HTTP 404; clients match it and its text.
+	CodeSessionNotFound = -32001
+)
+
+// SessionNotFound is the message clients look for in a 404.
+const SessionNotFound = "Session not found"
+
+// ErrorResponse returns a JSON-RPC error response. A nil id becomes null.
+func ErrorResponse(id json.RawMessage, code int, message string) []byte {
+	if id == nil {
+		id = json.RawMessage("null")
+	}
+	type rpcError struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}
+	b, _ := json.Marshal(struct {
+		JSONRPC string          `json:"jsonrpc"`
+		ID      json.RawMessage `json:"id"`
+		Error   rpcError        `json:"error"`
+	}{"2.0", id, rpcError{code, message}})
+	return b
+}
