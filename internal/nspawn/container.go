@@ -1,0 +1,252 @@
+package nspawn
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Options shape a container; the zero value is a plain one.
+type Options struct {
+	// BindReadOnly maps host paths to the paths they appear at inside.
+	BindReadOnly map[string]string
+	// Args are further arguments of systemd-nspawn(1).
+	Args []string
+}
+
+// Container is a running container.
+type Container struct {
+	name    string
+	cgroups []string
+	leader  int // its PID 1, as the host sees it
+	supervisor
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// supervisor is the systemd-nspawn process.
+type supervisor struct {
+	proc    *os.Process
+	exited  chan struct{}
+	console *console
+}
+
+// Boot starts a container on the tree root (see Root) and returns when its
+// systemd has come up without a failed unit, within a minute. Changes go to a
+// layer in memory. The caller must Close it.
+func Boot(ctx context.Context, root string, o Options) (*Container, error) {
+	if err := Check(); err != nil {
+		return nil, err
+	}
+	if err := Sweep(); err != nil {
+		return nil, err
+	}
+	name, err := newName()
+	if err != nil {
+		return nil, err
+	}
+	c := &Container{name: name}
+	if err := c.boot(ctx, root, o); err != nil {
+		console := c.Console()
+		return nil, errors.Join(fmt.Errorf("cannot boot a container: %w\n%s", err, tail(console, 2000)), c.Close())
+	}
+	return c, nil
+}
+
+func (c *Container) boot(ctx context.Context, root string, o Options) error {
+	var err error
+	if c.cgroups, err = makeCgroups(c.name); err != nil {
+		return err
+	}
+	if err := c.start(c.command(root, o)); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := c.await(ctx, c.findLeader); err != nil {
+		return fmt.Errorf("its PID 1 did not appear: %w", err)
+	}
+	return c.awaitRunning(ctx)
+}
+
+// command enters the container's cgroups and becomes systemd-nspawn.
+// --volatile=overlay puts a layer in memory over the tree, within
+// systemd-nspawn's own mount namespace; --read-only makes its lock on the tree
+// a shared one. The landlock calls are missing in the filter of systemd 252.
+func (c *Container) command(root string, o Options) *exec.Cmd {
+	var script strings.Builder
+	for _, dir := range c.cgroups {
+		fmt.Fprintf(&script, "echo $$ > %s/cgroup.procs && ", dir)
+	}
+	args := []string{"-c", script.String() + `exec systemd-nspawn "$@"`, "systemd-nspawn",
+		"--quiet", "--directory=" + root, "--read-only", "--volatile=overlay", "--boot",
+		"--machine=" + c.name, "--hostname=fjmcp-test", "--register=no", "--keep-unit",
+		"--private-network", "--resolv-conf=off", "--link-journal=no", "--console=pipe",
+		"--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
+	}
+	for host, inside := range o.BindReadOnly {
+		args = append(args, "--bind-ro="+host+":"+inside)
+	}
+	return exec.Command("/bin/sh", append(args, o.Args...)...)
+}
+
+// start runs the command on a thread of its own that lives as long as the
+// command: should this process be killed, the kernel sends systemd-nspawn
+// SIGTERM, on which it powers the container off (the signal is tied to the
+// thread that forked).
+func (c *Container) start(cmd *exec.Cmd) error {
+	c.console = &console{}
+	c.exited = make(chan struct{})
+	cmd.Stdout, cmd.Stderr = c.console, c.console
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(c.exited)
+		err := cmd.Start()
+		if err == nil {
+			c.proc = cmd.Process
+		}
+		started <- err
+		if err == nil {
+			cmd.Wait()
+		}
+	}()
+	return <-started
+}
+
+// findLeader looks for the container's PID 1: the child of systemd-nspawn that
+// is process 1 of a pid namespace.
+func (c *Container) findLeader(context.Context) bool {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		fields, err := stat(pid)
+		if err != nil || fields[1] != strconv.Itoa(c.proc.Pid) {
+			continue
+		}
+		status, _ := os.ReadFile(filepath.Join(dir, "status"))
+		if isInit(string(status)) {
+			c.leader = pid
+			return true
+		}
+	}
+	return false
+}
+
+// isInit reads the NSpid line of /proc/pid/status.
+func isInit(status string) bool {
+	for line := range strings.Lines(status) {
+		ids := strings.Fields(line)
+		if len(ids) > 2 && ids[0] == "NSpid:" {
+			return ids[len(ids)-1] == "1"
+		}
+	}
+	return false
+}
+
+func (c *Container) awaitRunning(ctx context.Context) error {
+	var state string
+	err := c.await(ctx, func(ctx context.Context) bool {
+		out, _ := c.enter(ctx, "systemctl", "is-system-running", "--wait").Output()
+		state = strings.TrimSpace(string(out))
+		return state == "running" || state == "degraded"
+	})
+	if err != nil {
+		return fmt.Errorf("its systemd is %q: %w", state, err)
+	}
+	if state == "degraded" {
+		out, _ := c.enter(ctx, "systemctl", "--failed", "--plain").Output()
+		return fmt.Errorf("units failed:\n%s", out)
+	}
+	return nil
+}
+
+// await calls cond until it is true, the container has ended or ctx is over.
+func (c *Container) await(ctx context.Context, cond func(context.Context) bool) error {
+	for !cond(ctx) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.exited:
+			return errors.New("the container has ended")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// Name returns the machine's name, which is also that of its cgroups.
+func (c *Container) Name() string { return c.name }
+
+// Leader returns the pid of the container's PID 1 on the host.
+func (c *Container) Leader() int { return c.leader }
+
+// Console returns the last output of systemd-nspawn and the container's console.
+func (c *Container) Console() string {
+	if c.console == nil {
+		return ""
+	}
+	return c.console.String()
+}
+
+// Close powers the container off, ends whatever is left of it, and removes its
+// cgroups. It fails if something could not be removed. Later calls return the
+// first one's result.
+func (c *Container) Close() error {
+	c.closeOnce.Do(func() {
+		if c.proc != nil {
+			c.powerOff()
+		}
+		c.closeErr = clearCgroups(c.cgroups)
+	})
+	return c.closeErr
+}
+
+// powerOff asks systemd-nspawn to halt the container (SIGTERM) and gives it 20
+// seconds before it kills.
+func (c *Container) powerOff() {
+	c.proc.Signal(syscall.SIGTERM)
+	select {
+	case <-c.exited:
+		return
+	case <-time.After(20 * time.Second):
+	}
+	for _, dir := range c.cgroups {
+		killAll(dir)
+	}
+	c.proc.Kill()
+	<-c.exited
+}
+
+// console keeps the end of what is written to it.
+type console struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *console) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.buf.Len() > 1<<16 {
+		b.buf.Next(b.buf.Len() - 1<<15)
+	}
+	return b.buf.Write(p)
+}
+
+func (b *console) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
