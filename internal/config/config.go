@@ -1,0 +1,285 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+)
+
+// ExitStatus is what a program ends with on a faulty configuration: EX_CONFIG
+// of sysexits(3), which the unit names in RestartPreventExitStatus=.
+const ExitStatus = 78
+
+const prefix = "FJMCP_BROKER_"
+
+// Launcher kinds.
+const (
+	LauncherSystemd = "systemd"
+	LauncherProcess = "process"
+)
+
+// Config is a complete, valid configuration.
+type Config struct {
+	PublicURL           *url.URL // no trailing slash
+	ForgejoURL          *url.URL // no trailing slash
+	ForgejoClientID     string
+	ForgejoClientSecret string
+	ForgejoScopes       []string
+	ForgejoCAFile       string // "" for the system's roots alone
+	ForgejoMCP          string // "" to look in /usr/bin, then /usr/local/bin
+	Launcher            string // LauncherSystemd or LauncherProcess
+	Listen              string // host:port, used without socket activation
+	StateDir            string
+	StoreKey            []byte // 32 bytes
+
+	SessionIdleTimeout time.Duration
+	SessionMaxAge      time.Duration
+	SessionsPerUser    int // running units, at least 1
+	SessionsMax        int // running units, at least SessionsPerUser
+	AccessTokenTTL     time.Duration
+	RefreshTokenTTL    time.Duration
+}
+
+// raw mirrors the environment. Keep in step with packaging/broker.env and
+// fjmcp-broker.env(5).
+type raw struct {
+	PublicURL          string        `env:"PUBLIC_URL"`
+	ForgejoURL         string        `env:"FORGEJO_URL"`
+	ForgejoClientID    string        `env:"FORGEJO_CLIENT_ID"`
+	ForgejoScopes      string        `env:"FORGEJO_SCOPES"`
+	ForgejoCAFile      string        `env:"FORGEJO_CA_FILE"`
+	ForgejoMCP         string        `env:"FORGEJO_MCP"`
+	Launcher           string        `env:"LAUNCHER"`
+	Listen             string        `env:"LISTEN" envDefault:"127.0.0.1:8080"`
+	StateDir           string        `env:"STATE_DIR"`
+	SessionIdleTimeout time.Duration `env:"SESSION_IDLE_TIMEOUT" envDefault:"15m"`
+	SessionMaxAge      time.Duration `env:"SESSION_MAX_AGE" envDefault:"24h"`
+	SessionsPerUser    int           `env:"SESSIONS_PER_USER" envDefault:"8"`
+	SessionsMax        int           `env:"SESSIONS_MAX" envDefault:"200"`
+	AccessTokenTTL     time.Duration `env:"ACCESS_TOKEN_TTL" envDefault:"4h"`
+	RefreshTokenTTL    time.Duration `env:"REFRESH_TOKEN_TTL" envDefault:"720h"`
+}
+
+// Error lists the faults of a configuration, each a sentence of one line.
+type Error struct{ Faults []string }
+
+// Error joins the faults, one a line.
+func (e *Error) Error() string {
+	return fmt.Sprintf("cannot start, the configuration has %d fault(s):\n  %s", len(e.Faults), strings.Join(e.Faults, "\n  "))
+}
+
+// loader collects faults while it builds a Config.
+type loader struct {
+	env    map[string]string
+	raw    raw
+	faults []string
+	booted bool // systemd is PID 1
+}
+
+func (l *loader) fault(format string, args ...any) {
+	l.faults = append(l.faults, fmt.Sprintf(format, args...))
+}
+
+// Load reads environ (as os.Environ gives it) and the credentials it points to.
+// On any fault the error is an *Error that names them all.
+func Load(environ []string) (*Config, error) {
+	_, err := os.Stat("/run/systemd/system") // sd_booted(3)
+	l := &loader{env: env.ToMap(environ), booted: err == nil}
+	return l.load()
+}
+
+func (l *loader) load() (*Config, error) {
+	l.dropEmpty()
+	l.refuseUnknown()
+	l.parse()
+	c := &Config{
+		ForgejoClientID:    l.raw.ForgejoClientID,
+		ForgejoMCP:         l.raw.ForgejoMCP,
+		ForgejoCAFile:      l.raw.ForgejoCAFile,
+		Listen:             l.raw.Listen,
+		SessionIdleTimeout: l.raw.SessionIdleTimeout,
+		SessionMaxAge:      l.raw.SessionMaxAge,
+		SessionsPerUser:    l.raw.SessionsPerUser,
+		SessionsMax:        l.raw.SessionsMax,
+		AccessTokenTTL:     l.raw.AccessTokenTTL,
+		RefreshTokenTTL:    l.raw.RefreshTokenTTL,
+	}
+	c.PublicURL = l.publicURL()
+	c.Launcher = l.launcher()
+	c.ForgejoURL = l.forgejoURL(c.Launcher)
+	c.ForgejoScopes = l.scopes()
+	c.StateDir = l.stateDir()
+	l.clientID()
+	l.files()
+	l.limits()
+	c.ForgejoClientSecret = l.clientSecret()
+	c.StoreKey = l.storeKey()
+	if len(l.faults) > 0 {
+		return nil, &Error{Faults: l.faults}
+	}
+	return c, nil
+}
+
+// dropEmpty treats NAME= as unset, which is how people comment out a line of an
+// environment file.
+func (l *loader) dropEmpty() {
+	maps.DeleteFunc(l.env, func(k, v string) bool { return strings.HasPrefix(k, prefix) && v == "" })
+}
+
+func (l *loader) refuseUnknown() {
+	known := map[string]bool{}
+	params, err := env.GetFieldParamsWithOptions(&raw{}, env.Options{Prefix: prefix})
+	if err != nil {
+		l.fault("cannot read the configuration: %v", err)
+	}
+	for _, p := range params {
+		known[p.Key] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.env)) {
+		if strings.HasPrefix(name, prefix) && !known[name] {
+			l.fault("%s is not a setting of this version; remove it or correct its spelling (see fjmcp-broker.env(5))", name)
+		}
+	}
+}
+
+// parse fills raw. A value that does not parse becomes a fault and leaves the
+// field at its default, so that later checks do not stumble over it.
+func (l *loader) parse() {
+	env := maps.Clone(l.env)
+	for {
+		l.raw = raw{}
+		bad := parseInto(&l.raw, env)
+		if bad == nil {
+			return
+		}
+		for name, want := range bad {
+			if _, set := env[name]; !set {
+				l.fault("%s: %s", name, want)
+				return
+			}
+			l.fault("%s=%q: %s", name, env[name], want)
+			delete(env, name)
+		}
+	}
+}
+
+// parseInto returns the names of the variables that do not parse, each with
+// what it should look like.
+func parseInto(r *raw, environ map[string]string) map[string]string {
+	err := env.ParseWithOptions(r, env.Options{Prefix: prefix, Environment: environ})
+	var all env.AggregateError
+	if err == nil || !errors.As(err, &all) {
+		return nil
+	}
+	bad := map[string]string{}
+	for _, err := range all.Errors {
+		var p env.ParseError
+		if !errors.As(err, &p) {
+			continue
+		}
+		switch p.Type.String() {
+		case "time.Duration":
+			bad[variable(p.Name)] = `want a duration such as "90s", "15m" or "24h"`
+		default:
+			bad[variable(p.Name)] = "want a whole number"
+		}
+	}
+	return bad
+}
+
+func (l *loader) clientID() {
+	if l.raw.ForgejoClientID == "" {
+		l.fault("%sFORGEJO_CLIENT_ID is missing; register an OAuth2 application at the forge (Settings → Applications) with the redirect URI %s and set its client ID", prefix, l.callback())
+	}
+}
+
+// callback is the redirect URI to register, as far as the public URL is known.
+func (l *loader) callback() string {
+	u := strings.TrimRight(l.raw.PublicURL, "/")
+	if u == "" {
+		u = "<FJMCP_BROKER_PUBLIC_URL>"
+	}
+	return u + "/oauth/callback"
+}
+
+func (l *loader) launcher() string {
+	switch l.raw.Launcher {
+	case LauncherSystemd, LauncherProcess:
+		return l.raw.Launcher
+	case "":
+		if l.booted {
+			return LauncherSystemd
+		}
+		return LauncherProcess
+	}
+	l.fault("%sLAUNCHER=%q: want %q or %q", prefix, l.raw.Launcher, LauncherSystemd, LauncherProcess)
+	return LauncherSystemd
+}
+
+func (l *loader) scopes() []string {
+	if l.raw.ForgejoScopes == "" {
+		return slices.Clone(forgejo.DefaultScopes)
+	}
+	scopes := strings.Fields(l.raw.ForgejoScopes)
+	if err := forgejo.ValidateScopes(scopes); err != nil {
+		l.fault("%sFORGEJO_SCOPES=%q: %s", prefix, l.raw.ForgejoScopes, strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return scopes
+}
+
+func (l *loader) stateDir() string {
+	for _, dir := range []string{l.raw.StateDir, l.env["STATE_DIRECTORY"]} {
+		if dir != "" {
+			return filepath.Clean(dir)
+		}
+	}
+	return "state"
+}
+
+func (l *loader) files() {
+	for _, f := range []struct{ name, path string }{
+		{"FORGEJO_CA_FILE", l.raw.ForgejoCAFile}, {"FORGEJO_MCP", l.raw.ForgejoMCP},
+	} {
+		if f.path != "" && !filepath.IsAbs(f.path) {
+			l.fault("%s%s=%q: want an absolute path", prefix, f.name, f.path)
+		}
+	}
+	if f := l.raw.ForgejoCAFile; filepath.IsAbs(f) {
+		if _, err := os.ReadFile(f); err != nil {
+			l.fault("%sFORGEJO_CA_FILE: %v; want a PEM file that the broker's user can read", prefix, err)
+		}
+	}
+}
+
+func (l *loader) limits() {
+	for _, d := range []struct {
+		name     string
+		value    time.Duration
+		min, max time.Duration
+	}{
+		{"SESSION_IDLE_TIMEOUT", l.raw.SessionIdleTimeout, time.Second, 7 * 24 * time.Hour},
+		{"SESSION_MAX_AGE", l.raw.SessionMaxAge, time.Second, 365 * 24 * time.Hour},
+		{"ACCESS_TOKEN_TTL", l.raw.AccessTokenTTL, time.Minute, 30 * 24 * time.Hour},
+		{"REFRESH_TOKEN_TTL", l.raw.RefreshTokenTTL, time.Hour, 10 * 365 * 24 * time.Hour},
+	} {
+		if d.value < d.min || d.value > d.max {
+			l.fault("%s%s=%s: want %s to %s", prefix, d.name, d.value, d.min, d.max)
+		}
+	}
+	if l.raw.SessionsPerUser < 1 {
+		l.fault("%sSESSIONS_PER_USER=%d: want at least 1", prefix, l.raw.SessionsPerUser)
+	}
+	if l.raw.SessionsMax < 1 || l.raw.SessionsMax > 10000 {
+		l.fault("%sSESSIONS_MAX=%d: want 1 to 10000", prefix, l.raw.SessionsMax)
+	}
+}

@@ -1,0 +1,135 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// load loads a working configuration with the given NAME=value changes; a
+// change "-NAME" removes a variable.
+func load(t *testing.T, booted bool, changes ...string) (*Config, error) {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "forgejo-client-secret"), []byte("gto_secret\n"))
+	write(t, filepath.Join(dir, "store-key"), bytes.Repeat([]byte{7}, 32))
+	env := map[string]string{
+		"PATH":                           "/usr/bin",
+		"CREDENTIALS_DIRECTORY":          dir,
+		"FJMCP_BROKER_PUBLIC_URL":        "https://mcp.example.org",
+		"FJMCP_BROKER_FORGEJO_URL":       "https://git.example.org/",
+		"FJMCP_BROKER_FORGEJO_CLIENT_ID": "a1b2",
+	}
+	for _, c := range changes {
+		name, value, _ := strings.Cut(c, "=")
+		if strings.HasPrefix(name, "-") {
+			delete(env, name[1:])
+			continue
+		}
+		env[name] = value
+	}
+	return (&loader{env: env, booted: booted}).load()
+}
+
+func write(t *testing.T, path string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	c, err := load(t, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprintln(c.PublicURL, c.ForgejoURL, c.ForgejoClientSecret, c.Launcher, c.Listen, c.StateDir,
+		c.SessionIdleTimeout, c.SessionMaxAge, c.SessionsPerUser, c.SessionsMax, c.AccessTokenTTL, c.RefreshTokenTTL, len(c.StoreKey), len(c.ForgejoScopes) > 0)
+	want := fmt.Sprintln("https://mcp.example.org", "https://git.example.org", "gto_secret", LauncherSystemd, "127.0.0.1:8080", "state",
+		15*time.Minute, 24*time.Hour, 8, 200, 4*time.Hour, 720*time.Hour, 32, true)
+	if got != want {
+		t.Fatalf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestLauncherFollowsPID1(t *testing.T) {
+	c, err := load(t, false, "STATE_DIRECTORY=/var/lib/fjmcp")
+	if err != nil || c.Launcher != LauncherProcess || c.StateDir != "/var/lib/fjmcp" {
+		t.Fatalf("got %+v, %v", c, err)
+	}
+}
+
+// Each faulty setting is named, with what would be right.
+func TestFaults(t *testing.T) {
+	for _, tc := range []struct{ change, want string }{
+		{"-FJMCP_BROKER_PUBLIC_URL", "PUBLIC_URL is missing"},
+		{"FJMCP_BROKER_PUBLIC_URL=http://mcp.example.org", "want https"},
+		{"FJMCP_BROKER_PUBLIC_URL=https://u:p@mcp.example.org", "must not carry a user name"},
+		{"FJMCP_BROKER_PUBLIC_URL=https://mcp.example.org/?a", "query"},
+		{"FJMCP_BROKER_PUBLIC_URL=mcp.example.org", "want an absolute URL"},
+		{"FJMCP_BROKER_PUBLIC_URL=https://mcp.example.org/a//b", "plain path"},
+		{"FJMCP_BROKER_FORGEJO_URL=", "FORGEJO_URL is missing"},
+		{"FJMCP_BROKER_FORGEJO_URL=https://127.0.0.1:3000", "https://forgejo.localhost:3000"},
+		{"FJMCP_BROKER_FORGEJO_URL=http://localhost", "http://forgejo.localhost"},
+		{"-FJMCP_BROKER_FORGEJO_CLIENT_ID", "https://mcp.example.org/oauth/callback"},
+		{"FJMCP_BROKER_FORGEJO_SCOPES=openid", "FORGEJO_SCOPES"},
+		{"FJMCP_BROKER_FORGEJO_SCOPES=read:user,write:issue", "FORGEJO_SCOPES"},
+		{"FJMCP_BROKER_FORGEJO_CA_FILE=/nonexistent/ca.pem", "FORGEJO_CA_FILE"},
+		{"FJMCP_BROKER_FORGEJO_MCP=forgejo-mcp", "want an absolute path"},
+		{"FJMCP_BROKER_LAUNCHER=docker", `want "systemd" or "process"`},
+		{"FJMCP_BROKER_SESSION_IDLE_TIMEOUT=15", "want a duration"},
+		{"FJMCP_BROKER_SESSION_IDLE_TIMEOUT=0s", "want 1s to"},
+		{"FJMCP_BROKER_SESSIONS_MAX=many", "want a whole number"},
+		{"FJMCP_BROKER_SESSIONS_PER_USER=0", "want at least 1"},
+		{"FJMCP_BROKER_IDLE_TIMEOUT=1h", "not a setting of this version"},
+	} {
+		t.Run(tc.change, func(t *testing.T) {
+			_, err := load(t, true, tc.change)
+			var faults *Error
+			if !errors.As(err, &faults) || len(faults.Faults) != 1 || !strings.Contains(faults.Faults[0], tc.want) {
+				t.Fatalf("got %v, want one fault with %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestLiteralLoopbackForge(t *testing.T) {
+	const setting = "FJMCP_BROKER_FORGEJO_URL=http://127.0.0.1:3000"
+	if _, err := load(t, true, setting); err != nil {
+		t.Errorf("systemd launcher: %v", err)
+	}
+	if _, err := load(t, false, setting); err == nil || !strings.Contains(err.Error(), "http://forgejo.localhost:3000") {
+		t.Errorf("process launcher: %v, want the cure", err)
+	}
+}
+
+func TestCredentials(t *testing.T) {
+	dir := t.TempDir()
+	at := "CREDENTIALS_DIRECTORY=" + dir
+	write(t, filepath.Join(dir, "forgejo-client-secret"), nil)
+	write(t, filepath.Join(dir, "store-key"), make([]byte, 33))
+	_, err := load(t, true, at)
+	for _, want := range []string{"2 fault(s)", "forgejo-client-secret is missing or empty", "want exactly 32 bytes", "found 33"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+	}
+}
+
+// All faults come at once, and none shows a secret.
+func TestEveryFaultAtOnce(t *testing.T) {
+	_, err := load(t, true, "-FJMCP_BROKER_PUBLIC_URL", "FJMCP_BROKER_SESSIONS_MAX=x", "FJMCP_BROKER_SESSION_MAX_AGE=y", "FJMCP_BROKER_NOPE=1")
+	var faults *Error
+	if !errors.As(err, &faults) || len(faults.Faults) != 4 {
+		t.Fatalf("got %v, want 4 faults", err)
+	}
+	if slices.ContainsFunc(faults.Faults, func(f string) bool { return strings.Contains(f, "gto_secret") || strings.Contains(f, "\n") }) {
+		t.Fatalf("a fault shows a secret or breaks the line: %v", err)
+	}
+}

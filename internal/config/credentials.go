@@ -1,0 +1,70 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+)
+
+// packageCredentials is where the Debian package keeps secrets; the unit hands
+// them over through $CREDENTIALS_DIRECTORY.
+const packageCredentials = "/etc/fjmcp/credentials"
+
+// Names of credentials.
+const (
+	clientSecretName = "forgejo-client-secret"
+	storeKeyName     = "store-key"
+)
+
+// credential returns the credential's bytes and where it is looked for.
+// Missing and empty are the same: the unit supplies an empty default.
+func (l *loader) credential(name string) ([]byte, string) {
+	dir := l.env["CREDENTIALS_DIRECTORY"]
+	if dir == "" {
+		dir = packageCredentials
+	}
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return nil, where(dir, name)
+	}
+	return b, where(dir, name)
+}
+
+// where names the file an operator has to mend: under the package's unit that
+// is the source of the credential, not systemd's copy.
+func where(dir, name string) string {
+	if strings.HasPrefix(dir, "/run/credentials/") {
+		dir = packageCredentials
+	}
+	return filepath.Join(dir, name)
+}
+
+func (l *loader) clientSecret() string {
+	b, path := l.credential(clientSecretName)
+	secret := strings.TrimSpace(string(b))
+	switch {
+	case secret == "":
+		l.fault("credential %s is missing or empty; write the client secret of the forge's OAuth2 application to %s (owner root, mode 0600)", clientSecretName, path)
+	case strings.ContainsAny(secret, " \t\r\n"):
+		l.fault("credential %s: want the client secret alone on one line in %s", clientSecretName, path)
+	}
+	return secret
+}
+
+func (l *loader) storeKey() []byte {
+	b, path := l.credential(storeKeyName)
+	switch {
+	case len(b) == 0:
+		l.fault("credential %s is missing or empty; make it once with: (umask 077; head -c 32 /dev/urandom >%s)", storeKeyName, path)
+	case len(b) != 32:
+		l.fault("credential %s: want exactly 32 bytes in %s, found %d; restore it from your backup (without it the sealed rows of the database cannot be read)", storeKeyName, path, len(b))
+	}
+	return b
+}
+
+// variable gives the environment variable of a field of raw.
+func variable(field string) string {
+	f, _ := reflect.TypeFor[raw]().FieldByName(field)
+	return prefix + f.Tag.Get("env")
+}

@@ -1,0 +1,92 @@
+package config
+
+import (
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// publicURL checks the origin that clients use. OAuth 2.1 §1.5 wants https; a
+// loopback origin may be http (RFC 8252 §7.3).
+func (l *loader) publicURL() *url.URL {
+	const name = prefix + "PUBLIC_URL"
+	if l.raw.PublicURL == "" {
+		l.fault("%s is missing; set the URL under which clients reach this broker, such as https://mcp.example.org", name)
+		return nil
+	}
+	u := l.httpURL(name, l.raw.PublicURL)
+	if u != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		l.fault("%s=%q: want https; http is allowed on loopback only", name, l.raw.PublicURL)
+		return nil
+	}
+	return u
+}
+
+// forgejoURL checks the forge's URL. forgejo-mcp bypasses every proxy for a
+// literal loopback host; a session can still answer there itself, but only on a
+// network of its own and on a port that needs no privilege.
+func (l *loader) forgejoURL(launcher string) *url.URL {
+	const name = prefix + "FORGEJO_URL"
+	if l.raw.ForgejoURL == "" {
+		l.fault("%s is missing; set the public URL of the forge, such as https://git.example.org", name)
+		return nil
+	}
+	u := l.httpURL(name, l.raw.ForgejoURL)
+	if u == nil || !isLiteralLoopback(u.Hostname()) {
+		return u
+	}
+	port, _ := strconv.Atoi(u.Port())
+	if launcher == LauncherSystemd && u.Scheme == "http" && port >= 1024 {
+		return u
+	}
+	cure := *u
+	cure.Host = "forgejo.localhost"
+	if u.Port() != "" {
+		cure.Host += ":" + u.Port()
+	}
+	l.fault("%s=%q: forgejo-mcp reaches a literal loopback host past the proxy that holds the token; set it, and ROOT_URL of the forge, to %s (names under .localhost mean loopback)", name, l.raw.ForgejoURL, cure.String())
+	return nil
+}
+
+func (l *loader) httpURL(name, value string) *url.URL {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil:
+		l.fault("%s=%q: not a URL", name, value)
+	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Hostname() == "":
+		l.fault("%s=%q: want an absolute URL such as https://host.example.org", name, value)
+	case u.User != nil:
+		l.fault("%s: must not carry a user name or password", name)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		l.fault("%s=%q: must not carry a query or fragment", name, value)
+	case strings.Contains(u.Path, "//") || strings.Contains(u.Path, "/../") || u.RawPath != "":
+		l.fault("%s=%q: want a plain path without empty, dot or escaped segments", name, value)
+	default:
+		u.Path = strings.TrimRight(u.Path, "/")
+		u.Host = strings.ToLower(u.Host)
+		dropDefaultPort(u)
+		return u
+	}
+	return nil
+}
+
+func dropDefaultPort(u *url.URL) {
+	if p := u.Port(); p == "80" && u.Scheme == "http" || p == "443" && u.Scheme == "https" {
+		u.Host = strings.TrimSuffix(u.Host, ":"+p)
+	}
+}
+
+// isLiteralLoopback matches the hosts that Go's http.ProxyFromEnvironment never
+// sends to a proxy.
+func isLiteralLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+func isLoopback(host string) bool {
+	return isLiteralLoopback(host) || strings.HasSuffix(host, ".localhost")
+}
