@@ -1,0 +1,278 @@
+package relay
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+)
+
+// child is the far end of a relay's socket, scripted by the test.
+type child struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Scanner
+}
+
+func start(t *testing.T, cfg Config) (*Relay, *child) {
+	t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := conn(t, fds[0]), conn(t, fds[1])
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	cfg.Conn = ours
+	r := New(cfg)
+	t.Cleanup(r.Close)
+	in := bufio.NewScanner(theirs)
+	in.Buffer(nil, 1<<20)
+	return r, &child{t, theirs, in}
+}
+
+func conn(t *testing.T, fd int) net.Conn {
+	t.Helper()
+	f := os.NewFile(uintptr(fd), "socket")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func (c *child) reads() mcp.Message {
+	c.t.Helper()
+	if !c.in.Scan() {
+		c.t.Fatalf("child saw EOF: %v", c.in.Err())
+	}
+	m, err := mcp.Parse(bytes.Clone(c.in.Bytes()))
+	if err != nil {
+		c.t.Fatalf("child read %q: %v", c.in.Text(), err)
+	}
+	return m
+}
+
+func (c *child) writes(format string, args ...any) {
+	c.t.Helper()
+	if _, err := fmt.Fprintf(c.conn, format+"\n", args...); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func message(t *testing.T, raw string) mcp.Message {
+	t.Helper()
+	m, err := mcp.Parse([]byte(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func call(t *testing.T, r *Relay, raw string) *Call {
+	t.Helper()
+	c, err := r.Start(context.Background(), message(t, raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func next(t *testing.T, c *Call) string {
+	t.Helper()
+	e, err := c.Next(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(e.Raw)
+}
+
+func TestAnswersOutOfOrderKeepTheirIDs(t *testing.T) {
+	r, child := start(t, Config{})
+	a := call(t, r, `{"jsonrpc":"2.0","id":"same","method":"a"}`)
+	b := call(t, r, `{"jsonrpc":"2.0","id":1.50,"method":"b"}`)
+	first, second := child.reads(), child.reads()
+	if string(first.ID()) == string(second.ID()) {
+		t.Fatalf("both calls went out as %s", first.ID())
+	}
+	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{"n":12345678901234567890}}`, second.ID())
+	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, first.ID())
+	if got := next(t, b); got != `{"jsonrpc":"2.0","id":1.50,"result":{"n":12345678901234567890}}` {
+		t.Errorf("b got %s", got)
+	}
+	if got := next(t, a); got != `{"jsonrpc":"2.0","id":"same","result":{}}` {
+		t.Errorf("a got %s", got)
+	}
+	if n := r.InFlight(); n != 0 {
+		t.Errorf("%d calls in flight after both were answered", n)
+	}
+}
+
+func TestProgressGoesToItsCallBeforeTheAnswer(t *testing.T) {
+	r, child := start(t, Config{})
+	a := call(t, r, `{"jsonrpc":"2.0","id":1,"method":"a","params":{"_meta":{"progressToken":"tok"}}}`)
+	call(t, r, `{"jsonrpc":"2.0","id":2,"method":"b","params":{"_meta":{"progressToken":"tok"}}}`)
+	sent := child.reads()
+	child.writes(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"progress":1}}`, sent.Param("_meta", "progressToken"))
+	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, sent.ID())
+	if got := next(t, a); got != `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"tok","progress":1}}` {
+		t.Errorf("got %s", got)
+	}
+	if got := next(t, a); got != `{"jsonrpc":"2.0","id":1,"result":{}}` {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestQuestionReachesTheOnlyCallAndItsAnswerTheChild(t *testing.T) {
+	r, child := start(t, Config{})
+	a := call(t, r, `{"jsonrpc":"2.0","id":1,"method":"a"}`)
+	child.reads()
+	child.writes(`{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}`)
+	q := message(t, next(t, a))
+	if q.Method != "elicitation/create" || string(q.ID()) == "1" {
+		t.Fatalf("the client was asked %s", q.Raw)
+	}
+	answer := fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"action":"accept"}}`, q.ID())
+	if err := r.Respond(context.Background(), message(t, answer)); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(child.reads().Raw); got != `{"jsonrpc":"2.0","id":1,"result":{"action":"accept"}}` {
+		t.Fatalf("child read %s", got)
+	}
+	if err := r.Respond(context.Background(), message(t, answer)); !errors.Is(err, ErrNoQuestion) {
+		t.Fatalf("a second answer gave %v", err)
+	}
+}
+
+func TestQuestionWithoutAClientIsRefused(t *testing.T) {
+	_, child := start(t, Config{})
+	child.writes(`{"jsonrpc":"2.0","id":"q","method":"roots/list"}`)
+	if m := child.reads(); !m.IsError() || string(m.ID()) != `"q"` {
+		t.Fatalf("child read %s", m.Raw)
+	}
+}
+
+func TestCancellationNamesTheChildsID(t *testing.T) {
+	r, child := start(t, Config{})
+	a := call(t, r, `{"jsonrpc":"2.0","id":"mine","method":"a"}`)
+	sent := child.reads()
+	if err := r.Notify(context.Background(), message(t, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"mine"}}`)); err != nil {
+		t.Fatal(err)
+	}
+	if got := child.reads(); string(got.Param("requestId")) != string(sent.ID()) {
+		t.Fatalf("child read %s, want request %s", got.Raw, sent.ID())
+	}
+	if e, err := a.Next(context.Background()); err != nil || !e.Final || e.Raw != nil {
+		t.Fatalf("the call ended with %+v, %v", e, err)
+	}
+	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, sent.ID()) // late, dropped
+	b := call(t, r, `{"jsonrpc":"2.0","id":"next","method":"b"}`)
+	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, child.reads().ID())
+	if got := next(t, b); got != `{"jsonrpc":"2.0","id":"next","result":{}}` {
+		t.Fatalf("got %s", got)
+	}
+}
+
+func TestRubbishCostsALogLineNotTheSession(t *testing.T) {
+	var log strings.Builder
+	r, child := start(t, Config{MaxLine: 1000, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	child.writes("hello")
+	child.writes("[]")
+	child.writes(strings.Repeat("x", 100_000))
+	a := call(t, r, `{"jsonrpc":"2.0","id":1,"method":"a"}`)
+	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, child.reads().ID())
+	next(t, a)
+	if n := strings.Count(log.String(), "skipped it"); n != 3 {
+		t.Fatalf("%d lines logged, want 3:\n%s", n, &log)
+	}
+}
+
+func TestChildEndsMidCall(t *testing.T) {
+	r, child := start(t, Config{})
+	a := call(t, r, `{"jsonrpc":"2.0","id":1,"method":"a"}`)
+	child.reads()
+	child.conn.Close()
+	if _, err := a.Next(context.Background()); !errors.Is(err, ErrClosed) {
+		t.Fatalf("got %v, want ErrClosed", err)
+	}
+	<-r.Done()
+	if _, err := r.Start(context.Background(), message(t, `{"jsonrpc":"2.0","id":2,"method":"b"}`)); !errors.Is(err, ErrClosed) {
+		t.Fatalf("a later call gave %v", err)
+	}
+}
+
+func TestCallsAreBounded(t *testing.T) {
+	r, _ := start(t, Config{MaxCalls: 2})
+	call(t, r, `{"jsonrpc":"2.0","id":1,"method":"a"}`)
+	call(t, r, `{"jsonrpc":"2.0","id":2,"method":"a"}`)
+	if _, err := r.Start(context.Background(), message(t, `{"jsonrpc":"2.0","id":3,"method":"a"}`)); !errors.Is(err, ErrTooManyCalls) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// A client that does not read costs its own progress messages and nothing else.
+func TestSlowClientLosesProgressOnly(t *testing.T) {
+	r, child := start(t, Config{})
+	a := call(t, r, `{"jsonrpc":"2.0","id":1,"method":"a","params":{"_meta":{"progressToken":1}}}`)
+	sent := child.reads()
+	for i := range 10 * eventBuffer {
+		child.writes(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"progress":%d}}`, sent.ID(), i)
+	}
+	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, sent.ID())
+	for {
+		e, err := a.Next(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Final {
+			return
+		}
+	}
+}
+
+func TestManyCallsAtOnce(t *testing.T) {
+	r, child := start(t, Config{})
+	go func() {
+		for child.in.Scan() {
+			m, _ := mcp.Parse(bytes.Clone(child.in.Bytes()))
+			fmt.Fprintf(child.conn, `{"jsonrpc":"2.0","id":%s,"result":%s}`+"\n", m.ID(), m.Params())
+		}
+	}()
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			for j := range 50 {
+				c, err := r.Start(context.Background(), message(t, fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"a","params":{"i":%d}}`, j, i)))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				e, err := c.Next(context.Background())
+				var got struct {
+					ID     int
+					Result struct{ I int }
+				}
+				if err != nil || json.Unmarshal(e.Raw, &got) != nil || got.ID != j || got.Result.I != i {
+					t.Errorf("call %d/%d got %s, %v", i, j, e.Raw, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
