@@ -1,0 +1,66 @@
+// Command fjmcp-session is the main process of a session unit: it runs an MCP
+// backend that holds no token and puts the user's token on its requests to the
+// forge. fjmcp-launcher starts it; see package inject for its contract.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/inject"
+	"github.com/fjmcp/fjmcp-broker/internal/version"
+)
+
+const exitUsage = 2
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	hardened := inject.Harden() // before anything secret is near
+	if len(args) == 1 && args[0] == "--version" {
+		fmt.Println("fjmcp-session", version.String())
+		return 0
+	}
+	if len(args) > 0 {
+		fmt.Fprintln(os.Stderr, "usage: fjmcp-session [--version]\n\nfjmcp-launcher starts it; it takes its configuration from the environment.")
+		return exitUsage
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: dropTime}))
+	if hardened != nil {
+		log.Error(hardened.Error())
+		return 1
+	}
+	return serve(log)
+}
+
+func serve(log *slog.Logger) int {
+	config, configErr := inject.ConfigFromEnv(os.Getenv)
+	mcp, ctl, err := inject.Descriptors()
+	if err != nil {
+		log.Error(err.Error())
+		return inject.ExitConfig
+	}
+	if configErr != nil {
+		fmt.Fprintf(os.Stderr, "fjmcp-session: faulty configuration:\n%v\n", configErr)
+		ctl.Send(context.Background(), control.Message{
+			Type: control.TypeFailed, Reason: control.ReasonInternal, Detail: configErr.Error(),
+		})
+		return inject.ExitConfig
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	return inject.New(config, mcp, ctl, log, os.Stderr).Run(ctx)
+}
+
+// dropTime leaves the time to the journal.
+func dropTime(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}

@@ -1,0 +1,54 @@
+package inject
+
+import (
+	"net/url"
+	"path"
+	"strings"
+)
+
+// origin is the one place requests may go to: scheme, host, port and, where the
+// forge lives below a path, that path.
+type origin struct {
+	url    *url.URL
+	scheme string
+	host   string // host:port in lower case, the port always there
+	prefix string // "" or "/path"
+}
+
+func newOrigin(u *url.URL) origin {
+	return origin{
+		url:    u,
+		scheme: u.Scheme,
+		host:   authority(u),
+		prefix: strings.TrimSuffix(path.Clean("/"+u.Path), "/"),
+	}
+}
+
+// String is the forge's URL as messages show it.
+func (o origin) String() string { return o.scheme + "://" + o.url.Host }
+
+// is reports whether scheme and hostport (with or without port) are this origin.
+func (o origin) is(scheme, hostport string) bool {
+	return scheme == o.scheme && authority(&url.URL{Scheme: scheme, Host: hostport}) == o.host
+}
+
+// holds reports whether the decoded path p lies within the forge, dot segments
+// resolved: the forge's web server may resolve them too.
+func (o origin) holds(p string) bool {
+	p = path.Clean("/" + p)
+	return o.prefix == "" || p == o.prefix || strings.HasPrefix(p, o.prefix+"/")
+}
+
+func authority(u *url.URL) string {
+	return strings.ToLower(u.Hostname()) + ":" + port(u)
+}
+
+func port(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
+}

@@ -1,0 +1,229 @@
+package inject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+)
+
+const (
+	sendTimeout    = 2 * time.Second
+	versionTimeout = 2 * time.Second
+	stopTimeout    = time.Second            // for SIGTERM, then SIGKILL; below TimeoutStopSec=
+	drainTimeout   = 500 * time.Millisecond // for the end of stderr, which a grandchild may hold open
+)
+
+// Session runs one backend. Make it with New, then call Run once.
+type Session struct {
+	config  Config
+	mcp     *os.File
+	control *control.Conn
+	log     *slog.Logger
+	stderr  io.Writer
+
+	tokens  *tokens
+	contact *contact
+	proxy   *proxy
+	lines   *lastLines
+}
+
+// New takes what Descriptors returned; the session closes both. log must not
+// write to descriptors 0 and 1; the backend's stderr goes to stderr line by line.
+func New(c Config, mcp *os.File, ctl *control.Conn, log *slog.Logger, stderr io.Writer) *Session {
+	return &Session{config: c, mcp: mcp, control: ctl, log: log, stderr: stderr, contact: new(contact)}
+}
+
+// Run starts the backend and returns the exit status (see the package's doc)
+// when it has ended, or when ctx has ended and the backend was stopped. Whatever
+// way it ends but that last one, it reports so on the control socket.
+func (s *Session) Run(ctx context.Context) int {
+	defer s.control.Close()
+	p, err := s.start()
+	s.mcp.Close() // EOF is seen only when the backend holds the sole copy
+	if err != nil {
+		return s.fail(asFailure(err))
+	}
+	defer s.proxy.close()
+	s.send(control.Message{Type: control.TypeReady})
+	go s.receive()
+	select {
+	case <-ctx.Done():
+		s.stop(p)
+		return 0
+	case <-p.exited:
+		return s.ended(p)
+	}
+}
+
+// start reads the token, starts the proxy and then the backend.
+func (s *Session) start() (*process, error) {
+	token, err := readToken(s.config.Credentials)
+	if err != nil {
+		return nil, err
+	}
+	s.tokens = newTokens(token)
+	if err := checkBackend(s.config.Backend); err != nil {
+		return nil, err
+	}
+	cert, err := newCertificate(s.config.Forge.Hostname(), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	transport, err := newTransport(s.config)
+	if err != nil {
+		return nil, err
+	}
+	up := &upstream{base: transport, tokens: s.tokens, contact: s.contact, report: s.reportUnauthorized}
+	if s.proxy, err = startProxy(s.config, up, cert, s.log); err != nil {
+		return nil, err
+	}
+	ca, err := certificateFile(cert)
+	if err != nil {
+		return nil, err
+	}
+	defer ca.Close()
+	return s.startBackend(ca)
+}
+
+func (s *Session) startBackend(ca *os.File) (*process, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a pipe: %w", err)
+	}
+	defer w.Close()
+	argv := []string{s.config.Backend, "--transport", "stdio", "--url", s.config.Forge.String(), "--user-agent", "fjmcp"}
+	p, err := startConfined(argv, s.environment(), []*os.File{s.mcp, s.mcp, w, ca}, s.ports())
+	if err != nil {
+		r.Close()
+		return nil, startFailure(s.config.Backend, err)
+	}
+	if p.warning != "" {
+		s.log.Warn(p.warning)
+	}
+	s.lines = copyLines(r, s.stderr)
+	return p, nil
+}
+
+// environment is all the backend gets. Its descriptor 3 is the certificate; the
+// system's other CAs would only cost it time.
+func (s *Session) environment() []string {
+	return []string{
+		"PATH=/usr/bin:/bin",
+		"HTTP_PROXY=http://" + s.proxy.addr,
+		"HTTPS_PROXY=http://" + s.proxy.addr,
+		"NO_PROXY=",
+		"SSL_CERT_FILE=/proc/self/fd/3",
+		"SSL_CERT_DIR=/nonexistent",
+	}
+}
+
+// ports are those the backend may connect to.
+func (s *Session) ports() []int {
+	_, p, _ := net.SplitHostPort(s.proxy.addr)
+	all := []string{p}
+	if isLoopback(s.config.Forge.Hostname()) {
+		all = append(all, port(s.config.Forge))
+	}
+	var numbers []int
+	for _, p := range all {
+		n, _ := strconv.Atoi(p)
+		numbers = append(numbers, n)
+	}
+	return numbers
+}
+
+// receive takes new tokens until the broker is gone. That does not end the
+// session: a restarted broker finds the MCP socket in its descriptor store.
+func (s *Session) receive() {
+	for {
+		m, err := s.control.Receive(context.Background())
+		var broken *net.OpError
+		switch {
+		case err == io.EOF, errors.Is(err, net.ErrClosed):
+			return
+		case errors.As(err, &broken):
+			s.log.Warn("lost the control socket", "error", err)
+			return
+		case err != nil:
+			s.log.Warn("ignored a control packet", "error", err)
+		case m.Type == control.TypeToken:
+			s.takeToken(m.Token)
+		default:
+			s.log.Warn("ignored a control message of an unknown type", "type", m.Type)
+		}
+	}
+}
+
+func (s *Session) takeToken(token string) {
+	if err := checkToken(token); err != nil {
+		s.log.Warn("ignored a new token", "error", err)
+		return
+	}
+	s.tokens.swap(token)
+}
+
+func (s *Session) send(m control.Message) error {
+	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
+	defer cancel()
+	return s.control.Send(ctx, m)
+}
+
+func (s *Session) reportUnauthorized() error {
+	return s.send(control.Message{Type: control.TypeUnauthorized})
+}
+
+// stop ends the backend, which may still finish calls in flight on SIGTERM.
+func (s *Session) stop(p *process) {
+	p.Signal(syscall.SIGTERM)
+	select {
+	case <-p.exited:
+		return
+	case <-time.After(stopTimeout):
+	}
+	p.Kill()
+	<-p.exited
+}
+
+// ended reports why the backend ended.
+func (s *Session) ended(p *process) int {
+	select {
+	case <-s.lines.done:
+	case <-time.After(drainTimeout):
+	}
+	if p.state != nil && p.state.Success() {
+		s.send(control.Message{Type: control.TypeExited})
+		return 0
+	}
+	return s.fail(s.diagnose(p))
+}
+
+func (s *Session) diagnose(p *process) *failure {
+	if f := s.contact.forgeFailure(); f != nil {
+		return f
+	}
+	if !s.contact.everServed() {
+		if v, old := tooOld(backendVersion(s.config.Backend, versionTimeout)); old {
+			return failed(control.ReasonBackendTooOld, "%s is version %s: install 2.18.0 or later", s.config.Backend, v)
+		}
+	}
+	return failed(control.ReasonCrashed, "%s ended by itself: %v", s.config.Backend, p.state)
+}
+
+func (s *Session) fail(f *failure) int {
+	s.log.Error("session failed", "reason", f.reason, "detail", f.detail)
+	m := control.Message{Type: control.TypeFailed, Reason: f.reason, Detail: clean(f.detail)}
+	if s.lines != nil {
+		m.LastLines = s.lines.all()
+	}
+	s.send(m)
+	return exitStatus[f.reason]
+}

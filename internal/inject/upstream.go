@@ -1,0 +1,201 @@
+package inject
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/localhost"
+)
+
+const (
+	// dialTimeout and answerTimeout together stay within the ten seconds in
+	// which a client is to learn why its session does not start.
+	dialTimeout   = 4 * time.Second
+	answerTimeout = 7 * time.Second // for the first answer only; later calls may take long
+	renewTimeout  = 8 * time.Second // how long a request that got 401 waits for a new token
+	maxReplay     = 1 << 20         // bytes of a request body kept to send it again
+)
+
+var errNoAnswer = fmt.Errorf("no answer within %v", answerTimeout)
+
+// newTransport dials nothing but the forge, whatever the request says.
+func newTransport(c Config) (*http.Transport, error) {
+	roots, err := forgeRoots(c)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Transport{
+		DialContext:         forgeDialer(c),
+		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: dialTimeout,
+		MaxIdleConnsPerHost: 16,
+		IdleConnTimeout:     90 * time.Second,
+		DisableCompression:  true,
+	}, nil
+}
+
+func forgeDialer(c Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := &localhost.Dialer{Dialer: net.Dialer{Timeout: dialTimeout}}
+	forge := authority(c.Forge)
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if c.Egress != "" {
+			return d.Dialer.DialContext(ctx, "unix", c.Egress)
+		}
+		host, port, _ := net.SplitHostPort(forge)
+		return d.DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+	}
+}
+
+// forgeRoots returns the system's CA certificates and those of the CA file; nil,
+// which means the system's, without one.
+func forgeRoots(c Config) (*x509.CertPool, error) {
+	if c.CAFile == "" || c.Forge.Scheme != "https" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the forge's CA file: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no CA certificate in PEM", c.CAFile)
+	}
+	return roots, nil
+}
+
+// contact remembers how the forge answered, to tell why a backend ended.
+type contact struct {
+	mu       sync.Mutex
+	answered bool  // any answer at all
+	served   bool  // an answer that is neither a refusal of the token nor a server error
+	status   int   // of the last answer before the first that served
+	err      error // of the last failed attempt before the first answer
+}
+
+func (c *contact) failed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.answered {
+		c.err = err
+	}
+}
+
+func (c *contact) answer(status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answered = true
+	if c.served {
+		return
+	}
+	c.status = status
+	c.served = status < 500 && status != http.StatusUnauthorized && status != http.StatusForbidden
+}
+
+func (c *contact) everAnswered() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.answered
+}
+
+// upstream is the RoundTripper towards the forge: it sets the token, and gets a
+// new one and sends the request again when the forge answers 401.
+type upstream struct {
+	base    http.RoundTripper
+	tokens  *tokens
+	contact *contact
+	report  func() error // tells the broker that the token was refused
+}
+
+func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
+	replay, err := keepBody(r)
+	if err != nil {
+		return nil, err
+	}
+	token := u.tokens.get()
+	resp, err := u.send(r, token)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	fresh, ok := u.renew(r.Context(), token, replay != nil)
+	if !ok {
+		return resp, nil
+	}
+	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+	resp.Body.Close()
+	r.Body = replay()
+	return u.send(r, fresh)
+}
+
+// renew waits for a new token only if the request can be sent again; it asks for
+// one in any case, for the sake of the next request.
+func (u *upstream) renew(ctx context.Context, stale string, wait bool) (string, bool) {
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	if !wait {
+		cancel()
+	}
+	token, ok := u.tokens.after(ctx, stale, u.report)
+	return token, ok && wait
+}
+
+func (u *upstream) send(r *http.Request, token string) (resp *http.Response, err error) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer func() {
+		if err != nil {
+			cancel(nil) // else the body is still to be read; the request's end ends ctx
+		}
+	}()
+	if !u.contact.everAnswered() {
+		defer time.AfterFunc(answerTimeout, func() { cancel(errNoAnswer) }).Stop()
+	}
+	r = r.Clone(ctx)
+	r.Header.Set("Authorization", "token "+token)
+	resp, err = u.base.RoundTrip(r)
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errNoAnswer) {
+			err = errNoAnswer
+		}
+		return nil, err
+	}
+	u.contact.answer(resp.StatusCode)
+	return resp, nil
+}
+
+// keepBody reads r's body if it is small and returns a function that gives it
+// again; nil if it is too large to be kept.
+func keepBody(r *http.Request) (func() io.ReadCloser, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return func() io.ReadCloser { return http.NoBody }, nil
+	}
+	if r.ContentLength > maxReplay {
+		return nil, nil
+	}
+	head, err := io.ReadAll(io.LimitReader(r.Body, maxReplay+1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the request: %w", err)
+	}
+	if len(head) > maxReplay {
+		r.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(head), r.Body), r.Body}
+		return nil, nil
+	}
+	again := func() io.ReadCloser { return io.NopCloser(bytes.NewReader(head)) }
+	r.Body = again()
+	r.GetBody = func() (io.ReadCloser, error) { return again(), nil } // lets the transport retry on a stale connection
+	return again, nil
+}
