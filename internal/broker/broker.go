@@ -81,7 +81,7 @@ type Session struct {
 	ClientName string
 	GrantID    string
 	Protocol   string // negotiated MCP protocol version
-	Initialize []byte // the client's initialize request, replayed when a unit starts anew
+	Initialize string // the client's initialize request, replayed when a unit starts anew
 	CreatedAt  time.Time
 	LastUsedAt time.Time
 }
