@@ -1,0 +1,43 @@
+package oauth
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"strings"
+)
+
+// Prefixes say what a random value is for, so that a leaked one can be
+// recognised by people and by secret scanners.
+const (
+	PrefixAccess       = "fja_"
+	PrefixRefresh      = "fjr_"
+	PrefixCode         = "fjc_"
+	PrefixClientSecret = "fjs_"
+)
+
+// NewToken returns prefix and 256 random bits in base64url: characters that are
+// unreserved in URLs (RFC 3986 §2.3), since some clients send Basic credentials
+// without encoding them.
+func NewToken(prefix string) string {
+	b := make([]byte, 32)
+	rand.Read(b) // never fails (crypto/rand)
+	return prefix + base64.RawURLEncoding.EncodeToString(b)
+}
+
+// NewID returns 130 random bits in [a-z2-7], for names that are no credentials.
+func NewID() string { return strings.ToLower(rand.Text()) }
+
+// Hash is how a token, code or client secret is stored: SHA-256. The values
+// have 256 random bits, so neither salt nor stretching would add anything.
+func Hash(token string) []byte {
+	sum := sha256.Sum256([]byte(token))
+	return sum[:]
+}
+
+// EqualHash compares the hash of a presented secret to the stored one in
+// constant time. An empty stored hash equals nothing.
+func EqualHash(presented string, stored []byte) bool {
+	return len(stored) > 0 && subtle.ConstantTimeCompare(Hash(presented), stored) == 1
+}

@@ -1,0 +1,15 @@
+// Package store keeps clients, users, grants, tokens, logins on their way,
+// leases and sessions in one SQLite database, through gorm.
+//
+// What a bearer could use is stored as a SHA-256 hash. What must be read back
+// (Forgejo's tokens, the PKCE verifier of a login, the successor of a rotated
+// refresh token) is sealed, with the row's identity as associated data.
+//
+// Every process has one writing connection, whose transactions begin with
+// BEGIN IMMEDIATE, so that read-then-write is atomic over all processes that
+// share the file; and a small pool of reading connections, which WAL lets run
+// beside it. Commits are synchronous: an answer that was given survives a crash.
+//
+// It imports broker, oauth and seal, and is the only package that imports gorm.
+// Services and cmd/fjmcp-broker import it.
+package store

@@ -1,0 +1,66 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"gorm.io/gorm/clause"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+)
+
+type forgejoTokensRow struct {
+	UserID    string `gorm:"primaryKey"`
+	Sealed    []byte
+	ExpiresAt int64
+	Scope     string
+	UpdatedAt int64 `gorm:"autoUpdateTime:false"`
+}
+
+func (forgejoTokensRow) TableName() string { return "forgejo_tokens" }
+
+// tokenPair is what is sealed in forgejo_tokens.
+type tokenPair struct {
+	Access  string `json:"a"`
+	Refresh string `json:"r"`
+}
+
+func forgejoAD(userID string) []byte { return []byte("forgejo_tokens/" + userID) }
+
+// ForgejoTokens returns the user's token set. broker.ErrNotFound says that
+// there is none: never logged in, or Forgejo refused it for good.
+func (s *Store) ForgejoTokens(ctx context.Context, userID string) (broker.ForgejoTokens, error) {
+	var r forgejoTokensRow
+	if err := s.reader(ctx).Where("user_id = ?", userID).Take(&r).Error; err != nil {
+		return broker.ForgejoTokens{}, wrap(err)
+	}
+	plain, err := s.keys.Open(r.Sealed, forgejoAD(userID))
+	if err != nil {
+		return broker.ForgejoTokens{}, fmt.Errorf("cannot read the user's forgejo tokens: %w", err)
+	}
+	var p tokenPair
+	if err := json.Unmarshal(plain, &p); err != nil {
+		return broker.ForgejoTokens{}, fmt.Errorf("cannot read the user's forgejo tokens: %w", err)
+	}
+	return broker.ForgejoTokens{AccessToken: p.Access, RefreshToken: p.Refresh, ExpiresAt: fromMS(r.ExpiresAt), Scope: r.Scope}, nil
+}
+
+// PutForgejoTokens replaces the user's token set.
+func (s *Store) PutForgejoTokens(ctx context.Context, userID string, t broker.ForgejoTokens) error {
+	plain, err := json.Marshal(tokenPair{Access: t.AccessToken, Refresh: t.RefreshToken})
+	if err != nil {
+		return err
+	}
+	return s.write.WithContext(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&forgejoTokensRow{
+		UserID: userID, Sealed: s.keys.Seal(plain, forgejoAD(userID)),
+		ExpiresAt: ms(t.ExpiresAt), Scope: t.Scope, UpdatedAt: ms(s.now()),
+	}).Error
+}
+
+// DeleteForgejoTokens forgets the user's token set. Until the user logs in
+// again, refreshing any of the user's broker tokens gives
+// broker.ErrForgejoGrantDead. Deleting what is not there is no error.
+func (s *Store) DeleteForgejoTokens(ctx context.Context, userID string) error {
+	return s.write.WithContext(ctx).Where("user_id = ?", userID).Delete(&forgejoTokensRow{}).Error
+}

@@ -1,0 +1,110 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+)
+
+type sessionRow struct {
+	ID         string `gorm:"primaryKey"`
+	UnitID     string
+	UserID     string
+	ClientID   string
+	GrantID    string
+	Protocol   string
+	Initialize string
+	CreatedAt  int64 `gorm:"autoCreateTime:false"`
+	LastUsedAt int64
+}
+
+func (sessionRow) TableName() string { return "sessions" }
+
+// namedSession is a session with the names of today.
+type namedSession struct {
+	Row        sessionRow `gorm:"embedded"`
+	UserName   string
+	ClientName string
+}
+
+func (r namedSession) session() broker.Session {
+	return broker.Session{
+		ID: r.Row.ID, UnitID: r.Row.UnitID, UserID: r.Row.UserID, UserName: r.UserName, ClientID: r.Row.ClientID, ClientName: r.ClientName,
+		GrantID: r.Row.GrantID, Protocol: r.Row.Protocol, Initialize: r.Row.Initialize, CreatedAt: fromMS(r.Row.CreatedAt), LastUsedAt: fromMS(r.Row.LastUsedAt),
+	}
+}
+
+// CreateSession stores a new session. User, client and grant must exist; the
+// two names are read from them.
+func (s *Store) CreateSession(ctx context.Context, v broker.Session) error {
+	return s.write.WithContext(ctx).Create(&sessionRow{
+		ID: v.ID, UnitID: v.UnitID, UserID: v.UserID, ClientID: v.ClientID, GrantID: v.GrantID,
+		Protocol: v.Protocol, Initialize: v.Initialize, CreatedAt: ms(v.CreatedAt), LastUsedAt: ms(v.LastUsedAt),
+	}).Error
+}
+
+func (s *Store) sessions(ctx context.Context) *gorm.DB {
+	return s.reader(ctx).Table("sessions").
+		Select("sessions.*, users.name AS user_name, clients.name AS client_name").
+		Joins("JOIN users ON users.id = sessions.user_id").
+		Joins("JOIN clients ON clients.id = sessions.client_id")
+}
+
+// Session returns the session of that id, or broker.ErrNotFound.
+func (s *Store) Session(ctx context.Context, id string) (broker.Session, error) {
+	var r namedSession
+	err := s.sessions(ctx).Where("sessions.id = ?", id).Take(&r).Error
+	return r.session(), wrap(err)
+}
+
+// SessionByUnit returns the session that runs in that unit, or
+// broker.ErrNotFound.
+func (s *Store) SessionByUnit(ctx context.Context, unitID string) (broker.Session, error) {
+	if unitID == "" {
+		return broker.Session{}, broker.ErrNotFound
+	}
+	var r namedSession
+	err := s.sessions(ctx).Where("sessions.unit_id = ?", unitID).Take(&r).Error
+	return r.session(), wrap(err)
+}
+
+// Sessions returns all sessions, the longest unused first.
+func (s *Store) Sessions(ctx context.Context) ([]broker.Session, error) {
+	var rows []namedSession
+	if err := s.sessions(ctx).Order("sessions.last_used_at, sessions.id").Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	list := make([]broker.Session, len(rows))
+	for i, r := range rows {
+		list[i] = r.session()
+	}
+	return list, nil
+}
+
+func (s *Store) setSession(ctx context.Context, id, column string, value any) error {
+	return one(s.write.WithContext(ctx).Table("sessions").Where("id = ?", id).Update(column, value))
+}
+
+// SetSessionUnit records the unit a session runs in, "" when none does. The
+// error is broker.ErrNotFound when the session is gone.
+func (s *Store) SetSessionUnit(ctx context.Context, id, unitID string) error {
+	return s.setSession(ctx, id, "unit_id", unitID)
+}
+
+// SetSessionProtocol records the negotiated MCP protocol version.
+func (s *Store) SetSessionProtocol(ctx context.Context, id, protocol string) error {
+	return s.setSession(ctx, id, "protocol", protocol)
+}
+
+// TouchSession records when a session was last used.
+func (s *Store) TouchSession(ctx context.Context, id string, at time.Time) error {
+	return s.setSession(ctx, id, "last_used_at", ms(at))
+}
+
+// DeleteSession ends a session for good. Deleting one that is gone is no error.
+func (s *Store) DeleteSession(ctx context.Context, id string) error {
+	return s.write.WithContext(ctx).Where("id = ?", id).Delete(&sessionRow{}).Error
+}

@@ -1,0 +1,353 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+)
+
+// clock is a settable time.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func newClock() *clock { return &clock{t: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) Add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+func wantErr(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("error is %v, want %v", err, want)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t *testing.T) (*store.Store, *clock) {
+	t.Helper()
+	c := newClock()
+	return storetest.Open(t, storetest.Path(t), c.Now), c
+}
+
+func TestFileModes(t *testing.T) {
+	keys, err := seal.NewKeyring(make([]byte, seal.KeySize))
+	must(t, err)
+	tests := []struct {
+		name    string
+		prepare func(t *testing.T, path string)
+		want    string
+	}{
+		{"new", func(*testing.T, string) {}, ""},
+		{"group can read", func(t *testing.T, p string) {
+			must(t, os.WriteFile(p, nil, 0o600))
+			must(t, os.Chmod(p, 0o640))
+		}, "mode is 0640"},
+		{"a link", func(t *testing.T, p string) {
+			must(t, os.WriteFile(p+"x", nil, 0o600))
+			must(t, os.Symlink(p+"x", p))
+		}, "not a regular file"},
+		{"others write the directory", func(t *testing.T, p string) {
+			must(t, os.Chmod(filepath.Dir(p), 0o777))
+		}, "lets other users write"},
+		{"another owner", func(t *testing.T, p string) {
+			if os.Geteuid() != 0 {
+				t.Skip("needs root to give a file away")
+			}
+			must(t, os.WriteFile(p, nil, 0o600))
+			must(t, os.Chown(p, 12345, 12345))
+		}, "belongs to uid 12345"},
+		{"not a database", func(t *testing.T, p string) {
+			must(t, os.WriteFile(p, bytes.Repeat([]byte("x"), 4096), 0o600))
+		}, "cannot open the database"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "state", "fjmcp.db")
+			must(t, os.Mkdir(filepath.Dir(path), 0o700))
+			tt.prepare(t, path)
+			s, err := store.Open(t.Context(), store.Options{Path: path, Keys: keys})
+			if tt.want == "" {
+				must(t, err)
+				must(t, s.Check(t.Context()))
+				checkModes(t, filepath.Dir(path))
+				must(t, s.Close())
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error is %v, want one with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// checkModes asserts that the database and its companions are private.
+func checkModes(t *testing.T, dir string) {
+	t.Helper()
+	files, err := os.ReadDir(dir)
+	must(t, err)
+	if len(files) < 3 {
+		t.Errorf("want database, -wal and -shm, have %v", files)
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		must(t, err)
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", f.Name(), info.Mode())
+		}
+	}
+}
+
+func TestNewerDatabaseIsRefused(t *testing.T) {
+	path := storetest.Path(t)
+	storetest.Open(t, path, nil)
+	db, err := sql.Open("sqlite", path)
+	must(t, err)
+	defer db.Close()
+	_, err = db.Exec("INSERT INTO migrations (id) VALUES ('9999_future')")
+	must(t, err)
+	keys, err := seal.NewKeyring(make([]byte, seal.KeySize))
+	must(t, err)
+	_, err = store.Open(t.Context(), store.Options{Path: path, Keys: keys})
+	if err == nil || !strings.Contains(err.Error(), "newer version") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestManyOpenAtOnce(t *testing.T) {
+	path := storetest.Path(t)
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			if err := storetest.Open(t, path, nil).Check(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestClientRoundTrip(t *testing.T) {
+	s, c := open(t)
+	want := broker.Client{
+		ID: "c1", Name: "a client", SecretHash: oauth.Hash("s"), AuthMethod: "client_secret_basic",
+		RedirectURIs: []string{"https://a.example/cb", "cursor://x/y"}, GrantTypes: []string{"authorization_code"},
+		URI: "https://a.example", CreatedAt: c.Now(),
+	}
+	must(t, s.CreateClient(t.Context(), want))
+	got, err := s.Client(t.Context(), "c1")
+	must(t, err)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+	_, err = s.Client(t.Context(), "c2")
+	wantErr(t, err, broker.ErrNotFound)
+}
+
+func TestUpsertUser(t *testing.T) {
+	s, _ := open(t)
+	first, err := s.UpsertUser(t.Context(), "https://f", "3", "alice")
+	must(t, err)
+	renamed, err := s.UpsertUser(t.Context(), "https://f", "3", "alice2")
+	must(t, err)
+	other, err := s.UpsertUser(t.Context(), "https://g", "3", "alice")
+	must(t, err)
+	if renamed.ID != first.ID || renamed.Name != "alice2" || other.ID == first.ID {
+		t.Errorf("first %v, renamed %v, other forge %v", first, renamed, other)
+	}
+	got, err := s.User(t.Context(), first.ID)
+	must(t, err)
+	if got != renamed {
+		t.Errorf("got %v, want %v", got, renamed)
+	}
+}
+
+func TestForgejoTokens(t *testing.T) {
+	s, c := open(t)
+	u, err := s.UpsertUser(t.Context(), "https://f", "3", "alice")
+	must(t, err)
+	_, err = s.ForgejoTokens(t.Context(), u.ID)
+	wantErr(t, err, broker.ErrNotFound)
+	for _, token := range []string{"one", "two"} {
+		want := broker.ForgejoTokens{AccessToken: token, RefreshToken: "r" + token, ExpiresAt: c.Now(), Scope: "read:user"}
+		must(t, s.PutForgejoTokens(t.Context(), u.ID, want))
+		got, err := s.ForgejoTokens(t.Context(), u.ID)
+		must(t, err)
+		if got != want {
+			t.Error("the token set changed on its way through the store")
+		}
+	}
+	must(t, s.DeleteForgejoTokens(t.Context(), u.ID))
+	_, err = s.ForgejoTokens(t.Context(), u.ID)
+	wantErr(t, err, broker.ErrNotFound)
+}
+
+// TestNoSecretInTheFiles logs in, rotates, and greps the bytes on disk.
+func TestNoSecretInTheFiles(t *testing.T) {
+	path, c := storetest.Path(t), newClock()
+	s := storetest.Open(t, path, c.Now)
+	l := storetest.LogIn(t, s, "alice", c.Now())
+	_, next, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+	must(t, err)
+	must(t, s.CreateLogin(t.Context(), store.Login{
+		StateHash: oauth.Hash("st"), BrowserHash: oauth.Hash("br"), ClientID: l.Client.ID,
+		Verifier: "our-own-verifier", ExpiresAt: c.Now().Add(time.Hour),
+	}))
+	var disk []byte
+	for _, name := range []string{path, path + "-wal"} {
+		b, err := os.ReadFile(name)
+		must(t, err)
+		disk = append(disk, b...)
+	}
+	if !bytes.Contains(disk, []byte("test client")) {
+		t.Fatal("the client's name is not on disk: the search below would prove nothing")
+	}
+	for _, secret := range []string{
+		l.Pair.Access, l.Pair.Refresh, next.Access, next.Refresh, "forge-access-alice", "forge-refresh-alice", "our-own-verifier",
+	} {
+		if bytes.Contains(disk, []byte(secret)) {
+			t.Errorf("the database holds a secret in clear (%.8s…)", secret)
+		}
+	}
+}
+
+func TestLogins(t *testing.T) {
+	s, c := open(t)
+	l := storetest.LogIn(t, s, "alice", c.Now())
+	want := store.Login{
+		StateHash: oauth.Hash("state"), BrowserHash: oauth.Hash("browser"), ClientID: l.Client.ID, RedirectURI: "http://localhost/cb",
+		ClientState: "xyz", Challenge: "ch", Scope: "s", Resource: "r", Verifier: "v", ExpiresAt: c.Now().Add(time.Minute),
+	}
+	must(t, s.CreateLogin(t.Context(), want))
+	got, err := s.Login(t.Context(), want.StateHash)
+	must(t, err)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %#v", got)
+	}
+	if _, err = s.TakeLogin(t.Context(), want.StateHash); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.TakeLogin(t.Context(), want.StateHash)
+	wantErr(t, err, broker.ErrNotFound)
+	must(t, s.CreateLogin(t.Context(), want))
+	c.Add(time.Minute)
+	_, err = s.Login(t.Context(), want.StateHash)
+	wantErr(t, err, broker.ErrExpired)
+}
+
+func TestLease(t *testing.T) {
+	s, c := open(t)
+	steps := []struct {
+		holder string
+		wait   time.Duration
+		want   bool
+	}{
+		{"a", 0, true}, {"b", 0, false}, {"a", 0, true}, {"b", 9 * time.Second, false}, {"b", time.Second, true}, {"a", 0, false},
+	}
+	for i, step := range steps {
+		c.Add(step.wait)
+		got, err := s.AcquireLease(t.Context(), "n", step.holder, 10*time.Second)
+		must(t, err)
+		if got != step.want {
+			t.Errorf("step %d: %v, want %v", i, got, step.want)
+		}
+	}
+	must(t, s.ReleaseLease(t.Context(), "n", "a"))
+	if got, _ := s.AcquireLease(t.Context(), "n", "a", time.Second); got {
+		t.Error("a released what b holds")
+	}
+	must(t, s.ReleaseLease(t.Context(), "n", "b"))
+	if got, _ := s.AcquireLease(t.Context(), "n", "a", time.Second); !got {
+		t.Error("a released lease is not free")
+	}
+}
+
+func TestSessions(t *testing.T) {
+	s, c := open(t)
+	l := storetest.LogIn(t, s, "alice", c.Now())
+	want := broker.Session{
+		ID: "s1", UnitID: "u1", UserID: l.User.ID, UserName: "alice", ClientID: l.Client.ID, ClientName: "test client",
+		GrantID: l.Grant.ID, Protocol: "2025-11-25", Initialize: `{"method":"initialize"}`, CreatedAt: c.Now(), LastUsedAt: c.Now(),
+	}
+	must(t, s.CreateSession(t.Context(), want))
+	second := want
+	second.ID, second.UnitID = "s2", ""
+	must(t, s.CreateSession(t.Context(), second))
+	must(t, s.TouchSession(t.Context(), "s1", c.Now().Add(time.Second)))
+	must(t, s.SetSessionUnit(t.Context(), "s1", "u9"))
+	must(t, s.SetSessionProtocol(t.Context(), "s1", "2025-06-18"))
+	want.LastUsedAt, want.UnitID, want.Protocol = c.Now().Add(time.Second), "u9", "2025-06-18"
+	got, err := s.SessionByUnit(t.Context(), "u9")
+	must(t, err)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+	list, err := s.Sessions(t.Context())
+	must(t, err)
+	if len(list) != 2 || list[0].ID != "s2" || !reflect.DeepEqual(list[1], want) {
+		t.Errorf("sessions: %+v", list)
+	}
+	_, err = s.SessionByUnit(t.Context(), "")
+	wantErr(t, err, broker.ErrNotFound)
+	wantErr(t, s.SetSessionUnit(t.Context(), "s3", "u"), broker.ErrNotFound)
+	must(t, s.DeleteSession(t.Context(), "s1"))
+	_, err = s.Session(t.Context(), "s1")
+	wantErr(t, err, broker.ErrNotFound)
+}
+
+func TestCollect(t *testing.T) {
+	s, c := open(t)
+	ctx := context.Background()
+	l := storetest.LogIn(t, s, "alice", c.Now())
+	unused := broker.Client{ID: "unused", AuthMethod: "none", CreatedAt: c.Now()}
+	must(t, s.CreateClient(ctx, unused))
+	c.Add(23 * time.Hour)
+	must(t, s.Collect(ctx))
+	if _, err := s.Client(ctx, "unused"); err != nil {
+		t.Errorf("a client was collected within a day: %v", err)
+	}
+	c.Add(30 * 24 * time.Hour)
+	must(t, s.Collect(ctx))
+	_, err := s.Client(ctx, "unused")
+	wantErr(t, err, broker.ErrNotFound)
+	_, err = s.Access(ctx, oauth.Hash(l.Pair.Access))
+	wantErr(t, err, broker.ErrNotFound)
+	if _, err := s.Client(ctx, l.Client.ID); err != nil {
+		t.Errorf("a client with a grant was collected: %v", err)
+	}
+	must(t, s.RevokeGrant(ctx, l.Grant.ID))
+	c.Add(91 * 24 * time.Hour)
+	must(t, s.Collect(ctx))
+	_, err = s.Grant(ctx, l.Grant.ID)
+	wantErr(t, err, broker.ErrNotFound)
+}

@@ -1,0 +1,262 @@
+package store
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+)
+
+// Grace is how long after the first use of a successor its predecessor still
+// returns it. Real clients refresh from two addresses or several processes at
+// once, and lose answers.
+const Grace = 60 * time.Second
+
+type refreshRow struct {
+	Hash            []byte `gorm:"primaryKey"`
+	GrantID         string
+	CreatedAt       int64 `gorm:"autoCreateTime:false"`
+	ExpiresAt       int64
+	FirstUsedAt     int64
+	SuccessorHash   []byte
+	SuccessorSealed []byte
+}
+
+func (refreshRow) TableName() string { return "refresh_tokens" }
+
+type accessRow struct {
+	Hash        []byte `gorm:"primaryKey"`
+	GrantID     string
+	RefreshHash []byte
+	ExpiresAt   int64
+}
+
+func (accessRow) TableName() string { return "access_tokens" }
+
+func insertPair(tx *gorm.DB, grantID string, p Pair, now time.Time) error {
+	refresh := oauth.Hash(p.Refresh)
+	err := tx.Create(&refreshRow{Hash: refresh, GrantID: grantID, CreatedAt: ms(now), ExpiresAt: ms(p.RefreshExpiresAt)}).Error
+	if err != nil {
+		return err
+	}
+	return insertAccess(tx, grantID, refresh, p)
+}
+
+func insertAccess(tx *gorm.DB, grantID string, refreshHash []byte, p Pair) error {
+	return tx.Create(&accessRow{Hash: oauth.Hash(p.Access), GrantID: grantID, RefreshHash: refreshHash, ExpiresAt: ms(p.AccessExpiresAt)}).Error
+}
+
+// accessView is one access token with all that stands behind it.
+type accessView struct {
+	GrantID     string
+	RefreshHash []byte
+	ExpiresAt   int64
+	FirstUsedAt int64
+	RevokedAt   int64
+	Scope       string
+	ClientID    string
+	Client      string
+	UserID      string
+	Forge       string
+	Subject     string
+	Name        string
+}
+
+const accessQuery = `SELECT a.grant_id, a.refresh_hash, a.expires_at, COALESCE(r.first_used_at, 1) AS first_used_at,
+		g.revoked_at, g.scope, g.client_id, c.name AS client, u.id AS user_id, u.forge, u.subject, u.name
+	FROM access_tokens a
+	JOIN grants g ON g.id = a.grant_id
+	JOIN clients c ON c.id = g.client_id
+	JOIN users u ON u.id = g.user_id
+	LEFT JOIN refresh_tokens r ON r.hash = a.refresh_hash
+	WHERE a.hash = ?`
+
+// Access returns what an access token stands for, given its SHA-256. The error
+// is broker.ErrNotFound, broker.ErrRevoked or broker.ErrExpired. The first use
+// is recorded: it starts the grace window of the refresh token before.
+func (s *Store) Access(ctx context.Context, tokenHash []byte) (broker.Access, error) {
+	var v accessView
+	if err := s.reader(ctx).Raw(accessQuery, tokenHash).Take(&v).Error; err != nil {
+		return broker.Access{}, wrap(err)
+	}
+	switch {
+	case v.RevokedAt != 0:
+		return broker.Access{}, broker.ErrRevoked
+	case v.ExpiresAt <= ms(s.now()):
+		return broker.Access{}, broker.ErrExpired
+	}
+	if v.FirstUsedAt == 0 {
+		if err := markUsed(s.write.WithContext(ctx), v.RefreshHash, s.now()); err != nil {
+			return broker.Access{}, fmt.Errorf("cannot record the use of a token: %w", err)
+		}
+	}
+	return broker.Access{
+		User:     broker.User{ID: v.UserID, Forge: v.Forge, Subject: v.Subject, Name: v.Name},
+		ClientID: v.ClientID, Client: v.Client, GrantID: v.GrantID, Scope: v.Scope, ExpiresAt: fromMS(v.ExpiresAt),
+	}, nil
+}
+
+func markUsed(tx *gorm.DB, refreshHash []byte, now time.Time) error {
+	return tx.Exec("UPDATE refresh_tokens SET first_used_at = ? WHERE hash = ? AND first_used_at = 0", ms(now), refreshHash).Error
+}
+
+// Rotate trades a refresh token of clientID for its successor. The first call
+// stores next and returns it. Until the successor is first used, as access or
+// refresh token, and for Grace after that, further calls return that same
+// successor, with a new access token if the old one's time is over.
+//
+// Errors: broker.ErrNotFound (unknown, or another client's), broker.ErrRevoked,
+// broker.ErrExpired, broker.ErrReused after the grace window (the family is
+// revoked and the grant returned), and broker.ErrForgejoGrantDead when the user
+// has no Forgejo token set, which leaves the family as it is.
+func (s *Store) Rotate(ctx context.Context, refresh, clientID string, next Pair) (broker.Grant, Pair, error) {
+	var g grantRow
+	var out Pair
+	var reused bool
+	err := s.update(ctx, func(tx *gorm.DB) error {
+		r, err := s.refreshable(tx, refresh, clientID, &g)
+		if err != nil {
+			return err
+		}
+		if r.SuccessorHash == nil {
+			out = next
+			return s.succeed(tx, r, next)
+		}
+		if reused, err = s.graceOver(tx, r); err != nil {
+			return err
+		}
+		if reused {
+			return s.revoke(tx, g.ID)
+		}
+		out, err = s.repeat(tx, r, next)
+		return err
+	})
+	if err == nil && reused {
+		err = broker.ErrReused
+	}
+	return g.grant(), out, err
+}
+
+// refreshable finds the row of a refresh token and refuses what cannot refresh.
+func (s *Store) refreshable(tx *gorm.DB, refresh, clientID string, g *grantRow) (refreshRow, error) {
+	var r refreshRow
+	if err := tx.Where("hash = ?", oauth.Hash(refresh)).Take(&r).Error; err != nil {
+		return r, err
+	}
+	if err := tx.Where("id = ? AND client_id = ?", r.GrantID, clientID).Take(g).Error; err != nil {
+		return r, err
+	}
+	switch {
+	case g.RevokedAt != 0:
+		return r, broker.ErrRevoked
+	case r.ExpiresAt <= ms(s.now()):
+		return r, broker.ErrExpired
+	}
+	var live int64
+	if err := tx.Model(&forgejoTokensRow{}).Where("user_id = ?", g.UserID).Count(&live).Error; err != nil {
+		return r, err
+	}
+	if live == 0 {
+		return r, broker.ErrForgejoGrantDead
+	}
+	return r, nil
+}
+
+func successorAD(hash []byte) []byte {
+	return []byte("refresh_tokens/successor/" + hex.EncodeToString(hash))
+}
+
+// succeed makes next the successor of r.
+func (s *Store) succeed(tx *gorm.DB, r refreshRow, next Pair) error {
+	if err := markUsed(tx, r.Hash, s.now()); err != nil {
+		return err
+	}
+	if err := insertPair(tx, r.GrantID, next, s.now()); err != nil {
+		return err
+	}
+	return s.sealSuccessor(tx, r.Hash, next)
+}
+
+func (s *Store) sealSuccessor(tx *gorm.DB, hash []byte, p Pair) error {
+	plain, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return tx.Model(&refreshRow{}).Where("hash = ?", hash).Updates(map[string]any{
+		"successor_hash":   oauth.Hash(p.Refresh),
+		"successor_sealed": s.keys.Seal(plain, successorAD(hash)),
+	}).Error
+}
+
+// graceOver reports whether the successor of r has been in use for longer than
+// Grace, or is gone.
+func (s *Store) graceOver(tx *gorm.DB, r refreshRow) (bool, error) {
+	var succ []refreshRow
+	if err := tx.Where("hash = ?", r.SuccessorHash).Limit(1).Find(&succ).Error; err != nil {
+		return false, err
+	}
+	if len(succ) == 0 || r.SuccessorSealed == nil {
+		return true, nil
+	}
+	used := succ[0].FirstUsedAt
+	return used != 0 && s.now().Sub(fromMS(used)) > Grace, nil
+}
+
+// repeat returns the successor of r again. A successor whose access token has
+// run out unused gets the one in next.
+func (s *Store) repeat(tx *gorm.DB, r refreshRow, next Pair) (Pair, error) {
+	plain, err := s.keys.Open(r.SuccessorSealed, successorAD(r.Hash))
+	if err != nil {
+		return Pair{}, fmt.Errorf("cannot read the successor of a refresh token: %w", err)
+	}
+	var p Pair
+	if err := json.Unmarshal(plain, &p); err != nil {
+		return Pair{}, fmt.Errorf("cannot read the successor of a refresh token: %w", err)
+	}
+	if p.AccessExpiresAt.After(s.now()) {
+		return p, nil
+	}
+	p.Access, p.AccessExpiresAt = next.Access, next.AccessExpiresAt
+	if err := insertAccess(tx, r.GrantID, r.SuccessorHash, p); err != nil {
+		return Pair{}, err
+	}
+	return p, s.sealSuccessor(tx, r.Hash, p)
+}
+
+// Token kinds, for RevokeToken.
+const (
+	KindAccess  = "access_token"
+	KindRefresh = "refresh_token"
+)
+
+// RevokeToken ends what a client gives back (RFC 7009): the whole grant for a
+// refresh token, that one token for an access token. It returns the grant and
+// the kind. broker.ErrNotFound: unknown, or another client's.
+func (s *Store) RevokeToken(ctx context.Context, token, clientID string) (g broker.Grant, kind string, err error) {
+	var row grantRow
+	hash := oauth.Hash(token)
+	owned := "id = (SELECT grant_id FROM %s WHERE hash = ?) AND client_id = ?"
+	err = s.update(ctx, func(tx *gorm.DB) error {
+		err := tx.Where(fmt.Sprintf(owned, "refresh_tokens"), hash, clientID).Take(&row).Error
+		if err == nil {
+			kind = KindRefresh
+			return s.revoke(tx, row.ID)
+		}
+		if !errors.Is(err, gorm.ErrRecordNotFound) {
+			return err
+		}
+		if err := tx.Where(fmt.Sprintf(owned, "access_tokens"), hash, clientID).Take(&row).Error; err != nil {
+			return err
+		}
+		kind = KindAccess
+		return tx.Where("hash = ?", hash).Delete(&accessRow{}).Error
+	})
+	return row.grant(), kind, err
+}

@@ -1,0 +1,253 @@
+package store_test
+
+import (
+	"database/sql"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+)
+
+func anyCode(broker.Grant, store.Code) error { return nil }
+
+func TestAccess(t *testing.T) {
+	s, c := open(t)
+	l := storetest.LogIn(t, s, "alice", c.Now())
+	a, err := s.Access(t.Context(), oauth.Hash(l.Pair.Access))
+	must(t, err)
+	want := broker.Access{
+		User: l.User, ClientID: l.Client.ID, Client: "test client", GrantID: l.Grant.ID,
+		Scope: "forgejo:read forgejo:write", ExpiresAt: l.Pair.AccessExpiresAt,
+	}
+	if a != want {
+		t.Errorf("got %+v\nwant %+v", a, want)
+	}
+	_, err = s.Access(t.Context(), oauth.Hash(l.Pair.Refresh))
+	wantErr(t, err, broker.ErrNotFound)
+	c.Add(time.Hour)
+	_, err = s.Access(t.Context(), oauth.Hash(l.Pair.Access))
+	wantErr(t, err, broker.ErrExpired)
+	must(t, s.RevokeGrant(t.Context(), l.Grant.ID))
+	_, err = s.Access(t.Context(), oauth.Hash(l.Pair.Access))
+	wantErr(t, err, broker.ErrRevoked)
+}
+
+func TestRotationGrace(t *testing.T) {
+	use := map[string]func(*store.Store, *testing.T, storetest.Login, store.Pair, time.Time){
+		"by its access token": func(s *store.Store, t *testing.T, _ storetest.Login, p store.Pair, _ time.Time) {
+			_, err := s.Access(t.Context(), oauth.Hash(p.Access))
+			must(t, err)
+		},
+		"by its refresh token": func(s *store.Store, t *testing.T, l storetest.Login, p store.Pair, now time.Time) {
+			_, _, err := s.Rotate(t.Context(), p.Refresh, l.Client.ID, storetest.Pair(now))
+			must(t, err)
+		},
+	}
+	for name, useSuccessor := range use {
+		t.Run(name, func(t *testing.T) {
+			s, c := open(t)
+			l := storetest.LogIn(t, s, "alice", c.Now())
+			rotate := func() (store.Pair, error) {
+				_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+				return p, err
+			}
+			first, err := rotate()
+			must(t, err)
+			c.Add(50 * time.Minute) // unused: no window runs
+			again, err := rotate()
+			must(t, err)
+			if again != first {
+				t.Error("a repeated refresh gave another successor")
+			}
+			useSuccessor(s, t, l, first, c.Now())
+			must(t, s.Collect(t.Context()))
+			c.Add(store.Grace)
+			if again, err = rotate(); err != nil || again != first {
+				t.Errorf("within the grace window: %v", err)
+			}
+			c.Add(time.Second)
+			_, err = rotate()
+			wantErr(t, err, broker.ErrReused)
+			_, err = s.Access(t.Context(), oauth.Hash(first.Access))
+			wantErr(t, err, broker.ErrRevoked)
+			_, err = rotate()
+			wantErr(t, err, broker.ErrRevoked)
+		})
+	}
+}
+
+func TestUnusedSuccessorGetsALivingAccessToken(t *testing.T) {
+	s, c := open(t)
+	l := storetest.LogIn(t, s, "alice", c.Now())
+	_, first, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+	must(t, err)
+	c.Add(2 * time.Hour)
+	_, second, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+	must(t, err)
+	if second.Refresh != first.Refresh || second.Access == first.Access {
+		t.Error("want the same refresh token with a new access token")
+	}
+	_, err = s.Access(t.Context(), oauth.Hash(second.Access))
+	must(t, err)
+}
+
+func TestCollectForgetsSealedSuccessors(t *testing.T) {
+	path, c := storetest.Path(t), newClock()
+	s := storetest.Open(t, path, c.Now)
+	l := storetest.LogIn(t, s, "alice", c.Now())
+	_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+	must(t, err)
+	_, err = s.Access(t.Context(), oauth.Hash(p.Access))
+	must(t, err)
+	c.Add(store.Grace + time.Second)
+	must(t, s.Collect(t.Context()))
+	if n := count(t, path, "SELECT count(*) FROM refresh_tokens WHERE successor_sealed IS NOT NULL"); n != 0 {
+		t.Errorf("%d sealed successors are left", n)
+	}
+	_, _, err = s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+	wantErr(t, err, broker.ErrReused)
+}
+
+func TestRotateRefusals(t *testing.T) {
+	s, c := open(t)
+	l := storetest.LogIn(t, s, "alice", c.Now())
+	other := storetest.LogIn(t, s, "bob", c.Now())
+	rotate := func(token, client string) error {
+		_, _, err := s.Rotate(t.Context(), token, client, storetest.Pair(c.Now()))
+		return err
+	}
+	wantErr(t, rotate("unknown", l.Client.ID), broker.ErrNotFound)
+	wantErr(t, rotate(l.Pair.Refresh, other.Client.ID), broker.ErrNotFound)
+	must(t, s.DeleteForgejoTokens(t.Context(), l.User.ID))
+	wantErr(t, rotate(l.Pair.Refresh, l.Client.ID), broker.ErrForgejoGrantDead)
+	must(t, s.PutForgejoTokens(t.Context(), l.User.ID, broker.ForgejoTokens{AccessToken: "new login"}))
+	must(t, rotate(l.Pair.Refresh, l.Client.ID))
+	c.Add(25 * time.Hour)
+	wantErr(t, rotate(other.Pair.Refresh, other.Client.ID), broker.ErrExpired)
+}
+
+func TestRevokeToken(t *testing.T) {
+	s, c := open(t)
+	l := storetest.LogIn(t, s, "alice", c.Now())
+	_, _, err := s.RevokeToken(t.Context(), l.Pair.Access, "another client")
+	wantErr(t, err, broker.ErrNotFound)
+	_, kind, err := s.RevokeToken(t.Context(), l.Pair.Access, l.Client.ID)
+	if err != nil || kind != store.KindAccess {
+		t.Errorf("kind %q, %v", kind, err)
+	}
+	_, err = s.Access(t.Context(), oauth.Hash(l.Pair.Access))
+	wantErr(t, err, broker.ErrNotFound)
+	_, kind, err = s.RevokeToken(t.Context(), l.Pair.Refresh, l.Client.ID)
+	if err != nil || kind != store.KindRefresh {
+		t.Errorf("kind %q, %v", kind, err)
+	}
+	_, _, err = s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+	wantErr(t, err, broker.ErrRevoked)
+}
+
+func TestCodeRefusals(t *testing.T) {
+	s, c := open(t)
+	l := storetest.LogIn(t, s, "alice", c.Now())
+	code := oauth.NewToken(oauth.PrefixCode)
+	grant := broker.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
+	must(t, s.CreateGrant(t.Context(), grant, store.Code{Hash: oauth.Hash(code), Challenge: "ch", ExpiresAt: c.Now().Add(time.Minute)}))
+	redeem := func(code string, check func(broker.Grant, store.Code) error) error {
+		_, err := s.RedeemCode(t.Context(), code, storetest.Pair(c.Now()), check)
+		return err
+	}
+	wantErr(t, redeem("unknown", anyCode), broker.ErrNotFound)
+	mismatch := errors.New("wrong verifier")
+	wantErr(t, redeem(code, func(g broker.Grant, c store.Code) error {
+		if g.ID != "g2" || c.Challenge != "ch" {
+			t.Errorf("check saw grant %v, code %v", g, c)
+		}
+		return mismatch
+	}), mismatch)
+	c.Add(time.Minute)
+	wantErr(t, redeem(code, anyCode), broker.ErrExpired)
+	c.Add(-time.Second)
+	must(t, redeem(code, anyCode)) // a refusal consumed nothing
+	c.Add(time.Hour)
+	wantErr(t, redeem(code, anyCode), broker.ErrReused)
+	wantErr(t, redeem(code, anyCode), broker.ErrRevoked)
+}
+
+// race calls fn n times at once, by turns on two stores of one file, and counts
+// the outcomes.
+func race(t *testing.T, n int, stores [2]*store.Store, fn func(*store.Store) error) (ok, refused int) {
+	t.Helper()
+	var won, lost atomic.Int64
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			switch err := fn(stores[i%2]); {
+			case err == nil:
+				won.Add(1)
+			case errors.Is(err, broker.ErrReused), errors.Is(err, broker.ErrRevoked):
+				lost.Add(1)
+			default:
+				t.Errorf("unexpected error: %v", err)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	return int(won.Load()), int(lost.Load())
+}
+
+func count(t *testing.T, path, query string) (n int) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	must(t, err)
+	defer db.Close()
+	must(t, db.QueryRow(query).Scan(&n))
+	return n
+}
+
+func TestConcurrentRedemptionMakesOneFamily(t *testing.T) {
+	path, c := storetest.Path(t), newClock()
+	stores := [2]*store.Store{storetest.Open(t, path, c.Now), storetest.Open(t, path, c.Now)}
+	l := storetest.LogIn(t, stores[0], "alice", c.Now())
+	code := oauth.NewToken(oauth.PrefixCode)
+	grant := broker.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
+	must(t, stores[0].CreateGrant(t.Context(), grant, store.Code{Hash: oauth.Hash(code), ExpiresAt: c.Now().Add(time.Minute)}))
+	ok, refused := race(t, 100, stores, func(s *store.Store) error {
+		_, err := s.RedeemCode(t.Context(), code, storetest.Pair(c.Now()), anyCode)
+		return err
+	})
+	if ok != 1 || refused != 99 {
+		t.Errorf("%d redeemed, %d refused", ok, refused)
+	}
+	if n := count(t, path, "SELECT count(*) FROM refresh_tokens WHERE grant_id = 'g2'"); n != 1 {
+		t.Errorf("%d refresh tokens for one code", n)
+	}
+}
+
+func TestConcurrentRotationMakesOneSuccessor(t *testing.T) {
+	path, c := storetest.Path(t), newClock()
+	stores := [2]*store.Store{storetest.Open(t, path, c.Now), storetest.Open(t, path, c.Now)}
+	l := storetest.LogIn(t, stores[0], "alice", c.Now())
+	var mu sync.Mutex
+	pairs := map[store.Pair]int{}
+	ok, _ := race(t, 100, stores, func(s *store.Store) error {
+		_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+		mu.Lock()
+		defer mu.Unlock()
+		pairs[p]++
+		return err
+	})
+	if ok != 100 || len(pairs) != 1 {
+		t.Errorf("%d succeeded with %d different successors", ok, len(pairs))
+	}
+	if n := count(t, path, "SELECT count(*) FROM refresh_tokens"); n != 2 {
+		t.Errorf("%d refresh tokens, want the first and its successor", n)
+	}
+}

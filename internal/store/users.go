@@ -1,0 +1,49 @@
+package store
+
+import (
+	"context"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+)
+
+type userRow struct {
+	ID      string `gorm:"primaryKey"`
+	Forge   string
+	Subject string
+	Name    string
+}
+
+func (userRow) TableName() string { return "users" }
+
+func (r userRow) user() broker.User {
+	return broker.User{ID: r.ID, Forge: r.Forge, Subject: r.Subject, Name: r.Name}
+}
+
+// UpsertUser returns the user that forge knows as subject, makes it when new,
+// and records its current name.
+func (s *Store) UpsertUser(ctx context.Context, forge, subject, name string) (broker.User, error) {
+	var r userRow
+	err := s.update(ctx, func(tx *gorm.DB) error {
+		fresh := userRow{ID: oauth.NewID(), Forge: forge, Subject: subject, Name: name}
+		err := tx.Clauses(clause.OnConflict{
+			Columns:   []clause.Column{{Name: "forge"}, {Name: "subject"}},
+			DoUpdates: clause.AssignmentColumns([]string{"name"}),
+		}).Create(&fresh).Error
+		if err != nil {
+			return err
+		}
+		return tx.Where("forge = ? AND subject = ?", forge, subject).Take(&r).Error
+	})
+	return r.user(), err
+}
+
+// User returns the user of that id, or broker.ErrNotFound.
+func (s *Store) User(ctx context.Context, id string) (broker.User, error) {
+	var r userRow
+	err := s.reader(ctx).Where("id = ?", id).Take(&r).Error
+	return r.user(), wrap(err)
+}
