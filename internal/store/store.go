@@ -54,9 +54,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if err := s.open(ctx, path); err != nil {
-		s.Close()
+	unlock, err := lockDir(filepath.Dir(path))
+	if err != nil {
 		return nil, err
+	}
+	defer unlock()
+	if err := s.open(ctx, path); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
