@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// reported is the version it says it is; tests of old backends overwrite it with
+// the linker.
+var reported = "2.34.1"
+
+func main() {
+	if err := run(context.Background(), os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "fjmcp-standin:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("fjmcp-standin", flag.ContinueOnError)
+	transport := flags.String("transport", "stdio", "only stdio")
+	url := flags.String("url", "", "URL of the forge")
+	agent := flags.String("user-agent", "fjmcp-standin", "User-Agent of requests to the forge")
+	printVersion := flags.Bool("version", false, "print the version and exit")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *printVersion {
+		_, err := fmt.Fprintln(out, "fjmcp-standin", reported)
+		return err
+	}
+	if *transport != "stdio" || *url == "" {
+		return errors.New("want --transport stdio --url URL")
+	}
+	f := &forge{url: *url, agent: *agent}
+	v, err := f.version(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot use the forge: %w", err)
+	}
+	fmt.Fprintf(os.Stderr, "\x1b[32mINF\x1b[0m serving %s (Forgejo %s) on stdio\n", *url, v)
+	return newServer(f).Run(ctx, &mcp.StdioTransport{})
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+type none struct{}
+
+type repository struct {
+	Owner string `json:"owner"`
+	Repo  string `json:"repo"`
+}
+
+func (r repository) issues() string {
+	return "/repos/" + url.PathEscape(r.Owner) + "/" + url.PathEscape(r.Repo) + "/issues"
+}
+
+type newIssue struct {
+	repository
+	Title string `json:"title"`
+	Body  string `json:"body,omitempty"`
+}
+
+func newServer(f *forge) *mcp.Server {
+	s := mcp.NewServer(&mcp.Implementation{Name: "fjmcp-standin", Version: reported}, nil)
+	addForgeTools(s, f)
+	addOwnTools(s, f)
+	return s
+}
+
+// add adds a tool that answers with do's text.
+func add[In any](s *mcp.Server, name, description string, do func(context.Context, *mcp.CallToolRequest, In) (string, error)) {
+	mcp.AddTool(s, &mcp.Tool{Name: name, Description: description},
+		func(ctx context.Context, r *mcp.CallToolRequest, in In) (*mcp.CallToolResult, any, error) {
+			text, err := do(ctx, r, in)
+			if err != nil {
+				return nil, nil, err
+			}
+			return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: text}}}, nil, nil
+		})
+}
+
+// addForgeTools adds tools that forgejo-mcp has under the same names.
+func addForgeTools(s *mcp.Server, f *forge) {
+	add(s, "get_my_user_info", "Get the user the token belongs to",
+		func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (string, error) {
+			return f.json(ctx, http.MethodGet, "/user", nil)
+		})
+	add(s, "list_my_repos", "List the user's repositories",
+		func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (string, error) {
+			return f.json(ctx, http.MethodGet, "/user/repos", nil)
+		})
+	add(s, "list_repo_issues", "List the issues of a repository",
+		func(ctx context.Context, _ *mcp.CallToolRequest, in repository) (string, error) {
+			return f.json(ctx, http.MethodGet, in.issues(), nil)
+		})
+	add(s, "create_issue", "Create an issue",
+		func(ctx context.Context, _ *mcp.CallToolRequest, in newIssue) (string, error) {
+			body := map[string]string{"title": in.Title, "body": in.Body}
+			return f.json(ctx, http.MethodPost, in.issues(), body)
+		})
+}
+
+// json is call with the answer left as text.
+func (f *forge) json(ctx context.Context, method, path string, in any) (string, error) {
+	var out json.RawMessage
+	err := f.call(ctx, method, path, in, &out)
+	return string(out), err
+}
+
+// addOwnTools adds tools that misbehave or look around.
+func addOwnTools(s *mcp.Server, f *forge) {
+	type fetch struct {
+		URL string `json:"url"`
+	}
+	add(s, "fetch_url", "Fetch any URL as forgejo-mcp fetches attachments: status line, then body",
+		func(ctx context.Context, _ *mcp.CallToolRequest, in fetch) (string, error) {
+			return f.fetch(ctx, in.URL)
+		})
+	type pause struct {
+		Milliseconds int `json:"ms"`
+		Steps        int `json:"steps,omitempty" jsonschema:"progress notifications to send, 1 if absent"`
+	}
+	add(s, "slow", "Answer after a while, with progress notifications",
+		func(ctx context.Context, r *mcp.CallToolRequest, in pause) (string, error) {
+			return slow(ctx, r, in.Milliseconds, max(in.Steps, 1))
+		})
+	add(s, "crash", "End the server with status 3 after some last words",
+		func(context.Context, *mcp.CallToolRequest, none) (string, error) {
+			fmt.Fprintln(os.Stderr, "panic: told to crash")
+			os.Exit(3)
+			return "", nil
+		})
+	add(s, "probe", "Report what this process can see of its surroundings, as JSON",
+		func(_ context.Context, _ *mcp.CallToolRequest, in probeRequest) (string, error) {
+			b, err := json.Marshal(probe(in))
+			return string(b), err
+		})
+}
+
+func (f *forge) fetch(ctx context.Context, url string) (string, error) {
+	resp, err := f.do(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	return resp.Status + "\n" + string(body), err
+}
+
+func slow(ctx context.Context, r *mcp.CallToolRequest, ms, steps int) (string, error) {
+	for i := range steps {
+		select {
+		case <-time.After(time.Duration(ms) * time.Millisecond / time.Duration(steps)):
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+		token := r.Params.GetProgressToken()
+		if token == nil {
+			continue
+		}
+		err := r.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{
+			ProgressToken: token, Progress: float64(i + 1), Total: float64(steps),
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("waited %d ms", ms), nil
+}
