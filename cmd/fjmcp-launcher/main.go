@@ -1,0 +1,108 @@
+// Command fjmcp-launcher starts and stops session units for fjmcp-broker. It is
+// started by fjmcp-launcher.socket; see package launcher.
+//
+//	fjmcp-launcher                 serve the inherited socket
+//	fjmcp-launcher egress-target   write $RUNTIME_DIRECTORY/target.env for fjmcp-egress.service
+//	fjmcp-launcher --version
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/fjmcp/fjmcp-broker/internal/launcher"
+	"github.com/fjmcp/fjmcp-broker/internal/systemd"
+	"github.com/fjmcp/fjmcp-broker/internal/version"
+)
+
+func main() {
+	var err error
+	switch args := os.Args[1:]; {
+	case len(args) == 0:
+		err = serve()
+	case len(args) == 1 && args[0] == "egress-target":
+		err = writeEgressTarget()
+	case len(args) == 1 && args[0] == "--version":
+		fmt.Println("fjmcp-launcher", version.String())
+	default:
+		fmt.Fprintln(os.Stderr, "usage: fjmcp-launcher [egress-target | --version]")
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fjmcp-launcher:", err)
+		os.Exit(1)
+	}
+}
+
+func serve() error {
+	l, err := inherited()
+	if err != nil {
+		return err
+	}
+	uid, err := brokerUID()
+	if err != nil {
+		return err
+	}
+	s, err := launcher.New(launcher.Config{
+		Getenv:   os.Getenv,
+		PeerUIDs: []uint32{0, uid},
+		// The journal stamps the entries.
+		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: dropTime})),
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	return s.Serve(ctx, l)
+}
+
+func dropTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}
+
+func inherited() (*net.UnixListener, error) {
+	found, err := systemd.Inherited()
+	if err != nil {
+		return nil, err
+	}
+	if len(found["launcher"]) == 1 {
+		if l, ok := found["launcher"][0].(*net.UnixListener); ok && l.Addr().Network() == "unixpacket" {
+			return l, nil
+		}
+	}
+	return nil, errors.New("no socket named launcher was inherited; this program is started by fjmcp-launcher.socket (systemctl enable --now fjmcp-broker.socket)")
+}
+
+func brokerUID() (uint32, error) {
+	u, err := user.Lookup("fjmcp")
+	if err != nil {
+		return 0, fmt.Errorf("cannot find the broker's user: %w", err)
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	return uint32(uid), err
+}
+
+func writeEgressTarget() error {
+	target, err := launcher.EgressTarget(os.Getenv)
+	if err != nil {
+		return err
+	}
+	dir := os.Getenv("RUNTIME_DIRECTORY")
+	if !filepath.IsAbs(dir) {
+		return errors.New("RUNTIME_DIRECTORY is not set; this is run by fjmcp-egress.service")
+	}
+	return os.WriteFile(filepath.Join(dir, "target.env"), []byte("FJMCP_EGRESS_TARGET="+target+"\n"), 0o644)
+}

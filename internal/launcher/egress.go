@@ -1,0 +1,28 @@
+package launcher
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/fjmcp/fjmcp-broker/internal/localhost"
+)
+
+// EgressTarget derives from the environment where fjmcp-egress.service leads
+// the sessions' connections: the forge's host and port as
+// systemd-socket-proxyd(8) takes them. That program splits at the last colon
+// and knows no brackets, so an IPv6 address stands bare ("::1:3000"). Names
+// under .localhost become 127.0.0.1, since the C library may not know them.
+func EgressTarget(getenv func(string) string) (string, error) {
+	u, err := parseForgejoURL(getenv(envForgejoURL))
+	if err != nil {
+		return "", err
+	}
+	if strings.ContainsAny(u.Hostname(), "%/@ ") {
+		return "", fmt.Errorf("%s: want a host name or an address without a zone", envForgejoURL)
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return localhost.Resolve(u.Hostname()) + ":" + port, nil
+}

@@ -1,0 +1,174 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	sddbus "github.com/coreos/go-systemd/v22/dbus"
+
+	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+)
+
+// Bounds of the operations. A start is bounded by TimeoutStartSec= and a stop by
+// TimeoutStopSec= of the session's unit; these are for a service manager that
+// does not keep them.
+const (
+	startTimeout = 20 * time.Second
+	stopTimeout  = 15 * time.Second
+	callTimeout  = 10 * time.Second
+)
+
+// manager carries out checked requests.
+type manager struct {
+	bus      *bus
+	settings settings
+}
+
+func fail(code launchproto.Code, format string, args ...any) launchproto.Reply {
+	return launchproto.Reply{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// do carries out r, which has passed Check; fds are what packet.check let pass
+// and stay the caller's.
+func (m *manager) do(ctx context.Context, r launchproto.Request, fds []int) launchproto.Reply {
+	switch r.Op {
+	case launchproto.OpStart:
+		return m.start(ctx, r, fds[0], fds[1])
+	case launchproto.OpTouch:
+		return m.touch(ctx, r.ID)
+	case launchproto.OpStop:
+		return m.stop(ctx, r.ID)
+	case launchproto.OpList:
+		return m.list(ctx)
+	case launchproto.OpPing:
+		return m.ping(ctx)
+	}
+	return fail(launchproto.CodeBadRequest, "unknown operation %q", r.Op)
+}
+
+func (m *manager) start(ctx context.Context, r launchproto.Request, mcp, control int) launchproto.Reply {
+	f, err := m.settings.resolve()
+	if err != nil {
+		return fail(launchproto.CodeConfig, "%v", err)
+	}
+	startCtx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	service := serviceName(r.ID)
+	result, err := m.bus.job(startCtx, func(c *sddbus.Conn, ch chan<- string) (int, error) {
+		return c.StartTransientUnitAux(startCtx, service, "fail",
+			serviceProperties(r, f, mcp, control), []sddbus.PropertyCollection{reapTimer(r)}, ch)
+	})
+	switch {
+	case isError(err, "UnitExists"):
+		return fail(launchproto.CodeExists, "%s exists already", service)
+	case err == nil && result == "done":
+		return launchproto.Reply{OK: true}
+	}
+	// Whatever became of the job, nothing of it may stay.
+	cleanup := m.stop(context.WithoutCancel(ctx), r.ID)
+	if err == nil {
+		err = fmt.Errorf("start job ended as %q; see journalctl -u %s", result, service)
+	}
+	if !cleanup.OK {
+		err = fmt.Errorf("%w; clean-up: %s", err, cleanup.Message)
+	}
+	return fail(launchproto.CodeFailed, "cannot start %s: %v", service, err)
+}
+
+// touch restarts the reap timer, whose Requisite= makes the job fail when the
+// session does not run. Mode "fail" keeps it from cancelling a stop job.
+func (m *manager) touch(ctx context.Context, id string) launchproto.Reply {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	result, err := m.bus.job(ctx, func(c *sddbus.Conn, ch chan<- string) (int, error) {
+		return c.RestartUnitContext(ctx, timerName(id), "fail", ch)
+	})
+	switch {
+	case err == nil && result == "done":
+		return launchproto.Reply{OK: true}
+	case isError(err, "NoSuchUnit", "TransactionIsDestructive"):
+	case err != nil:
+		return fail(launchproto.CodeFailed, "cannot touch %s: %v", timerName(id), err)
+	case result != "dependency" && result != "canceled" && result != "skipped":
+		return fail(launchproto.CodeFailed, "cannot touch %s: job ended as %q", timerName(id), result)
+	}
+	// The failed restart leaves the timer as it was.
+	if err := m.stopUnit(ctx, timerName(id)); err != nil {
+		return fail(launchproto.CodeFailed, "%v", err)
+	}
+	return fail(launchproto.CodeGone, "%s does not run", serviceName(id))
+}
+
+func (m *manager) stop(ctx context.Context, id string) launchproto.Reply {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	err := errors.Join(m.stopUnit(ctx, serviceName(id)), m.stopUnit(ctx, timerName(id)))
+	if err != nil {
+		return fail(launchproto.CodeFailed, "%v", err)
+	}
+	return launchproto.Reply{OK: true}
+}
+
+// stopUnit waits until the unit has stopped. One that is not loaded has.
+func (m *manager) stopUnit(ctx context.Context, unit string) error {
+	result, err := m.bus.job(ctx, func(c *sddbus.Conn, ch chan<- string) (int, error) {
+		return c.StopUnitContext(ctx, unit, "replace", ch)
+	})
+	switch {
+	case isError(err, "NoSuchUnit"):
+		return nil
+	case err != nil:
+		return fmt.Errorf("cannot stop %s: %w", unit, err)
+	case result != "done":
+		return fmt.Errorf("cannot stop %s: job ended as %q", unit, result)
+	}
+	return nil
+}
+
+func (m *manager) list(ctx context.Context) launchproto.Reply {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	c, _, err := m.bus.get()
+	if err != nil {
+		return fail(launchproto.CodeFailed, "%v", err)
+	}
+	units, err := c.ListUnitsByPatternsContext(ctx, nil, []string{serviceName("*")})
+	if err != nil {
+		return fail(launchproto.CodeFailed, "cannot list sessions: %v", err)
+	}
+	return launchproto.Reply{OK: true, IDs: sessionIDs(units)}
+}
+
+// sessionIDs leaves out units that are only spoken of by a timer that has
+// outlived its session.
+func sessionIDs(units []sddbus.UnitStatus) []string {
+	prefix, suffix, _ := strings.Cut(serviceName("*"), "*")
+	var ids []string
+	for _, u := range units {
+		id := strings.TrimSuffix(strings.TrimPrefix(u.Name, prefix), suffix)
+		if u.LoadState == "loaded" && launchproto.CheckID(id) == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// ping reports whether a session could be started.
+func (m *manager) ping(ctx context.Context) launchproto.Reply {
+	if _, err := m.settings.resolve(); err != nil {
+		return fail(launchproto.CodeConfig, "%v", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	c, _, err := m.bus.get()
+	if err != nil {
+		return fail(launchproto.CodeFailed, "%v", err)
+	}
+	if _, err := c.SystemStateContext(ctx); err != nil {
+		return fail(launchproto.CodeFailed, "the service manager does not answer: %v", err)
+	}
+	return launchproto.Reply{OK: true}
+}

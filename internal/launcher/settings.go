@@ -1,0 +1,146 @@
+package launcher
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Environment variables taken from the broker's configuration.
+const (
+	envForgejoURL = "FJMCP_BROKER_FORGEJO_URL"
+	envCAFile     = "FJMCP_BROKER_FORGEJO_CA_FILE"
+	envForgejoMCP = "FJMCP_BROKER_FORGEJO_MCP"
+)
+
+// Where a session sees the operator's files that do not lie under /usr. /run is
+// a tmpfs of the session's own, so the mount points need no place on disk.
+const (
+	insideForgejoMCP = "/run/fjmcp-session/forgejo-mcp"
+	insideCAFile     = "/run/fjmcp-session/forge-ca.pem"
+)
+
+// defaultForgejoMCP is where forgejo-mcp is looked for, in this order.
+var defaultForgejoMCP = []string{"/usr/bin/forgejo-mcp", "/usr/local/bin/forgejo-mcp"}
+
+const restartHint = "in /etc/fjmcp/broker.env and run systemctl restart fjmcp-broker"
+
+// settings is the operator's part of a session: as configured, unchecked.
+type settings struct{ forgejoURL, caFile, forgejoMCP string }
+
+func newSettings(getenv func(string) string) settings {
+	return settings{getenv(envForgejoURL), getenv(envCAFile), getenv(envForgejoMCP)}
+}
+
+// bind shows the file at source to the session as target, read-only.
+type bind struct{ source, target string }
+
+// forge is what a session's environment says of the forge, with the mounts that
+// make it true.
+type forge struct {
+	url, forgejoMCP, caFile string // as the session sees them
+	binds                   []bind
+}
+
+// resolve looks at the disk anew for each start, so that installing a missing
+// file is all the cure it takes. Its errors are for the operator.
+func (s settings) resolve() (forge, error) {
+	u, err := parseForgejoURL(s.forgejoURL)
+	if err != nil {
+		return forge{}, err
+	}
+	f := forge{url: u.String()}
+	mcp, err := s.findForgejoMCP()
+	if err != nil {
+		return forge{}, err
+	}
+	f.forgejoMCP = f.show(mcp, insideForgejoMCP)
+	if s.caFile == "" {
+		return f, nil
+	}
+	ca, err := regularFile(s.caFile)
+	if err != nil {
+		return forge{}, fmt.Errorf("%s=%q: %w; correct it %s", envCAFile, s.caFile, err, restartHint)
+	}
+	f.caFile = f.show(ca, insideCAFile)
+	return f, nil
+}
+
+// show returns the path by which the session sees path: /usr it sees whole.
+func (f *forge) show(path, inside string) string {
+	if strings.HasPrefix(path, "/usr/") {
+		return path
+	}
+	f.binds = append(f.binds, bind{path, inside})
+	return inside
+}
+
+func (s settings) findForgejoMCP() (string, error) {
+	if s.forgejoMCP != "" {
+		path, err := regularFile(s.forgejoMCP)
+		if err != nil {
+			return "", fmt.Errorf("cannot find forgejo-mcp: %s=%q: %w; install it there or correct the path %s",
+				envForgejoMCP, s.forgejoMCP, err, restartHint)
+		}
+		return path, nil
+	}
+	for _, candidate := range defaultForgejoMCP {
+		path, err := regularFile(candidate)
+		if err == nil {
+			return path, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("cannot use forgejo-mcp at %s: %w", candidate, err)
+		}
+	}
+	return "", fmt.Errorf("cannot find forgejo-mcp: neither %s exists; install it there or set %s %s",
+		strings.Join(defaultForgejoMCP, " nor "), envForgejoMCP, restartHint)
+}
+
+// regularFile resolves symbolic links, which may lead out of what the session
+// sees.
+func regularFile(path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", errors.New("want an absolute path")
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", reason(err)
+	}
+	info, err := os.Stat(real)
+	if err != nil {
+		return "", reason(err)
+	}
+	if !info.Mode().IsRegular() {
+		return "", errors.New("not a regular file")
+	}
+	return real, nil
+}
+
+// reason drops the system call and path from err, which the caller names.
+func reason(err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// parseForgejoURL checks as much as the launcher relies on; the broker's
+// configuration is stricter.
+func parseForgejoURL(raw string) (*url.URL, error) {
+	if raw == "" {
+		return nil, fmt.Errorf("%s is missing; set the public URL of the forge %s", envForgejoURL, restartHint)
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
+		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("%s: want an absolute URL such as https://git.example.org; correct it %s", envForgejoURL, restartHint)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.Host = strings.ToLower(u.Host)
+	return u, nil
+}

@@ -1,0 +1,17 @@
+package spawn
+
+import "github.com/fjmcp/fjmcp-broker/internal/launchproto"
+
+// Error is a launcher's refusal. Its text is for the operator's journal, never
+// for a client. errors.Is(err, ErrGone) holds for code gone.
+type Error struct {
+	Code    launchproto.Code
+	Message string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Is makes CodeGone match ErrGone.
+func (e *Error) Is(target error) bool {
+	return target == ErrGone && e.Code == launchproto.CodeGone
+}
