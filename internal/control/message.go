@@ -9,6 +9,9 @@ type Type string
 const (
 	// TypeToken replaces the user's Forgejo access token. Field Token.
 	TypeToken Type = "token"
+	// TypeNoToken answers TypeUnauthorized when there is no other token: the
+	// proxy passes the forge's 401 on.
+	TypeNoToken Type = "no_token"
 )
 
 // Messages from fjmcp-session to the broker.
