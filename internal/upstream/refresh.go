@@ -1,0 +1,110 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+)
+
+// settle is how long a login that has just killed the refresh token gets to
+// store its own set before the refusal is believed.
+const settle = 300 * time.Millisecond
+
+// refreshNow asks Forgejo, with the lease held.
+func (t *Tokens) refreshNow(ctx context.Context, userID string, set broker.ForgejoTokens) (broker.ForgejoTokens, error) {
+	next, err := t.cfg.Forgejo.Refresh(ctx, set)
+	switch {
+	case err == nil:
+		return t.keep(ctx, userID, next)
+	case errors.Is(err, broker.ErrForgejoGrantDead):
+		return t.refused(ctx, userID, set, err)
+	}
+	t.report(ctx, userID, err)
+	return broker.ForgejoTokens{}, err
+}
+
+// keep stores a refreshed set. When that fails and Forgejo rotates, the user
+// will have to log in again, which is why it is audited.
+func (t *Tokens) keep(ctx context.Context, userID string, next broker.ForgejoTokens) (broker.ForgejoTokens, error) {
+	stored, err := t.store(ctx, userID, next)
+	if err != nil {
+		t.event(ctx, userID, "not_stored", "forgejo answered with a new token set and it could not be stored")
+	}
+	return stored, err
+}
+
+// refused handles a definite refusal of set. The cause may be a login that has
+// replaced it, here or in another process: then its set is the answer. Else the
+// user's grant is dead, or an answer of Forgejo was lost after it had rotated.
+func (t *Tokens) refused(ctx context.Context, userID string, set broker.ForgejoTokens, cause error) (broker.ForgejoTokens, error) {
+	for _, pause := range []time.Duration{0, settle} {
+		if err := sleep(ctx, pause); err != nil {
+			return broker.ForgejoTokens{}, err
+		}
+		stored, err := t.read(ctx, userID)
+		if err != nil || stored.RefreshToken != set.RefreshToken {
+			return stored, err
+		}
+	}
+	dropped, err := t.cfg.Store.DropForgejoTokens(ctx, userID, set.RefreshToken)
+	if err != nil {
+		return broker.ForgejoTokens{}, err
+	}
+	if !dropped {
+		return t.read(ctx, userID)
+	}
+	t.report(ctx, userID, cause)
+	return broker.ForgejoTokens{}, cause
+}
+
+// report writes a failed refresh to the log and the audit trail.
+func (t *Tokens) report(ctx context.Context, userID string, err error) {
+	outcome := "error"
+	var e *forgejo.Error
+	if errors.As(err, &e) {
+		outcome = e.Kind.String()
+	}
+	t.event(ctx, userID, outcome, err.Error())
+}
+
+func (t *Tokens) event(ctx context.Context, userID, outcome, detail string) {
+	user, err := t.cfg.Store.User(ctx, userID)
+	if err != nil {
+		user.Name = userID
+	}
+	t.cfg.Log.WarnContext(ctx, "forgejo refresh failed", "user", user.Name, "outcome", outcome, "detail", detail)
+	t.cfg.Audit.Event(ctx, audit.Event{Kind: audit.ForgejoRefresh, User: user.Name, Outcome: outcome, Detail: detail, Failed: true})
+}
+
+// recentlyDown returns the remembered failure while it is fresh.
+func (t *Tokens) recentlyDown(userID string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f, ok := t.down[userID]
+	if !ok || t.cfg.Now().Sub(f.at) >= retryAfterDown {
+		return nil
+	}
+	return f.err
+}
+
+// noteDown remembers err if it says that Forgejo is down and forgets an older
+// one otherwise.
+func (t *Tokens) noteDown(userID string, err error) {
+	if !errors.Is(err, broker.ErrForgejoDown) {
+		t.forgetDown(userID)
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.down[userID] = failure{at: t.cfg.Now(), err: err}
+}
+
+func (t *Tokens) forgetDown(userID string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.down, userID)
+}

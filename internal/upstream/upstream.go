@@ -1,0 +1,200 @@
+package upstream
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+)
+
+const (
+	// refreshBefore is how long before its end an access token is replaced.
+	// Tokens that live less than four times as long are replaced in the last
+	// quarter of their life.
+	refreshBefore = 5 * time.Minute
+	// retryAfterDown is how long a failure to reach Forgejo is remembered, so
+	// that not every call of a session waits for a timeout.
+	retryAfterDown = 5 * time.Second
+	// leaseTTL outlasts a refresh, whose HTTP exchange ends after 10 s.
+	leaseTTL = 20 * time.Second
+	// flightTimeout outlasts the lease of a process that died with it.
+	flightTimeout = 40 * time.Second
+)
+
+// Config is what a Tokens needs. All fields but Now are required.
+type Config struct {
+	Store   *store.Store
+	Forgejo *forgejo.Client
+	Now     func() time.Time // nil means time.Now
+	Log     *slog.Logger
+	Audit   *audit.Logger
+}
+
+// Tokens gives out Forgejo access tokens. It is safe for concurrent use.
+type Tokens struct {
+	cfg     Config
+	flights singleflight.Group
+
+	mu   sync.Mutex
+	down map[string]failure // by user id
+}
+
+// failure is a remembered refresh that did not reach Forgejo.
+type failure struct {
+	at  time.Time
+	err error
+}
+
+// New returns a Tokens.
+func New(cfg Config) (*Tokens, error) {
+	if cfg.Store == nil || cfg.Forgejo == nil || cfg.Log == nil || cfg.Audit == nil {
+		return nil, errors.New("cannot keep forgejo tokens without store, forgejo client, log and audit")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Tokens{cfg: cfg, down: map[string]failure{}}, nil
+}
+
+// Put stores the set that a login brought. A set that is older than the stored
+// one, by forgejo.Supersedes, is dropped without an error: the stored one then
+// belongs to a later login.
+func (t *Tokens) Put(ctx context.Context, userID string, set broker.ForgejoTokens) error {
+	_, err := t.store(ctx, userID, set)
+	return err
+}
+
+// store writes set and returns what is stored then.
+func (t *Tokens) store(ctx context.Context, userID string, set broker.ForgejoTokens) (broker.ForgejoTokens, error) {
+	stored, err := t.cfg.Store.ReplaceForgejoTokens(ctx, userID, set, func(current broker.ForgejoTokens) bool {
+		return forgejo.Supersedes(set, current)
+	})
+	if err != nil {
+		return broker.ForgejoTokens{}, fmt.Errorf("cannot store the user's forgejo tokens: %w", err)
+	}
+	t.forgetDown(userID)
+	return stored, nil
+}
+
+// Token returns the user's current set, refreshed when its access token ends
+// soon. While Forgejo is down a token that still lives is returned as it is.
+// Errors wrap broker.ErrForgejoDown or broker.ErrForgejoGrantDead, the latter
+// also for a user without a set, or are failures of the store or ctx.
+func (t *Tokens) Token(ctx context.Context, userID string) (broker.ForgejoTokens, error) {
+	set, err := t.read(ctx, userID)
+	if err != nil || !t.endsSoon(set) {
+		return set, err
+	}
+	next, err := t.refresh(ctx, userID, set)
+	if errors.Is(err, broker.ErrForgejoDown) && t.cfg.Now().Before(set.ExpiresAt) {
+		return set, nil
+	}
+	return next, err
+}
+
+// Renew returns a set whose access token is not stale, which Forgejo has
+// answered with 401. It refreshes only if the stored token still is stale.
+// Errors are those of Token.
+func (t *Tokens) Renew(ctx context.Context, userID, stale string) (broker.ForgejoTokens, error) {
+	set, err := t.read(ctx, userID)
+	if err != nil || set.AccessToken != stale {
+		return set, err
+	}
+	return t.refresh(ctx, userID, set)
+}
+
+// read returns the stored set; none means the grant is dead.
+func (t *Tokens) read(ctx context.Context, userID string) (broker.ForgejoTokens, error) {
+	set, err := t.cfg.Store.ForgejoTokens(ctx, userID)
+	if errors.Is(err, broker.ErrNotFound) {
+		return broker.ForgejoTokens{}, broker.ErrForgejoGrantDead
+	}
+	return set, err
+}
+
+func (t *Tokens) endsSoon(set broker.ForgejoTokens) bool {
+	margin := refreshBefore
+	if c, ok := forgejo.ReadClaims(set.AccessToken); ok && c.Expires > c.IssuedAt {
+		margin = min(margin, time.Duration(c.Expires-c.IssuedAt)*time.Second/4)
+	}
+	return !t.cfg.Now().Add(margin).Before(set.ExpiresAt)
+}
+
+// refresh replaces set, once for all callers that hold the same one. The work
+// goes on when the caller leaves: a rotated set that is not stored is lost.
+func (t *Tokens) refresh(ctx context.Context, userID string, set broker.ForgejoTokens) (broker.ForgejoTokens, error) {
+	if err := t.recentlyDown(userID); err != nil {
+		return broker.ForgejoTokens{}, err
+	}
+	result := t.flights.DoChan(userID+"\x00"+set.RefreshToken, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
+		defer cancel()
+		next, err := t.refreshLeased(ctx, userID, set)
+		t.noteDown(userID, err)
+		return next, err
+	})
+	select {
+	case r := <-result:
+		next, _ := r.Val.(broker.ForgejoTokens)
+		return next, r.Err
+	case <-ctx.Done():
+		return broker.ForgejoTokens{}, ctx.Err()
+	}
+}
+
+// refreshLeased waits for the user's lease and then refreshes set, unless
+// another process has replaced it meanwhile.
+func (t *Tokens) refreshLeased(ctx context.Context, userID string, set broker.ForgejoTokens) (broker.ForgejoTokens, error) {
+	name, holder := "forgejo-refresh/"+userID, rand.Text()
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
+		got, err := t.cfg.Store.AcquireLease(ctx, name, holder, leaseTTL)
+		if err != nil {
+			return broker.ForgejoTokens{}, fmt.Errorf("cannot take the lease on the user's forgejo tokens: %w", err)
+		}
+		stored, err := t.read(ctx, userID)
+		switch {
+		case got && (err != nil || stored.RefreshToken != set.RefreshToken):
+			t.release(ctx, name, holder)
+			return stored, err
+		case got:
+			defer t.release(ctx, name, holder)
+			return t.refreshNow(ctx, userID, stored)
+		case err != nil || stored.RefreshToken != set.RefreshToken:
+			return stored, err
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return broker.ForgejoTokens{}, fmt.Errorf("cannot get a turn to refresh the user's forgejo tokens: %w", err)
+		}
+	}
+}
+
+// release runs also when ctx has ended; a lease that stays delays the next
+// refresh by its TTL.
+func (t *Tokens) release(ctx context.Context, name, holder string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := t.cfg.Store.ReleaseLease(ctx, name, holder); err != nil {
+		t.cfg.Log.WarnContext(ctx, "cannot release a lease", "lease", name, "error", err)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
