@@ -1,0 +1,78 @@
+# fjmcp-broker: `make help` lists the targets.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO      ?= go
+VERSION ?= $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
+COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+ARCH    ?= $(shell dpkg --print-architecture)
+DEB     := dist/fjmcp-broker_$(VERSION)_$(ARCH).deb
+
+PREFIX  ?= /usr
+DESTDIR ?=
+UNITDIR ?= $(shell pkgconf --variable=systemdsystemunitdir systemd)
+
+VERSION_PKG := github.com/fjmcp/fjmcp-broker/internal/version
+GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
+	-ldflags "-s -w -X $(VERSION_PKG).Version=$(VERSION) -X $(VERSION_PKG).Commit=$(COMMIT)"
+PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl
+
+.PHONY: help build install deb lintian deps test e2e bench run demo lint clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' -N 'make …,what it does'
+
+build: ## build the four programs into bin/
+	mkdir -p bin
+	$(GO_BUILD) -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+
+install: build ## install under DESTDIR= (debian/rules calls this)
+	@test -n "$(UNITDIR)" || { echo "cannot find systemd's unit directory: install pkgconf and systemd (Debian 13: systemd-dev), or give UNITDIR=" >&2; exit 1; }
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/sbin bin/fjmcp-broker
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/fjmcpctl
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/libexec/fjmcp bin/fjmcp-launcher bin/fjmcp-session
+	cd units && find . -type f ! -name '*.go' -exec install -D -m 0644 {} $(DESTDIR)$(UNITDIR)/{} \;
+	install -D -m 0644 packaging/sysusers.d/fjmcp.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/fjmcp.conf
+	install -D -m 0644 packaging/tmpfiles.d/fjmcp.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/fjmcp.conf
+	install -D -m 0644 packaging/broker.env $(DESTDIR)/etc/fjmcp/broker.env
+	packaging/session-root $(DESTDIR)$(PREFIX)/lib/fjmcp/session-root
+	for page in packaging/man/*.[158]; do \
+		install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; \
+	done
+
+deb: ## build dist/fjmcp-broker_<version>_<arch>.deb
+	@.ci/deps build
+	VERSION=$(VERSION) COMMIT=$(COMMIT) packaging/build-deb dist
+	@ls -l $(DEB)
+
+lintian: deb ## check the package
+	@.ci/deps lint
+	lintian --fail-on error,warning --suppress-tags bad-distribution-in-changes-file $(DEB)
+
+test: ## all tests; as root also those that need a container, and their Debian packages
+	@.ci/deps test
+	$(GO) test $(TESTFLAGS) ./...
+
+e2e: ## the installed package in a Debian 12 container (root)
+	@.ci/deps test
+	$(GO) test -count=1 -v $(TESTFLAGS) ./internal/e2e/...
+
+bench: ## benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+run: build ## broker, fake forge and one login; ONCE=1 ends after it, FORGEJO_MCP=path for the real backend
+	$(GO) build -o bin/run ./internal/tools/run
+	exec bin/run $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP))
+
+demo: deb ## the package installed in a container, port forwarded (root); ONCE=1 ends after one call
+	@.ci/deps test
+	$(GO) build -o bin/demo ./internal/tools/demo
+	exec bin/demo -deb $(DEB) $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP))
+
+lint: ## gofmt, go vet, staticcheck, govulncheck
+	.ci/lint
+
+clean: ## remove what was built
+	rm -rf bin dist
