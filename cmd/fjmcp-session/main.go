@@ -13,6 +13,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/inject"
+	"github.com/fjmcp/fjmcp-broker/internal/inject/confine"
 	"github.com/fjmcp/fjmcp-broker/internal/version"
 )
 
@@ -21,7 +22,7 @@ const exitUsage = 2
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
-	hardened := inject.Harden() // before anything secret is near
+	hardened := confine.Harden() // before anything secret is near
 	if len(args) == 1 && args[0] == "--version" {
 		fmt.Println("fjmcp-session", version.String())
 		return 0

@@ -6,24 +6,8 @@
 //	fd 1 ── control socket ── token pushes, reports
 //	backend ── HTTP(S)_PROXY ──▶ proxy (sets Authorization) ──▶ the forge only
 //
-// # What keeps the token from the backend
-//
-// This process is undumpable, so that nobody of its own uid reads its memory,
-// environment or descriptors through /proc or ptrace. The backend is started
-// from an OS thread that has given up, for good, what a backend must not have;
-// the backend inherits that, this process's other threads do not:
-//
-//   - no_new_privs;
-//   - Landlock: read and execute below /usr, /lib, /lib64, /bin and of the
-//     backend's own file; read below /proc and /sys and of the few files in /etc
-//     that libraries look up; a few device nodes. A landlocked process may not
-//     ptrace its parent either, not even as root. From ABI 4 on, TCP connections
-//     to nothing but the proxy;
-//   - seccomp: no sockets but IPv4 and IPv6 (the journal, D-Bus and the egress
-//     socket are AF_UNIX), no io_uring (it would go round this filter), no
-//     memfd, no ptrace.
-//
-// Where the kernel has no Landlock, one warning says so and the rest stands.
+// This process is undumpable and the backend confined, so that the backend cannot
+// get at the token: see package confine.
 //
 // # Exit status
 //

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/inject/confine"
 	"golang.org/x/sys/unix"
 )
 
@@ -74,7 +75,7 @@ func checkBackend(binary string) error {
 
 // startFailure classifies the error of startConfined.
 func startFailure(binary string, err error) *failure {
-	if errors.Is(err, errConfine) {
+	if errors.Is(err, confine.ErrConfine) {
 		return failed(control.ReasonInternal, "%v", err)
 	}
 	return failed(control.ReasonBackendNotExecutable, "cannot execute %s: %v: want a program for this machine, with its libraries in /usr/lib", binary, cause(err))
@@ -147,7 +148,7 @@ func backendVersion(binary string, limit time.Duration) string {
 		return ""
 	}
 	defer null.Close()
-	p, err := startConfined([]string{binary, "--version"}, nil, []*os.File{null, w, null}, nil)
+	p, err := confine.Start([]string{binary, "--version"}, nil, []*os.File{null, w, null}, nil)
 	w.Close()
 	if err != nil {
 		return ""

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/inject/confine"
 )
 
 const (
@@ -59,13 +60,13 @@ func (s *Session) Run(ctx context.Context) int {
 	case <-ctx.Done():
 		s.stop(p)
 		return 0
-	case <-p.exited:
+	case <-p.Exited():
 		return s.ended(p)
 	}
 }
 
 // start reads the token, starts the proxy and then the backend.
-func (s *Session) start() (*process, error) {
+func (s *Session) start() (*confine.Process, error) {
 	token, err := readToken(s.config.Credentials)
 	if err != nil {
 		return nil, err
@@ -94,20 +95,20 @@ func (s *Session) start() (*process, error) {
 	return s.startBackend(ca)
 }
 
-func (s *Session) startBackend(ca *os.File) (*process, error) {
+func (s *Session) startBackend(ca *os.File) (*confine.Process, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a pipe: %w", err)
 	}
 	defer w.Close()
 	argv := []string{s.config.Backend, "--transport", "stdio", "--url", s.config.Forge.String(), "--user-agent", "fjmcp"}
-	p, err := startConfined(argv, s.environment(), []*os.File{s.mcp, s.mcp, w, ca}, s.ports())
+	p, err := confine.Start(argv, s.environment(), []*os.File{s.mcp, s.mcp, w, ca}, s.ports())
 	if err != nil {
 		r.Close()
 		return nil, startFailure(s.config.Backend, err)
 	}
-	if p.warning != "" {
-		s.log.Warn(p.warning)
+	if p.Warning != "" {
+		s.log.Warn(p.Warning)
 	}
 	s.lines = copyLines(r, s.stderr)
 	return p, nil
@@ -182,31 +183,31 @@ func (s *Session) reportUnauthorized() error {
 }
 
 // stop ends the backend, which may still finish calls in flight on SIGTERM.
-func (s *Session) stop(p *process) {
+func (s *Session) stop(p *confine.Process) {
 	p.Signal(syscall.SIGTERM)
 	select {
-	case <-p.exited:
+	case <-p.Exited():
 		return
 	case <-time.After(stopTimeout):
 	}
 	p.Kill()
-	<-p.exited
+	<-p.Exited()
 }
 
 // ended reports why the backend ended.
-func (s *Session) ended(p *process) int {
+func (s *Session) ended(p *confine.Process) int {
 	select {
 	case <-s.lines.done:
 	case <-time.After(drainTimeout):
 	}
-	if p.state != nil && p.state.Success() {
+	if p.State() != nil && p.State().Success() {
 		s.send(control.Message{Type: control.TypeExited})
 		return 0
 	}
 	return s.fail(s.diagnose(p))
 }
 
-func (s *Session) diagnose(p *process) *failure {
+func (s *Session) diagnose(p *confine.Process) *failure {
 	if f := s.contact.forgeFailure(); f != nil {
 		return f
 	}
@@ -215,7 +216,7 @@ func (s *Session) diagnose(p *process) *failure {
 			return failed(control.ReasonBackendTooOld, "%s is version %s: install 2.18.0 or later", s.config.Backend, v)
 		}
 	}
-	return failed(control.ReasonCrashed, "%s ended by itself: %v", s.config.Backend, p.state)
+	return failed(control.ReasonCrashed, "%s ended by itself: %v", s.config.Backend, p.State())
 }
 
 func (s *Session) fail(f *failure) int {

@@ -88,12 +88,14 @@ func (r *probeReport) parent(pid int) {
 	for _, name := range []string{"environ", "maps", "auxv", "stack", "root/etc/passwd"} {
 		r.read(filepath.Join(dir, name))
 	}
-	mem, err := os.OpenFile(dir+"/mem", os.O_RDWR, 0)
-	r.note("open parent's mem", err)
-	if err == nil {
-		mem.Close()
+	for how, flag := range map[string]int{"read": os.O_RDONLY, "write": os.O_RDWR} {
+		mem, err := os.OpenFile(dir+"/mem", flag, 0)
+		r.note(how+" parent's mem", err)
+		if err == nil {
+			mem.Close()
+		}
 	}
-	_, err = os.ReadDir(dir + "/fd")
+	_, err := os.ReadDir(dir + "/fd")
 	r.note("list parent's fd", err)
 	for fd := range 16 {
 		_, err := os.Readlink(fmt.Sprintf("%s/fd/%d", dir, fd))

@@ -1,0 +1,113 @@
+package confine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Harden makes the process undumpable: its memory, environment and descriptors
+// are out of reach for other processes of its uid. To be called before anything
+// secret is read.
+func Harden() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("cannot make the process undumpable: %w", err)
+	}
+	return nil
+}
+
+// Process is a confined child.
+type Process struct {
+	*os.Process
+	// Warning says what of the confinement is missing; empty for nothing.
+	Warning string
+
+	exited chan struct{}
+	state  *os.ProcessState
+}
+
+// Exited is closed when the child has ended and was reaped.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// State says how the child ended; valid once Exited is closed, nil where the
+// kernel would not tell.
+func (p *Process) State() *os.ProcessState { return p.state }
+
+// ErrConfine wraps failures of the confinement; Start's other errors are those of
+// os.StartProcess.
+var ErrConfine = errors.New("cannot confine the backend")
+
+// Start runs argv[0], an absolute path, on a thread of its own that is
+// confined first and never used for anything else. ports are the TCP ports it
+// may connect to. The child is killed when this process dies.
+func Start(argv, env []string, files []*os.File, ports []int) (*Process, error) {
+	p := &Process{exited: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		// Never unlocked: the thread ends with this goroutine, and only then does
+		// the kernel send the child its death signal.
+		runtime.LockOSThread()
+		var err error
+		if p.Warning, err = confineThread(argv[0], ports); err == nil {
+			p.Process, err = os.StartProcess(argv[0], argv, &os.ProcAttr{
+				Dir:   "/",
+				Env:   env,
+				Files: files,
+				Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+			})
+		}
+		started <- err
+		if err == nil {
+			p.state, _ = p.Wait()
+			close(p.exited)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// confineThread gives up, for the calling thread and its children, what a
+// backend must not have.
+func confineThread(binary string, ports []int) (warning string, err error) {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return "", fmt.Errorf("%w: cannot set no_new_privs: %w", ErrConfine, err)
+	}
+	if err := dropCapabilities(); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrConfine, err)
+	}
+	switch err := restrictPaths(binary, ports); {
+	case errors.Is(err, errNoLandlock):
+		warning = err.Error() + ": the backend sees all files its user may see"
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", ErrConfine, err)
+	}
+	if err := restrictCalls(); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrConfine, err)
+	}
+	return warning, nil
+}
+
+// dropCapabilities leaves the calling thread and, no_new_privs being set, its
+// children without any, even as root. A capability such as CAP_PERFMON opens
+// /proc/<pid>/environ past Landlock and dumpability. Without capabilities it calls
+// nothing that a unit's system call filter may kill for.
+func dropCapabilities() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var held, none [2]unix.CapUserData
+	if err := unix.Capget(&header, &held[0]); err != nil {
+		return fmt.Errorf("cannot read the capabilities: %w", err)
+	}
+	if held == none {
+		return nil
+	}
+	if err := unix.Capset(&header, &none[0]); err != nil {
+		return fmt.Errorf("cannot drop capabilities: %w", err)
+	}
+	return nil
+}
