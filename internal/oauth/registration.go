@@ -1,0 +1,136 @@
+package oauth
+
+import (
+	"encoding/json"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// Grant types and the response type of this server.
+const (
+	GrantCode    = "authorization_code"
+	GrantRefresh = "refresh_token"
+	ResponseCode = "code"
+)
+
+// GrantTypes lists the grant types served.
+func GrantTypes() []string { return []string{GrantCode, GrantRefresh} }
+
+const (
+	maxRedirectURIs = 32
+	maxName         = 100 // characters
+)
+
+// Registration is the client metadata of RFC 7591 §2 that this server reads and
+// echoes. Everything else a client sends is ignored.
+type Registration struct {
+	RedirectURIs            []string `json:"redirect_uris"`
+	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method"`
+	GrantTypes              []string `json:"grant_types"`
+	ResponseTypes           []string `json:"response_types"`
+	ClientName              string   `json:"client_name,omitempty"`
+	ClientURI               string   `json:"client_uri,omitempty"`
+	Scope                   string   `json:"scope"`
+}
+
+// RegistrationResponse is the answer of RFC 7591 §3.2.1. A public client has no
+// secret fields at all.
+type RegistrationResponse struct {
+	ClientID              string `json:"client_id"`
+	ClientIDIssuedAt      int64  `json:"client_id_issued_at"` // seconds since 1970
+	ClientSecret          string `json:"client_secret,omitempty"`
+	ClientSecretExpiresAt *int64 `json:"client_secret_expires_at,omitempty"` // 0: never
+	Registration
+}
+
+// ParseRegistration reads a registration request, fills in the defaults and
+// refuses what this server cannot honour. The scope is what will be granted,
+// whatever was asked for.
+func ParseRegistration(body []byte) (Registration, *Error) {
+	var r Registration
+	if err := json.Unmarshal(body, &r); err != nil {
+		var wrongType *json.UnmarshalTypeError
+		if errors.As(err, &wrongType) && wrongType.Field != "" {
+			return r, Errorf(InvalidClientMetadata, "%s is a JSON %s and must be a %s", wrongType.Field, wrongType.Value, jsonType(wrongType.Field))
+		}
+		return r, Errorf(InvalidClientMetadata, "the body is not a JSON object")
+	}
+	if err := r.checkRedirects(); err != nil {
+		return r, err
+	}
+	if err := r.checkFlow(); err != nil {
+		return r, err
+	}
+	r.ClientName = cleanName(r.ClientName)
+	r.ClientURI = webURL(r.ClientURI)
+	r.Scope = GrantedScope(r.Scope)
+	return r, nil
+}
+
+func jsonType(field string) string {
+	switch field {
+	case "redirect_uris", "grant_types", "response_types":
+		return "list of strings"
+	}
+	return "string"
+}
+
+func (r *Registration) checkRedirects() *Error {
+	if len(r.RedirectURIs) == 0 || len(r.RedirectURIs) > maxRedirectURIs {
+		return Errorf(InvalidRedirectURI, "redirect_uris must list 1 to %d URIs", maxRedirectURIs)
+	}
+	for _, uri := range r.RedirectURIs {
+		if err := ValidateRedirectURI(uri); err != nil {
+			return Errorf(InvalidRedirectURI, "the redirect URI %q cannot be registered: %v", uri[:min(len(uri), 100)], err)
+		}
+	}
+	return nil
+}
+
+// checkFlow sets auth method, grant and response types. Types beyond ours are
+// dropped, as RFC 7591 §2 lets a server do; without ours nothing would work.
+func (r *Registration) checkFlow() *Error {
+	switch r.TokenEndpointAuthMethod {
+	case "":
+		r.TokenEndpointAuthMethod = AuthBasic
+	case AuthNone, AuthBasic, AuthPost:
+	default:
+		return Errorf(InvalidClientMetadata, "token_endpoint_auth_method %q is not supported; use one of %s", r.TokenEndpointAuthMethod, strings.Join(AuthMethods(), ", "))
+	}
+	if len(r.GrantTypes) > 0 && !slices.Contains(r.GrantTypes, GrantCode) {
+		return Errorf(InvalidClientMetadata, "grant_types must include %s", GrantCode)
+	}
+	if len(r.ResponseTypes) > 0 && !slices.Contains(r.ResponseTypes, ResponseCode) {
+		return Errorf(InvalidClientMetadata, "response_types must include %s", ResponseCode)
+	}
+	r.GrantTypes, r.ResponseTypes = GrantTypes(), []string{ResponseCode}
+	return nil
+}
+
+// cleanName makes a client's name fit for a page: one line, no characters that
+// reorder or hide text.
+func cleanName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r): // controls, bidirectional marks, zero-width
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(name, ""))
+	runes := []rune(strings.Join(strings.Fields(name), " "))
+	return string(runes[:min(len(runes), maxName)])
+}
+
+// webURL returns raw when it is an http(s) URL, else "".
+func webURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || len(raw) > maxRedirectURI || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return ""
+	}
+	return raw
+}

@@ -1,0 +1,34 @@
+package oauth
+
+import (
+	"net/url"
+	"strings"
+)
+
+// MatchResource finds the endpoint URL that a resource indicator (RFC 8707)
+// names. Host case, a default port and one trailing slash are ignored, as
+// clients' URL libraries add or drop them.
+func MatchResource(endpoints []string, resource string) (string, bool) {
+	want, ok := canonicalResource(resource)
+	if !ok {
+		return "", false
+	}
+	for _, e := range endpoints {
+		if have, ok := canonicalResource(e); ok && have == want {
+			return e, true
+		}
+	}
+	return "", false
+}
+
+func canonicalResource(raw string) (string, bool) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.User != nil || strings.Contains(raw, "#") || u.RawQuery != "" {
+		return "", false
+	}
+	host, port := strings.ToLower(u.Hostname()), u.Port()
+	if u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		port = ""
+	}
+	return u.Scheme + "|" + host + "|" + port + "|" + strings.TrimSuffix(u.EscapedPath(), "/"), true
+}
