@@ -1,0 +1,415 @@
+package forgejo_test
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+)
+
+const redirectURL = "http://broker.test/oauth/callback"
+
+// world is a forge and a client of it.
+type world struct {
+	*testforge.Server
+	cfg    forgejo.Config
+	client *forgejo.Client
+}
+
+func newWorld(t *testing.T, cfg testforge.Config) *world {
+	t.Helper()
+	w := &world{Server: testforge.Start(t, cfg, redirectURL)}
+	w.cfg = forgejo.Config{URL: w.URL, ClientID: w.App.ClientID, ClientSecret: w.App.ClientSecret, RedirectURL: redirectURL}
+	w.client = w.with(t, func(*forgejo.Config) {})
+	return w
+}
+
+// with returns a client whose configuration differs.
+func (w *world) with(t *testing.T, change func(*forgejo.Config)) *forgejo.Client {
+	t.Helper()
+	cfg := w.cfg
+	change(&cfg)
+	c, err := forgejo.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// code logs alice in and returns the code and its verifier.
+func (w *world) code(t *testing.T, c *forgejo.Client) (code, verifier string) {
+	t.Helper()
+	verifier = forgejo.NewVerifier()
+	back, err := testforge.NewBrowser("alice", "alice-password", nil).Authorize(c.AuthCodeURL("the-state", verifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := back.Query().Get("state"); got != "the-state" {
+		t.Fatalf("state is %q after the login", got)
+	}
+	return back.Query().Get("code"), verifier
+}
+
+func (w *world) login(t *testing.T) broker.ForgejoTokens {
+	t.Helper()
+	code, verifier := w.code(t, w.client)
+	set, err := w.client.Exchange(t.Context(), code, verifier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+func TestLogin(t *testing.T) {
+	for _, profile := range testforge.Profiles {
+		t.Run(profile.Name, func(t *testing.T) {
+			w := newWorld(t, testforge.Config{Profile: profile})
+			set := w.login(t)
+			if d := time.Until(set.ExpiresAt); d < 59*time.Minute || d > 61*time.Minute {
+				t.Errorf("the access token ends in %v, want an hour", d)
+			}
+			who, err := w.client.Identity(t.Context(), set.AccessToken)
+			if want := (forgejo.Identity{Subject: "1", Name: "alice"}); err != nil || who != want {
+				t.Errorf("Identity = %v, %v, want %v", who, err, want)
+			}
+			scope, err := w.client.GrantedScope(t.Context(), set.AccessToken)
+			if err != nil || scope != w.client.Scope() || w.client.VerifyScope(scope) != nil {
+				t.Errorf("GrantedScope = %q, %v, want %q", scope, err, w.client.Scope())
+			}
+			set.Scope = scope
+			next, err := w.client.Refresh(t.Context(), set)
+			if err != nil || next.Scope != scope || next.AccessToken == "" {
+				t.Fatalf("Refresh = %v, %v", next, err)
+			}
+			if profile.RotateRefresh && !forgejo.Supersedes(next, set) || forgejo.Supersedes(set, next) && profile.RotateRefresh {
+				t.Error("the refreshed set does not supersede the old one")
+			}
+			for name, err := range map[string]error{"Check": w.client.Check(t.Context()), "CheckClient": w.client.CheckClient(t.Context())} {
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		})
+	}
+}
+
+func TestAuthCodeURL(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	u, err := url.Parse(w.client.AuthCodeURL("s", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := url.Values{
+		"client_id": {w.App.ClientID}, "redirect_uri": {redirectURL}, "response_type": {"code"}, "state": {"s"},
+		"scope": {strings.Join(forgejo.DefaultScopes, " ")}, "code_challenge_method": {"S256"},
+		"code_challenge": {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, // RFC 7636 appendix B
+	}
+	if got := u.Query().Encode(); got != want.Encode() {
+		t.Errorf("query is\n%s\nwant\n%s", got, want.Encode())
+	}
+}
+
+func inject(t *testing.T, w *world, fault testforge.Fault) {
+	t.Helper()
+	if err := w.Inject(fault); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// failing is a call that must fail: on a world where alice has just logged in.
+type failing struct {
+	name string
+	cfg  testforge.Config
+	call func(t *testing.T, w *world, set broker.ForgejoTokens) error
+	kind forgejo.Kind
+}
+
+func check(t *testing.T, cases []failing) {
+	for _, tt := range cases {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, tt.cfg)
+			set := w.login(t)
+			err := tt.call(t, w, set)
+			var e *forgejo.Error
+			if !errors.As(err, &e) || e.Kind != tt.kind {
+				t.Fatalf("got %v, want kind %v", err, tt.kind)
+			}
+			down := tt.kind == forgejo.Down || tt.kind == forgejo.Misconfigured
+			if errors.Is(err, broker.ErrForgejoDown) != down {
+				t.Errorf("errors.Is(ErrForgejoDown) = %v for %v", !down, err)
+			}
+			dead := tt.kind == forgejo.GrantDead || tt.kind == forgejo.Suspended
+			if errors.Is(err, broker.ErrForgejoGrantDead) != dead {
+				t.Errorf("errors.Is(ErrForgejoGrantDead) = %v for %v", !dead, err)
+			}
+			for _, secret := range []string{set.AccessToken, set.RefreshToken, w.App.ClientSecret, "gta_"} {
+				if strings.Contains(err.Error()+e.UserMessage(), secret) {
+					t.Errorf("the error tells a secret: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func exchange(t *testing.T, w *world, change func(*forgejo.Config), spoil func(code, verifier *string)) error {
+	t.Helper()
+	code, verifier := w.code(t, w.client)
+	spoil(&code, &verifier)
+	_, err := w.with(t, change).Exchange(t.Context(), code, verifier)
+	return err
+}
+
+func TestExchangeErrors(t *testing.T) {
+	same := func(*forgejo.Config) {}
+	good := func(_, _ *string) {}
+	check(t, []failing{
+		{name: "unknown code", kind: forgejo.Denied, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+			return exchange(t, w, same, func(code, _ *string) { *code = "gta_unknown" })
+		}},
+		{name: "used code", kind: forgejo.Denied, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+			code, verifier := w.code(t, w.client)
+			if _, err := w.client.Exchange(t.Context(), code, verifier); err != nil {
+				t.Fatal(err)
+			}
+			_, err := w.client.Exchange(t.Context(), code, verifier)
+			return err
+		}},
+		{name: "expired code", cfg: testforge.Config{Profile: testforge.Gitea126}, kind: forgejo.Denied, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+			return exchange(t, w, same, func(_, _ *string) { w.Advance(time.Hour) })
+		}},
+		{name: "wrong verifier", kind: forgejo.Denied, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+			return exchange(t, w, same, func(_, verifier *string) { *verifier = forgejo.NewVerifier() })
+		}},
+		{name: "wrong redirect URI", kind: forgejo.Denied, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+			return exchange(t, w, func(c *forgejo.Config) { c.RedirectURL = "http://broker.test/other" }, good)
+		}},
+		{name: "wrong secret", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+			return exchange(t, w, func(c *forgejo.Config) { c.ClientSecret = "wrong" }, good)
+		}},
+		{name: "unknown application", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+			return exchange(t, w, func(c *forgejo.Config) { c.ClientID = "unknown" }, good)
+		}},
+		{name: "forge down", kind: forgejo.Down, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+			return exchange(t, w, same, func(_, _ *string) { inject(t, w, testforge.Fault{Kind: "status", Status: 502}) })
+		}},
+	})
+}
+
+func refresh(t *testing.T, w *world, set broker.ForgejoTokens) error {
+	_, err := w.client.Refresh(t.Context(), set)
+	return err
+}
+
+// refreshAfter refreshes once f has been done to the forge.
+func refreshAfter(f func(w *world) error) func(*testing.T, *world, broker.ForgejoTokens) error {
+	return func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+		if err := f(w); err != nil {
+			t.Fatal(err)
+		}
+		return refresh(t, w, set)
+	}
+}
+
+// refreshDuring refreshes while the forge has a fault.
+func refreshDuring(fault testforge.Fault) func(*testing.T, *world, broker.ForgejoTokens) error {
+	return refreshAfter(func(w *world) error { return w.Inject(fault) })
+}
+
+func TestRefreshErrors(t *testing.T) {
+	check(t, []failing{
+		{name: "used token", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+			if err := refresh(t, w, set); err != nil {
+				t.Fatal(err)
+			}
+			return refresh(t, w, set)
+		}},
+		{name: "another login", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+			w.login(t)
+			return refresh(t, w, set)
+		}},
+		{name: "garbage", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+			return refresh(t, w, broker.ForgejoTokens{RefreshToken: "garbage"})
+		}},
+		{name: "no token", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+			return refresh(t, w, broker.ForgejoTokens{})
+		}},
+		{name: "expired", kind: forgejo.GrantDead, call: refreshAfter(func(w *world) error { w.Advance(1000 * time.Hour); return nil })},
+		{name: "revoked", kind: forgejo.GrantDead, call: refreshAfter(func(w *world) error { _, err := w.RevokeGrants("alice"); return err })},
+		{name: "user deleted", kind: forgejo.GrantDead, call: refreshAfter(func(w *world) error { return w.DeleteUser("alice") })},
+		{name: "of another application", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+			other, err := w.Register(testforge.App{Name: "other", RedirectURIs: []string{redirectURL}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = w.with(t, func(c *forgejo.Config) { c.ClientID, c.ClientSecret = other.ClientID, other.ClientSecret }).Refresh(t.Context(), set)
+			return err
+		}},
+		{name: "secret rotated", kind: forgejo.Misconfigured, call: refreshAfter(func(w *world) error { _, err := w.RotateSecret(w.App.ClientID); return err })},
+		{name: "application deleted", kind: forgejo.Misconfigured, call: refreshAfter(func(w *world) error { return w.DeleteApp(w.App.ClientID) })},
+		{name: "status 500", kind: forgejo.Down, call: refreshDuring(testforge.Fault{Kind: "status", Status: 500})},
+		{name: "status 404", kind: forgejo.Down, call: refreshDuring(testforge.Fault{Kind: "status", Status: 404})},
+		{name: "status 429", kind: forgejo.Down, call: refreshDuring(testforge.Fault{Kind: "status", Status: 429})},
+		{name: "HTML with 200", kind: forgejo.Down, call: refreshDuring(testforge.Fault{Kind: "html"})},
+		{name: "answer lost", kind: forgejo.Down, call: refreshDuring(testforge.Fault{Kind: "drop"})},
+		{name: "unreachable", kind: forgejo.Down, call: func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+			_, err := w.with(t, func(c *forgejo.Config) { c.URL = "http://127.0.0.1:1" }).Refresh(t.Context(), set)
+			return err
+		}},
+		{name: "no answer in time", kind: forgejo.Down, call: func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+			inject(t, w, testforge.Fault{Kind: "hold"})
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			_, err := w.client.Refresh(ctx, set)
+			return err
+		}},
+		{name: "redirect", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+			thief := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") }))
+			defer thief.Close()
+			mover := httptest.NewServer(http.RedirectHandler(thief.URL, http.StatusTemporaryRedirect))
+			defer mover.Close()
+			_, err := w.with(t, func(c *forgejo.Config) { c.URL = mover.URL }).Refresh(t.Context(), set)
+			return err
+		}},
+	})
+}
+
+func TestIdentityErrors(t *testing.T) {
+	identity := func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+		_, err := w.client.Identity(t.Context(), set.AccessToken)
+		return err
+	}
+	scope := func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+		_, err := w.client.GrantedScope(t.Context(), set.AccessToken)
+		return err
+	}
+	after := func(call func(*testing.T, *world, broker.ForgejoTokens) error, f func(w *world) error) func(*testing.T, *world, broker.ForgejoTokens) error {
+		return func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+			if err := f(w); err != nil {
+				t.Fatal(err)
+			}
+			return call(t, w, set)
+		}
+	}
+	expire := func(w *world) error { w.ExpireAccessTokens(); return nil }
+	later := testforge.Forgejo15
+	later.IntrospectInactive = true
+	check(t, []failing{
+		{name: "suspended", kind: forgejo.Suspended, call: after(identity, func(w *world) error { return w.Suspend("alice", true) })},
+		{name: "maintenance page", kind: forgejo.Down, call: after(identity, func(w *world) error {
+			return w.Inject(testforge.Fault{Path: testforge.UserinfoPath, Kind: "html"})
+		})},
+		{name: "dead token", kind: forgejo.Denied, call: after(identity, expire)},
+		{name: "failing", kind: forgejo.Down, call: after(identity, func(w *world) error { return w.Inject(testforge.Fault{Kind: "status", Status: 500}) })},
+		{name: "introspect dead token", kind: forgejo.Denied, call: after(scope, expire)},
+		{name: "introspect inactive token", cfg: testforge.Config{Profile: later}, kind: forgejo.Denied, call: after(scope, expire)},
+		{name: "introspect HTML", kind: forgejo.Down, call: after(scope, func(w *world) error { return w.Inject(testforge.Fault{Kind: "html"}) })},
+		{name: "check HTML", kind: forgejo.Down, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+			inject(t, w, testforge.Fault{Kind: "html"})
+			return w.client.Check(t.Context())
+		}},
+		{name: "check client", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+			return w.with(t, func(c *forgejo.Config) { c.ClientSecret = "wrong" }).CheckClient(t.Context())
+		}},
+	})
+}
+
+// An older grant with another scope stands: Forgejo ignores what is asked now.
+func TestFirstScopeWins(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	u, err := url.Parse(w.client.AuthCodeURL("s", forgejo.NewVerifier()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Del("scope")
+	u.RawQuery = q.Encode()
+	if _, err := testforge.NewBrowser("alice", "alice-password", nil).Authorize(u.String()); err != nil {
+		t.Fatal(err)
+	}
+	granted, err := w.client.GrantedScope(t.Context(), w.login(t).AccessToken)
+	if err != nil || granted != "" {
+		t.Fatalf("GrantedScope = %q, %v, want the first, empty one", granted, err)
+	}
+	var e *forgejo.Error
+	if err := w.client.VerifyScope(granted); !errors.As(err, &e) || e.Kind != forgejo.ScopeTooBroad {
+		t.Errorf("VerifyScope = %v, want ScopeTooBroad", err)
+	}
+}
+
+func TestCallbackError(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	b := testforge.NewBrowser("alice", "alice-password", nil)
+	b.Deny = true
+	back, err := b.Authorize(w.client.AuthCodeURL("s", forgejo.NewVerifier()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := w.client.CallbackError(back.Query().Get("error")); e.Kind != forgejo.Denied {
+		t.Errorf("pressing Cancel gives %v", e)
+	}
+	for code, want := range map[string]forgejo.Kind{
+		"server_error": forgejo.ScopeTooBroad, "temporarily_unavailable": forgejo.Down,
+		"invalid_scope": forgejo.Misconfigured, "<script>": forgejo.Denied,
+	} {
+		if e := w.client.CallbackError(code); e.Kind != want || strings.Contains(e.Error(), "<") {
+			t.Errorf("CallbackError(%q) = %v, want %v", code, e, want)
+		}
+	}
+}
+
+func TestPrivateCA(t *testing.T) {
+	forge, err := testforge.New(testforge.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(forge)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	cfg := forgejo.Config{URL: server.URL, ClientID: "id", ClientSecret: "secret", RedirectURL: redirectURL}
+
+	stranger, err := forgejo.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stranger.Check(t.Context()); !errors.Is(err, broker.ErrForgejoDown) || !strings.Contains(err.Error(), "FJMCP_BROKER_FORGEJO_CA_FILE") {
+		t.Errorf("without the CA: %v", err)
+	}
+	cfg.CAFile = filepath.Join(t.TempDir(), "ca.pem")
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(cfg.CAFile, ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	friend, err := forgejo.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := friend.Check(t.Context()); err != nil {
+		t.Errorf("with the CA: %v", err)
+	}
+}
+
+func TestNewReportsEveryFault(t *testing.T) {
+	_, err := forgejo.New(forgejo.Config{URL: "forge.example.org", Scopes: []string{"repo"}, CAFile: "/nonexistent/ca.pem"})
+	if err == nil {
+		t.Fatal("a wrong configuration was accepted")
+	}
+	for _, part := range []string{"forge.example.org", "ca.pem", `"repo"`, "client id", "client secret", "redirect URL"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the error does not tell of %s: %v", part, err)
+		}
+	}
+}
