@@ -1,0 +1,157 @@
+package walk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/modelcontextprotocol/go-sdk/auth"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/modelcontextprotocol/go-sdk/oauthex"
+)
+
+// RedirectURI is what Connect registers. Nothing listens there: the browser
+// stops before it.
+const RedirectURI = "http://127.0.0.1:33418/callback"
+
+// Config describes one MCP client.
+type Config struct {
+	MCPURL string // the only thing it is told, such as https://mcp.example.org/mcp
+	// Name is its client_name, "walk" if empty.
+	Name string
+	// Transport carries its HTTP; nil means http.DefaultTransport.
+	Transport http.RoundTripper
+	Browser   *Browser
+	Steps     func(string) // told what happens, if set
+}
+
+// Client is a connected MCP client.
+type Client struct {
+	*mcp.ClientSession // Close sends DELETE
+	handler            *auth.AuthorizationCodeHandler
+	http               *http.Client
+	url                string
+}
+
+// Connect registers, has the browser authorize, fetches a token and initializes
+// an MCP session, as the Go SDK does it.
+func Connect(ctx context.Context, c Config) (*Client, error) {
+	client := &http.Client{Transport: observer{next: c.Transport, steps: c.Steps}}
+	h, err := c.handler(client)
+	if err != nil {
+		return nil, err
+	}
+	return connect(ctx, h, client, c.MCPURL)
+}
+
+// Again opens a further session with the tokens of c, as a client does after a
+// restart: without registering or logging in.
+func (c *Client) Again(ctx context.Context) (*Client, error) {
+	return connect(ctx, c.handler, c.http, c.url)
+}
+
+func connect(ctx context.Context, h *auth.AuthorizationCodeHandler, client *http.Client, url string) (*Client, error) {
+	session, err := mcp.NewClient(&mcp.Implementation{Name: "fjmcp-walk", Version: "1"}, nil).
+		Connect(ctx, &mcp.StreamableClientTransport{Endpoint: url, HTTPClient: client, OAuthHandler: h}, nil)
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect to %s: %w", url, err)
+	}
+	return &Client{ClientSession: session, handler: h, http: client, url: url}, nil
+}
+
+// AccessToken returns the bearer token in use, for requests beside the SDK's.
+func (c *Client) AccessToken(ctx context.Context) (string, error) {
+	source, err := c.handler.TokenSource(ctx)
+	if err != nil {
+		return "", err
+	}
+	if source == nil {
+		return "", errors.New("the server never asked for a token")
+	}
+	t, err := source.Token()
+	if err != nil {
+		return "", err
+	}
+	return t.AccessToken, nil
+}
+
+func (c Config) handler(client *http.Client) (*auth.AuthorizationCodeHandler, error) {
+	name := c.Name
+	if name == "" {
+		name = "walk"
+	}
+	return auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
+		DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{
+			Metadata: &oauthex.ClientRegistrationMetadata{
+				ClientName:   name,
+				RedirectURIs: []string{RedirectURI},
+			},
+		},
+		AuthorizationCodeFetcher: c.fetch,
+		Client:                   client,
+	})
+}
+
+func (c Config) fetch(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
+	r, err := c.Browser.Authorize(ctx, args.URL)
+	if err != nil {
+		return nil, err
+	}
+	if r.Error != "" {
+		return nil, fmt.Errorf("authorization failed: %s: %s", r.Error, r.ErrorDescription)
+	}
+	return &auth.AuthorizationResult{Code: r.Code, State: r.State, Iss: r.Iss}, nil
+}
+
+// observer reports each request and the status of its answer.
+type observer struct {
+	next  http.RoundTripper
+	steps func(string)
+}
+
+func (o observer) RoundTrip(r *http.Request) (*http.Response, error) {
+	next := o.next
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	if o.steps == nil {
+		return next.RoundTrip(r)
+	}
+	what := r.Method + " " + place(r.URL) + rpcMethod(r)
+	resp, err := next.RoundTrip(r)
+	if err != nil {
+		o.steps(fmt.Sprintf("client: %s: %v", what, err))
+		return nil, err
+	}
+	o.steps(fmt.Sprintf("client: %s → %d", what, resp.StatusCode))
+	return resp, nil
+}
+
+// rpcMethod names the JSON-RPC method of a request, with the tool of a call.
+func rpcMethod(r *http.Request) string {
+	if r.GetBody == nil {
+		return ""
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return ""
+	}
+	defer body.Close()
+	b, err := io.ReadAll(io.LimitReader(body, 1<<20))
+	if err != nil || !bytes.Contains(b, []byte(`"jsonrpc"`)) {
+		return ""
+	}
+	var m struct {
+		Method string
+		Params struct{ Name string }
+	}
+	json.Unmarshal(b, &m)
+	if m.Params.Name != "" {
+		return " " + m.Method + " " + m.Params.Name
+	}
+	return " " + m.Method
+}
