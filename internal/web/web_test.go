@@ -1,0 +1,76 @@
+package web
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestConsentEscapesWhatTheClientChose(t *testing.T) {
+	w := httptest.NewRecorder()
+	evil := `</h1><script>alert(1)</script>"'`
+	err := WriteConsent(w, Consent{
+		Client: evil, Forge: evil, RedirectHost: evil, Permissions: []string{evil},
+		Action: "https://broker.example/oauth/authorize", Fields: []Field{{Name: "state", Value: evil}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := w.Body.String()
+	if strings.Contains(body, "<script") || strings.Contains(body, `"'`) {
+		t.Errorf("the page holds what the client wrote:\n%s", body)
+	}
+	if n := strings.Count(body, "&lt;script&gt;"); n < 5 {
+		t.Errorf("the values are shown %d times", n)
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	w := httptest.NewRecorder()
+	if err := WriteMessage(w, Message{Status: 403, Title: "t", Text: "x", Actions: []Action{{Label: "Back", URL: "cursor://a/b?x=1&y=2"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if w.Code != 403 || !strings.Contains(w.Body.String(), `href="cursor://a/b?x=1&amp;y=2"`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	csp := w.Header().Get("Content-Security-Policy")
+	for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"} {
+		if !strings.Contains(csp, want) {
+			t.Errorf("policy %q lacks %q", csp, want)
+		}
+	}
+	if strings.Contains(csp, "form-action") || strings.Contains(csp, "unsafe") {
+		t.Errorf("policy %q", csp)
+	}
+	for name, want := range map[string]string{"X-Frame-Options": "DENY", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
+		if got := w.Header().Get(name); got != want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+func TestTheStyleIsTheOneThePolicyAllows(t *testing.T) {
+	w := httptest.NewRecorder()
+	if err := WriteMessage(w, Message{Status: 200}); err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(w.Body.String(), "<style>")
+	shown, _, _ := strings.Cut(rest, "</style>")
+	if contentPolicy(shown) != w.Header().Get("Content-Security-Policy") {
+		t.Error("a browser would drop the style: its hash is not in the policy")
+	}
+}
+
+func TestPrefersJSON(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"": false, "*/*": false, "application/json": true, "application/json, text/plain, */*": true,
+		"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8": false, "text/html, application/json": false,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Accept", accept)
+		if PrefersJSON(r) != want {
+			t.Errorf("%q: want %v", accept, want)
+		}
+	}
+}
