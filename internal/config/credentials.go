@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -55,7 +56,7 @@ func (l *loader) clientSecret() string {
 func (l *loader) storeKey() []byte {
 	b, path := l.credential(storeKeyName)
 	switch {
-	case len(b) == 0:
+	case len(bytes.TrimSpace(b)) == 0:
 		l.fault("credential %s is missing or empty; make it once with: (umask 077; head -c 32 /dev/urandom >%s)", storeKeyName, path)
 	case len(b) != 32:
 		l.fault("credential %s: want exactly 32 bytes in %s, found %d; restore it from your backup (without it the sealed rows of the database cannot be read)", storeKeyName, path, len(b))

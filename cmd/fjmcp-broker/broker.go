@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fjmcp/fjmcp-broker/internal/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver"
+	"github.com/fjmcp/fjmcp-broker/internal/config"
+	"github.com/fjmcp/fjmcp-broker/internal/credential"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway"
+	"github.com/fjmcp/fjmcp-broker/internal/httpserver"
+	"github.com/fjmcp/fjmcp-broker/internal/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/spawn"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/systemd"
+	"github.com/fjmcp/fjmcp-broker/internal/upstream"
+)
+
+const (
+	launcherSocket = "/run/fjmcp-private/launcher.sock"
+	tidyInterval   = 5 * time.Minute // expired rows, orphaned units
+)
+
+// server is the assembled broker.
+type server struct {
+	log      *slog.Logger
+	sockets  map[string][]net.Listener
+	store    *store.Store
+	launcher spawn.Launcher
+	sessions *session.Manager
+	handler  http.Handler
+}
+
+func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.Listener, log *slog.Logger) (*server, error) {
+	s := &server{log: log, sockets: sockets}
+	if err := s.listen(cfg); err != nil {
+		return nil, err
+	}
+	keys, err := seal.NewKeyring(cfg.StoreKey)
+	if err != nil {
+		return nil, err
+	}
+	if s.store, err = store.Open(ctx, store.Options{Path: filepath.Join(cfg.StateDir, "fjmcp.db"), Keys: keys}); err != nil {
+		return nil, err
+	}
+	forge, err := forgejo.New(forgejo.Config{
+		URL: cfg.ForgejoURL.String(), ClientID: cfg.ForgejoClientID, ClientSecret: cfg.ForgejoClientSecret,
+		Scopes: cfg.ForgejoScopes, CAFile: cfg.ForgejoCAFile, RedirectURL: authserver.CallbackURL(cfg.PublicURL),
+	})
+	if err != nil {
+		return nil, err
+	}
+	events := audit.New(os.Stderr)
+	tokens, err := upstream.New(upstream.Config{Store: s.store, Forgejo: forge, Log: log, Audit: events})
+	if err != nil {
+		return nil, err
+	}
+	if s.launcher, err = newLauncher(cfg, func(ctx context.Context, unit string) (string, error) { return s.sessions.Token(ctx, unit) }, log); err != nil {
+		return nil, err
+	}
+	s.sessions = session.New(session.Config{
+		Launcher: s.launcher, Store: s.store, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
+		IdleTimeout: cfg.SessionIdleTimeout, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
+	})
+	auth, err := authserver.New(authserver.Config{
+		PublicURL: cfg.PublicURL, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
+		AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	auth.Routes(mux)
+	mux.Handle(cfg.PublicURL.Path+"/mcp", gateway.New(gateway.Config{PublicURL: cfg.PublicURL, Auth: auth, Sessions: s.sessions, Audit: events, Log: log}))
+	mux.Handle("GET /healthz", httpserver.Health(log, httpserver.Check{Name: "store", Run: s.store.Check}, httpserver.Check{Name: "launcher", Run: s.launcher.Check}))
+	s.handler = mux
+	return s, nil
+}
+
+// listen opens the sockets that the service manager did not pass.
+func (s *server) listen(cfg *config.Config) error {
+	if len(s.sockets["http"]) > 0 {
+		return nil
+	}
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen on FJMCP_BROKER_LISTEN=%s: %w", cfg.Listen, err)
+	}
+	s.sockets["http"] = []net.Listener{l}
+	s.log.Info("listening", "address", l.Addr().String(), "clients connect to", cfg.PublicURL.String()+"/mcp")
+	return nil
+}
+
+func newLauncher(cfg *config.Config, token spawn.TokenFunc, log *slog.Logger) (spawn.Launcher, error) {
+	if cfg.Launcher == config.LauncherSystemd {
+		return spawn.NewSystemd(launcherSocket), nil
+	}
+	binary, err := sessionBinary()
+	if err != nil {
+		return nil, err
+	}
+	return spawn.NewProcess(spawn.ProcessConfig{
+		SessionBinary: binary, ForgejoURL: cfg.ForgejoURL.String(), ForgejoMCP: cfg.ForgejoMCP, CAFile: cfg.ForgejoCAFile,
+		Token: token, Now: time.Now, Log: log, Stderr: os.Stderr,
+	})
+}
+
+// sessionBinary finds fjmcp-session beside this program or where the package
+// installs it.
+func sessionBinary() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	for _, path := range []string{filepath.Join(filepath.Dir(self), "fjmcp-session"), "/usr/libexec/fjmcp/fjmcp-session"} {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("cannot find the program fjmcp-session beside %s or in /usr/libexec/fjmcp", self)
+}
+
+// serve runs until ctx ends and leaves nothing behind.
+func (s *server) serve(ctx context.Context) error {
+	if err := s.sessions.Reconcile(ctx); err != nil {
+		s.log.Warn("cannot reconcile session units; trying again later", "error", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return httpserver.Serve(ctx, s.sockets["http"], s.handler, s.log) })
+	if l := s.sockets["admin"]; len(l) > 0 {
+		g.Go(func() error { return httpserver.Serve(ctx, l, admin.Handler(s.sessions.List, s.log), s.log) })
+	}
+	defer s.serveCredentials(ctx)()
+	g.Go(func() error { return systemd.Watchdog(ctx, func() bool { return s.store.Check(ctx) == nil }) })
+	g.Go(func() error { s.tidy(ctx); return nil })
+	if err := systemd.Notify(systemd.Ready); err != nil {
+		s.log.Warn(err.Error())
+	}
+	err := g.Wait()
+	return errors.Join(err, s.close())
+}
+
+// serveCredentials goes on while requests drain, since one of them may start a
+// session; the function it returns ends it.
+func (s *server) serveCredentials(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var g errgroup.Group
+	for _, l := range s.sockets["credentials"] {
+		g.Go(func() error { return credential.Serve(ctx, l, s.sessions.Token, s.log) })
+	}
+	return func() {
+		cancel()
+		if err := g.Wait(); err != nil {
+			s.log.Error("cannot serve credentials", "error", err)
+		}
+	}
+}
+
+// tidy collects what nobody needs any more, now and then.
+func (s *server) tidy(ctx context.Context) {
+	tick := time.NewTicker(tidyInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := errors.Join(s.store.Collect(ctx), s.sessions.Reconcile(ctx)); err != nil && ctx.Err() == nil {
+			s.log.Error("cannot tidy up; trying again later", "error", err)
+		}
+	}
+}
+
+func (s *server) close() error {
+	_ = systemd.Notify(systemd.Stopping)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	s.sessions.Shutdown(ctx)
+	return errors.Join(s.launcher.Close(), s.store.Close())
+}

@@ -1,0 +1,74 @@
+// Command fjmcp-broker is the OAuth authorization server and MCP gateway in
+// front of a Forgejo.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/fjmcp/fjmcp-broker/internal/config"
+	"github.com/fjmcp/fjmcp-broker/internal/httpserver"
+	"github.com/fjmcp/fjmcp-broker/internal/logging"
+	"github.com/fjmcp/fjmcp-broker/internal/systemd"
+	"github.com/fjmcp/fjmcp-broker/internal/version"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	showVersion := flag.Bool("version", false, "print version and commit")
+	flag.Usage = usage
+	flag.Parse()
+	if *showVersion {
+		fmt.Println("fjmcp-broker", version.String())
+		return 0
+	}
+	if flag.NArg() > 0 {
+		usage()
+		return 2
+	}
+	log := logging.New(os.Stderr)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	sockets, err := systemd.Inherited()
+	if err != nil {
+		log.Error(err.Error())
+		return 1
+	}
+	return serve(ctx, sockets, log)
+}
+
+func serve(ctx context.Context, sockets map[string][]net.Listener, log *slog.Logger) int {
+	cfg, err := config.Load(os.Environ())
+	var faults *config.Error
+	if errors.As(err, &faults) {
+		for _, fault := range faults.Faults {
+			log.Error("configuration: " + fault)
+		}
+		log.Error(fmt.Sprintf("cannot start: %d fault(s) in the configuration, listed above", len(faults.Faults)))
+		httpserver.Refuse(ctx, sockets["http"], "fjmcp-broker cannot start: its configuration is at fault. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
+		return config.ExitStatus
+	}
+	b, err := assemble(ctx, cfg, sockets, log)
+	if err != nil {
+		log.Error("cannot start: " + err.Error())
+		httpserver.Refuse(ctx, sockets["http"], "fjmcp-broker cannot start. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
+		return 1
+	}
+	if err := b.serve(ctx); err != nil {
+		log.Error("cannot serve: " + err.Error())
+		return 1
+	}
+	return 0
+}
+
+func usage() {
+	fmt.Fprintln(os.Stderr, "usage: fjmcp-broker [--version]\n\nIt takes its configuration from the environment, see fjmcp-broker.env(5).")
+}

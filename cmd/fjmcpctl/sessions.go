@@ -1,0 +1,67 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fjmcp/fjmcp-broker/internal/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+)
+
+func sessionsCommand(socket *string) *cobra.Command {
+	cmd := &cobra.Command{Use: "sessions", Short: "Sessions of MCP clients"}
+	var asJSON bool
+	list := &cobra.Command{
+		Use:   "list",
+		Short: "List all sessions, the longest unused first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all, err := admin.NewClient(*socket).Sessions(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
+			}
+			return printSessions(cmd.OutOrStdout(), all, time.Now())
+		},
+	}
+	list.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.AddCommand(list)
+	return cmd
+}
+
+func printSessions(w io.Writer, all []admin.Session, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SESSION\tUSER\tCLIENT\tSTATE\tAGE\tIDLE\tCALLS\tUNIT")
+	for _, s := range all {
+		unit := s.Unit
+		if unit == "" {
+			unit = "-"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.ID, audit.Clean(s.User), audit.Clean(s.Client), s.State,
+			since(now, s.Created), since(now, s.LastUsed), s.InFlight, unit)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%d sessions.\n", len(all))
+	return err
+}
+
+// since is the whole seconds, minutes or hours from then to now.
+func since(now, then time.Time) string {
+	d := max(now.Sub(then), 0)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dmin", int(d.Minutes()))
+	}
+	return fmt.Sprintf("%dh", int(d.Hours()))
+}

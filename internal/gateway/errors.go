@@ -1,0 +1,64 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+)
+
+// fail maps an error to its answer. A JSON-RPC error about a request goes with
+// status 200, since clients show its message and take a 5xx for a broken
+// connection.
+func (h *Handler) fail(w http.ResponseWriter, id []byte, err error) {
+	switch {
+	case errors.Is(err, broker.ErrForgejoGrantDead):
+		h.cfg.Auth.Challenge(w, err)
+	case errors.Is(err, broker.ErrNotFound):
+		reply(w, http.StatusNotFound, mcp.ErrorResponse(id, mcp.CodeSessionNotFound, mcp.SessionNotFound))
+	case errors.Is(err, relay.ErrTooManyCalls):
+		w.Header().Set("Retry-After", "1")
+		reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(id, mcp.CodeServerError, "too many calls in flight in this session"))
+	case errors.Is(err, session.ErrBusy):
+		w.Header().Set("Retry-After", "30")
+		reply(w, http.StatusServiceUnavailable, mcp.ErrorResponse(id, mcp.CodeServerError, publicMessage(err)))
+	case errors.Is(err, relay.ErrNoQuestion):
+		reply(w, http.StatusBadRequest, mcp.ErrorResponse(id, mcp.CodeInvalidRequest, "this response answers no request of the server"))
+	case errors.Is(err, context.Canceled):
+		// The client has left; nobody reads an answer.
+	default:
+		h.cfg.Log.Error("cannot serve a request", "error", err)
+		reply(w, http.StatusOK, mcp.ErrorResponse(id, mcp.CodeInternalError, publicMessage(err)))
+	}
+}
+
+// publicMessage words an error for the client's user: what is wrong and who can
+// mend it, without internals.
+func publicMessage(err error) string {
+	switch {
+	case errors.Is(err, session.ErrBusy):
+		return "all sessions this server allows are busy; close another client or try again shortly"
+	case errors.Is(err, broker.ErrForgejoDown):
+		return "Forgejo cannot be reached right now; try again later"
+	}
+	switch session.StartReason(err) {
+	case control.ReasonBackendMissing, control.ReasonBackendNotExecutable:
+		return "the forgejo-mcp program is missing or cannot be run on the server; its operator has to install it"
+	case control.ReasonBackendTooOld:
+		return "the forgejo-mcp program on the server is too old; its operator has to install version 2.18.0 or newer"
+	case control.ReasonForgeUnreachable:
+		return "Forgejo cannot be reached right now; try again later"
+	case control.ReasonTokenRefused:
+		return "Forgejo refused access for this account; log in at Forgejo in a browser to see why, then connect again"
+	case control.ReasonCrashed:
+		return "the forgejo-mcp program ended unexpectedly; try again, and tell the server's operator if it happens again"
+	case session.ReasonTimeout:
+		return "the forgejo-mcp program did not answer in time; try again"
+	}
+	return "the server cannot carry this out right now; its operator finds the cause in the journal"
+}

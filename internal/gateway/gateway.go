@@ -1,0 +1,240 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+)
+
+// Authenticator checks bearer tokens and challenges those without one.
+type Authenticator interface {
+	Authenticate(*http.Request) (broker.Access, error)
+	Challenge(http.ResponseWriter, error)
+}
+
+// Config is what a Handler is made of.
+type Config struct {
+	PublicURL *url.URL
+	Auth      Authenticator
+	Sessions  *session.Manager
+	Audit     *audit.Logger
+	Log       *slog.Logger
+
+	MaxBody        int64         // bytes of a request; 0 means 64 MiB
+	KeepAlive      time.Duration // between comments on a quiet stream; 0 means 15 s
+	RequestTimeout time.Duration // for a response, counted from the last progress; 0 means 5 min
+}
+
+// Handler serves the MCP endpoint.
+type Handler struct {
+	cfg    Config
+	origin string
+}
+
+// New returns the handler of the MCP endpoint.
+func New(cfg Config) *Handler {
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = 64 << 20
+	}
+	if cfg.KeepAlive == 0 {
+		cfg.KeepAlive = 15 * time.Second
+	}
+	if cfg.RequestTimeout == 0 {
+		cfg.RequestTimeout = 5 * time.Minute
+	}
+	return &Handler{cfg: cfg, origin: cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host}
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.cors(w, r)
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	access, err := h.cfg.Auth.Authenticate(r)
+	if err != nil {
+		h.unauthenticated(w, err)
+		return
+	}
+	if !h.originAllowed(r.Header.Get("Origin")) {
+		reply(w, http.StatusForbidden, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "this Origin may not use the endpoint"))
+		return
+	}
+	switch r.Method {
+	case http.MethodPost:
+		h.post(w, r, access)
+	case http.MethodDelete:
+		h.delete(w, r, access)
+	default:
+		w.Header().Set("Allow", "POST, DELETE, OPTIONS")
+		reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "use POST or DELETE; this server offers no stream at GET"))
+	}
+}
+
+func (h *Handler) unauthenticated(w http.ResponseWriter, err error) {
+	if errors.Is(err, broker.ErrForgejoDown) {
+		h.fail(w, nil, err)
+		return
+	}
+	h.cfg.Auth.Challenge(w, err)
+}
+
+const (
+	allowedHeaders = "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name"
+	exposedHeaders = "Mcp-Session-Id, WWW-Authenticate"
+)
+
+// cors answers browser clients of allowed origins. `*` would not cover the
+// Authorization header (Fetch standard, "CORS non-wildcard request-header name").
+func (h *Handler) cors(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if origin == "" || !h.originAllowed(origin) {
+		return
+	}
+	header.Set("Access-Control-Allow-Origin", origin)
+	header.Set("Access-Control-Expose-Headers", exposedHeaders)
+	if r.Method == http.MethodOptions {
+		header.Set("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS")
+		header.Set("Access-Control-Allow-Headers", allowedHeaders)
+		header.Set("Access-Control-Max-Age", "7200")
+	}
+}
+
+// originAllowed guards against DNS rebinding (Streamable HTTP, Security
+// Warning): no Origin, our own, or a page served from loopback.
+func (h *Handler) originAllowed(origin string) bool {
+	if origin == "" || origin == h.origin {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return false
+	}
+	host := u.Hostname()
+	ip := net.ParseIP(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
+}
+
+func (h *Handler) delete(w http.ResponseWriter, r *http.Request, access broker.Access) {
+	s, ok := h.session(w, r, access, nil)
+	if !ok {
+		return
+	}
+	if err := h.cfg.Sessions.End(r.Context(), s); err != nil {
+		h.fail(w, nil, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// post takes one message of a client.
+func (h *Handler) post(w http.ResponseWriter, r *http.Request, access broker.Access) {
+	m, ok := h.message(w, r)
+	if !ok {
+		return
+	}
+	if v := r.Header.Get(mcp.HeaderProtocolVersion); v != "" && !mcp.KnownVersion(v) {
+		reply(w, http.StatusBadRequest, mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "unknown "+mcp.HeaderProtocolVersion+"; supported are 2025-03-26, 2025-06-18 and 2025-11-25"))
+		return
+	}
+	if m.Kind == mcp.Request && m.Method == mcp.MethodInitialize {
+		h.initialize(w, r, access, m)
+		return
+	}
+	s, ok := h.session(w, r, access, m.ID())
+	if !ok {
+		return
+	}
+	switch m.Kind {
+	case mcp.Request:
+		h.call(w, r, s, access, m)
+	case mcp.Notification:
+		h.accepted(w, s.Notify(r.Context(), m))
+	default:
+		h.accepted(w, s.Respond(r.Context(), m))
+	}
+}
+
+func (h *Handler) accepted(w http.ResponseWriter, err error) {
+	if err != nil {
+		h.fail(w, nil, err)
+		return
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// message reads and parses the body.
+func (h *Handler) message(w http.ResponseWriter, r *http.Request) (mcp.Message, bool) {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		reply(w, http.StatusUnsupportedMediaType, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Content-Type must be application/json"))
+		return mcp.Message{}, false
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.cfg.MaxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		reply(w, http.StatusRequestEntityTooLarge, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "message too large"))
+		return mcp.Message{}, false
+	case err != nil:
+		reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, mcp.CodeParseError, "cannot read the request body"))
+		return mcp.Message{}, false
+	}
+	m, err := mcp.Parse(body)
+	if err != nil {
+		code := mcp.CodeInvalidRequest
+		if errors.Is(err, mcp.ErrNotJSON) {
+			code = mcp.CodeParseError
+		}
+		reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, code, err.Error()))
+		return mcp.Message{}, false
+	}
+	return m, true
+}
+
+// session finds the session a request names, or answers.
+func (h *Handler) session(w http.ResponseWriter, r *http.Request, access broker.Access, id []byte) (*session.Session, bool) {
+	name := r.Header.Get(mcp.HeaderSessionID)
+	if name == "" {
+		reply(w, http.StatusBadRequest, mcp.ErrorResponse(id, mcp.CodeInvalidRequest, mcp.HeaderSessionID+" header is missing; send initialize first"))
+		return nil, false
+	}
+	s, err := h.cfg.Sessions.Get(r.Context(), name, access)
+	if err != nil {
+		h.fail(w, id, err)
+		return nil, false
+	}
+	return s, true
+}
+
+func (h *Handler) initialize(w http.ResponseWriter, r *http.Request, access broker.Access, m mcp.Message) {
+	s, response, err := h.cfg.Sessions.Create(r.Context(), access, m)
+	if err != nil {
+		h.fail(w, m.ID(), err)
+		return
+	}
+	if s != nil {
+		w.Header().Set(mcp.HeaderSessionID, s.ID())
+	}
+	reply(w, http.StatusOK, response)
+}
+
+func reply(w http.ResponseWriter, status int, message []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(message)
+}

@@ -1,0 +1,87 @@
+package httpserver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// DrainTimeout is how long requests in flight may take to finish at shutdown.
+const DrainTimeout = 30 * time.Second
+
+// Serve serves handler on all listeners until ctx ends, then lets requests in
+// flight finish within DrainTimeout. Slow headers are cut after 10 s; responses
+// may take as long as they like, since event streams do.
+func Serve(ctx context.Context, listeners []net.Listener, handler http.Handler, log *slog.Logger) error {
+	s := newServer(handler, log)
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- s.Serve(l) }()
+	}
+	select {
+	case err := <-failed:
+		s.Close()
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainTimeout)
+	defer cancel()
+	if err := s.Shutdown(drain); err != nil {
+		log.Warn("requests in flight did not finish in time", "error", err)
+		return s.Close()
+	}
+	return nil
+}
+
+func newServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// quiet is how long Refuse waits for another connection before it returns.
+const quiet = 300 * time.Millisecond
+
+// Refuse answers the connections that wait on listeners with 503 and message,
+// for at most five seconds, and returns when no more come. A socket-activated
+// program that ends without it leaves them waiting, is started again for them
+// at once, and at the start limit takes its socket down.
+func Refuse(ctx context.Context, listeners []net.Listener, message string, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	answered := make(chan struct{}, 1)
+	s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "60")
+		w.Header().Set("Connection", "close")
+		http.Error(w, message, http.StatusServiceUnavailable)
+		select {
+		case answered <- struct{}{}:
+		default:
+		}
+	}), log)
+	for _, l := range listeners {
+		go func() {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				log.Error("cannot turn connections away", "error", err)
+			}
+		}()
+	}
+	for wait := 5 * quiet; ; wait = quiet { // the first request may still be on its way
+		select {
+		case <-answered:
+			continue
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		break
+	}
+	_ = s.Shutdown(ctx)
+	_ = s.Close()
+}

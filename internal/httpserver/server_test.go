@@ -1,0 +1,79 @@
+package httpserver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+var discard = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+func listen(t *testing.T) (net.Listener, string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, "http://" + l.Addr().String()
+}
+
+func TestRefuseAnswersWaitingConnections(t *testing.T) {
+	l, url := listen(t)
+	got := make(chan *http.Response, 3)
+	for range 3 {
+		go func() {
+			resp, err := http.Get(url)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- resp
+		}()
+	}
+	Refuse(t.Context(), []net.Listener{l}, "cannot start", discard)
+	for range 3 {
+		resp := <-got
+		if resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
+			t.Fatalf("got %v, want 503", resp)
+		}
+	}
+}
+
+// A request in flight at shutdown is answered.
+func TestServeDrains(t *testing.T) {
+	l, url := listen(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		cancel()
+		<-ctx.Done()
+		_, _ = io.WriteString(w, "done")
+	})
+	served := make(chan error, 1)
+	go func() { served <- Serve(ctx, []net.Listener{l}, handler, discard) }()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := io.ReadAll(resp.Body); string(b) != "done" {
+		t.Fatalf("got %q", b)
+	}
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestHealthHidesTheCause(t *testing.T) {
+	h := Health(discard,
+		Check{"store", func(context.Context) error { return nil }},
+		Check{"launcher", func(context.Context) error { return errors.New("dial /run/x: refused") }})
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, httptest.NewRequest("GET", "/healthz", nil))
+	want := `{"launcher":"failing","status":"failing","store":"ok"}` + "\n"
+	if rec.Code != http.StatusServiceUnavailable || rec.Body.String() != want {
+		t.Fatalf("got %d %s", rec.Code, rec.Body)
+	}
+}

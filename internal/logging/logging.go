@@ -1,0 +1,79 @@
+package logging
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+)
+
+// New returns a logger that writes to w. With $JOURNAL_STREAM set
+// (systemd.exec(5)) each line begins with its priority and carries no time,
+// which the journal keeps itself.
+func New(w io.Writer) *slog.Logger {
+	if os.Getenv("JOURNAL_STREAM") == "" {
+		return slog.New(slog.NewTextHandler(w, nil))
+	}
+	out := &prefixer{w: w}
+	text := slog.NewTextHandler(out, &slog.HandlerOptions{ReplaceAttr: dropTimeAndLevel})
+	return slog.New(&journalHandler{Handler: text, out: out})
+}
+
+func dropTimeAndLevel(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+		return slog.Attr{}
+	}
+	return a
+}
+
+// prefixer puts the priority of the record at hand before what is written.
+type prefixer struct {
+	mu     sync.Mutex
+	prefix string
+	w      io.Writer
+}
+
+// Write implements io.Writer; slog's handler writes a record in one call.
+func (p *prefixer) Write(line []byte) (int, error) {
+	if _, err := p.w.Write(append([]byte(p.prefix), line...)); err != nil {
+		return 0, err
+	}
+	return len(line), nil
+}
+
+type journalHandler struct {
+	slog.Handler
+	out *prefixer
+}
+
+// Handle writes one record with its priority.
+func (h *journalHandler) Handle(ctx context.Context, r slog.Record) error {
+	h.out.mu.Lock()
+	defer h.out.mu.Unlock()
+	h.out.prefix = prefix(r.Level)
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs keeps the prefix on derived loggers.
+func (h *journalHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &journalHandler{h.Handler.WithAttrs(attrs), h.out}
+}
+
+// WithGroup keeps the prefix on derived loggers.
+func (h *journalHandler) WithGroup(name string) slog.Handler {
+	return &journalHandler{h.Handler.WithGroup(name), h.out}
+}
+
+// prefix gives the priority of syslog(3) as sd-daemon(3) reads it.
+func prefix(l slog.Level) string {
+	switch {
+	case l >= slog.LevelError:
+		return "<3>"
+	case l >= slog.LevelWarn:
+		return "<4>"
+	case l >= slog.LevelInfo:
+		return "<6>"
+	}
+	return "<7>"
+}

@@ -1,0 +1,258 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/spawn"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/upstream"
+)
+
+// ErrBusy says that the limit of running sessions is reached and none is idle.
+var ErrBusy = errors.New("all sessions are busy")
+
+// Config is what a Manager is made of. All fields but StartTimeout are required.
+type Config struct {
+	Launcher spawn.Launcher
+	Store    *store.Store
+	Tokens   *upstream.Tokens
+	Audit    *audit.Logger
+	Log      *slog.Logger
+	Now      func() time.Time
+
+	IdleTimeout  time.Duration // a session unused this long goes dormant
+	MaxAge       time.Duration // a session older than this ends
+	PerUser      int           // running units of one user
+	Max          int           // running units in all
+	StartTimeout time.Duration // for a unit to answer initialize; 0 means 10 s
+}
+
+// Manager owns all sessions of this broker.
+type Manager struct {
+	cfg Config
+
+	mu       sync.Mutex
+	sessions map[string]*Session // by Mcp-Session-Id, loaded from the store on use
+	units    map[string]*unit    // running or starting, by unit id
+	stopped  bool
+}
+
+// New returns a Manager. Call Reconcile before the first session.
+func New(cfg Config) *Manager {
+	if cfg.StartTimeout == 0 {
+		cfg.StartTimeout = 10 * time.Second
+	}
+	return &Manager{cfg: cfg, sessions: map[string]*Session{}, units: map[string]*unit{}}
+}
+
+// Reconcile stops units that no broker serves any more and marks the stored
+// sessions dormant, ending those past their maximum age.
+func (m *Manager) Reconcile(ctx context.Context) error {
+	ids, err := m.cfg.Launcher.List(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot list session units: %w", err)
+	}
+	for _, id := range ids {
+		if m.running(id) {
+			continue
+		}
+		m.cfg.Log.Info("stopping a session unit that belongs to no session", "unit", unitName(id))
+		if err := m.cfg.Launcher.Stop(ctx, id); err != nil {
+			return fmt.Errorf("cannot stop %s: %w", unitName(id), err)
+		}
+	}
+	return m.settleStored(ctx)
+}
+
+func (m *Manager) running(unitID string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.units[unitID] != nil
+}
+
+func (m *Manager) settleStored(ctx context.Context) error {
+	stored, err := m.cfg.Store.Sessions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range stored {
+		switch {
+		case m.aged(s):
+			err = m.cfg.Store.DeleteSession(ctx, s.ID)
+		case s.UnitID != "" && !m.running(s.UnitID):
+			err = m.cfg.Store.SetSessionUnit(ctx, s.ID, "")
+		}
+		if err != nil && !errors.Is(err, broker.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Manager) aged(s broker.Session) bool {
+	return m.cfg.Now().Sub(s.CreatedAt) >= m.cfg.MaxAge
+}
+
+// Create starts a session for access with the client's initialize request and
+// returns the backend's response to it. When that response is an error there is
+// no session. Errors: *StartError, ErrBusy, broker.ErrForgejoDown,
+// broker.ErrForgejoGrantDead.
+func (m *Manager) Create(ctx context.Context, access broker.Access, initialize mcp.Message) (*Session, []byte, error) {
+	s := &Session{manager: m, row: broker.Session{
+		ID: rand.Text(), UserID: access.User.ID, UserName: access.User.Name,
+		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID,
+		Initialize: string(initialize.Raw), CreatedAt: m.cfg.Now(), LastUsedAt: m.cfg.Now(),
+	}}
+	u, answer, err := m.start(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	response := answer.WithID(initialize.ID())
+	if answer.IsError() {
+		u.stop(ctx)
+		return nil, response, nil
+	}
+	s.row.UnitID, s.row.Protocol = u.id, answer.ResultString("protocolVersion")
+	if err := m.cfg.Store.CreateSession(ctx, s.row); err != nil {
+		u.stop(ctx)
+		return nil, nil, fmt.Errorf("cannot store the session: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.unit = u
+	m.sessions[s.row.ID] = s
+	return s, response, nil
+}
+
+// Get returns the session of that id if it belongs to access's user and client;
+// broker.ErrNotFound for any other.
+func (m *Manager) Get(ctx context.Context, id string, access broker.Access) (*Session, error) {
+	s, err := m.lookup(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if s.row.UserID != access.User.ID || s.row.ClientID != access.ClientID {
+		return nil, broker.ErrNotFound
+	}
+	if m.aged(s.row) {
+		m.end(ctx, s, "max_age")
+		return nil, broker.ErrNotFound
+	}
+	return s, nil
+}
+
+func (m *Manager) lookup(ctx context.Context, id string) (*Session, error) {
+	m.mu.Lock()
+	s := m.sessions[id]
+	m.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	row, err := m.cfg.Store.Session(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.sessions[id]; s != nil { // another request was faster
+		return s, nil
+	}
+	s = &Session{manager: m, row: row}
+	m.sessions[id] = s
+	return s, nil
+}
+
+// End ends a session for good: its row goes first, then its unit.
+func (m *Manager) End(ctx context.Context, s *Session) error { return m.end(ctx, s, "deleted") }
+
+func (m *Manager) end(ctx context.Context, s *Session, why string) error {
+	s.wake.Lock()
+	defer s.wake.Unlock()
+	if err := m.cfg.Store.DeleteSession(ctx, s.row.ID); err != nil {
+		return fmt.Errorf("cannot end the session: %w", err)
+	}
+	m.mu.Lock()
+	delete(m.sessions, s.row.ID)
+	u := s.unit
+	s.ended, s.unit = true, nil
+	m.mu.Unlock()
+	if u != nil {
+		u.stop(ctx)
+	}
+	m.cfg.Audit.Event(ctx, s.event(audit.SessionStopped, why))
+	return nil
+}
+
+// EndGrant ends all sessions of a grant, after its revocation.
+func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
+	rows, err := m.cfg.Store.Sessions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if row.GrantID != grantID {
+			continue
+		}
+		s, err := m.lookup(ctx, row.ID)
+		if errors.Is(err, broker.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := m.end(ctx, s, "revoked"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Token is the spawn.TokenFunc of this broker: the user's access token for a
+// unit that is starting, once.
+func (m *Manager) Token(ctx context.Context, unitID string) (string, error) {
+	m.mu.Lock()
+	u := m.units[unitID]
+	m.mu.Unlock()
+	if u == nil || !u.tokenTaken.CompareAndSwap(false, true) {
+		return "", fmt.Errorf("no session is waiting for a token in %s", unitName(unitID))
+	}
+	return u.fetchToken(ctx)
+}
+
+// Shutdown lets all units go; their sessions stay and wake under the next broker.
+func (m *Manager) Shutdown(ctx context.Context) {
+	m.mu.Lock()
+	m.stopped = true
+	all := slices.Collect(maps.Values(m.units))
+	m.mu.Unlock()
+	var stopped sync.WaitGroup
+	for _, u := range all {
+		stopped.Go(func() { u.stop(ctx) })
+	}
+	stopped.Wait()
+}
+
+// label is the id by which the journal knows a session. It does not tell the
+// Mcp-Session-Id.
+func label(sessionID string) string {
+	sum := sha256.Sum256([]byte(sessionID))
+	return hex.EncodeToString(sum[:8])
+}
+
+func newUnitID() string { return strings.ToLower(rand.Text())[:20] }
+
+func unitName(id string) string { return "fjmcp-session@" + id + ".service" }

@@ -1,0 +1,159 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
+)
+
+// Session is one MCP session, running or dormant.
+type Session struct {
+	manager *Manager
+	row     broker.Session // UnitID and LastUsedAt under manager.mu, the rest constant
+
+	wake  sync.Mutex // held while a unit starts, so that concurrent requests start one
+	unit  *unit      // under manager.mu; nil while dormant
+	ended bool       // under manager.mu
+	level []byte     // last logging/setLevel request, under manager.mu
+}
+
+// ID is the Mcp-Session-Id.
+func (s *Session) ID() string { return s.row.ID }
+
+// Label is the id the journal knows the session by.
+func (s *Session) Label() string { return label(s.row.ID) }
+
+// Protocol is the negotiated MCP protocol version.
+func (s *Session) Protocol() string { return s.row.Protocol }
+
+// Call is one request in flight in a session.
+type Call struct {
+	*relay.Call
+	unit *unit
+}
+
+// GrantDead reports whether the forge refused the user's login for good while
+// the call ran.
+func (c *Call) GrantDead() bool { return c.unit.grantDead.Load() }
+
+// Failure tells why no answer came, after Next gave relay.ErrClosed.
+func (c *Call) Failure() error { return c.unit.failure() }
+
+// Call sends a request, waking the session if it is dormant. Errors are those
+// of Manager.Create, broker.ErrNotFound when the session has ended, and
+// relay.ErrTooManyCalls.
+func (s *Session) Call(ctx context.Context, request mcp.Message) (*Call, error) {
+	var call *Call
+	err := s.with(ctx, func(u *unit) (err error) {
+		c, err := u.relay.Start(ctx, request)
+		call = &Call{Call: c, unit: u}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if request.Method == mcp.MethodSetLoggingLevel {
+		s.manager.mu.Lock()
+		s.level = request.Raw
+		s.manager.mu.Unlock()
+	}
+	return call, nil
+}
+
+// Notify sends a client's notification. A dormant session is not woken for one:
+// it would have nothing to refer to.
+func (s *Session) Notify(ctx context.Context, n mcp.Message) error {
+	u := s.running()
+	if u == nil || n.Method == mcp.MethodInitialized && u.initialized.Swap(true) {
+		return nil
+	}
+	return ignoreClosed(u.relay.Notify(ctx, n))
+}
+
+// Respond passes a client's answer to what the backend asked.
+func (s *Session) Respond(ctx context.Context, response mcp.Message) error {
+	u := s.running()
+	if u == nil {
+		return relay.ErrNoQuestion
+	}
+	return ignoreClosed(u.relay.Respond(ctx, response))
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, relay.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// with runs do on a live unit. A unit that ends between the look and the use is
+// replaced once.
+func (s *Session) with(ctx context.Context, do func(*unit) error) error {
+	for attempt := 0; ; attempt++ {
+		u, err := s.ensure(ctx)
+		if err != nil {
+			return err
+		}
+		if err = u.prepare(ctx); err == nil {
+			err = do(u)
+		}
+		if attempt > 0 || !errors.Is(err, relay.ErrClosed) {
+			return err
+		}
+		<-u.gone
+	}
+}
+
+func (s *Session) running() *unit {
+	s.manager.mu.Lock()
+	defer s.manager.mu.Unlock()
+	if s.unit == nil || s.unit.closed() {
+		return nil
+	}
+	return s.unit
+}
+
+// ensure returns the running unit, or starts one and brings it to where the
+// client left the last.
+func (s *Session) ensure(ctx context.Context) (*unit, error) {
+	if u := s.running(); u != nil {
+		return u, nil
+	}
+	s.wake.Lock()
+	defer s.wake.Unlock()
+	if u := s.running(); u != nil {
+		return u, nil
+	}
+	m := s.manager
+	m.mu.Lock()
+	ended, level := s.ended, s.level
+	m.mu.Unlock()
+	if ended {
+		return nil, broker.ErrNotFound
+	}
+	u, answer, err := m.start(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.resume(ctx, answer, level); err != nil {
+		u.stop(ctx)
+		return nil, err
+	}
+	if err := m.cfg.Store.SetSessionUnit(ctx, s.row.ID, u.id); err != nil {
+		u.stop(ctx)
+		return nil, err
+	}
+	m.mu.Lock()
+	s.unit, s.row.UnitID = u, u.id
+	m.mu.Unlock()
+	return u, nil
+}
+
+func (s *Session) event(kind audit.Kind, outcome string) audit.Event {
+	return audit.Event{Kind: kind, User: s.row.UserName, Client: s.row.ClientName, Session: s.Label(), Outcome: outcome}
+}
