@@ -46,21 +46,10 @@ func (m *Manager) start(ctx context.Context, s *Session) (*unit, mcp.Message, er
 	if _, err := m.cfg.Tokens.Token(ctx, s.row.UserID); err != nil {
 		return nil, mcp.Message{}, err
 	}
-	u, err := m.reserve(ctx, s)
+	u, err := m.run(ctx, s)
 	if err != nil {
 		return nil, mcp.Message{}, err
 	}
-	began := m.cfg.Now()
-	if err := m.launch(ctx, u, s.row.CreatedAt.Add(m.cfg.MaxAge).Sub(began)); err != nil {
-		m.release(u)
-		fail := launchFailure(err)
-		u.report(fail)
-		return nil, mcp.Message{}, fail
-	}
-	u.lastTouch = began
-	go u.listen()
-	go u.stayAwake()
-	go u.watch()
 	answer, err := u.initialize(ctx)
 	if err != nil {
 		u.stop(context.WithoutCancel(ctx))
@@ -84,21 +73,37 @@ func launchFailure(err error) *StartError {
 	return &StartError{Reason: ReasonLauncher, Detail: err.Error()}
 }
 
-// reserve takes a place among the running units, making room if need be by
-// letting the longest idle unit of the user, or of all, go dormant.
-func (m *Manager) reserve(ctx context.Context, s *Session) (*unit, error) {
-	u := &unit{id: newUnitID(), session: s, manager: m, gone: make(chan struct{}), heard: make(chan struct{}), lastUsed: m.cfg.Now()}
+// run takes a place among the running units and has a unit started there.
+func (m *Manager) run(ctx context.Context, s *Session) (*unit, error) {
+	u, ends, err := m.newUnit(s)
+	if err != nil {
+		return nil, err
+	}
+	defer ends.close()
+	if err := m.reserve(ctx, u); err != nil {
+		u.relay.Close()
+		return nil, err
+	}
+	if err := u.launch(ctx, ends); err != nil {
+		u.relay.Close()
+		fail := launchFailure(err)
+		u.report(fail)
+		return nil, fail
+	}
+	return u, nil
+}
+
+// reserve makes room if need be by letting the longest idle unit of the user,
+// or of all, go dormant.
+func (m *Manager) reserve(ctx context.Context, u *unit) error {
 	for {
 		victim, err := m.place(u)
-		if err != nil {
-			return nil, err
-		}
-		if victim == nil {
-			return u, nil
+		if err != nil || victim == nil {
+			return err
 		}
 		victim.stop(ctx)
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -150,12 +155,6 @@ func (m *Manager) idlest(of func(*unit) bool) candidates {
 		}
 	}
 	return c
-}
-
-func (m *Manager) release(u *unit) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.units, u.id)
 }
 
 // initialize sends the session's initialize request and returns the answer.

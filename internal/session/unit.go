@@ -47,31 +47,44 @@ type unit struct {
 	last     control.Message // TypeFailed or TypeExited
 }
 
-// launch makes the sockets of a unit and has it started.
-func (m *Manager) launch(ctx context.Context, u *unit, maxAge time.Duration) error {
+// far holds the session's ends of a unit's sockets until they are handed over.
+type far struct{ mcp, control *os.File }
+
+func (f far) close() {
+	f.mcp.Close()
+	f.control.Close()
+}
+
+// newUnit makes a unit's sockets and begins to attend to our ends of them.
+// Closing its relay undoes it.
+func (m *Manager) newUnit(s *Session) (*unit, far, error) {
 	ours, theirs, err := streamPair()
 	if err != nil {
-		return err
+		return nil, far{}, err
 	}
-	defer theirs.Close()
 	local, remote, err := control.Pair()
 	if err != nil {
 		ours.Close()
-		return err
+		theirs.Close()
+		return nil, far{}, err
 	}
-	defer remote.Close()
-	err = m.cfg.Launcher.Start(ctx, spawn.Spec{
-		UnitID: u.id, SessionID: u.session.Label(), User: u.session.row.UserName,
-		Idle: m.cfg.IdleTimeout, MaxAge: maxAge, MCP: theirs, Control: remote,
-	})
-	if err != nil {
-		ours.Close()
-		local.Close()
-		return err
-	}
-	u.control = local
+	u := &unit{id: newUnitID(), session: s, manager: m, control: local, gone: make(chan struct{}), heard: make(chan struct{}), lastUsed: m.cfg.Now()}
+	u.lastTouch = u.lastUsed
 	u.relay = relay.New(relay.Config{Conn: ours, Log: m.cfg.Log.With("unit", unitName(u.id))})
-	return nil
+	go u.listen()
+	go u.stayAwake()
+	go u.watch()
+	return u, far{theirs, remote}, nil
+}
+
+// launch has the unit started and hands over its sockets.
+func (u *unit) launch(ctx context.Context, ends far) error {
+	m, row := u.manager, u.session.row
+	return m.cfg.Launcher.Start(ctx, spawn.Spec{
+		UnitID: u.id, SessionID: u.session.Label(), User: row.UserName,
+		Idle: m.cfg.IdleTimeout, MaxAge: row.CreatedAt.Add(m.cfg.MaxAge).Sub(m.cfg.Now()),
+		MCP: ends.mcp, Control: ends.control,
+	})
 }
 
 // streamPair makes the MCP socket: our end as a connection, the child's as a
