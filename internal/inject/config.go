@@ -3,11 +3,11 @@ package inject
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"path/filepath"
 	"strconv"
-	"strings"
+
+	"github.com/fjmcp/fjmcp-broker/internal/inject/forgeproxy"
 )
 
 // Config is what the environment of fjmcp-session says.
@@ -67,19 +67,12 @@ func parseForge(s string) (*url.URL, error) {
 // such a forge is reached through a listener on its own address, which only a
 // private network leaves free.
 func (c Config) checkLoopback() error {
-	if !isLoopback(c.Forge.Hostname()) {
+	if !forgeproxy.IsLoopback(c.Forge.Hostname()) {
 		return nil
 	}
-	port, _ := strconv.Atoi(port(c.Forge))
+	port, _ := strconv.Atoi(c.Forge.Port())
 	if c.PrivateNetwork && c.Egress != "" && port >= 1024 {
 		return nil
 	}
 	return fmt.Errorf("a session cannot reach a forge at %s; use a name under .localhost, such as forgejo.localhost, which leads to the same address", c.Forge.Host)
-}
-
-// isLoopback reports whether Go's HTTP clients bypass proxies for host
-// (golang.org/x/net/http/httpproxy).
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/inject/confine"
+	"github.com/fjmcp/fjmcp-broker/internal/inject/forgeproxy"
 	"golang.org/x/sys/unix"
 )
 
@@ -92,26 +93,18 @@ func cause(err error) error {
 
 // forgeFailure tells whether the forge is why the backend ended: it never gave
 // it a usable answer.
-func (c *contact) forgeFailure() *failure {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func forgeFailure(c forgeproxy.Contact) *failure {
 	switch {
-	case c.served:
+	case c.Served:
 		return nil
-	case c.status == http.StatusUnauthorized, c.status == http.StatusForbidden:
-		return failed(control.ReasonTokenRefused, "the forge answered %d to the user's token", c.status)
-	case c.status != 0:
-		return failed(control.ReasonForgeUnreachable, "the forge answered %d", c.status)
-	case c.err != nil:
-		return failed(control.ReasonForgeUnreachable, "cannot reach the forge: %v", c.err)
+	case c.Status == http.StatusUnauthorized, c.Status == http.StatusForbidden:
+		return failed(control.ReasonTokenRefused, "the forge answered %d to the user's token", c.Status)
+	case c.Answered:
+		return failed(control.ReasonForgeUnreachable, "the forge answered %d", c.Status)
+	case c.Err != nil:
+		return failed(control.ReasonForgeUnreachable, "cannot reach the forge: %v", c.Err)
 	}
 	return nil
-}
-
-func (c *contact) everServed() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.served
 }
 
 // The oldest forgejo-mcp that is supported.

@@ -8,12 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/inject/confine"
+	"github.com/fjmcp/fjmcp-broker/internal/inject/forgeproxy"
 )
 
 const (
@@ -31,16 +31,14 @@ type Session struct {
 	log     *slog.Logger
 	stderr  io.Writer
 
-	tokens  *tokens
-	contact *contact
-	proxy   *proxy
-	lines   *lastLines
+	proxy *forgeproxy.Proxy
+	lines *lastLines
 }
 
 // New takes what Descriptors returned; the session closes both. log must not
 // write to descriptors 0 and 1; the backend's stderr goes to stderr line by line.
 func New(c Config, mcp *os.File, ctl *control.Conn, log *slog.Logger, stderr io.Writer) *Session {
-	return &Session{config: c, mcp: mcp, control: ctl, log: log, stderr: stderr, contact: new(contact)}
+	return &Session{config: c, mcp: mcp, control: ctl, log: log, stderr: stderr}
 }
 
 // Run starts the backend and returns the exit status (see the package's doc)
@@ -53,7 +51,7 @@ func (s *Session) Run(ctx context.Context) int {
 	if err != nil {
 		return s.fail(asFailure(err))
 	}
-	defer s.proxy.close()
+	defer s.proxy.Close()
 	s.send(control.Message{Type: control.TypeReady})
 	go s.receive()
 	select {
@@ -71,23 +69,21 @@ func (s *Session) start() (*confine.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.tokens = newTokens(token)
 	if err := checkBackend(s.config.Backend); err != nil {
 		return nil, err
 	}
-	cert, err := newCertificate(s.config.Forge.Hostname(), time.Now())
+	s.proxy, err = forgeproxy.New(forgeproxy.Config{
+		Forge:        s.config.Forge,
+		CAFile:       s.config.CAFile,
+		Egress:       s.config.Egress,
+		Token:        token,
+		Unauthorized: s.reportUnauthorized,
+		Log:          s.log,
+	})
 	if err != nil {
 		return nil, err
 	}
-	transport, err := newTransport(s.config)
-	if err != nil {
-		return nil, err
-	}
-	up := &upstream{base: transport, tokens: s.tokens, contact: s.contact, report: s.reportUnauthorized}
-	if s.proxy, err = startProxy(s.config, up, cert, s.log); err != nil {
-		return nil, err
-	}
-	ca, err := certificateFile(cert)
+	ca, err := s.proxy.CertificateFile()
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +98,7 @@ func (s *Session) startBackend(ca *os.File) (*confine.Process, error) {
 	}
 	defer w.Close()
 	argv := []string{s.config.Backend, "--transport", "stdio", "--url", s.config.Forge.String(), "--user-agent", "fjmcp"}
-	p, err := confine.Start(argv, s.environment(), []*os.File{s.mcp, s.mcp, w, ca}, s.ports())
+	p, err := confine.Start(argv, s.environment(), []*os.File{s.mcp, s.mcp, w, ca}, s.proxy.Ports())
 	if err != nil {
 		r.Close()
 		return nil, startFailure(s.config.Backend, err)
@@ -119,27 +115,12 @@ func (s *Session) startBackend(ca *os.File) (*confine.Process, error) {
 func (s *Session) environment() []string {
 	return []string{
 		"PATH=/usr/bin:/bin",
-		"HTTP_PROXY=http://" + s.proxy.addr,
-		"HTTPS_PROXY=http://" + s.proxy.addr,
+		"HTTP_PROXY=" + s.proxy.URL(),
+		"HTTPS_PROXY=" + s.proxy.URL(),
 		"NO_PROXY=",
 		"SSL_CERT_FILE=/proc/self/fd/3",
 		"SSL_CERT_DIR=/nonexistent",
 	}
-}
-
-// ports are those the backend may connect to.
-func (s *Session) ports() []int {
-	_, p, _ := net.SplitHostPort(s.proxy.addr)
-	all := []string{p}
-	if isLoopback(s.config.Forge.Hostname()) {
-		all = append(all, port(s.config.Forge))
-	}
-	var numbers []int
-	for _, p := range all {
-		n, _ := strconv.Atoi(p)
-		numbers = append(numbers, n)
-	}
-	return numbers
 }
 
 // receive takes new tokens until the broker is gone. That does not end the
@@ -157,19 +138,13 @@ func (s *Session) receive() {
 		case err != nil:
 			s.log.Warn("ignored a control packet", "error", err)
 		case m.Type == control.TypeToken:
-			s.takeToken(m.Token)
+			if err := s.proxy.SetToken(m.Token); err != nil {
+				s.log.Warn("ignored a new token", "error", err)
+			}
 		default:
 			s.log.Warn("ignored a control message of an unknown type", "type", m.Type)
 		}
 	}
-}
-
-func (s *Session) takeToken(token string) {
-	if err := checkToken(token); err != nil {
-		s.log.Warn("ignored a new token", "error", err)
-		return
-	}
-	s.tokens.swap(token)
 }
 
 func (s *Session) send(m control.Message) error {
@@ -208,10 +183,11 @@ func (s *Session) ended(p *confine.Process) int {
 }
 
 func (s *Session) diagnose(p *confine.Process) *failure {
-	if f := s.contact.forgeFailure(); f != nil {
+	contact := s.proxy.Contact()
+	if f := forgeFailure(contact); f != nil {
 		return f
 	}
-	if !s.contact.everServed() {
+	if !contact.Served {
 		if v, old := tooOld(backendVersion(s.config.Backend, versionTimeout)); old {
 			return failed(control.ReasonBackendTooOld, "%s is version %s: install 2.18.0 or later", s.config.Backend, v)
 		}

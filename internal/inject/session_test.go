@@ -28,12 +28,14 @@ import (
 // Binaries built once for all tests.
 var sessionBinary, standinBinary string
 
+var sessionBuildFlags []string
+
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "inject-test")
 	if err != nil {
 		panic(err)
 	}
-	sessionBinary, standinBinary = build(dir, "cmd/fjmcp-session"), build(dir, "internal/standin")
+	sessionBinary, standinBinary = build(dir, "cmd/fjmcp-session", sessionBuildFlags...), build(dir, "internal/standin")
 	if err := os.Chmod(dir, 0o755); err != nil { // for sessions under other uids
 		panic(err)
 	}
@@ -42,9 +44,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func build(dir, pkg string) string {
+func build(dir, pkg string, flags ...string) string {
 	out := filepath.Join(dir, filepath.Base(pkg))
-	b, err := exec.Command("go", "build", "-o", out, "github.com/fjmcp/fjmcp-broker/"+pkg).CombinedOutput()
+	args := append(append([]string{"build", "-o", out}, flags...), "github.com/fjmcp/fjmcp-broker/"+pkg)
+	b, err := exec.Command("go", args...).CombinedOutput()
 	if err != nil {
 		panic(fmt.Sprintf("cannot build %s: %v\n%s", pkg, err, b))
 	}

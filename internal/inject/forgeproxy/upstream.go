@@ -1,4 +1,4 @@
-package inject
+package forgeproxy
 
 import (
 	"bytes"
@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/localhost"
@@ -76,46 +75,12 @@ func forgeRoots(c Config) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// contact remembers how the forge answered, to tell why a backend ended.
-type contact struct {
-	mu       sync.Mutex
-	answered bool  // any answer at all
-	served   bool  // an answer that is neither a refusal of the token nor a server error
-	status   int   // of the last answer before the first that served
-	err      error // of the last failed attempt before the first answer
-}
-
-func (c *contact) failed(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.answered {
-		c.err = err
-	}
-}
-
-func (c *contact) answer(status int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.answered = true
-	if c.served {
-		return
-	}
-	c.status = status
-	c.served = status < 500 && status != http.StatusUnauthorized && status != http.StatusForbidden
-}
-
-func (c *contact) everAnswered() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.answered
-}
-
 // upstream is the RoundTripper towards the forge: it sets the token, and gets a
 // new one and sends the request again when the forge answers 401.
 type upstream struct {
 	base    http.RoundTripper
 	tokens  *tokens
-	contact *contact
+	contact *record
 	report  func() error // tells the broker that the token was refused
 }
 
@@ -158,7 +123,7 @@ func (u *upstream) send(r *http.Request, token string) (resp *http.Response, err
 			cancel(nil) // else the body is still to be read; the request's end ends ctx
 		}
 	}()
-	if !u.contact.everAnswered() {
+	if !u.contact.get().Answered {
 		defer time.AfterFunc(answerTimeout, func() { cancel(errNoAnswer) }).Stop()
 	}
 	r = r.Clone(ctx)

@@ -1,44 +1,23 @@
-package inject
+package forgeproxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"sync"
 )
 
-// credentialName is the credential that holds the first token.
-const credentialName = "forgejo-token"
+// MaxToken is the largest token in bytes; Forgejo's have some 850.
+const MaxToken = 16 << 10
 
-// maxToken bounds a token in bytes; Forgejo's have some 850.
-const maxToken = 16 << 10
-
-// readToken reads the credential: a file, or a pipe that is written once.
-func readToken(dir string) (string, error) {
-	f, err := os.Open(filepath.Join(dir, credentialName))
-	if err != nil {
-		return "", fmt.Errorf("cannot read the credential %s: %w", credentialName, err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxToken+1))
-	if err != nil {
-		return "", fmt.Errorf("cannot read the credential %s: %w", credentialName, err)
-	}
-	token := string(bytes.TrimSpace(b))
-	return token, checkToken(token)
-}
-
-// checkToken refuses what cannot stand in a header field (RFC 9110 §5.5).
-func checkToken(token string) error {
+// CheckToken refuses what cannot stand in a header field (RFC 9110 §5.5). Its
+// error does not quote the token.
+func CheckToken(token string) error {
 	if token == "" {
 		return errors.New("the forgejo token is empty")
 	}
-	if len(token) > maxToken {
-		return fmt.Errorf("the forgejo token has more than %d bytes", maxToken)
+	if len(token) > MaxToken {
+		return fmt.Errorf("the forgejo token has more than %d bytes", MaxToken)
 	}
 	for _, c := range []byte(token) {
 		if c <= ' ' || c >= 0x7f {

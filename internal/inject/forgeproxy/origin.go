@@ -1,4 +1,4 @@
-package inject
+package forgeproxy
 
 import (
 	"net/url"

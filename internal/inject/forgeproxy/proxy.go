@@ -1,0 +1,257 @@
+package forgeproxy
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is what a Proxy needs.
+type Config struct {
+	Forge  *url.URL // public URL of the forge; http or https
+	CAFile string   // further CA certificates for the forge; may be empty
+	Egress string   // unix socket that leads to the forge; empty: dial the forge
+	Token  string   // the first token
+
+	// Unauthorized asks for a new token, since the forge refused the current one.
+	// Its error means that none will come.
+	Unauthorized func() error
+	Log          *slog.Logger
+}
+
+// Proxy is a backend's way out: a forward proxy for one origin that sets the
+// user's token on every request it lets through. Its methods may be called from
+// several goroutines.
+type Proxy struct {
+	origin  origin
+	cert    tls.Certificate
+	tokens  *tokens
+	forward *httputil.ReverseProxy
+	contact *record
+	tunnels *tunnelListener // feeds terminated CONNECT tunnels to a server
+	addr    string          // host:port of the proxy
+	servers []*http.Server
+	log     *slog.Logger
+}
+
+// New starts a proxy on a free port of 127.0.0.1 and, for a forge that clients
+// reach past any proxy (IsLoopback), on the forge's own address.
+func New(c Config) (*Proxy, error) {
+	if err := CheckToken(c.Token); err != nil {
+		return nil, err
+	}
+	cert, err := newCertificate(c.Forge.Hostname(), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	transport, err := newTransport(c)
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{
+		origin:  newOrigin(c.Forge),
+		cert:    cert,
+		tokens:  newTokens(c.Token),
+		contact: new(record),
+		tunnels: newTunnelListener(),
+		log:     c.Log,
+	}
+	p.forward = &httputil.ReverseProxy{
+		Rewrite:      p.rewrite,
+		Transport:    &upstream{base: transport, tokens: p.tokens, contact: p.contact, report: c.Unauthorized},
+		ErrorHandler: p.unreachable,
+		ErrorLog:     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+	}
+	if err := p.listen(); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// URL is what the backend's HTTP_PROXY and HTTPS_PROXY are to say.
+func (p *Proxy) URL() string { return "http://" + p.addr }
+
+// Ports are the TCP ports of loopback that a backend has to reach.
+func (p *Proxy) Ports() []int {
+	_, own, _ := net.SplitHostPort(p.addr)
+	all := []string{own}
+	if IsLoopback(p.origin.url.Hostname()) {
+		all = append(all, port(p.origin.url))
+	}
+	var numbers []int
+	for _, s := range all {
+		n, _ := strconv.Atoi(s)
+		numbers = append(numbers, n)
+	}
+	return numbers
+}
+
+// SetToken makes token the one in use from the next request on; requests that
+// wait for one go on with it. A faulty token changes nothing.
+func (p *Proxy) SetToken(token string) error {
+	if err := CheckToken(token); err != nil {
+		return err
+	}
+	p.tokens.swap(token)
+	return nil
+}
+
+// Contact tells how the forge has answered up to now.
+func (p *Proxy) Contact() Contact { return p.contact.get() }
+
+// CertificateFile returns a sealed memory file with the proxy's CA certificate in
+// PEM, for the backend's SSL_CERT_FILE. The caller closes it.
+func (p *Proxy) CertificateFile() (*os.File, error) { return certificateFile(p.cert) }
+
+// Close ends all connections.
+func (p *Proxy) Close() {
+	for _, s := range p.servers {
+		s.Close()
+	}
+}
+
+// IsLoopback reports whether Go's HTTP clients bypass proxies for host
+// (golang.org/x/net/http/httpproxy).
+func IsLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+func (p *Proxy) listen() error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("cannot start the proxy: %w", err)
+	}
+	p.addr = l.Addr().String()
+	p.serve(l, http.HandlerFunc(p.proxyRequest))
+	p.serve(p.tunnels, http.HandlerFunc(p.originRequest))
+	if IsLoopback(p.origin.url.Hostname()) {
+		return p.serveForgeAddress()
+	}
+	return nil
+}
+
+func (p *Proxy) serve(l net.Listener, h http.Handler) {
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 30 * time.Second,
+		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+	}
+	p.servers = append(p.servers, s)
+	go s.Serve(l)
+}
+
+// serveForgeAddress poses as a forge on loopback, both families for "localhost".
+func (p *Proxy) serveForgeAddress() error {
+	hosts := []string{p.origin.url.Hostname()}
+	if net.ParseIP(hosts[0]) == nil {
+		hosts = []string{"127.0.0.1", "::1"}
+	}
+	var served int
+	var failure error
+	for _, host := range hosts {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, port(p.origin.url)))
+		if err != nil {
+			failure = err
+			continue
+		}
+		if p.origin.scheme == "https" {
+			l = tls.NewListener(l, p.tlsConfig())
+		}
+		p.serve(l, http.HandlerFunc(p.originRequest))
+		served++
+	}
+	if served == 0 {
+		return fmt.Errorf("cannot listen on the forge's address within the session's network: %w", failure)
+	}
+	return nil
+}
+
+func (p *Proxy) tlsConfig() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{p.cert}, NextProtos: []string{"http/1.1"}}
+}
+
+// proxyRequest answers what comes to the proxy's own address: CONNECT to an
+// https forge, absolute-form requests (RFC 9112 §3.2.2) to an http forge.
+func (p *Proxy) proxyRequest(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Method == http.MethodConnect && p.origin.is("https", r.Host):
+		p.tunnel(w)
+	case r.Method != http.MethodConnect && r.URL.IsAbs() && p.origin.is(r.URL.Scheme, r.URL.Host) && p.origin.scheme == "http":
+		p.pass(w, r)
+	default:
+		p.refuse(w, r)
+	}
+}
+
+// originRequest answers where the proxy poses as the forge.
+func (p *Proxy) originRequest(w http.ResponseWriter, r *http.Request) {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	if r.Method == http.MethodConnect || !p.origin.is(scheme, r.Host) {
+		p.refuse(w, r)
+		return
+	}
+	p.pass(w, r)
+}
+
+func (p *Proxy) pass(w http.ResponseWriter, r *http.Request) {
+	if !p.origin.holds(r.URL.Path) {
+		p.refuse(w, r)
+		return
+	}
+	p.forward.ServeHTTP(w, r)
+}
+
+func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request) {
+	p.log.Warn("refused a request that does not go to the forge", "method", r.Method, "host", r.Host)
+	http.Error(w, "fjmcp: only the configured forge, "+p.origin.String()+", may be reached from here", http.StatusForbidden)
+}
+
+func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
+	r.Out.URL.Scheme = p.origin.scheme
+	r.Out.URL.Host = p.origin.url.Host
+	r.Out.Host = p.origin.url.Host
+	r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy drops what it cannot parse
+}
+
+// unreachable answers for a forge that gave no answer. The backend's text
+// reaches users; what exactly failed is for the operator.
+func (p *Proxy) unreachable(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() == nil {
+		p.contact.failed(err)
+		p.log.Warn("cannot reach the forge", "forge", p.origin.String(), "error", err)
+	}
+	http.Error(w, "fjmcp: cannot reach the forge "+p.origin.String(), http.StatusBadGateway)
+}
+
+// tunnel terminates the TLS of a CONNECT tunnel with our own certificate.
+func (p *Proxy) tunnel(w http.ResponseWriter) {
+	conn, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, "fjmcp: cannot open a tunnel", http.StatusInternalServerError)
+		return
+	}
+	// RFC 9110 §9.3.6: a client sends nothing before our answer.
+	if buf.Reader.Buffered() > 0 {
+		conn.Close()
+		return
+	}
+	conn.SetDeadline(time.Time{})
+	if _, err := conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
+		conn.Close()
+		return
+	}
+	p.tunnels.add(tls.Server(conn, p.tlsConfig()))
+}
