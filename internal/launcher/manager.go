@@ -142,14 +142,14 @@ func (m *manager) list(ctx context.Context) launchproto.Reply {
 	return launchproto.Reply{OK: true, IDs: sessionIDs(units)}
 }
 
-// sessionIDs leaves out units that are only spoken of by a timer that has
-// outlived its session.
+// sessionIDs leaves out units that have ended and are only kept loaded by their
+// timer.
 func sessionIDs(units []sddbus.UnitStatus) []string {
 	prefix, suffix, _ := strings.Cut(serviceName("*"), "*")
 	var ids []string
 	for _, u := range units {
 		id := strings.TrimSuffix(strings.TrimPrefix(u.Name, prefix), suffix)
-		if u.LoadState == "loaded" && launchproto.CheckID(id) == nil {
+		if u.ActiveState != "inactive" && u.ActiveState != "failed" && launchproto.CheckID(id) == nil {
 			ids = append(ids, id)
 		}
 	}

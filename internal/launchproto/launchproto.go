@@ -18,7 +18,7 @@ const (
 	OpTouch Op = "touch"
 	// OpStop stops a session's unit and timer; absent units are no error.
 	OpStop Op = "stop"
-	// OpList names the ids of all session units that are loaded.
+	// OpList names the ids of all session units that have not ended.
 	OpList Op = "list"
 	// OpPing checks that the service manager answers.
 	OpPing Op = "ping"
