@@ -1,0 +1,398 @@
+package upstream_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/upstream"
+)
+
+const redirectURL = "http://broker.test/oauth/callback"
+
+// world is a forge, a user who has logged in, and two processes of the broker
+// on one database.
+type world struct {
+	*testforge.Server
+	t      *testing.T
+	offset atomic.Int64 // of the brokers' clock
+	client *forgejo.Client
+	stores []*store.Store
+	tokens []*upstream.Tokens
+	user   broker.User
+	out    *buffer // log and audit of both
+}
+
+// buffer is a bytes.Buffer for many writers.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
+
+func (w *world) advance(d time.Duration) { w.offset.Add(int64(d)) }
+
+func newWorld(t *testing.T, cfg testforge.Config) *world {
+	t.Helper()
+	t.Setenv("JOURNAL_STREAM", "")
+	w := &world{Server: testforge.Start(t, cfg, redirectURL), t: t, out: &buffer{}}
+	var err error
+	w.client, err = forgejo.New(forgejo.Config{URL: w.URL, ClientID: w.App.ClientID, ClientSecret: w.App.ClientSecret, RedirectURL: redirectURL, Now: w.now})
+	w.must(err)
+	path := storetest.Path(t)
+	for range 2 {
+		s := storetest.Open(t, path, w.now)
+		tokens, err := upstream.New(upstream.Config{Store: s, Forgejo: w.client, Now: w.now, Log: slog.New(slog.NewTextHandler(w.out, nil)), Audit: audit.New(w.out)})
+		w.must(err)
+		w.stores, w.tokens = append(w.stores, s), append(w.tokens, tokens)
+	}
+	w.user, err = w.stores[0].UpsertUser(t.Context(), w.URL, "1", "alice")
+	w.must(err)
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// exchange logs alice in at the forge.
+func (w *world) exchange() broker.ForgejoTokens {
+	w.t.Helper()
+	verifier := forgejo.NewVerifier()
+	back, err := testforge.NewBrowser("alice", "alice-password", nil).Authorize(w.client.AuthCodeURL("s", verifier))
+	w.must(err)
+	set, err := w.client.Exchange(w.t.Context(), back.Query().Get("code"), verifier)
+	w.must(err)
+	return set
+}
+
+// login logs alice in and stores the set, as the second process.
+func (w *world) login() broker.ForgejoTokens {
+	w.t.Helper()
+	set := w.exchange()
+	w.must(w.tokens[1].Put(w.t.Context(), w.user.ID, set))
+	return set
+}
+
+func (w *world) stored() broker.ForgejoTokens {
+	w.t.Helper()
+	set, err := w.stores[1].ForgejoTokens(w.t.Context(), w.user.ID)
+	w.must(err)
+	return set
+}
+
+func (w *world) token() (broker.ForgejoTokens, error) {
+	return w.tokens[0].Token(w.t.Context(), w.user.ID)
+}
+
+func (w *world) fault(f testforge.Fault) {
+	w.t.Helper()
+	f.Path = testforge.TokenPath
+	w.must(w.Inject(f))
+}
+
+// until waits for a condition.
+func (w *world) until(what string, ok func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// result is what a call in a goroutine returned.
+type result struct {
+	set broker.ForgejoTokens
+	err error
+}
+
+func async(call func() (broker.ForgejoTokens, error)) chan result {
+	done := make(chan result, 1)
+	go func() {
+		set, err := call()
+		done <- result{set, err}
+	}()
+	return done
+}
+
+// crowd calls from eight goroutines in each process and wants one answer.
+func (w *world) crowd(call func(*upstream.Tokens) (broker.ForgejoTokens, error)) broker.ForgejoTokens {
+	w.t.Helper()
+	var pending []chan result
+	start := make(chan struct{})
+	for n := range 16 {
+		pending = append(pending, async(func() (broker.ForgejoTokens, error) {
+			<-start
+			return call(w.tokens[n%2])
+		}))
+	}
+	close(start)
+	first := <-pending[0]
+	for _, p := range append(pending[1:], async(func() (broker.ForgejoTokens, error) { return first.set, first.err })) {
+		r := <-p
+		w.must(r.err)
+		if r.set.AccessToken != first.set.AccessToken || r.set.RefreshToken != first.set.RefreshToken {
+			w.t.Error("two callers got different sets")
+		}
+	}
+	return first.set
+}
+
+func TestOneRefreshForAll(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	old := w.login()
+	w.Advance(2 * time.Second) // so that the new tokens differ
+	w.advance(56 * time.Minute)
+	got := w.crowd(func(tokens *upstream.Tokens) (broker.ForgejoTokens, error) {
+		return tokens.Token(t.Context(), w.user.ID)
+	})
+	if got.AccessToken == old.AccessToken || got.AccessToken != w.stored().AccessToken {
+		t.Error("the set was not refreshed, or is not the stored one")
+	}
+	if n := w.Requests(testforge.TokenPath); n != 2 {
+		t.Errorf("the forge saw %d token requests, want the login and one refresh", n)
+	}
+}
+
+func TestOneRenewalForAll(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	old := w.login()
+	w.ExpireAccessTokens()
+	got := w.crowd(func(tokens *upstream.Tokens) (broker.ForgejoTokens, error) {
+		return tokens.Renew(t.Context(), w.user.ID, old.AccessToken)
+	})
+	if got.AccessToken == old.AccessToken {
+		t.Error("the stale token came back")
+	}
+	if s := w.Stats(); s.Refreshes != 1 || s.Refused != 0 {
+		t.Errorf("the forge saw %+v, want one refresh and none refused", s)
+	}
+}
+
+func TestTokenThatLives(t *testing.T) {
+	for _, ttl := range []time.Duration{time.Hour, time.Minute} {
+		w := newWorld(t, testforge.Config{AccessTTL: ttl})
+		set := w.login()
+		got, err := w.token()
+		if err != nil || got.AccessToken != set.AccessToken || w.Stats().Refreshes != 0 {
+			t.Errorf("a token of %v was refreshed at once (%v)", ttl, err)
+		}
+	}
+}
+
+func TestDownKeepsTheLogin(t *testing.T) {
+	for name, fault := range map[string]testforge.Fault{
+		"502":  {Kind: "status", Status: 502},
+		"HTML": {Kind: "html"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, testforge.Config{})
+			set := w.login()
+			w.fault(fault)
+			w.advance(57 * time.Minute)
+			if got, err := w.token(); err != nil || got.AccessToken != set.AccessToken {
+				t.Errorf("a living token was not given out while the forge is down: %v", err)
+			}
+			w.advance(4 * time.Minute)
+			if _, err := w.token(); !errors.Is(err, broker.ErrForgejoDown) {
+				t.Errorf("got %v, want ErrForgejoDown", err)
+			}
+			before := w.Requests(testforge.TokenPath)
+			if _, err := w.token(); !errors.Is(err, broker.ErrForgejoDown) || w.Requests(testforge.TokenPath) != before {
+				t.Errorf("the failure was not remembered: %v", err)
+			}
+			if _, err := w.tokens[0].Renew(t.Context(), w.user.ID, set.AccessToken); !errors.Is(err, broker.ErrForgejoDown) {
+				t.Errorf("Renew gives %v, want ErrForgejoDown", err)
+			}
+			w.ClearFaults()
+			w.advance(time.Hour)
+			if _, err := w.token(); err != nil {
+				t.Errorf("the login was lost: %v", err)
+			}
+		})
+	}
+}
+
+func TestMisconfiguredKeepsTheLogin(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	w.login()
+	if _, err := w.RotateSecret(w.App.ClientID); err != nil {
+		t.Fatal(err)
+	}
+	w.advance(2 * time.Hour)
+	_, err := w.token()
+	var e *forgejo.Error
+	if !errors.As(err, &e) || e.Kind != forgejo.Misconfigured || !errors.Is(err, broker.ErrForgejoDown) {
+		t.Errorf("got %v, want Misconfigured, as ErrForgejoDown", err)
+	}
+	w.stored()
+}
+
+func TestDeadUntilTheNextLogin(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	set := w.login()
+	if _, err := w.RevokeGrants("alice"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time without asking the forge
+		if _, err := w.tokens[0].Renew(t.Context(), w.user.ID, set.AccessToken); !errors.Is(err, broker.ErrForgejoGrantDead) {
+			t.Errorf("got %v, want ErrForgejoGrantDead", err)
+		}
+	}
+	if n := w.Requests(testforge.TokenPath); n != 2 {
+		t.Errorf("the forge saw %d token requests, want the login and one refresh", n)
+	}
+	if _, err := w.stores[0].ForgejoTokens(t.Context(), w.user.ID); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("the refused set is still stored (%v)", err)
+	}
+	if out := w.out.String(); strings.Count(out, "FJMCP_EVENT=forgejo_refresh_failed") != 1 || !strings.Contains(out, "FJMCP_USER=alice") || !strings.Contains(out, "FJMCP_OUTCOME=grant_dead") {
+		t.Errorf("the audit trail is\n%s", out)
+	}
+	again := w.login()
+	if got, err := w.token(); err != nil || got.AccessToken != again.AccessToken {
+		t.Errorf("the login did not revive the user: %v", err)
+	}
+}
+
+// Forgejo rotated and the answer was lost: the old access token is used up, then
+// the user has to log in once more.
+func TestAnswerLostAfterRotation(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	set := w.login()
+	w.fault(testforge.Fault{Kind: "drop", Count: 1})
+	w.advance(56 * time.Minute)
+	if got, err := w.token(); err != nil || got.AccessToken != set.AccessToken {
+		t.Errorf("the living token was not given out: %v", err)
+	}
+	w.advance(10 * time.Minute)
+	if _, err := w.token(); !errors.Is(err, broker.ErrForgejoGrantDead) {
+		t.Errorf("got %v, want ErrForgejoGrantDead", err)
+	}
+	out := w.out.String()
+	for _, outcome := range []string{"FJMCP_OUTCOME=down", "FJMCP_OUTCOME=grant_dead"} {
+		if !strings.Contains(out, outcome) {
+			t.Errorf("the audit trail lacks %s:\n%s", outcome, out)
+		}
+	}
+	for _, secret := range []string{set.AccessToken, set.RefreshToken, w.App.ClientSecret} {
+		if strings.Contains(out, secret) {
+			t.Error("the log tells a secret")
+		}
+	}
+	w.login()
+	if _, err := w.token(); err != nil {
+		t.Errorf("the login did not revive the user: %v", err)
+	}
+}
+
+func TestLateAnswerDoesNotOverwriteLogin(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	w.login()
+	w.advance(56 * time.Minute)
+	w.fault(testforge.Fault{Kind: "late", Count: 1})
+	refresh := async(w.token)
+	w.until("the refresh is at the forge", func() bool { return w.Waiting() == 1 })
+	newer := w.login()
+	w.ClearFaults()
+	if r := <-refresh; r.err != nil || r.set.RefreshToken != newer.RefreshToken {
+		t.Errorf("the refresh returned another set than the login's (%v)", r.err)
+	}
+	if w.stored().RefreshToken != newer.RefreshToken {
+		t.Error("the late answer overwrote the login")
+	}
+}
+
+func TestLoginDuringRefresh(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	w.login()
+	w.advance(56 * time.Minute)
+	w.fault(testforge.Fault{Kind: "hold", Count: 1})
+	refresh := async(w.token)
+	w.until("the refresh is at the forge", func() bool { return w.Waiting() == 1 })
+	newer := w.login() // kills the refresh token that is on its way
+	w.ClearFaults()
+	if r := <-refresh; r.err != nil || r.set.RefreshToken != newer.RefreshToken {
+		t.Errorf("the refused refresh did not give the login's set (%v)", r.err)
+	}
+	if w.Stats().Refused != 1 || strings.Contains(w.out.String(), "forgejo_refresh_failed") {
+		t.Errorf("want one silent refusal, got %+v and\n%s", w.Stats(), w.out)
+	}
+}
+
+func TestPutKeepsTheNewerSet(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	older, newer := w.exchange(), w.exchange()
+	for _, set := range []broker.ForgejoTokens{newer, older} {
+		w.must(w.tokens[0].Put(t.Context(), w.user.ID, set))
+	}
+	if w.stored().RefreshToken != newer.RefreshToken {
+		t.Error("an older login overwrote a newer one")
+	}
+}
+
+func TestRefreshOutlivesItsCaller(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	old := w.login()
+	w.advance(56 * time.Minute)
+	w.fault(testforge.Fault{Kind: "late", Count: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	refresh := async(func() (broker.ForgejoTokens, error) { return w.tokens[0].Token(ctx, w.user.ID) })
+	w.until("the refresh is at the forge", func() bool { return w.Waiting() == 1 })
+	cancel()
+	if r := <-refresh; !errors.Is(r.err, context.Canceled) {
+		t.Errorf("the caller got %v", r.err)
+	}
+	w.ClearFaults()
+	w.until("the rotated set is stored", func() bool { return w.stored().RefreshToken != old.RefreshToken })
+}
+
+// A process died with the lease: the next refresh waits for the lease's end.
+func TestLeaseOfADeadProcess(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	old := w.login()
+	w.advance(56 * time.Minute)
+	got, err := w.stores[1].AcquireLease(t.Context(), "forgejo-refresh/"+w.user.ID, "dead process", 20*time.Second)
+	if err != nil || !got {
+		t.Fatalf("AcquireLease = %v, %v", got, err)
+	}
+	refresh := async(w.token)
+	w.advance(21 * time.Second)
+	if r := <-refresh; r.err != nil || r.set.RefreshToken == old.RefreshToken {
+		t.Errorf("no refresh after the lease's end: %v", r.err)
+	}
+}
+
+func TestNewRefusesGaps(t *testing.T) {
+	if _, err := upstream.New(upstream.Config{}); err == nil {
+		t.Error("a Config without a store was accepted")
+	}
+}
