@@ -2,10 +2,12 @@ package inject
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/inject/forgeproxy"
 )
@@ -13,17 +15,36 @@ import (
 // credentialName is the credential that holds the first token.
 const credentialName = "forgejo-token"
 
+// credentialTimeout bounds the wait for a writer of the pipe; a file is there.
+const credentialTimeout = 5 * time.Second
+
 // readToken reads the credential: a file, or a pipe that is written once.
-func readToken(dir string) (string, error) {
-	f, err := os.Open(filepath.Join(dir, credentialName))
+func readToken(ctx context.Context, dir string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, credentialTimeout)
+	defer cancel()
+	var token string
+	read := make(chan error, 1)
+	go func() { // opening a pipe blocks, and cannot be interrupted
+		b, err := readCredential(filepath.Join(dir, credentialName))
+		token = string(bytes.TrimSpace(b))
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		if err != nil {
+			return "", fmt.Errorf("cannot read the credential %s: %w", credentialName, err)
+		}
+		return token, forgeproxy.CheckToken(token)
+	case <-ctx.Done():
+		return "", fmt.Errorf("cannot read the credential %s: nobody wrote it", credentialName)
+	}
+}
+
+func readCredential(path string) ([]byte, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("cannot read the credential %s: %w", credentialName, err)
+		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, forgeproxy.MaxToken+1))
-	if err != nil {
-		return "", fmt.Errorf("cannot read the credential %s: %w", credentialName, err)
-	}
-	token := string(bytes.TrimSpace(b))
-	return token, forgeproxy.CheckToken(token)
+	return io.ReadAll(io.LimitReader(f, forgeproxy.MaxToken+1))
 }

@@ -46,7 +46,7 @@ func New(c Config, mcp *os.File, ctl *control.Conn, log *slog.Logger, stderr io.
 // way it ends but that last one, it reports so on the control socket.
 func (s *Session) Run(ctx context.Context) int {
 	defer s.control.Close()
-	p, err := s.start()
+	p, err := s.start(ctx)
 	s.mcp.Close() // EOF is seen only when the backend holds the sole copy
 	if err != nil {
 		return s.fail(asFailure(err))
@@ -64,8 +64,8 @@ func (s *Session) Run(ctx context.Context) int {
 }
 
 // start reads the token, starts the proxy and then the backend.
-func (s *Session) start() (*confine.Process, error) {
-	token, err := readToken(s.config.Credentials)
+func (s *Session) start(ctx context.Context) (*confine.Process, error) {
+	token, err := readToken(ctx, s.config.Credentials)
 	if err != nil {
 		return nil, err
 	}

@@ -591,6 +591,23 @@ func TestBadCredential(t *testing.T) {
 	}
 }
 
+// The process launcher hands the token over through a pipe.
+func TestCredentialFromAPipe(t *testing.T) {
+	forge := newForge(t)
+	token := forge.token(t, "alice")
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "forgejo-token")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, "", append(environment(serveHTTP(t, forge), standinBinary), "CREDENTIALS_DIRECTORY="+dir)...)
+	if err := os.WriteFile(pipe, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.want(control.TypeReady)
+	mustCall(t, r.connect(), "get_my_user_info", nil, `"alice"`)
+}
+
 func TestFaultyConfigurationIsListed(t *testing.T) {
 	r := start(t, "a-token", "FJMCP_SESSION_FORGEJO_URL=ftp://x", "FJMCP_SESSION_FORGEJO_MCP=forgejo-mcp", "FJMCP_SESSION_EGRESS=egress.sock")
 	m := r.want(control.TypeFailed)

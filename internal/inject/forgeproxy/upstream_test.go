@@ -1,0 +1,128 @@
+package forgeproxy
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// refusingForge answers 401 to the token "old" and echoes bodies otherwise.
+func refusingForge(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	if r.Header.Get("Authorization") != "token new" {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	w.Header().Set("X-Seen", strings.Join(r.Header.Values("Proxy-Authorization"), ","))
+	w.Write(body)
+}
+
+// proxied starts a proxy with the token "old" and returns a client that uses it.
+// renew is called for each report of a refused token.
+func proxied(t *testing.T, h http.HandlerFunc, renew func(*Proxy) error) (*http.Client, string) {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	forge := strings.Replace(s.URL, "127.0.0.1", "forgejo.localhost", 1)
+	u, err := url.Parse(forge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p *Proxy
+	p, err = New(Config{
+		Forge: u, Token: "old", Log: slog.New(slog.DiscardHandler),
+		Unauthorized: func() error { return renew(p) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	at, _ := url.Parse(p.URL())
+	transport := &http.Transport{Proxy: http.ProxyURL(at)}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}, forge
+}
+
+func post(t *testing.T, c *http.Client, url, body string) (int, string) {
+	t.Helper()
+	resp, err := c.Post(url, "text/plain", strings.NewReader(body))
+	if err != nil {
+		t.Error(err)
+		return 0, ""
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b)
+}
+
+func TestConcurrentRefusalsAskOnce(t *testing.T) {
+	const calls = 8
+	var asked, arrived atomic.Int32
+	all := make(chan struct{})
+	forge := func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "token old" && arrived.Add(1) == calls {
+			close(all)
+		}
+		<-all // every call is under way before the first is refused
+		refusingForge(w, r)
+	}
+	c, url := proxied(t, forge, func(p *Proxy) error {
+		asked.Add(1)
+		return p.SetToken("new")
+	})
+	var wg sync.WaitGroup
+	for range calls {
+		wg.Go(func() {
+			if status, body := post(t, c, url, "a body"); status != http.StatusOK || body != "a body" {
+				t.Errorf("got %d %q", status, body)
+			}
+		})
+	}
+	wg.Wait()
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the broker was asked %d times", n)
+	}
+}
+
+func TestLargeBodiesAreNotSentAgain(t *testing.T) {
+	c, url := proxied(t, refusingForge, func(p *Proxy) error { return p.SetToken("new") })
+	large := strings.Repeat("x", maxReplay+1)
+	if status, _ := post(t, c, url, large); status != http.StatusUnauthorized {
+		t.Errorf("got %d, want the forge's 401", status)
+	}
+	if status, body := post(t, c, url, large); status != http.StatusOK || body != large {
+		t.Errorf("after the new token: got %d and %d bytes", status, len(body))
+	}
+}
+
+func TestRefusalPassesWhenNoTokenWillCome(t *testing.T) {
+	c, url := proxied(t, refusingForge, func(*Proxy) error { return errors.New("nobody there") })
+	if status, _ := post(t, c, url, ""); status != http.StatusUnauthorized {
+		t.Errorf("got %d, want the forge's 401", status)
+	}
+}
+
+func TestUnreachableForge(t *testing.T) {
+	u := &url.URL{Scheme: "http", Host: "forgejo.localhost:1"}
+	p, err := New(Config{Forge: u, Token: "t", Egress: t.TempDir() + "/absent.sock", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	at, _ := url.Parse(p.URL())
+	c := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at), DisableKeepAlives: true}}
+	status, body := post(t, c, u.String(), "")
+	if status != http.StatusBadGateway || !strings.Contains(body, "cannot reach the forge http://forgejo.localhost:1") || strings.Contains(body, "absent.sock") {
+		t.Errorf("got %d %q", status, body)
+	}
+	if got := p.Contact(); got.Answered || got.Err == nil || !strings.Contains(got.Err.Error(), "absent.sock") {
+		t.Errorf("contact %+v", got)
+	}
+}
