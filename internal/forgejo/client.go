@@ -91,6 +91,7 @@ func parseBase(raw string) (*url.URL, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("cannot use the forge URL %q: it must look like https://forge.example.org", raw)
 	}
+	u.Host = strings.ToLower(u.Host)
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("cannot use a forge URL with a user, a query or a fragment in it")
 	}
