@@ -156,10 +156,9 @@ func TestFromFileRefusesOtherSockets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, fd := range fds {
-		defer unix.Close(fd)
-	}
+	defer unix.Close(fds[1])
 	f := os.NewFile(uintptr(fds[0]), "stream")
+	defer f.Close()
 	if c, err := control.FromFile(f); err == nil {
 		c.Close()
 		t.Fatal("a stream socket was taken")
