@@ -64,11 +64,14 @@ bench: ## benchmarks
 
 run: build ## broker, fake forge and one login; ONCE=1 ends after it, FORGEJO_MCP=path for the real backend
 	$(GO) build -o bin/run ./internal/tools/run
+	$(GO_BUILD) -o bin/fjmcp-standin ./internal/standin
 	exec bin/run $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP))
 
 demo: deb ## the package installed in a container, port forwarded (root); ONCE=1 ends after one call
 	@.ci/deps test
 	$(GO) build -o bin/demo ./internal/tools/demo
+	$(GO_BUILD) -o bin/fjmcp-standin ./internal/standin
+	$(GO_BUILD) -o bin/testforge ./internal/testforge/cmd/testforge
 	exec bin/demo -deb $(DEB) $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP))
 
 lint: ## gofmt, go vet, staticcheck, govulncheck

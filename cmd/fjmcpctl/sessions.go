@@ -14,7 +14,11 @@ import (
 )
 
 func sessionsCommand(socket *string) *cobra.Command {
-	cmd := &cobra.Command{Use: "sessions", Short: "Sessions of MCP clients"}
+	cmd := &cobra.Command{
+		Use: "sessions", Short: "Sessions of MCP clients",
+		Args: cobra.NoArgs, // without it cobra takes a misspelt subcommand for a wish for help
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	var asJSON bool
 	list := &cobra.Command{
 		Use:   "list",

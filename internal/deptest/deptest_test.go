@@ -1,0 +1,126 @@
+package deptest
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/fjmcp/fjmcp-broker/"
+
+type pkg struct {
+	ImportPath string
+	Name       string
+	Doc        string
+	Imports    []string
+	Deps       []string
+}
+
+// list runs `go list` once for all packages of the module.
+func list(t *testing.T) map[string]pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Name,Doc,Imports,Deps", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	all := map[string]pkg{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all[strings.TrimPrefix(p.ImportPath, module)] = p
+	}
+}
+
+// layers from the bottom up; a package imports from its own layer and those
+// below. Test support and tools stand beside the layers.
+var layers = [][]string{
+	{"internal/broker", "internal/oauth", "internal/mcp", "internal/seal", "internal/audit", "internal/control", "internal/launchproto", "internal/localhost", "internal/version", "internal/logging"},
+	{"internal/config", "internal/store", "internal/forgejo", "internal/systemd"},
+	{"internal/authserver", "internal/upstream", "internal/gateway", "internal/session", "internal/relay", "internal/spawn", "internal/credential", "internal/launcher", "internal/inject", "internal/web", "internal/admin", "internal/httpserver"},
+	{"cmd"},
+}
+
+var support = []string{"internal/testforge", "internal/standin", "internal/nspawn", "internal/walk", "internal/e2e", "internal/tools", "internal/deptest", "internal/store/storetest"}
+
+func under(path string, dirs []string) bool {
+	return slices.ContainsFunc(dirs, func(d string) bool { return path == d || strings.HasPrefix(path, d+"/") })
+}
+
+func layer(path string) int {
+	return slices.IndexFunc(layers, func(dirs []string) bool { return under(path, dirs) })
+}
+
+func TestImportsPointDown(t *testing.T) {
+	for path, p := range list(t) {
+		if under(path, support) {
+			continue
+		}
+		own := layer(path)
+		if own < 0 {
+			t.Errorf("%s belongs to no layer: add it here and in docs/design.md", path)
+		}
+		for _, imported := range p.Imports {
+			other, ours := strings.CutPrefix(imported, module)
+			if !ours {
+				continue
+			}
+			if under(other, support) {
+				t.Errorf("%s imports test support %s", path, other)
+			} else if layer(other) > own {
+				t.Errorf("%s imports %s, which is above it", path, other)
+			}
+		}
+	}
+}
+
+// The privileged and the token-holding program link only what they need; one
+// package each touches gorm and D-Bus.
+func TestForbiddenDependencies(t *testing.T) {
+	all := list(t)
+	for _, rule := range []struct {
+		path      string
+		forbidden []string
+	}{
+		{"cmd/fjmcp-launcher", []string{"net/http", "gorm.io/", module + "internal/oauth", module + "internal/store"}},
+		{"cmd/fjmcp-session", []string{"gorm.io/", "github.com/godbus/", module + "internal/store"}},
+		{"cmd/fjmcpctl", []string{"gorm.io/", "github.com/godbus/"}},
+		{"cmd/fjmcp-broker", []string{"github.com/godbus/"}},
+	} {
+		for _, dep := range all[rule.path].Deps {
+			for _, f := range rule.forbidden {
+				if strings.HasPrefix(dep, f) {
+					t.Errorf("%s links %s", rule.path, dep)
+				}
+			}
+		}
+	}
+	only := map[string][]string{
+		"gorm.io/":           {"internal/store"},
+		"github.com/godbus/": {"internal/systemd", "internal/launcher"},
+	}
+	for path, p := range all {
+		for _, imported := range p.Imports {
+			for lib, may := range only {
+				if strings.HasPrefix(imported, lib) && !under(path, may) {
+					t.Errorf("%s imports %s; only %v may", path, imported, may)
+				}
+			}
+		}
+	}
+}
+
+func TestEveryPackageIsDocumented(t *testing.T) {
+	for path, p := range list(t) {
+		if p.Doc == "" {
+			t.Errorf("%s has no package comment", path)
+		}
+	}
+}
