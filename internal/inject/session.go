@@ -141,6 +141,8 @@ func (s *Session) receive() {
 			if err := s.proxy.SetToken(m.Token); err != nil {
 				s.log.Warn("ignored a new token", "error", err)
 			}
+		case m.Type == control.TypeNoToken:
+			s.proxy.NoToken()
 		default:
 			s.log.Warn("ignored a control message of an unknown type", "type", m.Type)
 		}

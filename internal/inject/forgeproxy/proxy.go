@@ -105,6 +105,10 @@ func (p *Proxy) SetToken(token string) error {
 	return nil
 }
 
+// NoToken tells the requests that wait for another token that none will come;
+// the forge's 401 goes to the backend.
+func (p *Proxy) NoToken() { p.tokens.none() }
+
 // Contact tells how the forge has answered up to now.
 func (p *Proxy) Contact() Contact { return p.contact.get() }
 

@@ -57,6 +57,14 @@ func (t *tokens) swap(token string) {
 	t.changed = make(chan struct{})
 }
 
+// none lets the requests that wait for another token go without.
+func (t *tokens) none() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
 // after returns the token that replaced stale, waiting for it until ctx ends.
 // It calls report if it is the first to wait on stale. ok is false when none
 // came or report failed.
@@ -76,7 +84,8 @@ func (t *tokens) after(ctx context.Context, stale string, report func() error) (
 	}
 	select {
 	case <-changed:
-		return t.get(), true
+		token := t.get()
+		return token, token != stale
 	case <-ctx.Done():
 		return "", false
 	}

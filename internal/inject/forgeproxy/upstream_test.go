@@ -126,3 +126,12 @@ func TestUnreachableForge(t *testing.T) {
 		t.Errorf("contact %+v", got)
 	}
 }
+
+// Were the wait not ended, this test would hang: its context has no deadline.
+func TestNoTokenEndsTheWait(t *testing.T) {
+	held := newTokens("old")
+	_, ok := held.after(t.Context(), "old", func() error { held.none(); return nil })
+	if ok {
+		t.Error("a token came out of nowhere")
+	}
+}

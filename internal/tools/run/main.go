@@ -5,11 +5,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -17,6 +14,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
 	"github.com/fjmcp/fjmcp-broker/internal/tools/tour"
+	"github.com/fjmcp/fjmcp-broker/internal/trial"
 )
 
 func main() {
@@ -49,23 +47,27 @@ func run(ctx context.Context, backend string, once bool) error {
 	}
 	defer os.RemoveAll(state)
 	guide := &tour.Guide{Out: os.Stdout}
-	forge, err := startForge(guide)
+	forge, err := trial.StartForge("3000")
 	if err != nil {
 		return err
 	}
-	defer forge.server.Close()
-	b, err := startBroker(ctx, guide, brokerConfig{program: filepath.Join(bin, "fjmcp-broker"), backend: backend, state: state, forge: forge})
+	defer forge.Stop()
+	guide.Step("test forge at %s", forge.URL)
+	broker, err := trial.Start(ctx, trial.Config{
+		Program: filepath.Join(bin, "fjmcp-broker"), Backend: backend, Port: "8080", Dir: state, Forge: forge, Log: os.Stderr,
+	})
 	if err != nil {
 		return err
 	}
-	defer b.stop()
-	return visit(ctx, guide, b, once)
+	defer broker.Stop(syscall.SIGTERM)
+	guide.Step("broker at %s, registered at the forge as an OAuth2 application; backend %s", broker.URL, backend)
+	return visit(ctx, guide, broker, once)
 }
 
 // visit walks the tour and, unless once, waits for real clients.
-func visit(ctx context.Context, guide *tour.Guide, b *broker, once bool) error {
+func visit(ctx context.Context, guide *tour.Guide, b *trial.Broker, once bool) error {
 	user := testforge.DefaultUsers[0]
-	client, err := guide.Walk(ctx, b.url+"/mcp", user.Name, user.Password, nil)
+	client, err := guide.Walk(ctx, b.URL+"/mcp", user.Name, user.Password, nil)
 	if err != nil {
 		return fmt.Errorf("%w\nThe broker's log is above", err)
 	}
@@ -77,11 +79,11 @@ func visit(ctx context.Context, guide *tour.Guide, b *broker, once bool) error {
 	if once {
 		return nil
 	}
-	fmt.Printf(connect, b.url+"/mcp", b.url+"/mcp", user.Name, user.Password)
+	fmt.Printf(connect, b.URL+"/mcp", b.URL+"/mcp", user.Name, user.Password)
 	select {
 	case <-ctx.Done():
 		return nil
-	case err := <-b.ended:
+	case err := <-b.Ended:
 		return fmt.Errorf("the broker ended: %w", err)
 	}
 }
@@ -98,34 +100,3 @@ The broker stays up. Connect a client to
 for example:  claude mcp add --transport http forgejo %s
 and log in at the forge as %s with password %s. Ctrl-C ends it.
 `
-
-// listen takes the preferred loopback port, or any when that is in use.
-func listen(port string) (net.Listener, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return net.Listen("tcp", "127.0.0.1:0")
-	}
-	return l, err
-}
-
-// forge is the test forge on a loopback port.
-type forge struct {
-	*testforge.Forge
-	server http.Server
-	url    string
-}
-
-func startForge(guide *tour.Guide) (*forge, error) {
-	l, err := listen("3000")
-	if err != nil {
-		return nil, err
-	}
-	f := &forge{url: fmt.Sprintf("http://forgejo.localhost:%d", l.Addr().(*net.TCPAddr).Port)}
-	if f.Forge, err = testforge.New(testforge.Config{URL: f.url}); err != nil {
-		return nil, err
-	}
-	f.server.Handler = f.Forge
-	go func() { _ = f.server.Serve(l) }()
-	guide.Step("test forge at %s", f.url)
-	return f, nil
-}

@@ -1,0 +1,137 @@
+package trial
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+)
+
+// Config says what to run.
+type Config struct {
+	Program string   // fjmcp-broker, with fjmcp-session beside it
+	Backend string   // FJMCP_BROKER_FORGEJO_MCP
+	Port    string   // preferred port; "0" for any
+	Dir     string   // private directory for credentials and state
+	Env     []string // further NAME=value settings
+	Forge   *Forge
+	Log     io.Writer // the broker's standard error
+}
+
+// Broker is a running fjmcp-broker.
+type Broker struct {
+	URL   string
+	Ended chan error // gets the exit when it ends unasked
+
+	cmd *exec.Cmd
+	env []string
+	log io.Writer
+}
+
+// Start registers the broker at the forge, as its operator would, and starts
+// it. It returns when the broker is healthy.
+func Start(ctx context.Context, c Config) (*Broker, error) {
+	address, err := freeAddress(c.Port)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{URL: "http://" + address, log: c.Log}
+	app, err := c.Forge.Register(testforge.App{Name: "fjmcp", RedirectURIs: []string{b.URL + "/oauth/callback"}})
+	if err != nil {
+		return nil, err
+	}
+	if err := writeCredentials(c.Dir, app.ClientSecret); err != nil {
+		return nil, err
+	}
+	b.env = append([]string{
+		"PATH=" + os.Getenv("PATH"),
+		"CREDENTIALS_DIRECTORY=" + c.Dir,
+		"FJMCP_BROKER_PUBLIC_URL=" + b.URL,
+		"FJMCP_BROKER_LISTEN=" + address,
+		"FJMCP_BROKER_FORGEJO_URL=" + c.Forge.URL,
+		"FJMCP_BROKER_FORGEJO_CLIENT_ID=" + app.ClientID,
+		"FJMCP_BROKER_FORGEJO_MCP=" + c.Backend,
+		"FJMCP_BROKER_LAUNCHER=process",
+		"FJMCP_BROKER_STATE_DIR=" + filepath.Join(c.Dir, "state"),
+	}, c.Env...)
+	return b, b.Restart(ctx, c.Program)
+}
+
+// Restart starts program with the settings of before, ending what runs.
+func (b *Broker) Restart(ctx context.Context, program string) error {
+	if b.cmd != nil {
+		b.Stop(syscall.SIGTERM)
+	}
+	b.cmd = exec.Command(program)
+	b.cmd.Env, b.cmd.Stdout, b.cmd.Stderr = b.env, b.log, b.log
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches us alone
+	if err := b.cmd.Start(); err != nil {
+		return fmt.Errorf("cannot start the broker: %w", err)
+	}
+	b.Ended = make(chan error, 1)
+	go func(cmd *exec.Cmd, ended chan error) { ended <- cmd.Wait() }(b.cmd, b.Ended)
+	if err := b.wait(ctx); err != nil {
+		b.Stop(syscall.SIGTERM)
+		return err
+	}
+	return nil
+}
+
+// Pid is the broker's process id.
+func (b *Broker) Pid() int { return b.cmd.Process.Pid }
+
+// Stop sends the broker a signal and waits for its end.
+func (b *Broker) Stop(signal syscall.Signal) {
+	_ = b.cmd.Process.Signal(signal)
+	b.Ended <- <-b.Ended
+}
+
+func freeAddress(port string) (string, error) {
+	l, err := listen(port)
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).String(), nil
+}
+
+func writeCredentials(dir, secret string) error {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key)
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "forgejo-client-secret"), []byte(secret), 0o600),
+		os.WriteFile(filepath.Join(dir, "store-key"), key, 0o600),
+		os.Mkdir(filepath.Join(dir, "state"), 0o700))
+}
+
+// wait returns when the broker reports that it is healthy.
+func (b *Broker) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		if resp, err := http.Get(b.URL + "/healthz"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case err := <-b.Ended:
+			b.Ended <- err
+			return fmt.Errorf("the broker did not start: %w", err)
+		case <-ctx.Done():
+			return errors.New("the broker did not become healthy within 30 s")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
