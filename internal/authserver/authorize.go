@@ -1,0 +1,218 @@
+package authserver
+
+import (
+	"context"
+	"errors"
+	"html/template"
+	"net/http"
+	"net/url"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/web"
+)
+
+const (
+	maxForm  = 64 << 10 // bytes
+	maxState = 4096     // bytes of the client's state
+)
+
+// authorizeParams are the parameters that matter, and travel through the form.
+var authorizeParams = []string{
+	"response_type", "client_id", "redirect_uri", "state", "scope", "code_challenge", "code_challenge_method", "resource",
+}
+
+// authorization is a checked authorization request.
+type authorization struct {
+	client      broker.Client
+	redirectURI string
+	state       string
+	challenge   string
+	scope       string // to grant
+	resource    string
+	params      url.Values // as sent, those of authorizeParams
+}
+
+// A badRequest must be shown to the user, since there is no trusted redirect URI
+// to return it to (RFC 6749 §4.1.2.1).
+type badRequest struct {
+	title, text string
+	code        string
+}
+
+func (b *badRequest) Error() string { return b.text }
+
+// A clientError goes back to the client's redirect URI.
+type clientError struct {
+	reason             *oauth.Error
+	redirectURI, state string
+}
+
+func (c *clientError) Error() string { return c.reason.Error() }
+
+// readAuthorization checks an authorization request. The error is a
+// *badRequest, a *clientError, or a failure of the store.
+func (s *Server) readAuthorization(ctx context.Context, values url.Values) (*authorization, error) {
+	a := &authorization{params: url.Values{}}
+	for _, name := range authorizeParams {
+		if list := values[name]; len(list) > 0 {
+			a.params[name] = list
+		}
+	}
+	p, refused := oauth.ParseParams(a.params)
+	if refused != nil {
+		return nil, &badRequest{"This link is not valid", refused.Description, refused.Code}
+	}
+	if err := s.readClient(ctx, a, p); err != nil {
+		return nil, err
+	}
+	if refused := s.readRequest(a, p); refused != nil {
+		return nil, &clientError{refused, a.redirectURI, a.state}
+	}
+	return a, nil
+}
+
+// readClient finds out who asks and where to return to.
+func (s *Server) readClient(ctx context.Context, a *authorization, p oauth.Params) (err error) {
+	a.client, err = s.cfg.Store.Client(ctx, p.Get("client_id"))
+	if errors.Is(err, broker.ErrNotFound) {
+		return &badRequest{"This application is not registered here",
+			"The application used a client_id that this server does not know. Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidClient}
+	}
+	if err != nil {
+		return err
+	}
+	a.redirectURI = p.Get("redirect_uri")
+	if a.redirectURI == "" && len(a.client.RedirectURIs) == 1 {
+		a.redirectURI = a.client.RedirectURIs[0]
+	}
+	if !oauth.MatchRedirectURI(a.client.RedirectURIs, a.redirectURI) {
+		return &badRequest{"This application asks for an address it did not register",
+			"The redirect_uri of the request is not one that the application registered. Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidRequest}
+	}
+	return nil
+}
+
+// readRequest checks what is asked for.
+func (s *Server) readRequest(a *authorization, p oauth.Params) *oauth.Error {
+	if len(p.Get("state")) > maxState {
+		return oauth.Errorf(oauth.InvalidRequest, "state is longer than %d bytes", maxState)
+	}
+	a.state, a.challenge = p.Get("state"), p.Get("code_challenge")
+	switch {
+	case p.Get("response_type") == "":
+		return oauth.Errorf(oauth.InvalidRequest, "response_type is missing; use code")
+	case p.Get("response_type") != oauth.ResponseCode:
+		return oauth.Errorf(oauth.UnsupportedResponseType, "response_type must be code")
+	case a.challenge == "":
+		return oauth.Errorf(oauth.InvalidRequest, "code_challenge is missing; PKCE with S256 is required")
+	case p.Get("code_challenge_method") != oauth.S256:
+		return oauth.Errorf(oauth.InvalidRequest, "code_challenge_method must be S256")
+	case !oauth.ValidChallenge(a.challenge):
+		return oauth.Errorf(oauth.InvalidRequest, "code_challenge is not the base64url form of a SHA-256 hash")
+	}
+	var refused *oauth.Error
+	a.scope = oauth.GrantedScope(p.Get("scope"))
+	a.resource, refused = s.resource(p)
+	return refused
+}
+
+// authorizePage shows the consent page.
+func (s *Server) authorizePage(w http.ResponseWriter, r *http.Request) {
+	a, err := s.readAuthorization(r.Context(), r.URL.Query())
+	if err != nil {
+		s.refuseAuthorization(w, r, err)
+		return
+	}
+	if err := web.WriteConsent(w, s.consent(a, s.ensureBrowser(w, r))); err != nil {
+		s.cfg.Log.ErrorContext(r.Context(), "cannot write the consent page", "error", err)
+	}
+}
+
+func (s *Server) consent(a *authorization, browser string) web.Consent {
+	c := web.Consent{
+		Client: clientName(a.client), Forge: s.forgeHost(),
+		RedirectHost: oauth.RedirectHost(a.redirectURI), Loopback: oauth.RedirectsToLoopback(a.redirectURI),
+		Permissions: []string{
+			"read the repositories, issues, organizations, notifications and account details that you can read",
+			"create, change and delete them where you can",
+		},
+		Action: s.issuer + "/oauth/authorize",
+		Fields: []web.Field{{Name: "form_token", Value: formToken(browser, a.params)}},
+	}
+	for _, name := range authorizeParams {
+		for _, value := range a.params[name] {
+			c.Fields = append(c.Fields, web.Field{Name: name, Value: value})
+		}
+	}
+	return c
+}
+
+// authorizeDecision takes the answer of the consent page.
+func (s *Server) authorizeDecision(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		s.refuseAuthorization(w, r, &badRequest{"This form cannot be read", unreadable(err).Description, oauth.InvalidRequest})
+		return
+	}
+	a, err := s.readAuthorization(r.Context(), r.PostForm)
+	if err != nil {
+		s.refuseAuthorization(w, r, err)
+		return
+	}
+	browser := s.browserOf(r)
+	if !validFormToken(r.PostForm.Get("form_token"), browser, a.params) {
+		s.respond(w, r, web.Message{
+			Status: http.StatusForbidden, Title: "Please confirm again",
+			Text:    "This form does not belong to this browser, or cookies are switched off. Nothing was agreed to.",
+			Actions: []web.Action{{Label: "Show the question again", URL: template.URL(s.authorizeURL(a.params))}},
+		}, oauth.AccessDenied)
+		return
+	}
+	if r.PostForm.Get("decision") != "allow" {
+		s.denied(w, r, a.client, a.redirectURI, a.state, "at the consent page")
+		return
+	}
+	s.toForgejo(w, r, a, browser)
+}
+
+// toForgejo stores the login and sends the browser to Forgejo.
+func (s *Server) toForgejo(w http.ResponseWriter, r *http.Request, a *authorization, browser string) {
+	state, verifier := oauth.NewToken(""), forgejo.NewVerifier()
+	err := s.cfg.Store.CreateLogin(r.Context(), store.Login{
+		StateHash: oauth.Hash(state), BrowserHash: oauth.Hash(browser), ClientID: a.client.ID, RedirectURI: a.redirectURI,
+		ClientState: a.state, Challenge: a.challenge, Scope: a.scope, Resource: a.resource,
+		Verifier: verifier, ExpiresAt: s.cfg.Now().Add(loginTTL),
+	})
+	if err != nil {
+		s.broken(w, r, "store a login", err)
+		return
+	}
+	redirect(w, s.cfg.Forgejo.AuthCodeURL(state, verifier))
+}
+
+func (s *Server) authorizeURL(params url.Values) string {
+	return s.issuer + "/oauth/authorize?" + params.Encode()
+}
+
+// denied tells the client that the user said no.
+func (s *Server) denied(w http.ResponseWriter, r *http.Request, c broker.Client, redirectURI, state, where string) {
+	s.event(r.Context(), audit.Event{Kind: audit.LoginDenied, Client: clientName(c), Outcome: "denied", Detail: where})
+	redirect(w, s.backWithError(redirectURI, state, oauth.Errorf(oauth.AccessDenied, "the user did not agree")))
+}
+
+func (s *Server) refuseAuthorization(w http.ResponseWriter, r *http.Request, err error) {
+	var shown *badRequest
+	var returned *clientError
+	switch {
+	case errors.As(err, &shown):
+		s.respond(w, r, web.Message{Status: http.StatusBadRequest, Title: shown.title, Text: shown.text}, shown.code)
+	case errors.As(err, &returned):
+		redirect(w, s.backWithError(returned.redirectURI, returned.state, returned.reason))
+	default:
+		s.broken(w, r, "read an authorization request", err)
+	}
+}

@@ -1,0 +1,68 @@
+package authserver
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+)
+
+// ErrNoToken says that a request carries no bearer token at all.
+var ErrNoToken = errors.New("no bearer token")
+
+// Authenticate returns what the request's bearer token stands for. Only the
+// Authorization header is looked at (RFC 6750 §2.1). The error is ErrNoToken,
+// broker.ErrNotFound, broker.ErrExpired, broker.ErrRevoked or a failure of the
+// store; Challenge answers each of them.
+func (s *Server) Authenticate(r *http.Request) (broker.Access, error) {
+	header := r.Header.Get("Authorization")
+	scheme, token, _ := strings.Cut(header, " ")
+	token = strings.TrimSpace(token)
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return broker.Access{}, ErrNoToken
+	}
+	return s.cfg.Store.Access(r.Context(), oauth.Hash(token))
+}
+
+// Challenge answers a request that Authenticate refused, or whose user Forgejo
+// no longer accepts: 401 with where to log in (RFC 9728 §5.1). A failure that
+// says nothing about the token is 503, since a client would throw away a good
+// one on 401.
+func (s *Server) Challenge(w http.ResponseWriter, err error) {
+	description := bearerFault(err)
+	if description == "" && !errors.Is(err, ErrNoToken) {
+		writeError(w, refusal(err))
+		return
+	}
+	params := []string{
+		fmt.Sprintf("resource_metadata=%q", s.resourceMetadataURL(s.endpoints()[0])),
+		fmt.Sprintf("scope=%q", strings.Join(oauth.Scopes(), " ")),
+	}
+	body := oauth.Errorf("invalid_token", "%s", description)
+	if description == "" {
+		// RFC 6750 §3.1: no error code for a request without a token.
+		body.Description = "log in first; WWW-Authenticate says where"
+	} else {
+		params = append(params, fmt.Sprintf("error=%q", body.Code), fmt.Sprintf("error_description=%q", body.Description))
+	}
+	w.Header().Set("WWW-Authenticate", "Bearer "+strings.Join(params, ", "))
+	writeJSON(w, http.StatusUnauthorized, body)
+}
+
+// bearerFault says what is wrong with a token, "" if err does not.
+func bearerFault(err error) string {
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		return "the access token is unknown"
+	case errors.Is(err, broker.ErrExpired):
+		return "the access token has expired"
+	case errors.Is(err, broker.ErrRevoked):
+		return "the access token was revoked"
+	case errors.Is(err, broker.ErrForgejoGrantDead):
+		return "forgejo no longer accepts this login"
+	}
+	return ""
+}

@@ -1,0 +1,127 @@
+package authserver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/upstream"
+)
+
+const (
+	loginTTL = 30 * time.Minute // from consent to callback; the user may have to find a second factor
+	codeTTL  = 2 * time.Minute  // RFC 6749 §4.1.2 allows 10 minutes
+)
+
+// Config is what a Server needs. All fields but Now and Revoked are required.
+type Config struct {
+	PublicURL  *url.URL // origin and optional path prefix, no trailing slash
+	Store      *store.Store
+	Forgejo    *forgejo.Client
+	Tokens     *upstream.Tokens
+	Audit      *audit.Logger
+	Log        *slog.Logger
+	Now        func() time.Time
+	AccessTTL  time.Duration
+	RefreshTTL time.Duration
+	// Revoked, if set, is told of every grant that ends here, so that its
+	// sessions can end too.
+	Revoked func(ctx context.Context, grantID string)
+}
+
+// Server is the authorization server. It is safe for concurrent use.
+type Server struct {
+	cfg    Config
+	issuer string // public URL without trailing slash
+	prefix string // its path, "" or "/x"
+}
+
+// New returns a Server.
+func New(cfg Config) (*Server, error) {
+	switch {
+	case cfg.PublicURL == nil || cfg.PublicURL.Host == "":
+		return nil, errors.New("cannot serve OAuth without a public URL")
+	case cfg.Store == nil || cfg.Forgejo == nil || cfg.Tokens == nil || cfg.Audit == nil || cfg.Log == nil:
+		return nil, errors.New("cannot serve OAuth without store, forgejo, tokens, audit and log")
+	case cfg.AccessTTL < time.Second || cfg.RefreshTTL < cfg.AccessTTL:
+		return nil, errors.New("cannot serve OAuth: the refresh token's life must be at least the access token's, and that at least a second")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/")}, nil
+}
+
+func issuer(public *url.URL) string { return strings.TrimRight(public.String(), "/") }
+
+// CallbackURL is the redirect URI to register at Forgejo.
+func CallbackURL(public *url.URL) string { return issuer(public) + "/oauth/callback" }
+
+// RedirectURL is CallbackURL of this server.
+func (s *Server) RedirectURL() string { return CallbackURL(s.cfg.PublicURL) }
+
+// endpoints lists the paths of the protected resources, the main one first.
+func (s *Server) endpoints() []string { return []string{"/mcp"} }
+
+func (s *Server) resources() []string {
+	list := s.endpoints()
+	for i, path := range list {
+		list[i] = s.issuer + path
+	}
+	return list
+}
+
+// resource picks the endpoint that a request names. None named is fine, a
+// foreign one is invalid_target (RFC 8707 §2).
+func (s *Server) resource(p oauth.Params) (string, *oauth.Error) {
+	var found string
+	for _, given := range p.Resources() {
+		r, ok := oauth.MatchResource(s.resources(), given)
+		if !ok {
+			return "", oauth.Errorf(oauth.InvalidTarget, "this server does not protect the resource %q; use %s", given, s.resources()[0])
+		}
+		found = r
+	}
+	return found, nil
+}
+
+// Routes registers the server's endpoints, the well-known documents and, where
+// the public URL has no path prefix, the default paths that old clients assume.
+// With a prefix the host may be someone else's, so nothing but well-knowns is
+// outside it.
+func (s *Server) Routes(mux *http.ServeMux) {
+	s.wellKnown(mux)
+	register := cors(s.register, http.MethodPost)
+	token := cors(s.token, http.MethodPost)
+	mux.Handle(s.prefix+"/oauth/register", register)
+	mux.Handle(s.prefix+"/oauth/token", token)
+	mux.Handle(s.prefix+"/oauth/revoke", cors(s.revoke, http.MethodPost))
+	mux.Handle(s.prefix+"/oauth/jwks", cors(s.jwks, http.MethodGet))
+	mux.HandleFunc("GET "+s.prefix+"/oauth/authorize", s.authorizePage)
+	mux.HandleFunc("POST "+s.prefix+"/oauth/authorize", s.authorizeDecision)
+	mux.HandleFunc("GET "+s.prefix+"/oauth/callback", s.callback)
+	if s.prefix == "" {
+		mux.Handle("/register", register)
+		mux.Handle("/token", token)
+		mux.HandleFunc("GET /authorize", s.authorizePage)
+		mux.HandleFunc("POST /authorize", s.authorizeDecision)
+	}
+}
+
+// event writes to the audit trail.
+func (s *Server) event(ctx context.Context, e audit.Event) { s.cfg.Audit.Event(ctx, e) }
+
+// revoked passes on that a grant has ended.
+func (s *Server) revoked(ctx context.Context, grantID string) {
+	if s.cfg.Revoked != nil {
+		s.cfg.Revoked(ctx, grantID)
+	}
+}

@@ -1,0 +1,225 @@
+package authserver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+)
+
+// tokenRequest is a token or revocation request of an authenticated client.
+type tokenRequest struct {
+	client broker.Client
+	params oauth.Params
+}
+
+// token is the token endpoint (RFC 6749 §3.2). What every grant needs, the form
+// and the client's authentication, happens here, before any code or token is
+// looked at.
+func (s *Server) token(w http.ResponseWriter, r *http.Request) {
+	req, err := s.readTokenRequest(w, r)
+	if err != nil {
+		s.refuseToken(w, r, err)
+		return
+	}
+	var answer oauth.TokenResponse
+	switch grant := req.params.Get("grant_type"); grant {
+	case oauth.GrantCode:
+		answer, err = s.redeem(r.Context(), req)
+	case oauth.GrantRefresh:
+		answer, err = s.refresh(r.Context(), req)
+	case "":
+		err = oauth.Errorf(oauth.InvalidRequest, "grant_type is missing")
+	default:
+		err = oauth.Errorf(oauth.UnsupportedGrantType, "grant_type %q is not supported", grant)
+	}
+	if err != nil {
+		s.refuseToken(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+func (s *Server) refuseToken(w http.ResponseWriter, r *http.Request, err error) {
+	if unexpected(err) {
+		s.cfg.Log.ErrorContext(r.Context(), "cannot answer a token request", "error", err)
+	}
+	e := refusal(err)
+	if e.Code == oauth.InvalidClient && r.Header.Get("Authorization") != "" {
+		w.Header().Set("WWW-Authenticate", `Basic realm="fjmcp"`) // RFC 6749 §5.2
+	}
+	writeError(w, e)
+}
+
+// readTokenRequest parses the form and authenticates the client.
+func (s *Server) readTokenRequest(w http.ResponseWriter, r *http.Request) (tokenRequest, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return tokenRequest{}, unreadable(err)
+	}
+	params, refused := oauth.ParseParams(r.PostForm)
+	if refused != nil {
+		return tokenRequest{}, refused
+	}
+	credentials, refused := oauth.ParseCredentials(r.Header.Get("Authorization"), params)
+	if refused != nil {
+		return tokenRequest{}, refused
+	}
+	client, err := s.authenticateClient(r.Context(), credentials)
+	return tokenRequest{client: client, params: params}, err
+}
+
+// authenticateClient accepts a confidential client's secret in the header or in
+// the form, whichever it registered: Go clients try both.
+func (s *Server) authenticateClient(ctx context.Context, c oauth.Credentials) (broker.Client, error) {
+	client, err := s.cfg.Store.Client(ctx, c.ID)
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		return client, oauth.Errorf(oauth.InvalidClient, "the client is not registered; register again")
+	case err != nil:
+		return client, err
+	case client.AuthMethod == oauth.AuthNone && c.Secret != "":
+		return client, oauth.Errorf(oauth.InvalidClient, "this client was registered without a secret")
+	case client.AuthMethod != oauth.AuthNone && !oauth.EqualHash(c.Secret, client.SecretHash):
+		return client, oauth.Errorf(oauth.InvalidClient, "the client secret is wrong")
+	}
+	return client, nil
+}
+
+// redeem is the authorization code grant (RFC 6749 §4.1.3).
+func (s *Server) redeem(ctx context.Context, req tokenRequest) (oauth.TokenResponse, error) {
+	code := req.params.Get("code")
+	if code == "" {
+		return oauth.TokenResponse{}, oauth.Errorf(oauth.InvalidRequest, "code is missing")
+	}
+	resource, refused := s.resource(req.params)
+	if refused != nil {
+		return oauth.TokenResponse{}, refused
+	}
+	pair := s.newPair()
+	grant, err := s.cfg.Store.RedeemCode(ctx, code, pair, func(g broker.Grant, c store.Code) error {
+		if refused := checkCode(req, resource, g, c); refused != nil {
+			return refused
+		}
+		return nil
+	})
+	if err != nil {
+		s.reportReuse(ctx, req.client, grant, "authorization code", err)
+		return oauth.TokenResponse{}, err
+	}
+	s.tokenEvent(ctx, audit.TokenIssued, req.client, grant)
+	return s.answer(grant, pair), nil
+}
+
+// checkCode holds a token request against the authorization request behind the
+// code. Only what passes can consume the code, or revoke its family: someone
+// who has seen the code but not the verifier can do neither.
+func checkCode(req tokenRequest, resource string, g broker.Grant, c store.Code) *oauth.Error {
+	verifier := req.params.Get("code_verifier")
+	redirectURI := req.params.Get("redirect_uri")
+	switch {
+	case g.ClientID != req.client.ID:
+		return oauth.Errorf(oauth.InvalidGrant, "it is unknown, or was issued to another client")
+	case redirectURI != "" && redirectURI != c.RedirectURI:
+		return oauth.Errorf(oauth.InvalidGrant, "redirect_uri is not that of the authorization request")
+	case verifier == "":
+		return oauth.Errorf(oauth.InvalidGrant, "code_verifier is missing")
+	case !oauth.VerifyPKCE(verifier, c.Challenge):
+		return oauth.Errorf(oauth.InvalidGrant, "code_verifier does not match the code_challenge")
+	case resource != "" && g.Resource != "" && resource != g.Resource:
+		return oauth.Errorf(oauth.InvalidTarget, "resource is not that of the authorization request")
+	}
+	return nil
+}
+
+// refresh is the refresh token grant (RFC 6749 §6), with rotation.
+func (s *Server) refresh(ctx context.Context, req tokenRequest) (oauth.TokenResponse, error) {
+	token := req.params.Get("refresh_token")
+	if token == "" {
+		return oauth.TokenResponse{}, oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing")
+	}
+	if _, refused := s.resource(req.params); refused != nil {
+		return oauth.TokenResponse{}, refused
+	}
+	grant, pair, err := s.cfg.Store.Rotate(ctx, token, req.client.ID, s.newPair())
+	if err != nil {
+		s.reportReuse(ctx, req.client, grant, "refresh token", err)
+		return oauth.TokenResponse{}, err
+	}
+	s.tokenEvent(ctx, audit.TokenRefreshed, req.client, grant)
+	return s.answer(grant, pair), nil
+}
+
+// reportReuse audits that a family was revoked because its code or a refresh
+// token was used again.
+func (s *Server) reportReuse(ctx context.Context, c broker.Client, g broker.Grant, what string, err error) {
+	if !errors.Is(err, broker.ErrReused) {
+		return
+	}
+	s.event(ctx, audit.Event{
+		Kind: audit.TokenReused, User: s.userName(ctx, g.UserID), Client: clientName(c), Outcome: "revoked",
+		Detail: "the " + what + " was used again; all tokens of this login are revoked", Failed: true,
+	})
+	s.revoked(ctx, g.ID)
+}
+
+func (s *Server) tokenEvent(ctx context.Context, kind audit.Kind, c broker.Client, g broker.Grant) {
+	s.event(ctx, audit.Event{Kind: kind, User: s.userName(ctx, g.UserID), Client: clientName(c), Outcome: "ok"})
+}
+
+// userName is for the audit trail, which takes the id when there is no name.
+func (s *Server) userName(ctx context.Context, id string) string {
+	user, err := s.cfg.Store.User(ctx, id)
+	if err != nil {
+		return id
+	}
+	return user.Name
+}
+
+func (s *Server) newPair() store.Pair {
+	now := s.cfg.Now()
+	return store.Pair{
+		Access: oauth.NewToken(oauth.PrefixAccess), AccessExpiresAt: now.Add(s.cfg.AccessTTL),
+		Refresh: oauth.NewToken(oauth.PrefixRefresh), RefreshExpiresAt: now.Add(s.cfg.RefreshTTL),
+	}
+}
+
+func (s *Server) answer(g broker.Grant, p store.Pair) oauth.TokenResponse {
+	return oauth.TokenResponse{
+		AccessToken: p.Access, TokenType: "Bearer", RefreshToken: p.Refresh, Scope: g.Scope,
+		ExpiresIn: int64(p.AccessExpiresAt.Sub(s.cfg.Now()) / time.Second),
+	}
+}
+
+// revoke is RFC 7009: a refresh token ends the whole login, an access token
+// itself. An unknown token is as good as revoked.
+func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
+	req, err := s.readTokenRequest(w, r)
+	if err != nil {
+		s.refuseToken(w, r, err)
+		return
+	}
+	token := req.params.Get("token")
+	if token == "" {
+		writeError(w, oauth.Errorf(oauth.InvalidRequest, "token is missing"))
+		return
+	}
+	grant, kind, err := s.cfg.Store.RevokeToken(r.Context(), token, req.client.ID)
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+	case err != nil:
+		s.refuseToken(w, r, err)
+		return
+	default:
+		s.event(r.Context(), audit.Event{Kind: audit.TokenRevoked, User: s.userName(r.Context(), grant.UserID), Client: clientName(req.client), Outcome: "ok", Detail: kind})
+		if kind == store.KindRefresh {
+			s.revoked(r.Context(), grant.ID)
+		}
+	}
+	writeJSON(w, http.StatusOK, struct{}{})
+}

@@ -1,0 +1,88 @@
+package authserver
+
+import (
+	"net/http"
+
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+)
+
+// wellKnown registers every form of the documents that clients probe: for an
+// issuer https://host/p the path-inserted one (RFC 8414 §3.1), OpenID's appended
+// one, and ChatGPT's with the endpoint's path as well.
+func (s *Server) wellKnown(mux *http.ServeMux) {
+	server := document(s.serverMetadata())
+	openid := document(s.openIDMetadata())
+	for _, tail := range append([]string{""}, s.endpoints()...) {
+		mux.Handle("/.well-known/oauth-authorization-server"+s.prefix+tail, server)
+		mux.Handle("/.well-known/openid-configuration"+s.prefix+tail, openid)
+		if s.prefix != "" || tail != "" {
+			mux.Handle(s.prefix+tail+"/.well-known/oauth-authorization-server", server)
+			mux.Handle(s.prefix+tail+"/.well-known/openid-configuration", openid)
+		}
+	}
+	mux.Handle("/.well-known/oauth-protected-resource", document(s.resourceMetadata(s.endpoints()[0])))
+	for _, path := range s.endpoints() {
+		mux.Handle("/.well-known/oauth-protected-resource"+s.prefix+path, document(s.resourceMetadata(path)))
+	}
+	unknown := cors(func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusNotFound, map[string]string{"error": "not_found"})
+	}, http.MethodGet)
+	mux.Handle("/.well-known/", unknown)
+	if s.prefix != "" {
+		mux.Handle(s.prefix+"/.well-known/", unknown)
+	}
+}
+
+func (s *Server) serverMetadata() oauth.ServerMetadata {
+	return oauth.ServerMetadata{
+		Issuer:                                     s.issuer,
+		AuthorizationEndpoint:                      s.issuer + "/oauth/authorize",
+		TokenEndpoint:                              s.issuer + "/oauth/token",
+		RegistrationEndpoint:                       s.issuer + "/oauth/register",
+		RevocationEndpoint:                         s.issuer + "/oauth/revoke",
+		ScopesSupported:                            oauth.Scopes(),
+		ResponseTypesSupported:                     []string{oauth.ResponseCode},
+		ResponseModesSupported:                     []string{"query"},
+		GrantTypesSupported:                        oauth.GrantTypes(),
+		TokenEndpointAuthMethodsSupported:          oauth.AuthMethods(),
+		RevocationEndpointAuthMethodsSupported:     oauth.AuthMethods(),
+		CodeChallengeMethodsSupported:              []string{oauth.S256},
+		AuthorizationResponseIssParameterSupported: true,
+	}
+}
+
+// openIDMetadata adds what OpenID clients insist on. No ID token is ever issued.
+func (s *Server) openIDMetadata() oauth.ServerMetadata {
+	m := s.serverMetadata()
+	m.JWKSURI = s.issuer + "/oauth/jwks"
+	m.SubjectTypesSupported = []string{"public"}
+	m.IDTokenSigningAlgValuesSupported = []string{"RS256"}
+	return m
+}
+
+func (s *Server) resourceMetadata(path string) oauth.ResourceMetadata {
+	return oauth.ResourceMetadata{
+		Resource:               s.issuer + path,
+		AuthorizationServers:   []string{s.issuer},
+		ScopesSupported:        oauth.Scopes(),
+		BearerMethodsSupported: []string{"header"},
+		ResourceName:           "Forgejo at " + s.forgeHost(),
+	}
+}
+
+// resourceMetadataURL is where the challenge points to: path-inserted, at the
+// origin's root (RFC 9728 §3.1).
+func (s *Server) resourceMetadataURL(path string) string {
+	root := s.issuer[:len(s.issuer)-len(s.prefix)]
+	return root + "/.well-known/oauth-protected-resource" + s.prefix + path
+}
+
+// jwks is empty: there are no ID tokens, and access tokens are opaque.
+func (s *Server) jwks(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string][]string{"keys": {}})
+}
+
+// document serves one JSON value to any origin.
+func document(v any) http.Handler {
+	return cors(func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, v) }, http.MethodGet)
+}
