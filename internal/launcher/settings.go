@@ -1,20 +1,17 @@
 package launcher
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
+
+	"github.com/fjmcp/fjmcp-broker/internal/backend"
 )
 
 // Environment variables taken from the broker's configuration.
 const (
 	envForgejoURL = "FJMCP_BROKER_FORGEJO_URL"
 	envCAFile     = "FJMCP_BROKER_FORGEJO_CA_FILE"
-	envForgejoMCP = "FJMCP_BROKER_FORGEJO_MCP"
 )
 
 // Where a session sees the operator's files that do not lie under /usr. /run is
@@ -24,16 +21,13 @@ const (
 	insideCAFile     = "/run/fjmcp-session/forge-ca.pem"
 )
 
-// defaultForgejoMCP is where forgejo-mcp is looked for, in this order.
-var defaultForgejoMCP = []string{"/usr/bin/forgejo-mcp", "/usr/local/bin/forgejo-mcp"}
-
 const restartHint = "in /etc/fjmcp/broker.env and run systemctl restart fjmcp-broker"
 
 // settings is the operator's part of a session: as configured, unchecked.
 type settings struct{ forgejoURL, caFile, forgejoMCP string }
 
 func newSettings(getenv func(string) string) settings {
-	return settings{getenv(envForgejoURL), getenv(envCAFile), getenv(envForgejoMCP)}
+	return settings{getenv(envForgejoURL), getenv(envCAFile), getenv(backend.Variable)}
 }
 
 // bind shows the file at source to the session as target, read-only.
@@ -54,15 +48,15 @@ func (s settings) resolve() (forge, error) {
 		return forge{}, err
 	}
 	f := forge{url: u.String()}
-	mcp, err := s.findForgejoMCP()
+	mcp, err := backend.Find(s.forgejoMCP)
 	if err != nil {
-		return forge{}, err
+		return forge{}, fmt.Errorf("%w %s", err, restartHint)
 	}
 	f.forgejoMCP = f.show(mcp, insideForgejoMCP)
 	if s.caFile == "" {
 		return f, nil
 	}
-	ca, err := regularFile(s.caFile)
+	ca, err := backend.File(s.caFile)
 	if err != nil {
 		return forge{}, fmt.Errorf("%s=%q: %w; correct it %s", envCAFile, s.caFile, err, restartHint)
 	}
@@ -77,56 +71,6 @@ func (f *forge) show(path, inside string) string {
 	}
 	f.binds = append(f.binds, bind{path, inside})
 	return inside
-}
-
-func (s settings) findForgejoMCP() (string, error) {
-	if s.forgejoMCP != "" {
-		path, err := regularFile(s.forgejoMCP)
-		if err != nil {
-			return "", fmt.Errorf("cannot find forgejo-mcp: %s=%q: %w; install it there or correct the path %s",
-				envForgejoMCP, s.forgejoMCP, err, restartHint)
-		}
-		return path, nil
-	}
-	for _, candidate := range defaultForgejoMCP {
-		path, err := regularFile(candidate)
-		if err == nil {
-			return path, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("cannot use forgejo-mcp at %s: %w", candidate, err)
-		}
-	}
-	return "", fmt.Errorf("cannot find forgejo-mcp: neither %s exists; install it there or set %s %s",
-		strings.Join(defaultForgejoMCP, " nor "), envForgejoMCP, restartHint)
-}
-
-// regularFile resolves symbolic links, which may lead out of what the session
-// sees.
-func regularFile(path string) (string, error) {
-	if !filepath.IsAbs(path) {
-		return "", errors.New("want an absolute path")
-	}
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return "", reason(err)
-	}
-	info, err := os.Stat(real)
-	if err != nil {
-		return "", reason(err)
-	}
-	if !info.Mode().IsRegular() {
-		return "", errors.New("not a regular file")
-	}
-	return real, nil
-}
-
-// reason drops the system call and path from err, which the caller names.
-func reason(err error) error {
-	if p := (*fs.PathError)(nil); errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
 
 // parseForgejoURL checks as much as the launcher relies on; the broker's

@@ -27,13 +27,16 @@ func NewSystemd(socketPath string) *Systemd { return &Systemd{socketPath} }
 
 // Start implements Launcher. The error is an *Error when the launcher refused.
 func (s *Systemd) Start(ctx context.Context, spec Spec) error {
-	r := launchproto.Request{
+	mcp, control := spec.MCP.Fd(), spec.Control.Fd()
+	_, err := s.call(ctx, request(spec), unix.UnixRights(int(mcp), int(control)))
+	return err
+}
+
+func request(spec Spec) launchproto.Request {
+	return launchproto.Request{
 		Op: launchproto.OpStart, ID: spec.UnitID, Session: spec.SessionID, User: spec.User,
 		IdleSeconds: int64(spec.Idle / time.Second), MaxSeconds: int64(spec.MaxAge / time.Second),
 	}
-	mcp, control := spec.MCP.Fd(), spec.Control.Fd()
-	_, err := s.call(ctx, r, unix.UnixRights(int(mcp), int(control)))
-	return err
 }
 
 // Touch implements Launcher.

@@ -1,0 +1,220 @@
+package spawn
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// child is one session's process group.
+type child struct {
+	id   string
+	cmd  *exec.Cmd
+	cred *credentialDir
+	log  *slog.Logger
+	// lines takes the session's standard error.
+	lines *lineLog
+	idle  time.Duration
+	end   chan struct{} // closed by terminate
+	gone  chan struct{} // closed when the child is forgotten
+
+	mu     sync.Mutex
+	reapAt time.Time
+	endAt  time.Time
+	ending bool
+}
+
+func startChild(cfg ProcessConfig, spec Spec, mcp, token string) (*child, error) {
+	cred, err := newCredentialDir()
+	if err != nil {
+		return nil, err
+	}
+	now := cfg.Now()
+	c := &child{
+		id: spec.UnitID, cred: cred, idle: spec.Idle,
+		log: cfg.Log.With("FJMCP_USER", spec.User, "FJMCP_SESSION", spec.SessionID),
+		end: make(chan struct{}), gone: make(chan struct{}),
+		reapAt: now.Add(spec.Idle), endAt: now.Add(spec.MaxAge),
+	}
+	c.lines = &lineLog{log: c.log}
+	c.cmd = exec.Command(cfg.SessionBinary)
+	c.cmd.Env = environment(cfg, mcp, cred.dir)
+	c.cmd.Dir = "/"
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = spec.MCP, spec.Control, c.lines
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.cmd.WaitDelay = stopTimeout // should a process that left the group hold on to stderr
+	go cred.serve(token)
+	if err := c.cmd.Start(); err != nil {
+		cred.remove()
+		return nil, err
+	}
+	return c, nil
+}
+
+// environment is the whole of it: the broker's own is not passed on.
+func environment(cfg ProcessConfig, mcp, credentials string) []string {
+	env := []string{
+		"CREDENTIALS_DIRECTORY=" + credentials,
+		"FJMCP_SESSION_FORGEJO_URL=" + cfg.ForgejoURL,
+		"FJMCP_SESSION_FORGEJO_MCP=" + mcp,
+	}
+	if cfg.CAFile != "" {
+		env = append(env, "FJMCP_SESSION_FORGEJO_CA_FILE="+cfg.CAFile)
+	}
+	// Where the system's CA certificates lie, if the operator says so.
+	for _, name := range []string{"PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// due says why the session's time is over, if it is.
+func (c *child) due(now time.Time) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.ending:
+	case !now.Before(c.endAt):
+		return "maximum age reached"
+	case !now.Before(c.reapAt):
+		return "idle"
+	}
+	return ""
+}
+
+// touch reports whether the session runs on.
+func (c *child) touch(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ending {
+		c.reapAt = now.Add(c.idle)
+	}
+	return !c.ending
+}
+
+// markEnding reports whether this call is the first.
+func (c *child) markEnding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := !c.ending
+	c.ending = true
+	return first
+}
+
+// terminate begins to end the session: SIGTERM to its main process, and after
+// stopTimeout SIGKILL to the group. It does not wait.
+func (c *child) terminate() {
+	if c.markEnding() {
+		close(c.end)
+	}
+}
+
+// wait returns when the main process has ended, by itself or by terminate, and
+// its group has been killed. While the main process is still to be waited for,
+// the group's number cannot be anyone else's.
+func (c *child) wait() {
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		for {
+			err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+			if err != unix.EINTR {
+				return
+			}
+		}
+	}()
+	select {
+	case <-exited:
+	case <-c.end:
+		c.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-exited:
+		case <-time.After(stopTimeout):
+		}
+	}
+	c.markEnding()
+	syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+	<-exited
+	c.cmd.Wait()
+	c.lines.flush()
+	c.cred.remove()
+}
+
+// credentialDir is the session's $CREDENTIALS_DIRECTORY. Its one file is a FIFO,
+// so that the token never rests on disk.
+type credentialDir struct {
+	dir, fifo string
+	served    chan struct{}
+}
+
+func newCredentialDir() (*credentialDir, error) {
+	dir, err := os.MkdirTemp("", "fjmcp-session-")
+	if err != nil {
+		return nil, err
+	}
+	d := &credentialDir{dir: dir, fifo: filepath.Join(dir, "forgejo-token"), served: make(chan struct{})}
+	if err := unix.Mkfifo(d.fifo, 0o600); err != nil {
+		os.RemoveAll(dir)
+		return nil, &os.PathError{Op: "mkfifo", Path: d.fifo, Err: err}
+	}
+	return d, nil
+}
+
+// serve waits for a reader and gives it the token.
+func (d *credentialDir) serve(token string) {
+	defer close(d.served)
+	f, err := os.OpenFile(d.fifo, os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	f.WriteString(token)
+}
+
+// remove is called when the session has ended or could not be started. A serve
+// that still waits finds a reader in it.
+func (d *credentialDir) remove() {
+	if r, err := os.OpenFile(d.fifo, os.O_RDONLY|syscall.O_NONBLOCK, 0); err == nil {
+		defer r.Close()
+	}
+	os.RemoveAll(d.dir)
+	<-d.served
+}
+
+// maxLine bounds a logged line, as systemd's LineMax= does.
+const maxLine = 48 << 10
+
+// lineLog logs what is written to it, one record a line.
+type lineLog struct {
+	log  *slog.Logger
+	rest []byte
+}
+
+func (l *lineLog) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		line, rest, found := bytes.Cut(l.rest, []byte("\n"))
+		if !found && len(l.rest) < maxLine {
+			return len(p), nil
+		}
+		l.log.Info("session: " + string(line))
+		l.rest = rest
+	}
+}
+
+// flush logs what no newline ended.
+func (l *lineLog) flush() {
+	if len(l.rest) > 0 {
+		l.log.Info("session: " + string(l.rest))
+		l.rest = nil
+	}
+}
