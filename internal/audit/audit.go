@@ -70,9 +70,8 @@ func New(w io.Writer) *Logger {
 // error instead: an audit trail with holes is worse than an ugly one.
 func (l *Logger) Event(ctx context.Context, e Event) {
 	fields := e.fields()
-	message := e.message()
 	if l.send != nil {
-		if err := l.send(message, e.priority(), fields); err == nil {
+		if err := l.send(e.message(), e.priority(), fields); err == nil {
 			return
 		}
 	}
@@ -86,7 +85,7 @@ func (l *Logger) Event(ctx context.Context, e Event) {
 	if e.Failed {
 		level = slog.LevelWarn
 	}
-	l.text.LogAttrs(ctx, level, message, attrs...)
+	l.text.LogAttrs(ctx, level, "audit", attrs...)
 }
 
 var fieldOrder = []string{"FJMCP_EVENT", "FJMCP_USER", "FJMCP_CLIENT", "FJMCP_SESSION", "FJMCP_UNIT", "FJMCP_TOOL", "FJMCP_OUTCOME", "FJMCP_DETAIL"}

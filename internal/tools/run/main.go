@@ -7,11 +7,13 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
 
+	"github.com/fjmcp/fjmcp-broker/internal/localhost"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
 	"github.com/fjmcp/fjmcp-broker/internal/tools/tour"
 	"github.com/fjmcp/fjmcp-broker/internal/trial"
@@ -67,7 +69,7 @@ func run(ctx context.Context, backend string, once bool) error {
 // visit walks the tour and, unless once, waits for real clients.
 func visit(ctx context.Context, guide *tour.Guide, b *trial.Broker, once bool) error {
 	user := testforge.DefaultUsers[0]
-	client, err := guide.Walk(ctx, b.URL+"/mcp", user.Name, user.Password, nil)
+	client, err := guide.Walk(ctx, b.URL+"/mcp", user.Name, user.Password, &http.Transport{DialContext: localhost.DialContext})
 	if err != nil {
 		return fmt.Errorf("%w\nThe broker's log is above", err)
 	}
