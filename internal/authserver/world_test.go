@@ -1,0 +1,297 @@
+package authserver_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"html"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/upstream"
+)
+
+// world is a broker's authorization server over real HTTP in front of a fake
+// forge.
+type world struct {
+	t      *testing.T
+	url    string // of the broker
+	forge  *testforge.Server
+	store  *store.Store
+	server *authserver.Server
+	trail  *lockedBuffer // the audit trail
+	start  time.Time     // the broker's clock stands still
+	offset atomic.Int64  // but for advance
+	ended  atomic.Int64  // grants reported to Revoked
+}
+
+// lockedBuffer is written by handlers and read by tests.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func (w *world) now() time.Time { return w.start.Add(time.Duration(w.offset.Load())) }
+
+func (w *world) advance(d time.Duration) { w.offset.Add(int64(d)) }
+
+func newWorld(t *testing.T) *world { return newWorldAt(t, "") }
+
+func newWorldAt(t *testing.T, prefix string) *world {
+	t.Setenv("JOURNAL_STREAM", "")
+	w := &world{t: t, trail: &lockedBuffer{}, start: time.Now().Truncate(time.Second)}
+	mux := http.NewServeMux()
+	ts := httptest.NewServer(mux)
+	t.Cleanup(ts.Close)
+	w.url = ts.URL + prefix
+	public, err := url.Parse(w.url)
+	w.must(err)
+	w.forge = testforge.Start(t, testforge.Config{}, authserver.CallbackURL(public))
+	w.store = storetest.Open(t, storetest.Path(t), w.now)
+	w.server = w.newServer(public, w.store)
+	w.server.Routes(mux)
+	return w
+}
+
+func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
+	w.t.Helper()
+	log, events := slog.New(slog.NewTextHandler(w.trail, nil)), audit.New(w.trail)
+	forge, err := forgejo.New(forgejo.Config{
+		URL: w.forge.URL, ClientID: w.forge.App.ClientID, ClientSecret: w.forge.App.ClientSecret,
+		RedirectURL: authserver.CallbackURL(public), Now: w.now,
+	})
+	w.must(err)
+	tokens, err := upstream.New(upstream.Config{Store: st, Forgejo: forge, Now: w.now, Log: log, Audit: events})
+	w.must(err)
+	server, err := authserver.New(authserver.Config{
+		PublicURL: public, Store: st, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: w.now,
+		AccessTTL: 4 * time.Hour, RefreshTTL: 720 * time.Hour,
+		Revoked: func(context.Context, string) { w.ended.Add(1) },
+	})
+	w.must(err)
+	return server
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// answer is a response that has been read.
+type answer struct {
+	*http.Response
+	body string
+}
+
+func (a answer) json(t *testing.T) map[string]any {
+	t.Helper()
+	var v map[string]any
+	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
+		t.Fatalf("not JSON (%d): %s", a.StatusCode, a.body)
+	}
+	return v
+}
+
+// location is where the answer redirects to.
+func (a answer) location(t *testing.T) *url.URL {
+	t.Helper()
+	u, err := a.Location()
+	if err != nil {
+		t.Fatalf("no redirect but %d: %s", a.StatusCode, a.body)
+	}
+	return u
+}
+
+func (w *world) do(c *http.Client, r *http.Request) answer {
+	w.t.Helper()
+	resp, err := c.Do(r)
+	w.must(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	w.must(err)
+	return answer{resp, string(body)}
+}
+
+func (w *world) request(method, target, body string, headers ...string) *http.Request {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), method, target, strings.NewReader(body))
+	w.must(err)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	return r
+}
+
+func (w *world) get(target string, headers ...string) answer {
+	return w.do(newBrowser(), w.request(http.MethodGet, target, "", headers...))
+}
+
+func (w *world) post(path string, form url.Values, headers ...string) answer {
+	headers = append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)
+	return w.do(newBrowser(), w.request(http.MethodPost, w.url+path, form.Encode(), headers...))
+}
+
+// newBrowser keeps cookies and stays where it is.
+func newBrowser() *http.Client {
+	jar, _ := cookiejar.New(nil) // fails never without options
+	return &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// client is a registered client with one PKCE verifier.
+type client struct {
+	id, redirectURI, verifier string
+}
+
+// register registers a client that reads back what it sent.
+func (w *world) register(body string) map[string]any {
+	w.t.Helper()
+	a := w.do(newBrowser(), w.request(http.MethodPost, w.url+"/oauth/register", body, "Content-Type", "application/json"))
+	if a.StatusCode != http.StatusCreated {
+		w.t.Fatalf("registration: %d %s", a.StatusCode, a.body)
+	}
+	return a.json(w.t)
+}
+
+func (w *world) newClient() client {
+	w.t.Helper()
+	got := w.register(`{"client_name":"Test <Client>","redirect_uris":["http://127.0.0.1/cb"],"token_endpoint_auth_method":"none"}`)
+	return client{id: got["client_id"].(string), redirectURI: "http://127.0.0.1:9999/cb", verifier: forgejo.NewVerifier()}
+}
+
+// authorizeQuery is a good authorization request with changes; a change to ""
+// leaves the parameter out.
+func (c client) authorizeQuery(changes ...string) url.Values {
+	v := url.Values{
+		"response_type": {"code"}, "client_id": {c.id}, "redirect_uri": {c.redirectURI}, "state": {"client state &="},
+		"code_challenge": {oauth.Challenge(c.verifier)}, "code_challenge_method": {"S256"},
+	}
+	change(v, changes)
+	return v
+}
+
+func (c client) tokenForm(code string, changes ...string) url.Values {
+	v := url.Values{
+		"grant_type": {"authorization_code"}, "code": {code}, "client_id": {c.id}, "redirect_uri": {c.redirectURI}, "code_verifier": {c.verifier},
+	}
+	change(v, changes)
+	return v
+}
+
+func (c client) refreshForm(token string, changes ...string) url.Values {
+	v := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}, "client_id": {c.id}}
+	change(v, changes)
+	return v
+}
+
+func change(v url.Values, changes []string) {
+	for i := 0; i < len(changes); i += 2 {
+		v.Del(changes[i])
+		if changes[i+1] != "" {
+			v.Set(changes[i], changes[i+1])
+		}
+	}
+}
+
+var hidden = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
+
+// consentForm opens the consent page and returns its form.
+func (w *world) consentForm(b *http.Client, query url.Values) url.Values {
+	w.t.Helper()
+	page := w.do(b, w.request(http.MethodGet, w.url+"/oauth/authorize?"+query.Encode(), ""))
+	if page.StatusCode != http.StatusOK {
+		w.t.Fatalf("consent page: %d %s", page.StatusCode, page.body)
+	}
+	form := url.Values{}
+	for _, field := range hidden.FindAllStringSubmatch(page.body, -1) {
+		form.Set(field[1], html.UnescapeString(field[2]))
+	}
+	return form
+}
+
+func (w *world) decide(b *http.Client, form url.Values, decision string) answer {
+	w.t.Helper()
+	form.Set("decision", decision)
+	return w.do(b, w.request(http.MethodPost, w.url+"/oauth/authorize", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
+}
+
+// atForge consents and logs in at the forge as alice. It returns the callback URL
+// that the forge redirects to.
+func (w *world) atForge(b *http.Client, query url.Values) string {
+	w.t.Helper()
+	to := w.decide(b, w.consentForm(b, query), "allow").location(w.t)
+	back, err := testforge.NewBrowser("alice", "alice-password", nil).Authorize(to.String())
+	w.must(err)
+	return back.String()
+}
+
+// logIn walks a whole login and returns the code.
+func (w *world) logIn(c client) string {
+	w.t.Helper()
+	b := newBrowser()
+	a := w.do(b, w.request(http.MethodGet, w.atForge(b, c.authorizeQuery()), ""))
+	code := a.location(w.t).Query().Get("code")
+	if code == "" {
+		w.t.Fatalf("no code in %s", a.location(w.t))
+	}
+	return code
+}
+
+// tokens redeems a code.
+func (w *world) tokens(c client, code string) (access, refresh string) {
+	w.t.Helper()
+	a := w.post("/oauth/token", c.tokenForm(code))
+	if a.StatusCode != http.StatusOK {
+		w.t.Fatalf("token: %d %s", a.StatusCode, a.body)
+	}
+	v := a.json(w.t)
+	return v["access_token"].(string), v["refresh_token"].(string)
+}
+
+// bearer authenticates a request with an access token.
+func (w *world) bearer(token string) error {
+	r := httptest.NewRequest(http.MethodPost, w.url+"/mcp", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	_, err := w.server.Authenticate(r)
+	return err
+}
+
+// wantError asserts an OAuth error.
+func (a answer) wantError(t *testing.T, status int, code, text string) {
+	t.Helper()
+	v := a.json(t)
+	description, _ := v["error_description"].(string)
+	if a.StatusCode != status || v["error"] != code || !strings.Contains(description, text) {
+		t.Errorf("%d %s, want %d %s %q", a.StatusCode, a.body, status, code, text)
+	}
+}
