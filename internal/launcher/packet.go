@@ -30,7 +30,7 @@ func receive(c *net.UnixConn) (*packet, error) {
 	data := make([]byte, maxPacket)
 	oob := make([]byte, unix.CmsgSpace(4*4))
 	n, oobn, flags, _, err := c.ReadMsgUnix(data, oob)
-	p := &packet{data: data[:n], fds: descriptors(oob[:oobn])}
+	p := &packet{data: data[:max(n, 0)], fds: descriptors(oob[:max(oobn, 0)])}
 	p.truncated = flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0
 	if err != nil {
 		p.close()

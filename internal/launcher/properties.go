@@ -51,7 +51,9 @@ func serviceProperties(r launchproto.Request, f forge, mcp, control int) []sddbu
 	props := []sddbus.Property{
 		property("Description", "MCP session of "+r.User),
 		property("Type", "exec"),
-		sddbus.PropExecStart([]string{sessionProgram}, true),
+		// In spite of its name, the second parameter is systemd's "ignore
+		// failure", the "-" before a command.
+		sddbus.PropExecStart([]string{sessionProgram}, false),
 		// DynamicUser= alone would take the template's name for all sessions,
 		// and with it one uid.
 		property("User", "fjs-"+r.ID),

@@ -1,0 +1,126 @@
+package launcher
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	sddbus "github.com/coreos/go-systemd/v22/dbus"
+
+	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+)
+
+// TestProperties compares all that is said to the service manager, with its
+// D-Bus types, to testdata/properties.golden.
+func TestProperties(t *testing.T) {
+	r := launchproto.Request{
+		Op: launchproto.OpStart, ID: "abcdefgh", Session: "ijklmnop", User: "alice", IdleSeconds: 900, MaxSeconds: 86400,
+	}
+	f := forge{
+		url: "https://git.example.org", forgejoMCP: insideForgejoMCP, caFile: insideCAFile,
+		binds: []bind{{"/opt/forgejo-mcp", insideForgejoMCP}, {"/etc/forge-ca.pem", insideCAFile}},
+	}
+	timer := reapTimer(r)
+	got := render(serviceName(r.ID), serviceProperties(r, f, 7, 8)) + "\n" + render(timer.Name, timer.Properties)
+	want, err := os.ReadFile("testdata/properties.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func render(unit string, props []sddbus.Property) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[%s]\n", unit)
+	for _, p := range props {
+		value := p.Value.Value()
+		if fields, ok := value.([][]byte); ok {
+			value = fmt.Sprintf("%q", fields)
+		}
+		fmt.Fprintf(&b, "%s %s %v\n", p.Name, p.Value.Signature(), value)
+	}
+	return b.String()
+}
+
+func TestSettings(t *testing.T) {
+	dir := t.TempDir()
+	binary, ca, link := filepath.Join(dir, "forgejo-mcp"), filepath.Join(dir, "ca.pem"), filepath.Join(dir, "link")
+	for _, path := range []string{binary, ca} {
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(binary, link); err != nil {
+		t.Fatal(err)
+	}
+	const url = "https://git.example.org"
+	for _, c := range []struct {
+		name     string
+		settings settings
+		want     forge
+		err      string
+	}{
+		{"bound into the session", settings{url + "/sub/", ca, link},
+			forge{url + "/sub", insideForgejoMCP, insideCAFile, []bind{{binary, insideForgejoMCP}, {ca, insideCAFile}}}, ""},
+		{"under /usr", settings{url, "", "/usr/bin/env"}, forge{url, "/usr/bin/env", "", nil}, ""},
+		{"no URL", settings{"", "", binary}, forge{}, "FJMCP_BROKER_FORGEJO_URL is missing"},
+		{"no binary", settings{url, "", dir + "/absent"}, forge{}, `FJMCP_BROKER_FORGEJO_MCP="` + dir + `/absent": no such file`},
+		{"no CA file", settings{url, dir + "/absent", binary}, forge{}, `FJMCP_BROKER_FORGEJO_CA_FILE="` + dir + `/absent": no such file`},
+		{"relative CA file", settings{url, "ca.pem", binary}, forge{}, "want an absolute path"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := c.settings.resolve()
+			if fmt.Sprint(got) != fmt.Sprint(c.want) || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("got %+v, %v\nwant %+v, %q", got, err, c.want, c.err)
+			}
+			if err != nil && !strings.Contains(err.Error(), "/etc/fjmcp/broker.env") {
+				t.Errorf("error does not say where to mend it: %v", err)
+			}
+		})
+	}
+}
+
+func TestEgressTarget(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://git.example.org":         "git.example.org:443",
+		"https://Git.example.org/sub":     "git.example.org:443",
+		"http://git.example.org":          "git.example.org:80",
+		"https://git.example.org:8443":    "git.example.org:8443",
+		"http://forgejo.localhost:3000":   "127.0.0.1:3000",
+		"http://localhost:3000":           "localhost:3000",
+		"http://127.0.0.1:3000":           "127.0.0.1:3000",
+		"http://[::1]:3000":               "::1:3000",
+		"https://[2001:db8::1]":           "2001:db8::1:443",
+		"":                                "",
+		"git.example.org":                 "",
+		"ftp://git.example.org":           "",
+		"https://user:pw@git.example.org": "",
+		"http://[fe80::1%25eth0]:3000":    "",
+		"https://%2Frun%2Fsock":           "",
+	} {
+		got, err := EgressTarget(func(string) string { return url })
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("EgressTarget of %q = %q, %v; want %q", url, got, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "pw") {
+			t.Errorf("error shows the password: %v", err)
+		}
+	}
+}
+
+func TestSessionIDs(t *testing.T) {
+	got := sessionIDs([]sddbus.UnitStatus{
+		{Name: "fjmcp-session@aaaaaaaa.service", LoadState: "loaded", ActiveState: "active"},
+		{Name: "fjmcp-session@bbbbbbbb.service", LoadState: "loaded", ActiveState: "activating"},
+		{Name: "fjmcp-session@cccccccc.service", LoadState: "loaded", ActiveState: "failed"},
+		{Name: "fjmcp-session@dddddddd.service", LoadState: "not-found", ActiveState: "inactive"},
+		{Name: "fjmcp-session@Not-Ours.service", LoadState: "loaded", ActiveState: "active"},
+	})
+	if fmt.Sprint(got) != "[aaaaaaaa bbbbbbbb]" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,0 +1,135 @@
+package spawn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+)
+
+// received is what came in a packet.
+type received struct {
+	request launchproto.Request
+	fds     int
+}
+
+// answer listens where the launcher would and gives one reply to each request;
+// none at all closes the connection.
+func answer(t *testing.T, replies ...*launchproto.Reply) (*Systemd, chan received) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "launcher.sock")
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	got := make(chan received, len(replies))
+	go func() {
+		for _, reply := range replies {
+			c, err := l.AcceptUnix()
+			if err != nil {
+				return
+			}
+			got <- read(c)
+			if reply != nil {
+				data, _ := json.Marshal(reply)
+				c.Write(data)
+			}
+			c.Close()
+		}
+	}()
+	return NewSystemd(path), got
+}
+
+func read(c *net.UnixConn) (r received) {
+	data, oob := make([]byte, 4096), make([]byte, 4096)
+	n, oobn, _, _, err := c.ReadMsgUnix(data, oob)
+	if err != nil {
+		return r
+	}
+	json.Unmarshal(data[:n], &r.request)
+	messages, _ := unix.ParseSocketControlMessage(oob[:oobn])
+	for _, m := range messages {
+		fds, _ := unix.ParseUnixRights(&m)
+		r.fds += len(fds)
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}
+	return r
+}
+
+func TestSystemd(t *testing.T) {
+	ok := &launchproto.Reply{OK: true, IDs: []string{"aaaaaaaa"}}
+	s, got := answer(t, ok, ok, ok, ok, ok)
+	spec, _, _ := newSpec(t, "aaaaaaaa")
+	ids, listErr := s.List(t.Context())
+	if !slices.Equal(ids, ok.IDs) {
+		t.Errorf("List() = %q", ids)
+	}
+	if err := errors.Join(listErr, s.Start(t.Context(), spec), s.Touch(t.Context(), "aaaaaaaa"),
+		s.Stop(t.Context(), "aaaaaaaa"), s.Check(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []received{
+		{launchproto.Request{Op: launchproto.OpList}, 0},
+		{launchproto.Request{Op: launchproto.OpStart, ID: "aaaaaaaa", Session: "journal01", User: "alice", IdleSeconds: 600, MaxSeconds: 3600}, 2},
+		{launchproto.Request{Op: launchproto.OpTouch, ID: "aaaaaaaa"}, 0},
+		{launchproto.Request{Op: launchproto.OpStop, ID: "aaaaaaaa"}, 0},
+		{launchproto.Request{Op: launchproto.OpPing}, 0},
+	} {
+		if r := <-got; r != want {
+			t.Errorf("launcher got %+v, want %+v", r, want)
+		}
+	}
+}
+
+func TestSystemdErrors(t *testing.T) {
+	s, _ := answer(t, &launchproto.Reply{Code: launchproto.CodeGone, Message: "gone"},
+		&launchproto.Reply{Code: launchproto.CodeConfig, Message: "cannot find forgejo-mcp"}, nil)
+	if err := s.Touch(t.Context(), "aaaaaaaa"); !errors.Is(err, ErrGone) {
+		t.Errorf("got %v, want ErrGone", err)
+	}
+	err := s.Check(t.Context())
+	if assertCode(t, err, launchproto.CodeConfig).Message != "cannot find forgejo-mcp" || errors.Is(err, ErrGone) {
+		t.Errorf("got %v", err)
+	}
+	if err := s.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "without an answer") {
+		t.Errorf("got %v", err)
+	}
+	assertCode(t, s.Stop(t.Context(), "no id"), launchproto.CodeBadRequest)
+	if err := NewSystemd(filepath.Join(t.TempDir(), "absent")).Check(t.Context()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSystemdContext: the launcher does not answer.
+func TestSystemdContext(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "launcher.sock")
+	l, err := net.Listen("unixpacket", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- NewSystemd(path).Check(ctx) }()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
