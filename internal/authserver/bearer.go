@@ -8,6 +8,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // ErrNoToken says that a request carries no bearer token at all.
@@ -49,7 +50,7 @@ func (s *Server) Challenge(w http.ResponseWriter, err error) {
 		params = append(params, fmt.Sprintf("error=%q", body.Code), fmt.Sprintf("error_description=%q", body.Description))
 	}
 	w.Header().Set("WWW-Authenticate", "Bearer "+strings.Join(params, ", "))
-	writeJSON(w, http.StatusUnauthorized, body)
+	web.WriteJSON(w, http.StatusUnauthorized, body)
 }
 
 // bearerFault says what is wrong with a token, "" if err does not.

@@ -1,13 +1,13 @@
 package authserver
 
 import (
-	"errors"
 	"io"
 	"net/http"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 const maxRegistration = 64 << 10 // bytes
@@ -16,7 +16,7 @@ const maxRegistration = 64 << 10 // bytes
 func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRegistration))
 	if err != nil {
-		writeError(w, unreadable(err))
+		writeError(w, oauth.BodyError(err))
 		return
 	}
 	reg, refused := oauth.ParseRegistration(body)
@@ -30,17 +30,8 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 		writeError(w, refusal(err))
 		return
 	}
-	s.event(r.Context(), audit.Event{Kind: audit.ClientRegistered, Client: clientName(client), Outcome: "ok", Detail: client.ID})
-	writeJSON(w, http.StatusCreated, registered(client, secret, reg))
-}
-
-// unreadable says why a body could not be read.
-func unreadable(err error) *oauth.Error {
-	var tooBig *http.MaxBytesError
-	if errors.As(err, &tooBig) {
-		return oauth.Errorf(oauth.InvalidRequest, "the body is larger than %d bytes", tooBig.Limit)
-	}
-	return oauth.Errorf(oauth.InvalidRequest, "the body cannot be read")
+	s.event(r.Context(), audit.Event{Kind: audit.ClientRegistered, Client: oauth.ClientName(client), Outcome: "ok", Detail: client.ID})
+	web.WriteJSON(w, http.StatusCreated, registered(client, secret, reg))
 }
 
 func (s *Server) newClient(reg oauth.Registration) (broker.Client, string) {
@@ -62,15 +53,4 @@ func registered(c broker.Client, secret string, reg oauth.Registration) oauth.Re
 		answer.ClientSecretExpiresAt = new(int64) // 0: it does not expire
 	}
 	return answer
-}
-
-// clientName is what people are shown.
-func clientName(c broker.Client) string {
-	if c.Name != "" {
-		return c.Name
-	}
-	if len(c.RedirectURIs) > 0 {
-		return "An application at " + oauth.RedirectHost(c.RedirectURIs[0])
-	}
-	return "An application"
 }

@@ -10,15 +10,11 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/login"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
-)
-
-const (
-	loginTTL = 30 * time.Minute // from consent to callback; the user may have to find a second factor
-	codeTTL  = 2 * time.Minute  // RFC 6749 §4.1.2 allows 10 minutes
+	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // Config is what a Server needs. All fields but Now and Revoked are required.
@@ -40,6 +36,7 @@ type Config struct {
 // Server is the authorization server. It is safe for concurrent use.
 type Server struct {
 	cfg    Config
+	login  *login.Handler
 	issuer string // public URL without trailing slash
 	prefix string // its path, "" or "/x"
 }
@@ -57,7 +54,12 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/")}, nil
+	s := &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/")}
+	s.login = login.New(login.Config{
+		Issuer: s.issuer, Resources: s.resources(),
+		Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
+	})
+	return s, nil
 }
 
 func issuer(public *url.URL) string { return strings.TrimRight(public.String(), "/") }
@@ -79,40 +81,26 @@ func (s *Server) resources() []string {
 	return list
 }
 
-// resource picks the endpoint that a request names. None named is fine, a
-// foreign one is invalid_target (RFC 8707 §2).
-func (s *Server) resource(p oauth.Params) (string, *oauth.Error) {
-	var found string
-	for _, given := range p.Resources() {
-		r, ok := oauth.MatchResource(s.resources(), given)
-		if !ok {
-			return "", oauth.Errorf(oauth.InvalidTarget, "this server does not protect the resource %q; use %s", given, s.resources()[0])
-		}
-		found = r
-	}
-	return found, nil
-}
-
 // Routes registers the server's endpoints, the well-known documents and, where
 // the public URL has no path prefix, the default paths that old clients assume.
 // With a prefix the host may be someone else's, so nothing but well-knowns is
 // outside it.
 func (s *Server) Routes(mux *http.ServeMux) {
 	s.wellKnown(mux)
-	register := cors(s.register, http.MethodPost)
-	token := cors(s.token, http.MethodPost)
+	register := web.CORS(s.register, http.MethodPost)
+	token := web.CORS(s.token, http.MethodPost)
 	mux.Handle(s.prefix+"/oauth/register", register)
 	mux.Handle(s.prefix+"/oauth/token", token)
-	mux.Handle(s.prefix+"/oauth/revoke", cors(s.revoke, http.MethodPost))
-	mux.Handle(s.prefix+"/oauth/jwks", cors(s.jwks, http.MethodGet))
-	mux.HandleFunc("GET "+s.prefix+"/oauth/authorize", s.authorizePage)
-	mux.HandleFunc("POST "+s.prefix+"/oauth/authorize", s.authorizeDecision)
-	mux.HandleFunc("GET "+s.prefix+"/oauth/callback", s.callback)
+	mux.Handle(s.prefix+"/oauth/revoke", web.CORS(s.revoke, http.MethodPost))
+	mux.Handle(s.prefix+"/oauth/jwks", web.CORS(s.jwks, http.MethodGet))
+	mux.HandleFunc("GET "+s.prefix+"/oauth/authorize", s.login.Page)
+	mux.HandleFunc("POST "+s.prefix+"/oauth/authorize", s.login.Decide)
+	mux.HandleFunc("GET "+s.prefix+"/oauth/callback", s.login.Callback)
 	if s.prefix == "" {
 		mux.Handle("/register", register)
 		mux.Handle("/token", token)
-		mux.HandleFunc("GET /authorize", s.authorizePage)
-		mux.HandleFunc("POST /authorize", s.authorizeDecision)
+		mux.HandleFunc("GET /authorize", s.login.Page)
+		mux.HandleFunc("POST /authorize", s.login.Decide)
 	}
 }
 

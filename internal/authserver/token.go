@@ -10,7 +10,10 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
+
+const maxForm = 64 << 10 // bytes
 
 // tokenRequest is a token or revocation request of an authenticated client.
 type tokenRequest struct {
@@ -42,7 +45,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		s.refuseToken(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, answer)
+	web.WriteJSON(w, http.StatusOK, answer)
 }
 
 func (s *Server) refuseToken(w http.ResponseWriter, r *http.Request, err error) {
@@ -60,7 +63,7 @@ func (s *Server) refuseToken(w http.ResponseWriter, r *http.Request, err error) 
 func (s *Server) readTokenRequest(w http.ResponseWriter, r *http.Request) (tokenRequest, error) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		return tokenRequest{}, unreadable(err)
+		return tokenRequest{}, oauth.BodyError(err)
 	}
 	params, refused := oauth.ParseParams(r.PostForm)
 	if refused != nil {
@@ -97,7 +100,7 @@ func (s *Server) redeem(ctx context.Context, req tokenRequest) (oauth.TokenRespo
 	if code == "" {
 		return oauth.TokenResponse{}, oauth.Errorf(oauth.InvalidRequest, "code is missing")
 	}
-	resource, refused := s.resource(req.params)
+	resource, refused := oauth.MatchResources(s.resources(), req.params)
 	if refused != nil {
 		return oauth.TokenResponse{}, refused
 	}
@@ -143,7 +146,7 @@ func (s *Server) refresh(ctx context.Context, req tokenRequest) (oauth.TokenResp
 	if token == "" {
 		return oauth.TokenResponse{}, oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing")
 	}
-	if _, refused := s.resource(req.params); refused != nil {
+	if _, refused := oauth.MatchResources(s.resources(), req.params); refused != nil {
 		return oauth.TokenResponse{}, refused
 	}
 	grant, pair, err := s.cfg.Store.Rotate(ctx, token, req.client.ID, s.newPair())
@@ -162,14 +165,14 @@ func (s *Server) reportReuse(ctx context.Context, c broker.Client, g broker.Gran
 		return
 	}
 	s.event(ctx, audit.Event{
-		Kind: audit.TokenReused, User: s.userName(ctx, g.UserID), Client: clientName(c), Outcome: "revoked",
+		Kind: audit.TokenReused, User: s.userName(ctx, g.UserID), Client: oauth.ClientName(c), Outcome: "revoked",
 		Detail: "the " + what + " was used again; all tokens of this login are revoked", Failed: true,
 	})
 	s.revoked(ctx, g.ID)
 }
 
 func (s *Server) tokenEvent(ctx context.Context, kind audit.Kind, c broker.Client, g broker.Grant) {
-	s.event(ctx, audit.Event{Kind: kind, User: s.userName(ctx, g.UserID), Client: clientName(c), Outcome: "ok"})
+	s.event(ctx, audit.Event{Kind: kind, User: s.userName(ctx, g.UserID), Client: oauth.ClientName(c), Outcome: "ok"})
 }
 
 // userName is for the audit trail, which takes the id when there is no name.
@@ -216,10 +219,10 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 		s.refuseToken(w, r, err)
 		return
 	default:
-		s.event(r.Context(), audit.Event{Kind: audit.TokenRevoked, User: s.userName(r.Context(), grant.UserID), Client: clientName(req.client), Outcome: "ok", Detail: kind})
+		s.event(r.Context(), audit.Event{Kind: audit.TokenRevoked, User: s.userName(r.Context(), grant.UserID), Client: oauth.ClientName(req.client), Outcome: "ok", Detail: kind})
 		if kind == store.KindRefresh {
 			s.revoked(r.Context(), grant.ID)
 		}
 	}
-	writeJSON(w, http.StatusOK, struct{}{})
+	web.WriteJSON(w, http.StatusOK, struct{}{})
 }

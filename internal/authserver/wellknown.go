@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // wellKnown registers every form of the documents that clients probe: for an
@@ -24,8 +25,8 @@ func (s *Server) wellKnown(mux *http.ServeMux) {
 	for _, path := range s.endpoints() {
 		mux.Handle("/.well-known/oauth-protected-resource"+s.prefix+path, document(s.resourceMetadata(path)))
 	}
-	unknown := cors(func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusNotFound, map[string]string{"error": "not_found"})
+	unknown := web.CORS(func(w http.ResponseWriter, _ *http.Request) {
+		web.WriteJSON(w, http.StatusNotFound, map[string]string{"error": "not_found"})
 	}, http.MethodGet)
 	mux.Handle("/.well-known/", unknown)
 	if s.prefix != "" {
@@ -66,7 +67,7 @@ func (s *Server) resourceMetadata(path string) oauth.ResourceMetadata {
 		AuthorizationServers:   []string{s.issuer},
 		ScopesSupported:        oauth.Scopes(),
 		BearerMethodsSupported: []string{"header"},
-		ResourceName:           "Forgejo at " + s.forgeHost(),
+		ResourceName:           "Forgejo at " + s.cfg.Forgejo.Origin(),
 	}
 }
 
@@ -79,10 +80,10 @@ func (s *Server) resourceMetadataURL(path string) string {
 
 // jwks is empty: there are no ID tokens, and access tokens are opaque.
 func (s *Server) jwks(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string][]string{"keys": {}})
+	web.WriteJSON(w, http.StatusOK, map[string][]string{"keys": {}})
 }
 
 // document serves one JSON value to any origin.
 func document(v any) http.Handler {
-	return cors(func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, v) }, http.MethodGet)
+	return web.CORS(func(w http.ResponseWriter, _ *http.Request) { web.WriteJSON(w, http.StatusOK, v) }, http.MethodGet)
 }

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 )
@@ -51,6 +52,15 @@ func (e *Error) Status() int {
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusBadRequest
+}
+
+// BodyError says why a request's body could not be read.
+func BodyError(err error) *Error {
+	var tooBig *http.MaxBytesError
+	if errors.As(err, &tooBig) {
+		return Errorf(InvalidRequest, "the body is larger than %d bytes", tooBig.Limit)
+	}
+	return Errorf(InvalidRequest, "the body cannot be read")
 }
 
 // describable keeps to %x20-21 / %x23-5B / %x5D-7E and 300 bytes.

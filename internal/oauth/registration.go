@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
 )
 
 // Grant types and the response type of this server.
@@ -133,4 +135,16 @@ func webURL(raw string) string {
 		return ""
 	}
 	return raw
+}
+
+// ClientName is what people are shown as a client's name: what it calls itself,
+// else where it is.
+func ClientName(c broker.Client) string {
+	if c.Name != "" {
+		return c.Name
+	}
+	if len(c.RedirectURIs) > 0 {
+		return "An application at " + RedirectHost(c.RedirectURIs[0])
+	}
+	return "An application"
 }

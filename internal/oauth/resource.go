@@ -21,6 +21,20 @@ func MatchResource(endpoints []string, resource string) (string, bool) {
 	return "", false
 }
 
+// MatchResources picks the endpoint that a request names, "" when it names none.
+// A foreign one is invalid_target (RFC 8707 §2).
+func MatchResources(endpoints []string, p Params) (string, *Error) {
+	var found string
+	for _, given := range p.Resources() {
+		r, ok := MatchResource(endpoints, given)
+		if !ok {
+			return "", Errorf(InvalidTarget, "this server does not protect the resource %q; use %s", given, endpoints[0])
+		}
+		found = r
+	}
+	return found, nil
+}
+
 func canonicalResource(raw string) (string, bool) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.User != nil || strings.Contains(raw, "#") || u.RawQuery != "" {

@@ -1,4 +1,4 @@
-package authserver
+package login
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
@@ -16,8 +17,9 @@ import (
 )
 
 const (
-	maxForm  = 64 << 10 // bytes
-	maxState = 4096     // bytes of the client's state
+	loginTTL = 30 * time.Minute // from consent to callback; the user may have to find a second factor
+	maxForm  = 64 << 10         // bytes
+	maxState = 4096             // bytes of the client's state
 )
 
 // authorizeParams are the parameters that matter, and travel through the form.
@@ -55,7 +57,7 @@ func (c *clientError) Error() string { return c.reason.Error() }
 
 // readAuthorization checks an authorization request. The error is a
 // *badRequest, a *clientError, or a failure of the store.
-func (s *Server) readAuthorization(ctx context.Context, values url.Values) (*authorization, error) {
+func (h *Handler) readAuthorization(ctx context.Context, values url.Values) (*authorization, error) {
 	a := &authorization{params: url.Values{}}
 	for _, name := range authorizeParams {
 		if list := values[name]; len(list) > 0 {
@@ -66,18 +68,18 @@ func (s *Server) readAuthorization(ctx context.Context, values url.Values) (*aut
 	if refused != nil {
 		return nil, &badRequest{"This link is not valid", refused.Description, refused.Code}
 	}
-	if err := s.readClient(ctx, a, p); err != nil {
+	if err := h.readClient(ctx, a, p); err != nil {
 		return nil, err
 	}
-	if refused := s.readRequest(a, p); refused != nil {
+	if refused := h.readRequest(a, p); refused != nil {
 		return nil, &clientError{refused, a.redirectURI, a.state}
 	}
 	return a, nil
 }
 
 // readClient finds out who asks and where to return to.
-func (s *Server) readClient(ctx context.Context, a *authorization, p oauth.Params) (err error) {
-	a.client, err = s.cfg.Store.Client(ctx, p.Get("client_id"))
+func (h *Handler) readClient(ctx context.Context, a *authorization, p oauth.Params) (err error) {
+	a.client, err = h.cfg.Store.Client(ctx, p.Get("client_id"))
 	if errors.Is(err, broker.ErrNotFound) {
 		return &badRequest{"This application is not registered here",
 			"The application used a client_id that this server does not know. Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidClient}
@@ -97,7 +99,7 @@ func (s *Server) readClient(ctx context.Context, a *authorization, p oauth.Param
 }
 
 // readRequest checks what is asked for.
-func (s *Server) readRequest(a *authorization, p oauth.Params) *oauth.Error {
+func (h *Handler) readRequest(a *authorization, p oauth.Params) *oauth.Error {
 	if len(p.Get("state")) > maxState {
 		return oauth.Errorf(oauth.InvalidRequest, "state is longer than %d bytes", maxState)
 	}
@@ -116,31 +118,31 @@ func (s *Server) readRequest(a *authorization, p oauth.Params) *oauth.Error {
 	}
 	var refused *oauth.Error
 	a.scope = oauth.GrantedScope(p.Get("scope"))
-	a.resource, refused = s.resource(p)
+	a.resource, refused = oauth.MatchResources(h.cfg.Resources, p)
 	return refused
 }
 
-// authorizePage shows the consent page.
-func (s *Server) authorizePage(w http.ResponseWriter, r *http.Request) {
-	a, err := s.readAuthorization(r.Context(), r.URL.Query())
+// authorize the consent page.
+func (h *Handler) Page(w http.ResponseWriter, r *http.Request) {
+	a, err := h.readAuthorization(r.Context(), r.URL.Query())
 	if err != nil {
-		s.refuseAuthorization(w, r, err)
+		h.refuseAuthorization(w, r, err)
 		return
 	}
-	if err := web.WriteConsent(w, s.consent(a, s.ensureBrowser(w, r))); err != nil {
-		s.cfg.Log.ErrorContext(r.Context(), "cannot write the consent page", "error", err)
+	if err := web.WriteConsent(w, h.consent(a, h.ensureBrowser(w, r))); err != nil {
+		h.cfg.Log.ErrorContext(r.Context(), "cannot write the consent page", "error", err)
 	}
 }
 
-func (s *Server) consent(a *authorization, browser string) web.Consent {
+func (h *Handler) consent(a *authorization, browser string) web.Consent {
 	c := web.Consent{
-		Client: clientName(a.client), Forge: s.forgeHost(),
+		Client: oauth.ClientName(a.client), Forge: h.forgeHost(),
 		RedirectHost: oauth.RedirectHost(a.redirectURI), Loopback: oauth.RedirectsToLoopback(a.redirectURI),
 		Permissions: []string{
 			"read the repositories, issues, organizations, notifications and account details that you can read",
 			"create, change and delete them where you can",
 		},
-		Action: s.issuer + "/oauth/authorize",
+		Action: h.cfg.Issuer + "/oauth/authorize",
 		Fields: []web.Field{{Name: "form_token", Value: formToken(browser, a.params)}},
 	}
 	for _, name := range authorizeParams {
@@ -151,68 +153,68 @@ func (s *Server) consent(a *authorization, browser string) web.Consent {
 	return c
 }
 
-// authorizeDecision takes the answer of the consent page.
-func (s *Server) authorizeDecision(w http.ResponseWriter, r *http.Request) {
+// Decide takes the answer of the consent page.
+func (h *Handler) Decide(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		s.refuseAuthorization(w, r, &badRequest{"This form cannot be read", unreadable(err).Description, oauth.InvalidRequest})
+		h.refuseAuthorization(w, r, &badRequest{"This form cannot be read", oauth.BodyError(err).Description, oauth.InvalidRequest})
 		return
 	}
-	a, err := s.readAuthorization(r.Context(), r.PostForm)
+	a, err := h.readAuthorization(r.Context(), r.PostForm)
 	if err != nil {
-		s.refuseAuthorization(w, r, err)
+		h.refuseAuthorization(w, r, err)
 		return
 	}
-	browser := s.browserOf(r)
+	browser := h.browserOf(r)
 	if !validFormToken(r.PostForm.Get("form_token"), browser, a.params) {
-		s.respond(w, r, web.Message{
+		h.respond(w, r, web.Message{
 			Status: http.StatusForbidden, Title: "Please confirm again",
 			Text:    "This form does not belong to this browser, or cookies are switched off. Nothing was agreed to.",
-			Actions: []web.Action{{Label: "Show the question again", URL: template.URL(s.authorizeURL(a.params))}},
+			Actions: []web.Action{{Label: "Show the question again", URL: template.URL(h.authorizeURL(a.params))}},
 		}, oauth.AccessDenied)
 		return
 	}
 	if r.PostForm.Get("decision") != "allow" {
-		s.denied(w, r, a.client, a.redirectURI, a.state, "at the consent page")
+		h.denied(w, r, a.client, a.redirectURI, a.state, "at the consent page")
 		return
 	}
-	s.toForgejo(w, r, a, browser)
+	h.toForgejo(w, r, a, browser)
 }
 
 // toForgejo stores the login and sends the browser to Forgejo.
-func (s *Server) toForgejo(w http.ResponseWriter, r *http.Request, a *authorization, browser string) {
+func (h *Handler) toForgejo(w http.ResponseWriter, r *http.Request, a *authorization, browser string) {
 	state, verifier := oauth.NewToken(""), forgejo.NewVerifier()
-	err := s.cfg.Store.CreateLogin(r.Context(), store.Login{
+	err := h.cfg.Store.CreateLogin(r.Context(), store.Login{
 		StateHash: oauth.Hash(state), BrowserHash: oauth.Hash(browser), ClientID: a.client.ID, RedirectURI: a.redirectURI,
 		ClientState: a.state, Challenge: a.challenge, Scope: a.scope, Resource: a.resource,
-		Verifier: verifier, ExpiresAt: s.cfg.Now().Add(loginTTL),
+		Verifier: verifier, ExpiresAt: h.cfg.Now().Add(loginTTL),
 	})
 	if err != nil {
-		s.broken(w, r, "store a login", err)
+		h.broken(w, r, "store a login", err)
 		return
 	}
-	redirect(w, s.cfg.Forgejo.AuthCodeURL(state, verifier))
+	redirect(w, h.cfg.Forgejo.AuthCodeURL(state, verifier))
 }
 
-func (s *Server) authorizeURL(params url.Values) string {
-	return s.issuer + "/oauth/authorize?" + params.Encode()
+func (h *Handler) authorizeURL(params url.Values) string {
+	return h.cfg.Issuer + "/oauth/authorize?" + params.Encode()
 }
 
 // denied tells the client that the user said no.
-func (s *Server) denied(w http.ResponseWriter, r *http.Request, c broker.Client, redirectURI, state, where string) {
-	s.event(r.Context(), audit.Event{Kind: audit.LoginDenied, Client: clientName(c), Outcome: "denied", Detail: where})
-	redirect(w, s.backWithError(redirectURI, state, oauth.Errorf(oauth.AccessDenied, "the user did not agree")))
+func (h *Handler) denied(w http.ResponseWriter, r *http.Request, c broker.Client, redirectURI, state, where string) {
+	h.event(r.Context(), audit.Event{Kind: audit.LoginDenied, Client: oauth.ClientName(c), Outcome: "denied", Detail: where})
+	redirect(w, h.backWithError(redirectURI, state, oauth.Errorf(oauth.AccessDenied, "the user did not agree")))
 }
 
-func (s *Server) refuseAuthorization(w http.ResponseWriter, r *http.Request, err error) {
+func (h *Handler) refuseAuthorization(w http.ResponseWriter, r *http.Request, err error) {
 	var shown *badRequest
 	var returned *clientError
 	switch {
 	case errors.As(err, &shown):
-		s.respond(w, r, web.Message{Status: http.StatusBadRequest, Title: shown.title, Text: shown.text}, shown.code)
+		h.respond(w, r, web.Message{Status: http.StatusBadRequest, Title: shown.title, Text: shown.text}, shown.code)
 	case errors.As(err, &returned):
-		redirect(w, s.backWithError(returned.redirectURI, returned.state, returned.reason))
+		redirect(w, h.backWithError(returned.redirectURI, returned.state, returned.reason))
 	default:
-		s.broken(w, r, "read an authorization request", err)
+		h.broken(w, r, "read an authorization request", err)
 	}
 }

@@ -1,4 +1,4 @@
-package authserver
+package login
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
@@ -16,29 +17,32 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
-// callback is where Forgejo returns the browser.
-func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
-	login, err := s.takeLogin(r)
+// codeTTL is the life of an authorization code; RFC 6749 §4.1.2 allows 10 minutes.
+const codeTTL = 2 * time.Minute
+
+// Callback is where Forgejo returns the browser.
+func (h *Handler) Callback(w http.ResponseWriter, r *http.Request) {
+	login, err := h.takeLogin(r)
 	if err != nil {
-		s.refuseCallback(w, r, err)
+		h.refuseCallback(w, r, err)
 		return
 	}
-	client, err := s.cfg.Store.Client(r.Context(), login.ClientID)
+	client, err := h.cfg.Store.Client(r.Context(), login.ClientID)
 	if err != nil {
-		s.broken(w, r, "read the client of a login", err)
+		h.broken(w, r, "read the client of a login", err)
 		return
 	}
 	query := r.URL.Query()
 	if query.Get("error") == oauth.AccessDenied {
-		s.denied(w, r, client, login.RedirectURI, login.ClientState, "at forgejo")
+		h.denied(w, r, client, login.RedirectURI, login.ClientState, "at forgejo")
 		return
 	}
-	user, err := s.logIn(r.Context(), login, query)
+	user, err := h.logIn(r.Context(), login, query)
 	if err != nil {
-		s.loginFailed(w, r, login, client, user, err)
+		h.loginFailed(w, r, login, client, user, err)
 		return
 	}
-	s.finish(w, r, login, client, user)
+	h.finish(w, r, login, client, user)
 }
 
 // errOtherBrowser says that a callback came to a browser that did not start the
@@ -47,33 +51,33 @@ var errOtherBrowser = errors.New("another browser")
 
 // takeLogin finds the login that the state names and ends it. In another
 // browser it is left as it is, for the one that started it.
-func (s *Server) takeLogin(r *http.Request) (store.Login, error) {
+func (h *Handler) takeLogin(r *http.Request) (store.Login, error) {
 	hash := oauth.Hash(r.URL.Query().Get("state"))
-	login, err := s.cfg.Store.Login(r.Context(), hash)
+	login, err := h.cfg.Store.Login(r.Context(), hash)
 	if err != nil {
 		return store.Login{}, err
 	}
-	if !oauth.EqualHash(s.browserOf(r), login.BrowserHash) {
+	if !oauth.EqualHash(h.browserOf(r), login.BrowserHash) {
 		return store.Login{}, errOtherBrowser
 	}
-	return s.cfg.Store.TakeLogin(r.Context(), hash)
+	return h.cfg.Store.TakeLogin(r.Context(), hash)
 }
 
-func (s *Server) refuseCallback(w http.ResponseWriter, r *http.Request, err error) {
+func (h *Handler) refuseCallback(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, errOtherBrowser):
-		s.event(r.Context(), audit.Event{Kind: audit.LoginFailed, Outcome: "other_browser", Detail: "the callback came to a browser that did not start the login", Failed: true})
-		s.respond(w, r, web.Message{
+		h.event(r.Context(), audit.Event{Kind: audit.LoginFailed, Outcome: "other_browser", Detail: "the callback came to a browser that did not start the login", Failed: true})
+		h.respond(w, r, web.Message{
 			Status: http.StatusForbidden, Title: "This login was started in another browser",
 			Text: "Finish it in the browser where you started it, with cookies allowed, or go back to your application and connect again.",
 		}, oauth.AccessDenied)
 	case errors.Is(err, broker.ErrNotFound), errors.Is(err, broker.ErrExpired):
-		s.respond(w, r, web.Message{
+		h.respond(w, r, web.Message{
 			Status: http.StatusBadRequest, Title: "This login is over",
 			Text: "It was already finished or took too long. If your application is not connected, go back to it and connect again.",
 		}, oauth.InvalidRequest)
 	default:
-		s.broken(w, r, "read a login", err)
+		h.broken(w, r, "read a login", err)
 	}
 }
 
@@ -81,76 +85,76 @@ func (s *Server) refuseCallback(w http.ResponseWriter, r *http.Request, err erro
 // stored before anything else is asked for: by exchanging the code Forgejo has
 // ended the refresh token of the user's earlier login. The user is returned
 // also with an error, as far as it is known.
-func (s *Server) logIn(ctx context.Context, login store.Login, query url.Values) (broker.User, error) {
+func (h *Handler) logIn(ctx context.Context, login store.Login, query url.Values) (broker.User, error) {
 	if code := query.Get("error"); code != "" {
-		return broker.User{}, s.cfg.Forgejo.CallbackError(code)
+		return broker.User{}, h.cfg.Forgejo.CallbackError(code)
 	}
 	// From here on the user's browser going away must not lose the token set.
 	ctx = context.WithoutCancel(ctx)
-	set, err := s.cfg.Forgejo.Exchange(ctx, query.Get("code"), login.Verifier)
+	set, err := h.cfg.Forgejo.Exchange(ctx, query.Get("code"), login.Verifier)
 	if err != nil {
 		return broker.User{}, err
 	}
-	identity, err := s.cfg.Forgejo.Identity(ctx, set.AccessToken)
+	identity, err := h.cfg.Forgejo.Identity(ctx, set.AccessToken)
 	if err != nil {
 		return broker.User{}, err
 	}
-	user, err := s.cfg.Store.UpsertUser(ctx, s.cfg.Forgejo.Origin(), identity.Subject, identity.Name)
+	user, err := h.cfg.Store.UpsertUser(ctx, h.cfg.Forgejo.Origin(), identity.Subject, identity.Name)
 	if err != nil {
 		return broker.User{Name: identity.Name}, fmt.Errorf("cannot store the user: %w", err)
 	}
-	if err := s.cfg.Tokens.Put(ctx, user.ID, set); err != nil {
+	if err := h.cfg.Tokens.Put(ctx, user.ID, set); err != nil {
 		return user, err
 	}
-	return user, s.checkScope(ctx, user, set)
+	return user, h.checkScope(ctx, user, set)
 }
 
 // checkScope refuses a login whose Forgejo grant is broader than what is asked
 // for, and records the scope of the others.
-func (s *Server) checkScope(ctx context.Context, user broker.User, set broker.ForgejoTokens) error {
-	granted, err := s.cfg.Forgejo.GrantedScope(ctx, set.AccessToken)
+func (h *Handler) checkScope(ctx context.Context, user broker.User, set broker.ForgejoTokens) error {
+	granted, err := h.cfg.Forgejo.GrantedScope(ctx, set.AccessToken)
 	if err != nil {
 		return err
 	}
-	if err := s.cfg.Forgejo.VerifyScope(granted); err != nil {
+	if err := h.cfg.Forgejo.VerifyScope(granted); err != nil {
 		return err
 	}
-	if !forgejo.ScopeSame(granted, s.cfg.Forgejo.Scope()) {
-		s.cfg.Log.WarnContext(ctx, "an older forgejo grant is narrower than FJMCP_BROKER_FORGEJO_SCOPES; some tools will be refused until the user revokes it and logs in again",
-			"user", user.Name, "granted", granted, "revoke_at", s.cfg.Forgejo.ApplicationsURL())
+	if !forgejo.ScopeSame(granted, h.cfg.Forgejo.Scope()) {
+		h.cfg.Log.WarnContext(ctx, "an older forgejo grant is narrower than FJMCP_BROKER_FORGEJO_SCOPES; some tools will be refused until the user revokes it and logs in again",
+			"user", user.Name, "granted", granted, "revoke_at", h.cfg.Forgejo.ApplicationsURL())
 	}
 	set.Scope = granted
-	return s.cfg.Tokens.Put(ctx, user.ID, set)
+	return h.cfg.Tokens.Put(ctx, user.ID, set)
 }
 
 // finish makes the grant and returns to the client with a code.
-func (s *Server) finish(w http.ResponseWriter, r *http.Request, login store.Login, client broker.Client, user broker.User) {
-	code, now := oauth.NewToken(oauth.PrefixCode), s.cfg.Now()
-	err := s.cfg.Store.CreateGrant(r.Context(), broker.Grant{
+func (h *Handler) finish(w http.ResponseWriter, r *http.Request, login store.Login, client broker.Client, user broker.User) {
+	code, now := oauth.NewToken(oauth.PrefixCode), h.cfg.Now()
+	err := h.cfg.Store.CreateGrant(r.Context(), broker.Grant{
 		ID: oauth.NewID(), UserID: user.ID, ClientID: client.ID, Scope: login.Scope, Resource: login.Resource, CreatedAt: now,
 	}, store.Code{Hash: oauth.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: now.Add(codeTTL)})
 	if err != nil {
-		s.loginFailed(w, r, login, client, user, err)
+		h.loginFailed(w, r, login, client, user, err)
 		return
 	}
-	s.event(r.Context(), audit.Event{Kind: audit.LoginSucceeded, User: user.Name, Client: clientName(client), Outcome: "ok"})
-	redirect(w, s.back(login.RedirectURI, login.ClientState, url.Values{"code": {code}}))
+	h.event(r.Context(), audit.Event{Kind: audit.LoginSucceeded, User: user.Name, Client: oauth.ClientName(client), Outcome: "ok"})
+	redirect(w, h.back(login.RedirectURI, login.ClientState, url.Values{"code": {code}}))
 }
 
 // loginFailed tells the person what to do next, with a way to try again and one
 // back to the client.
-func (s *Server) loginFailed(w http.ResponseWriter, r *http.Request, login store.Login, client broker.Client, user broker.User, err error) {
+func (h *Handler) loginFailed(w http.ResponseWriter, r *http.Request, login store.Login, client broker.Client, user broker.User, err error) {
 	f := explain(err)
-	s.cfg.Log.WarnContext(r.Context(), "login failed", "user", user.Name, "client", clientName(client), "error", err)
-	s.event(r.Context(), audit.Event{Kind: audit.LoginFailed, User: user.Name, Client: clientName(client), Outcome: f.outcome, Detail: err.Error(), Failed: true})
+	h.cfg.Log.WarnContext(r.Context(), "login failed", "user", user.Name, "client", oauth.ClientName(client), "error", err)
+	h.event(r.Context(), audit.Event{Kind: audit.LoginFailed, User: user.Name, Client: oauth.ClientName(client), Outcome: f.outcome, Detail: err.Error(), Failed: true})
 	m := web.Message{Status: f.status, Title: f.title, Text: f.text}
 	if f.outcome == forgejo.ScopeTooBroad.String() {
-		m.Actions = append(m.Actions, web.Action{Label: "Open Forgejo's settings", URL: template.URL(s.cfg.Forgejo.ApplicationsURL())})
+		m.Actions = append(m.Actions, web.Action{Label: "Open Forgejo's settings", URL: template.URL(h.cfg.Forgejo.ApplicationsURL())})
 	}
 	m.Actions = append(m.Actions,
-		web.Action{Label: "Try again", URL: template.URL(s.authorizeURL(again(login)))},
-		backAction(clientName(client), s.backWithError(login.RedirectURI, login.ClientState, oauth.Errorf(f.code, "%s", f.text))))
-	s.respond(w, r, m, f.code)
+		web.Action{Label: "Try again", URL: template.URL(h.authorizeURL(again(login)))},
+		backAction(oauth.ClientName(client), h.backWithError(login.RedirectURI, login.ClientState, oauth.Errorf(f.code, "%s", f.text))))
+	h.respond(w, r, m, f.code)
 }
 
 // again is the authorization request that a login came from.

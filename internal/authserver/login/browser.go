@@ -1,4 +1,4 @@
-package authserver
+package login
 
 import (
 	"crypto/hmac"
@@ -15,19 +15,17 @@ import (
 
 // cookieName has the __Host- prefix where browsers accept it: then no other
 // host, and no page served over http, can set it.
-func (s *Server) cookieName() string {
-	if s.secure() {
+func (h *Handler) cookieName() string {
+	if h.secure() {
 		return "__Host-fjmcp-browser"
 	}
 	return "fjmcp-browser"
 }
 
-func (s *Server) secure() bool { return s.cfg.PublicURL.Scheme == "https" }
-
 // browserOf returns the value of the request's cookie, "" if there is none of
 // the form that ensureBrowser sets.
-func (s *Server) browserOf(r *http.Request) string {
-	c, err := r.Cookie(s.cookieName())
+func (h *Handler) browserOf(r *http.Request) string {
+	c, err := r.Cookie(h.cookieName())
 	if err != nil || len(c.Value) != browserLength {
 		return ""
 	}
@@ -37,13 +35,13 @@ func (s *Server) browserOf(r *http.Request) string {
 const browserLength = 43 // 256 bits in base64url
 
 // ensureBrowser returns the browser's value and gives it one if it has none.
-func (s *Server) ensureBrowser(w http.ResponseWriter, r *http.Request) string {
-	if value := s.browserOf(r); value != "" {
+func (h *Handler) ensureBrowser(w http.ResponseWriter, r *http.Request) string {
+	if value := h.browserOf(r); value != "" {
 		return value
 	}
 	value := oauth.NewToken("")
 	http.SetCookie(w, &http.Cookie{
-		Name: s.cookieName(), Value: value, Path: "/", Secure: s.secure(), HttpOnly: true,
+		Name: h.cookieName(), Value: value, Path: "/", Secure: h.secure(), HttpOnly: true,
 		SameSite: http.SameSiteLaxMode, // the callback comes from Forgejo's site
 	})
 	return value

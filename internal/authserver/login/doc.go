@@ -1,0 +1,17 @@
+// Package login takes a user from an authorization request to an authorization
+// code: the consent page, the way through Forgejo, and the callback.
+//
+//	GET  /oauth/authorize   what the client wants is checked; the consent page
+//	POST /oauth/authorize   the user agrees; a Login with our own state and PKCE
+//	                        is stored, bound to the browser's cookie
+//	     (Forgejo)          the user logs in there
+//	GET  /oauth/callback    same browser? then the code is exchanged, the token
+//	                        set stored, a grant made, and the client gets a code
+//
+// The consent page comes every time: the broker is one static client of
+// Forgejo, which remembers its own consent, so without ours any registered
+// client could ride on it.
+//
+// It imports oauth, web, store, forgejo, upstream and words. Package authserver
+// mounts it.
+package login

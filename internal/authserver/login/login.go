@@ -1,0 +1,43 @@
+package login
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/upstream"
+)
+
+// Config is what a Handler needs. All fields are required.
+type Config struct {
+	Issuer    string   // public URL of the server, without trailing slash
+	Resources []string // endpoint URLs a client may ask for (RFC 8707)
+	Store     *store.Store
+	Forgejo   *forgejo.Client
+	Tokens    *upstream.Tokens
+	Audit     *audit.Logger
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+// Handler serves the authorization endpoint and the callback. It is safe for
+// concurrent use.
+type Handler struct{ cfg Config }
+
+// New returns a Handler.
+func New(cfg Config) *Handler { return &Handler{cfg: cfg} }
+
+// secure reports whether browsers reach the server over https.
+func (h *Handler) secure() bool { return strings.HasPrefix(h.cfg.Issuer, "https:") }
+
+// forgeHost names the forge for people.
+func (h *Handler) forgeHost() string {
+	_, host, _ := strings.Cut(h.cfg.Forgejo.Origin(), "://")
+	return host
+}
+
+func (h *Handler) event(ctx context.Context, e audit.Event) { h.cfg.Audit.Event(ctx, e) }

@@ -1,0 +1,58 @@
+package login
+
+import (
+	"html/template"
+	"net/http"
+	"net/url"
+
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/web"
+)
+
+// respond sends a page to a person, or an OAuth error to a program.
+func (h *Handler) respond(w http.ResponseWriter, r *http.Request, m web.Message, code string) {
+	if web.PrefersJSON(r) {
+		web.WriteJSON(w, m.Status, oauth.Errorf(code, "%s", m.Text))
+		return
+	}
+	if err := web.WriteMessage(w, m); err != nil {
+		h.cfg.Log.ErrorContext(r.Context(), "cannot write a page", "error", err)
+	}
+}
+
+// broken tells of a failure on our side and logs its cause.
+func (h *Handler) broken(w http.ResponseWriter, r *http.Request, what string, err error) {
+	h.cfg.Log.ErrorContext(r.Context(), "cannot "+what, "error", err)
+	h.respond(w, r, web.Message{
+		Status: http.StatusServiceUnavailable, Title: "Something went wrong here",
+		Text: "The server cannot answer at the moment. Go back to your application and connect again in a minute.",
+	}, oauth.TemporarilyUnavailable)
+}
+
+// back is the URL that returns to the client: params plus state, and iss as
+// RFC 9207 wants it.
+func (h *Handler) back(redirectURI, state string, params url.Values) string {
+	if state != "" {
+		params.Set("state", state)
+	}
+	params.Set("iss", h.cfg.Issuer)
+	return oauth.WithParams(redirectURI, params)
+}
+
+func (h *Handler) backWithError(redirectURI, state string, e *oauth.Error) string {
+	return h.back(redirectURI, state, url.Values{"error": {e.Code}, "error_description": {e.Description}})
+}
+
+// redirect sends the browser on with 303, so that a form is not sent again.
+func redirect(w http.ResponseWriter, to string) {
+	w.Header().Set("Location", to)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// backAction is a button that returns to the client. The redirect URI's scheme
+// was checked at registration.
+func backAction(client, url string) web.Action {
+	return web.Action{Label: "Back to " + client, URL: template.URL(url)}
+}
