@@ -84,3 +84,16 @@ func Pair(now time.Time) store.Pair {
 		AccessExpiresAt: now.Add(time.Hour), RefreshExpiresAt: now.Add(24 * time.Hour),
 	}
 }
+
+// Session stores a session of the login that runs in no unit.
+func (l Login) Session(t testing.TB, s *store.Store) broker.Session {
+	t.Helper()
+	v := broker.Session{
+		ID: oauth.NewID(), UserID: l.User.ID, UserName: l.User.Name, ClientID: l.Client.ID, ClientName: l.Client.Name,
+		GrantID: l.Grant.ID, CreatedAt: l.Grant.CreatedAt, LastUsedAt: l.Grant.CreatedAt,
+	}
+	if err := s.CreateSession(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}

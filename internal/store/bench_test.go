@@ -1,0 +1,44 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+)
+
+func BenchmarkAccess(b *testing.B) {
+	s := storetest.Open(b, storetest.Path(b), nil)
+	l := storetest.LogIn(b, s, "alice", time.Now())
+	hash := oauth.Hash(l.Pair.Access)
+	for b.Loop() {
+		if _, err := s.Access(b.Context(), hash); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRotate(b *testing.B) {
+	s := storetest.Open(b, storetest.Path(b), nil)
+	l := storetest.LogIn(b, s, "alice", time.Now())
+	token := l.Pair.Refresh
+	for b.Loop() {
+		_, p, err := s.Rotate(b.Context(), token, l.Client.ID, storetest.Pair(time.Now()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		token = p.Refresh
+	}
+}
+
+func BenchmarkTouchSession(b *testing.B) {
+	s := storetest.Open(b, storetest.Path(b), nil)
+	l := storetest.LogIn(b, s, "alice", time.Now())
+	session := l.Session(b, s)
+	for b.Loop() {
+		if err := s.TouchSession(b.Context(), session.ID, time.Now()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
