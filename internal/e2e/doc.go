@@ -1,0 +1,12 @@
+// Package e2e puts the whole system together as an operator would: the built
+// Debian package installed in a container that systemd runs, configured through
+// /etc/fjmcp, beside a fake forge that listens in the container's network. Its
+// tests walk through it with the official Go SDK's client and a scripted
+// browser, and then look around.
+//
+// Tests of this package, and internal/tools/demo, use it; nothing else may. It
+// needs root and what nspawn.Check names. Environment:
+//
+//	FJMCP_E2E_DEB            the package to install; `make deb` builds one if unset
+//	FJMCP_TEST_FORGEJO_MCP   a forgejo-mcp binary, for the tests that want the real one
+package e2e
