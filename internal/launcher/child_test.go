@@ -2,7 +2,11 @@ package launcher_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -10,6 +14,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/credential"
+	"github.com/fjmcp/fjmcp-broker/internal/systemd"
 )
 
 const (
@@ -19,12 +26,44 @@ const (
 
 func inside() bool { return os.Getenv(insideEnv) != "" }
 
-// TestMain also plays the sessions' main process.
+// TestMain also plays the sessions' main process and the broker's.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "fjmcp-session" {
+	switch filepath.Base(os.Args[0]) {
+	case "fjmcp-session":
 		os.Exit(session())
+	case "fjmcp-broker":
+		os.Exit(broker())
 	}
 	os.Exit(m.Run())
+}
+
+// broker says which credentials it got and hands out the sessions'.
+func broker() int {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer cancel()
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	for _, name := range names(dir) {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		fmt.Printf("credential %s: %q %v\n", name, data, err)
+	}
+	token := func(_ context.Context, id string) (string, error) {
+		if id == noToken {
+			return "", errors.New("no such session")
+		}
+		return tokenOf(id), nil
+	}
+	sockets, err := systemd.Inherited()
+	if err == nil && len(sockets["http"]) == 2 && len(sockets["admin"]) == 1 && len(sockets["credentials"]) == 1 {
+		go systemd.Watchdog(ctx, func() bool { return true })
+		err = errors.Join(systemd.Notify(systemd.Ready), credential.Serve(ctx, sockets["credentials"][0], token, slog.Default()))
+	} else {
+		err = fmt.Errorf("inherited %v, %w", sockets, err)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
 }
 
 // report is what a session says of itself on its control socket.

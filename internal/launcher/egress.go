@@ -11,7 +11,8 @@ import (
 // the sessions' connections: the forge's host and port as
 // systemd-socket-proxyd(8) takes them. That program splits at the last colon
 // and knows no brackets, so an IPv6 address stands bare ("::1:3000"). Names
-// under .localhost become 127.0.0.1, since the C library may not know them.
+// under .localhost become 127.0.0.1, since the C library may not know them, and
+// so does localhost, which it does not resolve where only loopback is up.
 func EgressTarget(getenv func(string) string) (string, error) {
 	u, err := parseForgejoURL(getenv(envForgejoURL))
 	if err != nil {
@@ -24,5 +25,9 @@ func EgressTarget(getenv func(string) string) (string, error) {
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	return localhost.Resolve(u.Hostname()) + ":" + port, nil
+	host := localhost.Resolve(u.Hostname())
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	return host + ":" + port, nil
 }

@@ -2,7 +2,6 @@ package launcher_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -207,27 +206,36 @@ func insideMissingBackend(t *testing.T) {
 	start(t, "missing1", nil)
 }
 
-// insideFilesElsewhere also applies a changed configuration.
-func insideFilesElsewhere(t *testing.T) {
+// configure replaces broker.env for the test and makes it count.
+func configure(t *testing.T, lines ...string) {
+	t.Helper()
 	const env = "/etc/fjmcp/broker.env"
+	saved, err := os.ReadFile(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(data []byte) {
+		if err := os.WriteFile(env, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		run(t, "systemctl", "stop", "fjmcp-launcher.service", "fjmcp-egress.service")
+	}
+	t.Cleanup(func() { write(saved) })
+	write([]byte(strings.Join(lines, "\n") + "\n"))
+}
+
+func insideFilesElsewhere(t *testing.T) {
 	dir, err := os.MkdirTemp("/opt", "fjmcp")
 	if err != nil {
 		t.Fatal(err)
 	}
 	os.Chmod(dir, 0o755)
 	ca, mcp := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "forgejo-mcp")
-	saved, err := os.ReadFile(env)
-	if err != nil {
+	if err := errors.Join(os.WriteFile(ca, []byte("certificate"), 0o644), os.WriteFile(mcp, []byte("program"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	changed := fmt.Sprintf("FJMCP_BROKER_FORGEJO_URL=http://127.0.0.1:3000/\nFJMCP_BROKER_FORGEJO_CA_FILE=%s\nFJMCP_BROKER_FORGEJO_MCP=%s\n", ca, mcp)
-	if err := errors.Join(os.WriteFile(ca, []byte("certificate"), 0o644),
-		os.WriteFile(mcp, []byte("program"), 0o755), os.WriteFile(env, []byte(changed), 0o644)); err != nil {
-		t.Fatal(err)
-	}
-	restart := func() { run(t, "systemctl", "stop", "fjmcp-launcher.service", "fjmcp-egress.service") }
-	t.Cleanup(func() { os.WriteFile(env, saved, 0o644); restart() })
-	restart()
+	configure(t, "FJMCP_BROKER_FORGEJO_URL=http://127.0.0.1:3000/",
+		"FJMCP_BROKER_FORGEJO_CA_FILE="+ca, "FJMCP_BROKER_FORGEJO_MCP="+mcp)
 	s := start(t, "elsewhere", nil)
 	for _, want := range []string{"FJMCP_SESSION_FORGEJO_URL=http://127.0.0.1:3000",
 		"FJMCP_SESSION_FORGEJO_MCP=/run/fjmcp-session/forgejo-mcp", "FJMCP_SESSION_FORGEJO_CA_FILE=/run/fjmcp-session/forge-ca.pem"} {
@@ -240,8 +248,66 @@ func insideFilesElsewhere(t *testing.T) {
 			t.Errorf("%s reads %q, want %q", path, got, want)
 		}
 	}
+}
+
+// insideEgress leads running sessions elsewhere, and back after a fault.
+func insideEgress(t *testing.T) {
+	s := start(t, "egress00", nil)
+	for _, url := range []string{"http://127.0.0.1:3000", "http://localhost:3000", "http://[::1]:3000", "http://git.localhost:3000"} {
+		t.Run(url, func(t *testing.T) {
+			configure(t, "FJMCP_BROKER_FORGEJO_URL="+url)
+			if got := s.say(t, "egress x"); got != "forge got egress x" {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+	t.Run("bad URL", func(t *testing.T) {
+		configure(t, "FJMCP_BROKER_FORGEJO_URL=nonsense")
+		assertCode(t, client().Check(t.Context()), launchproto.CodeConfig)
+	})
+	if got := s.say(t, "egress x"); got != "forge got egress x" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func show(t *testing.T, unit, property string) string {
+	t.Helper()
+	return run(t, "systemctl", "show", "-P", property, unit)
+}
+
+// insideBrokerRestarts has the broker's unit ended in every way. Sessions stay;
+// the programs that read the configuration start anew with a restart.
+func insideBrokerRestarts(t *testing.T) {
+	s := start(t, "restart0", nil)
+	s.say(t, "egress x")
+	old := launcherPID(t)
+	run(t, "systemctl", "restart", "fjmcp-broker.service")
+	for _, u := range []string{"fjmcp-launcher", "fjmcp-egress"} {
+		if now := show(t, u+".service", "MainPID"); now == "0" || u == "fjmcp-launcher" && now == old {
+			t.Errorf("%s has pid %s after a restart of the broker", u, now)
+		}
+		// Stopped after the broker, started before it.
+		if show(t, u+".service", "ActiveEnterTimestampMonotonic") > show(t, "fjmcp-broker.service", "ActiveEnterTimestampMonotonic") {
+			t.Errorf("%s started after the broker", u)
+		}
+	}
+	s.say(t, "after restart")
+	broker := show(t, "fjmcp-broker.service", "MainPID")
+	run(t, "kill", "-9", broker)
+	eventually(t, "restarted after kill -9", func() bool {
+		now := show(t, "fjmcp-broker.service", "MainPID")
+		return now != "0" && now != broker && state(t, "fjmcp-broker.service") == "active"
+	})
+	s.say(t, "after kill -9")
 	if got := s.say(t, "egress y"); got != "forge got egress y" {
 		t.Errorf("egress: got %q", got)
+	}
+	run(t, "journalctl", "--sync")
+	log := run(t, "journalctl", "-o", "cat", "-u", "fjmcp-broker.service")
+	for _, want := range []string{`credential forgejo-client-secret: "\n" <nil>`, `credential store-key: "\n" <nil>`} {
+		if !strings.Contains(log, want) {
+			t.Errorf("journal lacks %s:\n%s", want, log)
+		}
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -18,15 +17,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fjmcp/fjmcp-broker/internal/credential"
 	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )
 
 const (
-	launcherSocket   = "/run/fjmcp-private/launcher.sock"
-	credentialSocket = "/run/fjmcp-private/credentials.sock"
-	noToken          = "notoken0" // a session the broker knows no token for
+	launcherSocket = "/run/fjmcp-private/launcher.sock"
+	noToken        = "notoken0" // a session the broker knows no token for
 )
 
 func tokenOf(id string) string { return "token-of-" + id }
@@ -37,8 +34,6 @@ func TestInside(t *testing.T) {
 		t.Skip("runs in the container of TestInContainer")
 	}
 	run(t, "systemctl", "start", "fjmcp-broker.socket")
-	run(t, "systemctl", "stop", "fjmcp-credentials.socket")
-	serveCredentials(t)
 	serveForge(t)
 	for name, test := range map[string]func(*testing.T){
 		"two sessions":        insideTwoSessions,
@@ -52,6 +47,8 @@ func TestInside(t *testing.T) {
 		"missing forgejo-mcp": insideMissingBackend,
 		"files elsewhere":     insideFilesElsewhere,
 		"manager comes back":  insideReexec,
+		"egress":              insideEgress,
+		"broker restarts":     insideBrokerRestarts,
 		"closed to users":     insideClosedToUsers,
 		"units":               insideUnits,
 	} {
@@ -82,48 +79,27 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-func serveCredentials(t *testing.T) {
-	t.Helper()
-	l, err := net.Listen("unix", credentialSocket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token := func(_ context.Context, id string) (string, error) {
-		if id == noToken {
-			return "", errors.New("no such session")
-		}
-		return tokenOf(id), nil
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- credential.Serve(ctx, l, token, slog.Default()) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 // serveForge answers each connection's first line with "forge got <line>".
 func serveForge(t *testing.T) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:3000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			line, _ := bufio.NewReader(c).ReadString('\n')
-			fmt.Fprintf(c, "forge got %s", line)
-			c.Close()
+	for _, address := range []string{"127.0.0.1:3000", "[::1]:3000"} {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				line, _ := bufio.NewReader(c).ReadString('\n')
+				fmt.Fprintf(c, "forge got %s", line)
+				c.Close()
+			}
+		}()
+	}
 }
 
 // live is a started session with the broker's end of its MCP socket.

@@ -91,7 +91,7 @@ func TestEgressTarget(t *testing.T) {
 		"http://git.example.org":          "git.example.org:80",
 		"https://git.example.org:8443":    "git.example.org:8443",
 		"http://forgejo.localhost:3000":   "127.0.0.1:3000",
-		"http://localhost:3000":           "localhost:3000",
+		"http://localhost:3000":           "127.0.0.1:3000",
 		"http://127.0.0.1:3000":           "127.0.0.1:3000",
 		"http://[::1]:3000":               "::1:3000",
 		"https://[2001:db8::1]":           "2001:db8::1:443",
