@@ -22,7 +22,8 @@ PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl
 .PHONY: help build install deb lintian deps test e2e bench run demo lint clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' -N 'make …,what it does'
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+		awk -F '|' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
 build: ## build the four programs into bin/
 	mkdir -p bin
@@ -53,11 +54,13 @@ lintian: deb ## check the package
 
 test: ## all tests; as root also those that need a container, and their Debian packages
 	@.ci/deps test
-	$(GO) test $(TESTFLAGS) ./...
+	@$(GO) build -o bin/testlog ./internal/tools/testlog
+	$(GO) test -json $(TESTFLAGS) ./... | bin/testlog $(TESTLOGFLAGS)
 
 e2e: ## the installed package in a Debian 12 container (root)
 	@.ci/deps test
-	$(GO) test -count=1 -v $(TESTFLAGS) ./internal/e2e/...
+	@$(GO) build -o bin/testlog ./internal/tools/testlog
+	$(GO) test -json -count=1 $(TESTFLAGS) ./internal/e2e/... | bin/testlog -strict
 
 bench: ## benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -52,21 +53,19 @@ func TestE2EBadConfiguration(t *testing.T) {
 	useTools(t, connect(t, s, "alice"), "alice")
 }
 
-// connectError connects and wants the error that a client's user is shown,
-// within ten seconds.
+// connectError connects and wants the error that a client's user is shown, and no
+// unit left. A broker that never answers fails the test with its deadline.
 func connectError(t *testing.T, s *System, want string) {
 	t.Helper()
-	start := time.Now()
-	c, err := s.Connect(t.Context(), "alice", nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c, err := s.Connect(ctx, "alice", nil)
 	if err == nil {
 		c.Close()
 		t.Fatal("connected")
 	}
 	if !strings.Contains(err.Error(), want) {
 		t.Errorf("got %q, want %q in it", err, want)
-	}
-	if took := time.Since(start); took > 15*time.Second {
-		t.Errorf("took %v", took)
 	}
 	if left := units(t, s); len(left) > 0 {
 		t.Errorf("left %+v", left)
@@ -92,15 +91,13 @@ func TestE2EForgeUnreachable(t *testing.T) {
 	useTools(t, c, "alice")
 
 	s.StopForge()
-	start := time.Now()
-	if again, err := c.Again(t.Context()); err == nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if again, err := c.Again(ctx); err == nil {
 		again.Close()
 		t.Error("a session started without the forge")
 	} else if !strings.Contains(err.Error(), "Forgejo cannot be reached") {
 		t.Errorf("got %v", err)
-	}
-	if took := time.Since(start); took > 15*time.Second {
-		t.Errorf("took %v", took)
 	}
 	says(t, s, "session failed")
 

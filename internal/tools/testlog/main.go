@@ -1,8 +1,9 @@
-// Command testlog reads the output of `go test -json` and says what CI wants to
-// know of it: which tests were skipped and why, what ran in a container, the
-// output of what failed, and last go test's own line for each package. It ends
-// with status 1 if a test was skipped for a reason that does not contain the
-// -allow text. Only .ci/run uses it.
+// Command testlog reads the output of `go test -json` and says what a person, or
+// CI, wants to know of it: go test's own line for each package as it comes, the
+// output of what failed, and at the end which tests were skipped and why, which
+// ran in a container, and the packages' lines once more. With -strict it ends
+// with status 1 if a test was skipped for a reason that -allow does not match.
+// `make test` and .ci/run use it.
 package main
 
 import (
@@ -12,50 +13,58 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 )
 
 // event is a line of test2json (go doc test2json).
 type event struct {
 	Action, Package, Test, Output string
-	ImportPath                    string // of build output
-	Elapsed                       float64
+	Elapsed                       float64 // seconds
+}
+
+func (e event) name() string {
+	return strings.TrimSpace(strings.TrimPrefix(e.Package, "github.com/fjmcp/fjmcp-broker/") + " " + e.Test)
 }
 
 // report collects what is to be said.
 type report struct {
-	allow, container string
-	output           map[string]*strings.Builder // by package and test
+	out              io.Writer
+	allow, container *regexp.Regexp
+	output           map[string]*strings.Builder // by event.name
 	packages         []string                    // go test's own lines
 	ran, skipped     []string
-	failed           []string
-	refused          int
+	refused          []string
 }
 
 func main() {
-	allow := flag.String("allow", "", "skips whose reason contains this `text` are in order")
-	container := flag.String("container", "internal/nspawn internal/e2e", "`packages` whose tests run in a container")
+	strict := flag.Bool("strict", false, "end with status 1 if a test was skipped without leave")
+	allow := flag.String("allow", "FJMCP_TEST_FORGEJO_MCP|runs in the container of", "`pattern` of reasons for which a test may be skipped")
+	container := flag.String("container", "^internal/(nspawn|e2e) |InContainer", "`pattern` of tests that run in a container")
 	flag.Parse()
-	r := &report{allow: *allow, container: *container, output: map[string]*strings.Builder{}}
+	r := &report{
+		out: os.Stdout, output: map[string]*strings.Builder{},
+		allow: regexp.MustCompile(*allow), container: regexp.MustCompile(*container),
+	}
 	if err := r.read(os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "testlog:", err)
 		os.Exit(1)
 	}
-	r.print(os.Stdout)
-	if r.refused > 0 {
-		fmt.Fprintf(os.Stderr, "\n%d test(s) that must run were skipped\n", r.refused)
+	r.end()
+	if *strict && len(r.refused) > 0 {
+		fmt.Fprintf(os.Stderr, "\n%d test(s) that must run were skipped:\n  %s\n", len(r.refused), strings.Join(r.refused, "\n  "))
 		os.Exit(1)
 	}
 }
 
-// read takes lines that are no JSON (make's, the compiler's) as they are.
+// read passes on lines that are no JSON (make's, the compiler's).
 func (r *report) read(in io.Reader) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
 		var e event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			fmt.Println(lines.Text())
+			fmt.Fprintln(r.out, lines.Text())
 			continue
 		}
 		r.add(e)
@@ -64,82 +73,70 @@ func (r *report) read(in io.Reader) error {
 }
 
 func (r *report) add(e event) {
-	key := e.Package + " " + e.Test
 	switch e.Action {
 	case "output":
-		r.keep(key, e)
+		r.keep(e)
 	case "build-output":
-		fmt.Print(e.Output)
-	case "skip":
-		r.skip(key, e)
+		fmt.Fprint(r.out, e.Output)
 	case "fail":
-		if e.Test != "" || !strings.Contains(r.text(key), "--- FAIL") {
-			r.failed = append(r.failed, key)
-		}
+		fmt.Fprintf(r.out, "FAILED %s\n%s", e.name(), r.text(e))
+	case "skip":
+		r.skip(e)
 	case "pass":
-		if e.Test != "" && r.inContainer(e.Package) {
-			r.ran = append(r.ran, fmt.Sprintf("%s (%.1fs)", key, e.Elapsed))
+		if e.Test != "" && r.container.MatchString(e.name()) {
+			r.ran = append(r.ran, fmt.Sprintf("%s (%.1fs)", e.name(), e.Elapsed))
 		}
 	}
 }
 
-func (r *report) inContainer(pkg string) bool {
-	for suffix := range strings.FieldsSeq(r.container) {
-		if strings.HasSuffix(pkg, suffix) {
-			return true
-		}
-	}
-	return false
-}
+// packageLine matches go test's line about a package.
+var packageLine = regexp.MustCompile(`^(ok|FAIL|\?) *\t`)
 
-func (r *report) keep(key string, e event) {
-	if e.Test == "" && (strings.HasPrefix(e.Output, "ok ") || strings.HasPrefix(e.Output, "FAIL\t") || strings.HasPrefix(e.Output, "?")) {
+func (r *report) keep(e event) {
+	if e.Test == "" && packageLine.MatchString(e.Output) {
 		r.packages = append(r.packages, e.Output)
+		fmt.Fprint(r.out, e.Output)
+		return
 	}
-	if r.output[key] == nil {
-		r.output[key] = &strings.Builder{}
+	if r.output[e.name()] == nil {
+		r.output[e.name()] = &strings.Builder{}
 	}
-	r.output[key].WriteString(e.Output)
+	r.output[e.name()].WriteString(e.Output)
 }
 
-func (r *report) text(key string) string {
-	if b := r.output[key]; b != nil {
+func (r *report) text(e event) string {
+	if b := r.output[e.name()]; b != nil {
 		return b.String()
 	}
 	return ""
 }
 
 // skip tells a skipped test from a package without tests.
-func (r *report) skip(key string, e event) {
+func (r *report) skip(e event) {
 	if e.Test == "" {
 		return
 	}
 	reason := "no reason given"
-	for line := range strings.Lines(r.text(key)) {
+	for line := range strings.Lines(r.text(e)) {
 		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "===") && !strings.HasPrefix(line, "---") {
 			reason = line
 		}
 	}
-	r.skipped = append(r.skipped, key+": "+reason)
-	if r.allow == "" || !strings.Contains(reason, r.allow) {
-		r.refused++
+	said := e.name() + ": " + reason
+	r.skipped = append(r.skipped, said)
+	if !r.allow.MatchString(reason) {
+		r.refused = append(r.refused, said)
 	}
 }
 
-func (r *report) print(w io.Writer) {
-	section(w, "skipped", r.skipped)
-	section(w, "passed in a container", r.ran)
-	for _, key := range r.failed {
-		fmt.Fprintf(w, "\nFAILED %s\n%s", key, r.text(key))
+func (r *report) end() {
+	for _, s := range []struct {
+		title string
+		lines []string
+	}{{"skipped", r.skipped}, {"passed in a container", r.ran}} {
+		if len(s.lines) > 0 {
+			fmt.Fprintf(r.out, "\n%s:\n  %s\n", s.title, strings.Join(s.lines, "\n  "))
+		}
 	}
-	fmt.Fprintln(w)
-	for _, line := range r.packages {
-		fmt.Fprint(w, line)
-	}
-}
-
-func section(w io.Writer, title string, lines []string) {
-	if len(lines) > 0 {
-		fmt.Fprintf(w, "\n%s:\n  %s\n", title, strings.Join(lines, "\n  "))
-	}
+	fmt.Fprintf(r.out, "\ngo test:\n%s", strings.Join(r.packages, ""))
 }
