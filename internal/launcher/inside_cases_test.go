@@ -349,6 +349,24 @@ func insideReexec(t *testing.T) {
 	}
 }
 
+// insideSocketRestarts: what the one socket brought up goes with it, also the
+// services, which would keep their sockets from coming back.
+func insideSocketRestarts(t *testing.T) {
+	start(t, "socket00", nil)
+	run(t, "systemctl", "stop", "fjmcp-broker.socket")
+	for _, u := range []string{"fjmcp-broker.service", "fjmcp-launcher.service", "fjmcp-egress.service",
+		"fjmcp-launcher.socket", "fjmcp-credentials.socket", "fjmcp-egress.socket", "fjmcp-admin.socket"} {
+		if s := state(t, u); s != "inactive" {
+			t.Errorf("%s is %s", u, s)
+		}
+	}
+	run(t, "systemctl", "start", "fjmcp-broker.socket")
+	s := start(t, "socket01", nil)
+	if got := s.say(t, "egress x"); got != "forge got egress x" {
+		t.Errorf("egress: got %q", got)
+	}
+}
+
 func insideClosedToUsers(t *testing.T) {
 	out := run(t, "systemd-run", "--pipe", "--wait", "--quiet", "--uid=nobody", "/bin/sh", "-c",
 		"ls /run/fjmcp-private 2>&1; stat /run/fjmcp-private/egress/egress.sock 2>&1; stat /run/fjmcp-private/launcher.sock 2>&1; true")

@@ -49,6 +49,7 @@ func TestInside(t *testing.T) {
 		"manager comes back":  insideReexec,
 		"egress":              insideEgress,
 		"broker restarts":     insideBrokerRestarts,
+		"socket restarts":     insideSocketRestarts,
 		"closed to users":     insideClosedToUsers,
 		"units":               insideUnits,
 	} {

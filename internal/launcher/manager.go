@@ -62,8 +62,8 @@ func (m *manager) start(ctx context.Context, r launchproto.Request, mcp, control
 			serviceProperties(r, f, mcp, control), []sddbus.PropertyCollection{reapTimer(r)}, ch)
 	})
 	switch {
-	case isError(err, "UnitExists"):
-		return fail(launchproto.CodeExists, "%s exists already", service)
+	case isError(err, "UnitExists"): // also where somebody has made a file of that name
+		return fail(launchproto.CodeExists, "cannot start %s: %v", service, err)
 	case err == nil && result == "done":
 		return launchproto.Reply{OK: true}
 	}
