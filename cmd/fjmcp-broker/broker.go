@@ -46,14 +46,14 @@ type server struct {
 
 func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.Listener, log *slog.Logger) (*server, error) {
 	s := &server{log: log, sockets: sockets}
-	if err := s.listen(cfg); err != nil {
-		return nil, err
-	}
 	keys, err := seal.NewKeyring(cfg.StoreKey)
 	if err != nil {
 		return nil, err
 	}
 	if s.store, err = store.Open(ctx, store.Options{Path: filepath.Join(cfg.StateDir, "fjmcp.db"), Keys: keys}); err != nil {
+		return nil, err
+	}
+	if err := s.listen(cfg); err != nil { // the state directory exists by now
 		return nil, err
 	}
 	forge, err := forgejo.New(forgejo.Config{
@@ -77,7 +77,7 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 	})
 	auth, err := authserver.New(authserver.Config{
 		PublicURL: cfg.PublicURL, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
-		AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL,
+		AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Revoked: s.endGrant,
 	})
 	if err != nil {
 		return nil, err
@@ -90,6 +90,14 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 	return s, nil
 }
 
+// endGrant ends the sessions of a revoked grant, also when the request that
+// revoked it is over.
+func (s *server) endGrant(ctx context.Context, grantID string) {
+	if err := s.sessions.EndGrant(context.WithoutCancel(ctx), grantID); err != nil {
+		s.log.Error("cannot end the sessions of a revoked grant; they end by their idle time", "error", err)
+	}
+}
+
 // listen opens the sockets that the service manager did not pass.
 func (s *server) listen(cfg *config.Config) error {
 	if len(s.sockets["http"]) > 0 {
@@ -99,8 +107,12 @@ func (s *server) listen(cfg *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("cannot listen on FJMCP_BROKER_LISTEN=%s: %w", cfg.Listen, err)
 	}
-	s.sockets["http"] = []net.Listener{l}
-	s.log.Info("listening", "address", l.Addr().String(), "clients connect to", cfg.PublicURL.String()+"/mcp")
+	a, err := admin.Listen(filepath.Join(cfg.StateDir, "admin.sock"))
+	if err != nil {
+		return err
+	}
+	s.sockets["http"], s.sockets["admin"] = []net.Listener{l}, []net.Listener{a}
+	s.log.Info("listening", "address", l.Addr().String(), "clients connect to", cfg.PublicURL.String()+"/mcp", "admin socket", a.Addr().String())
 	return nil
 }
 

@@ -54,7 +54,11 @@ func printSessions(w io.Writer, all []admin.Session, now time.Time) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%d sessions.\n", len(all))
+	noun := "sessions"
+	if len(all) == 1 {
+		noun = "session"
+	}
+	_, err := fmt.Fprintf(w, "\n%d %s.\n", len(all), noun)
 	return err
 }
 

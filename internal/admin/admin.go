@@ -10,12 +10,30 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"syscall"
 	"time"
 )
 
 // DefaultSocket is where the package's fjmcp-admin.socket listens.
 const DefaultSocket = "/run/fjmcp/admin.sock"
+
+// Listen opens an admin socket of the broker's own, for its user and root only,
+// replacing one that a broker left behind.
+func Listen(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot open the admin socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the admin socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("cannot open the admin socket: %w", err)
+	}
+	return l, nil
+}
 
 // Session is one session as the operator sees it.
 type Session struct {

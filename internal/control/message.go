@@ -24,7 +24,8 @@ const (
 	// TypeFailed says why the session ends, before or after TypeReady. Fields
 	// Reason, Detail and LastLines. It is the last message.
 	TypeFailed Type = "failed"
-	// TypeExited says that the child ended by itself with status 0 (it saw EOF).
+	// TypeExited says that the child ended with status 0 (it saw EOF), or that
+	// fjmcp-session was told to end with SIGTERM (by the reap timer, say).
 	// It is the last message.
 	TypeExited Type = "exited"
 )

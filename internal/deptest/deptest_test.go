@@ -42,13 +42,13 @@ func list(t *testing.T) map[string]pkg {
 // layers from the bottom up; a package imports from its own layer and those
 // below. Test support and tools stand beside the layers.
 var layers = [][]string{
-	{"internal/broker", "internal/oauth", "internal/mcp", "internal/seal", "internal/audit", "internal/control", "internal/launchproto", "internal/localhost", "internal/version", "internal/logging"},
+	{"internal/broker", "internal/oauth", "internal/mcp", "internal/seal", "internal/audit", "internal/control", "internal/launchproto", "internal/localhost", "internal/version", "internal/logging", "internal/backend"},
 	{"internal/config", "internal/store", "internal/forgejo", "internal/systemd"},
 	{"internal/authserver", "internal/upstream", "internal/gateway", "internal/session", "internal/relay", "internal/spawn", "internal/credential", "internal/launcher", "internal/inject", "internal/web", "internal/admin", "internal/httpserver"},
 	{"cmd"},
 }
 
-var support = []string{"internal/testforge", "internal/standin", "internal/nspawn", "internal/walk", "internal/trial", "internal/e2e", "internal/tools", "internal/deptest", "internal/store/storetest"}
+var support = []string{"internal/testforge", "internal/standin", "internal/nspawn", "internal/walk", "internal/trial", "internal/everything", "internal/integration", "internal/e2e", "internal/tools", "internal/deptest", "internal/store/storetest"}
 
 func under(path string, dirs []string) bool {
 	return slices.ContainsFunc(dirs, func(d string) bool { return path == d || strings.HasPrefix(path, d+"/") })

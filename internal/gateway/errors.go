@@ -32,7 +32,9 @@ func (h *Handler) fail(w http.ResponseWriter, id []byte, err error) {
 	case errors.Is(err, context.Canceled):
 		// The client has left; nobody reads an answer.
 	default:
-		h.cfg.Log.Error("cannot serve a request", "error", err)
+		if session.StartReason(err) == "" { // else it is in the audit
+			h.cfg.Log.Error("cannot serve a request", "error", err)
+		}
 		reply(w, http.StatusOK, mcp.ErrorResponse(id, mcp.CodeInternalError, publicMessage(err)))
 	}
 }
@@ -45,6 +47,9 @@ func publicMessage(err error) string {
 		return "all sessions this server allows are busy; close another client or try again shortly"
 	case errors.Is(err, broker.ErrForgejoDown):
 		return "Forgejo cannot be reached right now; try again later"
+	}
+	if errors.Is(err, relay.ErrClosed) {
+		return "the session ended while the call ran; try again"
 	}
 	switch session.StartReason(err) {
 	case control.ReasonBackendMissing, control.ReasonBackendNotExecutable:

@@ -43,7 +43,7 @@ func New(c Config, mcp *os.File, ctl *control.Conn, log *slog.Logger, stderr io.
 
 // Run starts the backend and returns the exit status (see the package's doc)
 // when it has ended, or when ctx has ended and the backend was stopped. Whatever
-// way it ends but that last one, it reports so on the control socket.
+// way it ends, it reports so on the control socket.
 func (s *Session) Run(ctx context.Context) int {
 	defer s.control.Close()
 	p, err := s.start(ctx)
@@ -57,6 +57,7 @@ func (s *Session) Run(ctx context.Context) int {
 	select {
 	case <-ctx.Done():
 		s.stop(p)
+		s.send(control.Message{Type: control.TypeExited})
 		return 0
 	case <-p.Exited():
 		return s.ended(p)

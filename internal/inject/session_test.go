@@ -483,6 +483,7 @@ func TestSIGTERMEndsTheSession(t *testing.T) {
 	if got := r.status(); got != 0 {
 		t.Errorf("exit status %d", got)
 	}
+	r.want(control.TypeExited)
 	if _, err := r.control.Receive(t.Context()); err != io.EOF {
 		t.Errorf("got %v, want io.EOF", err)
 	}

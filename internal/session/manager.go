@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
@@ -203,22 +205,23 @@ func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
 	if err != nil {
 		return err
 	}
+	var ends errgroup.Group
 	for _, row := range rows {
 		if row.GrantID != grantID {
 			continue
 		}
-		s, err := m.lookup(ctx, row.ID)
-		if errors.Is(err, broker.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := m.end(ctx, s, "revoked"); err != nil {
-			return err
-		}
+		ends.Go(func() error {
+			s, err := m.lookup(ctx, row.ID)
+			if errors.Is(err, broker.ErrNotFound) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			return m.end(ctx, s, "revoked")
+		})
 	}
-	return nil
+	return ends.Wait()
 }
 
 // Token is the spawn.TokenFunc of this broker: the user's access token for a

@@ -167,7 +167,10 @@ func (u *unit) initialize(ctx context.Context) (mcp.Message, error) {
 	switch {
 	case errors.Is(err, relay.ErrClosed):
 		<-u.gone
-		return mcp.Message{}, u.failure()
+		if fail := u.failure(); fail != nil {
+			return mcp.Message{}, fail
+		}
+		return mcp.Message{}, &StartError{Reason: control.ReasonCrashed, Detail: "the backend ended before it answered initialize"}
 	case errors.Is(err, errStartTimeout):
 		return mcp.Message{}, &StartError{Reason: ReasonTimeout, Detail: fmt.Sprintf("no answer to initialize within %v", u.manager.cfg.StartTimeout)}
 	case err != nil:
@@ -246,7 +249,7 @@ func (u *unit) report(err error) {
 }
 
 const (
-	backendName   = "forgejo-mcp"
+	backendName   = "Forgejo MCP Server" // serverInfo.name, since its first release
 	oldestBackend = "2.18.0"
 )
 

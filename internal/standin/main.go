@@ -15,6 +15,9 @@ import (
 // the linker.
 var reported = "2.34.1"
 
+// name is what it calls itself in initialize, overwritten likewise.
+var name = "fjmcp-standin"
+
 func main() {
 	if err := run(context.Background(), os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "fjmcp-standin:", err)
@@ -32,7 +35,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if *printVersion {
-		_, err := fmt.Fprintln(out, "fjmcp-standin", reported)
+		_, err := fmt.Fprintln(out, name, reported)
 		return err
 	}
 	if *transport != "stdio" || *url == "" {

@@ -31,7 +31,7 @@ type newIssue struct {
 }
 
 func newServer(f *forge) *mcp.Server {
-	s := mcp.NewServer(&mcp.Implementation{Name: "fjmcp-standin", Version: reported}, nil)
+	s := mcp.NewServer(&mcp.Implementation{Name: name, Version: reported}, nil)
 	addForgeTools(s, f)
 	addOwnTools(s, f)
 	return s

@@ -1,0 +1,77 @@
+// Package everything builds a backend that nobody here wrote: the MCP server
+// against which the Go SDK holds itself, conformance/everything-server. Only
+// tests may import it.
+package everything
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+const server = "github.com/modelcontextprotocol/go-sdk/conformance/everything-server"
+
+// flags makes the server take the options every backend is started with. Its
+// own main is compiled beside this, unchanged.
+const flags = `package main
+
+import "flag"
+
+func init() {
+	flag.String("transport", "stdio", "ignored")
+	flag.String("url", "", "ignored")
+	flag.String("user-agent", "", "ignored")
+}
+`
+
+// Build compiles the server to the file out.
+func Build(ctx context.Context, out string) error {
+	root, err := golist(ctx, "-m", "-f", "{{.Dir}}")
+	if err != nil {
+		return err
+	}
+	source, err := golist(ctx, "-f", "{{.Dir}}", server)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "everything-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	virtual := filepath.Join(root, "internal/everything/server") // a package that exists in the overlay only
+	overlay, _ := json.Marshal(map[string]map[string]string{"Replace": {
+		filepath.Join(virtual, "main.go"):  filepath.Join(source, "main.go"),
+		filepath.Join(virtual, "flags.go"): filepath.Join(dir, "flags.go"),
+	}})
+	err = errors.Join(
+		os.WriteFile(filepath.Join(dir, "flags.go"), []byte(flags), 0o600),
+		os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600))
+	if err != nil {
+		return err
+	}
+	_, err = run(ctx, root, "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", out, "./internal/everything/server")
+	return err
+}
+
+func golist(ctx context.Context, args ...string) (string, error) {
+	return run(ctx, "", append([]string{"list"}, args...)...)
+}
+
+func run(ctx context.Context, dir string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	stdout, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go %s: %w: %s", args[0], err, stderr.String())
+	}
+	return strings.TrimSpace(string(stdout)), nil
+}

@@ -1,0 +1,213 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/fjmcp/fjmcp-broker/internal/everything"
+	"github.com/fjmcp/fjmcp-broker/internal/localhost"
+	"github.com/fjmcp/fjmcp-broker/internal/trial"
+	"github.com/fjmcp/fjmcp-broker/internal/walk"
+)
+
+// bin holds the programs under test.
+var bin string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	var err error
+	if bin, err = os.MkdirTemp("", "fjmcp-integration-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(bin)
+	for _, build := range [][]string{
+		{"-o", bin + "/", "../../cmd/fjmcp-broker", "../../cmd/fjmcp-session", "../../cmd/fjmcpctl"},
+		{"-o", filepath.Join(bin, "standin"), "../standin"},
+		{"-o", filepath.Join(bin, "old"), "-ldflags", "-X main.reported=2.17.0 -X 'main.name=Forgejo MCP Server'", "../standin"},
+	} {
+		if out, err := exec.Command("go", append([]string{"build"}, build...)...).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "cannot build the programs under test: %v\n%s", err, out)
+			return 1
+		}
+	}
+	if err := everything.Build(context.Background(), filepath.Join(bin, "everything")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// log collects a broker's output; it may be read while the broker writes.
+type log struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// world is a forge and a broker.
+type world struct {
+	t         *testing.T
+	forge     *trial.Forge
+	broker    *trial.Broker
+	dir       string
+	log       *log
+	transport *http.Transport
+}
+
+// start runs a broker with the named backend of bin (or an absolute path) and
+// further settings.
+func start(t *testing.T, backend string, env ...string) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), log: &log{}, transport: &http.Transport{DialContext: localhost.DialContext}}
+	var err error
+	if w.forge, err = trial.StartForge("0"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.forge.Stop)
+	if !filepath.IsAbs(backend) {
+		backend = filepath.Join(bin, backend)
+	}
+	w.broker, err = trial.Start(t.Context(), trial.Config{
+		Program: w.program(), Backend: backend, Port: "0", Dir: w.dir, Env: env, Forge: w.forge, Log: w.log,
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, w.log)
+	}
+	t.Cleanup(func() {
+		w.broker.Stop(syscall.SIGTERM)
+		w.transport.CloseIdleConnections()
+		if t.Failed() {
+			t.Logf("the broker's log:\n%s", w.log)
+		}
+	})
+	return w
+}
+
+func (w *world) program() string { return filepath.Join(bin, "fjmcp-broker") }
+
+// connect logs user in as a new client.
+func (w *world) connect(user string) (*walk.Client, error) {
+	b := walk.NewBrowser(w.transport, user, user+"-password")
+	return walk.Connect(w.t.Context(), walk.Config{MCPURL: w.broker.URL + "/mcp", Transport: w.transport, Browser: b})
+}
+
+func (w *world) mustConnect(user string) *walk.Client {
+	w.t.Helper()
+	c, err := w.connect(user)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// call calls a tool and returns its text.
+func call(ctx context.Context, c *walk.Client, tool string, args map[string]any) (string, error) {
+	r, err := c.CallTool(ctx, &mcp.CallToolParams{Name: tool, Arguments: args})
+	if err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	for _, content := range r.Content {
+		if t, ok := content.(*mcp.TextContent); ok {
+			text.WriteString(t.Text)
+		}
+	}
+	if r.IsError {
+		return "", fmt.Errorf("tool error: %s", text.String())
+	}
+	return text.String(), nil
+}
+
+func (w *world) mustCall(c *walk.Client, tool string, args map[string]any, want string) {
+	w.t.Helper()
+	got, err := call(w.t.Context(), c, tool, args)
+	if err != nil || !strings.Contains(got, want) {
+		w.t.Fatalf("%s gave %q, %v; want %q in it", tool, got, err, want)
+	}
+}
+
+// sessions is what `fjmcpctl sessions list --json` says.
+func (w *world) sessions() string {
+	out, err := exec.Command(filepath.Join(bin, "fjmcpctl"), "sessions", "list", "--json", "--socket", filepath.Join(w.dir, "state", "admin.sock")).CombinedOutput()
+	if err != nil {
+		return err.Error() + ": " + string(out)
+	}
+	return string(out)
+}
+
+// response is what a bare HTTP client sees.
+type response struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// post sends a raw message to /mcp. A header with an empty value is left out.
+func (w *world) post(token, session, body string, header ...string) response {
+	w.t.Helper()
+	return w.do("POST", token, session, body, header...)
+}
+
+func (w *world) do(method, token, session, body string, header ...string) response {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), method, w.broker.URL+"/mcp", strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "application/json, text/event-stream")
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	if session != "" {
+		r.Header.Set("Mcp-Session-Id", session)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	resp, err := (&http.Client{Transport: w.transport}).Do(r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return response{resp.StatusCode, resp.Header, string(b)}
+}
+
+func (w *world) token(c *walk.Client) string {
+	w.t.Helper()
+	token, err := c.AccessToken(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return token
+}
