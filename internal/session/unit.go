@@ -185,11 +185,16 @@ func (u *unit) fetchToken(ctx context.Context) (string, error) {
 // stop ends the unit and waits until it is accounted for.
 func (u *unit) stop(ctx context.Context) {
 	u.stopping.Store(true)
+	u.remove(ctx)
+	u.relay.Close()
+	<-u.gone
+}
+
+// remove has the launcher stop what is left of the unit, its reap timer included.
+func (u *unit) remove(ctx context.Context) {
 	if err := u.manager.cfg.Launcher.Stop(ctx, u.id); err != nil {
 		u.manager.cfg.Log.Error("cannot stop a session unit; it ends by its reap timer", "unit", unitName(u.id), "error", err)
 	}
-	u.relay.Close()
-	<-u.gone
 }
 
 // listen takes what fjmcp-session reports, until it has ended.
@@ -267,6 +272,11 @@ func (u *unit) watch() {
 	u.control.Close()
 	<-u.heard
 	m := u.manager
+	if !u.stopping.Load() { // a unit that ends by itself leaves its reap timer
+		ctx, cancel := context.WithTimeout(context.Background(), m.cfg.StartTimeout)
+		u.remove(ctx)
+		cancel()
+	}
 	m.mu.Lock()
 	delete(m.units, u.id)
 	s := u.session
