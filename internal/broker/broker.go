@@ -35,16 +35,36 @@ type User struct {
 	Name    string // login name, for pages and logs
 }
 
-// Client is a registered OAuth client (RFC 7591).
+// ClientKind says how a client came to be known.
+type ClientKind string
+
+// Client kinds.
+const (
+	ClientRegistered ClientKind = "registered" // by itself, RFC 7591
+	ClientDocument   ClientKind = "document"   // by its client ID metadata document; its id is that document's URL
+	ClientOperator   ClientKind = "operator"   // by the operator, fjmcpctl clients add
+)
+
+// Client is an OAuth client.
 type Client struct {
 	ID           string
-	Name         string   // client_name, as the client states it: never trusted
-	SecretHash   []byte   // SHA-256; empty for public clients
-	AuthMethod   string   // token_endpoint_auth_method: none, client_secret_basic, client_secret_post
-	RedirectURIs []string // as registered
+	Kind         ClientKind // empty is ClientRegistered
+	Name         string     // client_name, as the client states it: never trusted
+	SecretHash   []byte     // SHA-256; empty for clients without a secret
+	AuthMethod   string     // token_endpoint_auth_method: none, client_secret_basic, client_secret_post, private_key_jwt
+	RedirectURIs []string   // as registered
 	GrantTypes   []string
 	URI          string // client_uri, may be empty
 	CreatedAt    time.Time
+
+	// Of clients with private_key_jwt (RFC 7523 §3).
+	JWKS       string // key set, JSON; empty where JWKSURI is set
+	JWKSURI    string // where to read the key set
+	SigningAlg string // the only algorithm of its assertions; empty for any
+	AllowNone  bool   // it may come without an assertion as well, as its document says
+
+	RegistrationHash []byte // SHA-256 of its registration access token (RFC 7592); empty without
+	Introspect       bool   // it may ask for other clients' tokens (RFC 7662)
 }
 
 // Grant is one consent of one user to one client, and the root of a family of

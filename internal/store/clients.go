@@ -2,41 +2,134 @@ package store
 
 import (
 	"context"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 )
 
 type clientRow struct {
-	ID           string `gorm:"primaryKey"`
-	Name         string
-	SecretHash   []byte
-	AuthMethod   string
-	RedirectURIs []string `gorm:"column:redirect_uris;serializer:json"`
-	GrantTypes   []string `gorm:"serializer:json"`
-	URI          string   `gorm:"column:uri"`
-	CreatedAt    int64    `gorm:"autoCreateTime:false"`
+	ID               string `gorm:"primaryKey"`
+	Kind             string
+	Name             string
+	SecretHash       []byte
+	AuthMethod       string
+	RedirectURIs     []string `gorm:"column:redirect_uris;serializer:json"`
+	GrantTypes       []string `gorm:"serializer:json"`
+	URI              string   `gorm:"column:uri"`
+	CreatedAt        int64    `gorm:"autoCreateTime:false"`
+	JWKS             string   `gorm:"column:jwks"`
+	JWKSURI          string   `gorm:"column:jwks_uri"`
+	SigningAlg       string
+	AllowNone        bool
+	Introspect       bool
+	RegistrationHash []byte
+	DeletedAt        int64
 }
 
 func (clientRow) TableName() string { return "clients" }
 
+func newClientRow(c broker.Client) *clientRow {
+	if c.Kind == "" {
+		c.Kind = broker.ClientRegistered
+	}
+	return &clientRow{
+		ID: c.ID, Kind: string(c.Kind), Name: c.Name, SecretHash: c.SecretHash, AuthMethod: c.AuthMethod,
+		RedirectURIs: list(c.RedirectURIs), GrantTypes: list(c.GrantTypes), URI: c.URI, CreatedAt: ms(c.CreatedAt),
+		JWKS: c.JWKS, JWKSURI: c.JWKSURI, SigningAlg: c.SigningAlg, AllowNone: c.AllowNone,
+		Introspect: c.Introspect, RegistrationHash: c.RegistrationHash,
+	}
+}
+
+func (r clientRow) client() broker.Client {
+	return broker.Client{
+		ID: r.ID, Kind: broker.ClientKind(r.Kind), Name: r.Name, SecretHash: r.SecretHash, AuthMethod: r.AuthMethod,
+		RedirectURIs: r.RedirectURIs, GrantTypes: r.GrantTypes, URI: r.URI, CreatedAt: fromMS(r.CreatedAt),
+		JWKS: r.JWKS, JWKSURI: r.JWKSURI, SigningAlg: r.SigningAlg, AllowNone: r.AllowNone,
+		Introspect: r.Introspect, RegistrationHash: r.RegistrationHash,
+	}
+}
+
 // CreateClient stores a new client.
 func (s *Store) CreateClient(ctx context.Context, c broker.Client) error {
-	return s.write.WithContext(ctx).Create(&clientRow{
-		ID: c.ID, Name: c.Name, SecretHash: c.SecretHash, AuthMethod: c.AuthMethod,
-		RedirectURIs: list(c.RedirectURIs), GrantTypes: list(c.GrantTypes), URI: c.URI, CreatedAt: ms(c.CreatedAt),
-	}).Error
+	return s.write.WithContext(ctx).Create(newClientRow(c)).Error
+}
+
+// KeepClient stores a client that is described elsewhere, over what was stored
+// of it before. One that was deleted is there again.
+func (s *Store) KeepClient(ctx context.Context, c broker.Client) error {
+	return s.write.WithContext(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(newClientRow(c)).Error
 }
 
 // Client returns the client of that id, or broker.ErrNotFound.
 func (s *Store) Client(ctx context.Context, id string) (broker.Client, error) {
 	var r clientRow
-	if err := s.reader(ctx).Where("id = ?", id).Take(&r).Error; err != nil {
+	if err := s.reader(ctx).Where("id = ? AND deleted_at = 0", id).Take(&r).Error; err != nil {
 		return broker.Client{}, wrap(err)
 	}
-	return broker.Client{
-		ID: r.ID, Name: r.Name, SecretHash: r.SecretHash, AuthMethod: r.AuthMethod,
-		RedirectURIs: r.RedirectURIs, GrantTypes: r.GrantTypes, URI: r.URI, CreatedAt: fromMS(r.CreatedAt),
-	}, nil
+	return r.client(), nil
+}
+
+// ClientUse is a client and how much it is used.
+type ClientUse struct {
+	broker.Client
+	Grants int // that stand
+}
+
+// Clients returns all clients, the oldest first.
+func (s *Store) Clients(ctx context.Context) ([]ClientUse, error) {
+	var rows []struct {
+		Row    clientRow `gorm:"embedded"`
+		Grants int
+	}
+	err := s.reader(ctx).Table("clients").
+		Select("clients.*, (SELECT COUNT(*) FROM grants WHERE client_id = clients.id AND redeemed_at > 0 AND revoked_at = 0) AS grants").
+		Where("deleted_at = 0").Order("created_at, id").Find(&rows).Error
+	if err != nil {
+		return nil, err
+	}
+	all := make([]ClientUse, len(rows))
+	for i, r := range rows {
+		all[i] = ClientUse{Client: r.Row.client(), Grants: r.Grants}
+	}
+	return all, nil
+}
+
+// DeleteClient ends a client and all its grants, and returns the ids of those
+// that stood. broker.ErrNotFound: there is no such client.
+func (s *Store) DeleteClient(ctx context.Context, id string) (grants []string, err error) {
+	err = s.update(ctx, func(tx *gorm.DB) error {
+		mark := tx.Model(&clientRow{}).Where("id = ? AND deleted_at = 0", id).Update("deleted_at", ms(s.now()))
+		if err := one(mark); err != nil {
+			return err
+		}
+		if err := tx.Model(&grantRow{}).Where("client_id = ? AND revoked_at = 0", id).Pluck("id", &grants).Error; err != nil {
+			return err
+		}
+		for _, grant := range grants {
+			if err := s.revoke(tx, grant); err != nil {
+				return err
+			}
+		}
+		return tx.Where("client_id = ?", id).Delete(&loginRow{}).Error
+	})
+	return grants, err
+}
+
+type assertionRow struct {
+	Hash      []byte `gorm:"primaryKey"`
+	ExpiresAt int64
+}
+
+func (assertionRow) TableName() string { return "assertions" }
+
+// UseAssertion records that the assertion behind key was used, until it
+// expires, and reports whether this was the first time (RFC 7523 §3, jti).
+func (s *Store) UseAssertion(ctx context.Context, key []byte, expires time.Time) (bool, error) {
+	res := s.write.WithContext(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&assertionRow{Hash: key, ExpiresAt: ms(expires)})
+	return res.RowsAffected == 1, res.Error
 }
 
 // list keeps an empty list from being stored as NULL.

@@ -29,6 +29,7 @@ func (s *Store) Collect(ctx context.Context) error {
 		args []any
 	}{
 		{"DELETE FROM logins WHERE expires_at < ?", []any{ago(keepSpent)}},
+		{"DELETE FROM assertions WHERE expires_at < ?", []any{ms(now)}},
 		{"DELETE FROM leases WHERE expires_at < ?", []any{ago(keepSpent)}},
 		{"DELETE FROM access_tokens WHERE expires_at < ?", []any{ago(keepSpent)}},
 		{"DELETE FROM refresh_tokens WHERE expires_at < ?", []any{ago(keepSpent)}},
@@ -42,7 +43,7 @@ func (s *Store) Collect(ctx context.Context) error {
 			AND NOT EXISTS (SELECT 1 FROM sessions WHERE grant_id = grants.id)`, []any{ago(unredeemedTime)}},
 		{`DELETE FROM grants WHERE revoked_at > 0 AND revoked_at < ?
 			AND NOT EXISTS (SELECT 1 FROM sessions WHERE grant_id = grants.id)`, []any{ago(keepRevoked)}},
-		{`DELETE FROM clients WHERE created_at < ?
+		{`DELETE FROM clients WHERE created_at < ? AND (kind <> 'operator' OR deleted_at > 0)
 			AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id)
 			AND NOT EXISTS (SELECT 1 FROM logins WHERE client_id = clients.id)
 			AND NOT EXISTS (SELECT 1 FROM sessions WHERE client_id = clients.id)`, []any{ago(keepUngranted)}},

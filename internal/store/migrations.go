@@ -111,6 +111,46 @@ var migrations = []*gormigrate.Migration{
 		`CREATE INDEX sessions_by_client ON sessions (client_id)`,
 		`CREATE INDEX sessions_by_user ON sessions (user_id)`,
 	)},
+	{ID: "0002_client_kinds", Migrate: statements(
+		`ALTER TABLE clients ADD COLUMN kind TEXT NOT NULL DEFAULT 'registered'`,
+		`ALTER TABLE clients ADD COLUMN jwks TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE clients ADD COLUMN jwks_uri TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE clients ADD COLUMN signing_alg TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE clients ADD COLUMN allow_none INTEGER NOT NULL DEFAULT 0`,
+		`ALTER TABLE clients ADD COLUMN introspect INTEGER NOT NULL DEFAULT 0`,
+		`ALTER TABLE clients ADD COLUMN registration_hash BLOB`,
+		// A deleted client stays for as long as a grant names it.
+		`ALTER TABLE clients ADD COLUMN deleted_at INTEGER NOT NULL DEFAULT 0`,
+		`CREATE TABLE assertions (
+			hash BLOB PRIMARY KEY,
+			expires_at INTEGER NOT NULL
+		) STRICT`,
+	)},
+	{ID: "0003_generation", Migrate: statements(
+		// What Access may return for, see generation.go.
+		`CREATE TABLE generation (id INTEGER PRIMARY KEY CHECK (id = 1), n INTEGER NOT NULL) STRICT`,
+		`INSERT INTO generation (id, n) VALUES (1, 1)`,
+		// A set is withheld while its scope is broader than the configured one.
+		`ALTER TABLE forgejo_tokens ADD COLUMN withheld INTEGER NOT NULL DEFAULT 0`,
+		`CREATE TRIGGER grant_revoked AFTER UPDATE OF revoked_at ON grants WHEN NEW.revoked_at <> OLD.revoked_at
+			BEGIN UPDATE generation SET n = n + 1; END`,
+		`CREATE TRIGGER access_token_gone AFTER DELETE ON access_tokens
+			BEGIN UPDATE generation SET n = n + 1; END`,
+		`CREATE TRIGGER forgejo_tokens_gone AFTER DELETE ON forgejo_tokens
+			BEGIN UPDATE generation SET n = n + 1; END`,
+		`CREATE TRIGGER forgejo_tokens_withheld AFTER UPDATE OF withheld ON forgejo_tokens WHEN NEW.withheld <> OLD.withheld
+			BEGIN UPDATE generation SET n = n + 1; END`,
+		`CREATE TRIGGER user_renamed AFTER UPDATE OF name ON users WHEN NEW.name <> OLD.name
+			BEGIN UPDATE generation SET n = n + 1; END`,
+		`CREATE TRIGGER client_renamed AFTER UPDATE OF name ON clients WHEN NEW.name <> OLD.name
+			BEGIN UPDATE generation SET n = n + 1; END`,
+	)},
+	{ID: "0004_login_set", Migrate: statements(
+		// A login is taken by one callback, and keeps Forgejo's token set until it
+		// is known whose it is.
+		`ALTER TABLE logins ADD COLUMN taken_at INTEGER NOT NULL DEFAULT 0`,
+		`ALTER TABLE logins ADD COLUMN set_sealed BLOB`,
+	)},
 }
 
 func statements(list ...string) gormigrate.MigrateFunc {

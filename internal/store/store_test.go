@@ -160,7 +160,7 @@ func TestManyOpenAtOnce(t *testing.T) {
 func TestClientRoundTrip(t *testing.T) {
 	s, c := open(t)
 	want := broker.Client{
-		ID: "c1", Name: "a client", SecretHash: oauth.Hash("s"), AuthMethod: "client_secret_basic",
+		ID: "c1", Kind: broker.ClientRegistered, Name: "a client", SecretHash: oauth.Hash("s"), AuthMethod: "client_secret_basic",
 		RedirectURIs: []string{"https://a.example/cb", "cursor://x/y"}, GrantTypes: []string{"authorization_code"},
 		URI: "https://a.example", CreatedAt: c.Now(),
 	}
