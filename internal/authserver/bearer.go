@@ -16,8 +16,9 @@ var ErrNoToken = errors.New("no bearer token")
 
 // Authenticate returns what the request's bearer token stands for. Only the
 // Authorization header is looked at (RFC 6750 §2.1). The error is ErrNoToken,
-// broker.ErrNotFound, broker.ErrExpired, broker.ErrRevoked or a failure of the
-// store; Challenge answers each of them.
+// broker.ErrNotFound, broker.ErrExpired, broker.ErrRevoked,
+// broker.ErrForgejoGrantDead or a failure of the store; Challenge answers each of
+// them. A revocation in another process is seen within tokencache.MaxAge.
 func (s *Server) Authenticate(r *http.Request) (broker.Access, error) {
 	header := r.Header.Get("Authorization")
 	scheme, token, _ := strings.Cut(header, " ")
@@ -25,7 +26,7 @@ func (s *Server) Authenticate(r *http.Request) (broker.Access, error) {
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return broker.Access{}, ErrNoToken
 	}
-	return s.cfg.Store.Access(r.Context(), oauth.Hash(token))
+	return s.access.Access(r.Context(), oauth.Hash(token))
 }
 
 // Challenge answers a request that Authenticate refused, or whose user Forgejo

@@ -13,6 +13,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/login"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
@@ -37,6 +38,7 @@ type Config struct {
 type Server struct {
 	cfg    Config
 	login  *login.Handler
+	access *tokencache.Cache
 	issuer string // public URL without trailing slash
 	prefix string // its path, "" or "/x"
 }
@@ -54,7 +56,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/")}
+	s := &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: tokencache.New(cfg.Store, cfg.Now)}
 	s.login = login.New(login.Config{
 		Issuer: s.issuer, Resources: s.resources(),
 		Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
@@ -103,6 +105,9 @@ func (s *Server) Routes(mux *http.ServeMux) {
 		mux.HandleFunc("POST /authorize", s.login.Decide)
 	}
 }
+
+// Tidy goes on with logins that were cut off. Call it at start and now and then.
+func (s *Server) Tidy(ctx context.Context) error { return s.login.Unfinished(ctx) }
 
 // event writes to the audit trail.
 func (s *Server) event(ctx context.Context, e audit.Event) { s.cfg.Audit.Event(ctx, e) }

@@ -40,6 +40,14 @@ func ReadClaims(token string) (c Claims, ok bool) {
 	return c, true
 }
 
+// SameGrant reports whether two sets belong to one grant at Forgejo. Sets that
+// cannot be read count as the same.
+func SameGrant(a, b broker.ForgejoTokens) bool {
+	x, ok := ReadClaims(a.RefreshToken)
+	y, ok2 := ReadClaims(b.RefreshToken)
+	return !ok || !ok2 || x.Grant == y.Grant
+}
+
 // Supersedes reports whether next, which is about to be written, may replace
 // current: a late answer must not overwrite the set of a newer login. Within
 // one grant the higher counter wins, then the later issue; between grants (the

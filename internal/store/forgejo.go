@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
@@ -16,6 +17,7 @@ type forgejoTokensRow struct {
 	ExpiresAt int64
 	Scope     string
 	UpdatedAt int64 `gorm:"autoUpdateTime:false"`
+	Withheld  bool
 }
 
 func (forgejoTokensRow) TableName() string { return "forgejo_tokens" }
@@ -29,21 +31,25 @@ type tokenPair struct {
 func forgejoAD(userID string) []byte { return []byte("forgejo_tokens/" + userID) }
 
 // ForgejoTokens returns the user's token set. broker.ErrNotFound says that
-// there is none: never logged in, or Forgejo refused it for good.
+// there is none: never logged in, Forgejo refused it for good, or it is withheld.
 func (s *Store) ForgejoTokens(ctx context.Context, userID string) (broker.ForgejoTokens, error) {
 	var r forgejoTokensRow
-	if err := s.reader(ctx).Where("user_id = ?", userID).Take(&r).Error; err != nil {
+	if err := s.reader(ctx).Where("user_id = ? AND withheld = 0", userID).Take(&r).Error; err != nil {
 		return broker.ForgejoTokens{}, wrap(err)
 	}
-	plain, err := s.keys.Open(r.Sealed, forgejoAD(userID))
+	p, err := s.openPair(r.Sealed, forgejoAD(userID))
 	if err != nil {
 		return broker.ForgejoTokens{}, fmt.Errorf("cannot read the user's forgejo tokens: %w", err)
 	}
-	var p tokenPair
-	if err := json.Unmarshal(plain, &p); err != nil {
-		return broker.ForgejoTokens{}, fmt.Errorf("cannot read the user's forgejo tokens: %w", err)
-	}
 	return broker.ForgejoTokens{AccessToken: p.Access, RefreshToken: p.Refresh, ExpiresAt: fromMS(r.ExpiresAt), Scope: r.Scope}, nil
+}
+
+func (s *Store) openPair(sealed, ad []byte) (p tokenPair, err error) {
+	plain, err := s.keys.Open(sealed, ad)
+	if err != nil {
+		return tokenPair{}, err
+	}
+	return p, json.Unmarshal(plain, &p)
 }
 
 // PutForgejoTokens replaces the user's token set.
@@ -62,5 +68,9 @@ func (s *Store) PutForgejoTokens(ctx context.Context, userID string, t broker.Fo
 // again, refreshing any of the user's broker tokens gives
 // broker.ErrForgejoGrantDead. Deleting what is not there is no error.
 func (s *Store) DeleteForgejoTokens(ctx context.Context, userID string) error {
-	return s.write.WithContext(ctx).Where("user_id = ?", userID).Delete(&forgejoTokensRow{}).Error
+	return s.update(ctx, func(tx *gorm.DB) error { return deleteForgejoTokens(tx, userID) })
+}
+
+func deleteForgejoTokens(tx *gorm.DB, userID string) error {
+	return tx.Where("user_id = ?", userID).Delete(&forgejoTokensRow{}).Error
 }

@@ -51,7 +51,34 @@ func (s *Store) DropForgejoTokens(ctx context.Context, userID, refused string) (
 			return err
 		}
 		dropped = true
-		return s.within(tx).DeleteForgejoTokens(ctx, userID)
+		return deleteForgejoTokens(tx, userID)
 	})
 	return dropped && err == nil, err
+}
+
+// ScopeUse is a scope of Forgejo and how many users' token sets have it.
+type ScopeUse struct {
+	Scope string // as introspection told; empty where it could not be asked
+	Users int
+}
+
+// WithholdForgejoTokens has every token set whose scope is not allowed treated as
+// absent, and every other as present, and returns the scopes in use. Nothing is
+// deleted: with another answer of allowed the sets are there again.
+func (s *Store) WithholdForgejoTokens(ctx context.Context, allowed func(scope string) bool) ([]ScopeUse, error) {
+	var uses []ScopeUse
+	err := s.update(ctx, func(tx *gorm.DB) error {
+		uses = nil
+		if err := tx.Raw("SELECT scope, COUNT(*) AS users FROM forgejo_tokens GROUP BY scope ORDER BY scope").Scan(&uses).Error; err != nil {
+			return err
+		}
+		for _, use := range uses {
+			err := tx.Exec("UPDATE forgejo_tokens SET withheld = ? WHERE scope = ?", !allowed(use.Scope), use.Scope).Error
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return uses, err
 }

@@ -52,17 +52,19 @@ type Code struct {
 
 // CreateGrant stores a grant and the code that redeems it.
 func (s *Store) CreateGrant(ctx context.Context, g broker.Grant, c Code) error {
-	return s.update(ctx, func(tx *gorm.DB) error {
-		err := tx.Create(&grantRow{
-			ID: g.ID, UserID: g.UserID, ClientID: g.ClientID, Scope: g.Scope, Resource: g.Resource, CreatedAt: ms(g.CreatedAt),
-		}).Error
-		if err != nil {
-			return err
-		}
-		return tx.Create(&codeRow{
-			Hash: c.Hash, GrantID: g.ID, RedirectURI: c.RedirectURI, Challenge: c.Challenge, ExpiresAt: ms(c.ExpiresAt),
-		}).Error
-	})
+	return s.update(ctx, func(tx *gorm.DB) error { return insertGrant(tx, g, c) })
+}
+
+func insertGrant(tx *gorm.DB, g broker.Grant, c Code) error {
+	err := tx.Create(&grantRow{
+		ID: g.ID, UserID: g.UserID, ClientID: g.ClientID, Scope: g.Scope, Resource: g.Resource, CreatedAt: ms(g.CreatedAt),
+	}).Error
+	if err != nil {
+		return err
+	}
+	return tx.Create(&codeRow{
+		Hash: c.Hash, GrantID: g.ID, RedirectURI: c.RedirectURI, Challenge: c.Challenge, ExpiresAt: ms(c.ExpiresAt),
+	}).Error
 }
 
 // Pair is an access token and its refresh token, in clear. It prints redacted.
@@ -93,6 +95,7 @@ func (s *Store) RedeemCode(ctx context.Context, code string, first Pair, check f
 	var g grantRow
 	var reused bool // this refusal must not roll back
 	err := s.update(ctx, func(tx *gorm.DB) error {
+		reused = false
 		var c codeRow
 		if err := tx.Where("hash = ?", oauth.Hash(code)).Take(&c).Error; err != nil {
 			return err
@@ -144,7 +147,7 @@ func (s *Store) Grant(ctx context.Context, id string) (broker.Grant, error) {
 // RevokeGrant ends a grant with all its codes and tokens. Ending it twice is no
 // error.
 func (s *Store) RevokeGrant(ctx context.Context, grantID string) error {
-	return s.revoke(s.write.WithContext(ctx), grantID)
+	return s.update(ctx, func(tx *gorm.DB) error { return s.revoke(tx, grantID) })
 }
 
 // revoke also forgets the sealed successors: nothing will ask for them again.

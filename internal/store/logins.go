@@ -3,11 +3,11 @@ package store
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 )
@@ -25,6 +25,7 @@ type Login struct {
 	Resource    string
 	Verifier    string // our PKCE verifier towards the forge
 	ExpiresAt   time.Time
+	Set         broker.ForgejoTokens // what the exchange brought; zero before
 }
 
 // String hides the verifier and the client's state.
@@ -44,11 +45,17 @@ type loginRow struct {
 	Resource       string
 	VerifierSealed []byte
 	ExpiresAt      int64
+	TakenAt        int64
+	SetSealed      []byte
 }
 
 func (loginRow) TableName() string { return "logins" }
 
 func loginAD(stateHash []byte) []byte { return []byte("logins/" + hex.EncodeToString(stateHash)) }
+
+func loginSetAD(stateHash []byte) []byte {
+	return []byte("logins/set/" + hex.EncodeToString(stateHash))
+}
 
 // CreateLogin stores a login on its way.
 func (s *Store) CreateLogin(ctx context.Context, l Login) error {
@@ -66,33 +73,99 @@ func (s *Store) Login(ctx context.Context, stateHash []byte) (Login, error) {
 	if err := s.reader(ctx).Where("state_hash = ?", stateHash).Take(&r).Error; err != nil {
 		return Login{}, wrap(err)
 	}
+	if r.ExpiresAt <= ms(s.now()) {
+		return Login{}, broker.ErrExpired
+	}
 	return s.openLogin(r)
 }
 
-// TakeLogin returns a login and ends it: of several callers one gets it, the
-// others broker.ErrNotFound.
+// TakeLogin returns a login and makes the caller the only one to have taken it.
+// Once it was taken it is returned again only with Forgejo's token set in it, so
+// that what failed after the exchange can be finished. The error is
+// broker.ErrNotFound, broker.ErrExpired or broker.ErrReused.
 func (s *Store) TakeLogin(ctx context.Context, stateHash []byte) (Login, error) {
-	var rows []loginRow
+	taken := false
 	err := s.update(ctx, func(tx *gorm.DB) error {
-		return one(tx.Clauses(clause.Returning{}).Where("state_hash = ?", stateHash).Delete(&rows))
+		res := tx.Exec("UPDATE logins SET taken_at = ? WHERE state_hash = ? AND taken_at = 0", ms(s.now()), stateHash)
+		taken = res.RowsAffected == 1
+		return res.Error
 	})
 	if err != nil {
 		return Login{}, err
 	}
-	return s.openLogin(rows[0])
+	l, err := s.Login(ctx, stateHash)
+	if err == nil && !taken && l.Set == (broker.ForgejoTokens{}) {
+		return Login{}, broker.ErrReused
+	}
+	return l, err
+}
+
+// KeepLoginSet stores, sealed, the token set that a taken login brought, until
+// it is known whose it is.
+func (s *Store) KeepLoginSet(ctx context.Context, stateHash []byte, set broker.ForgejoTokens) error {
+	plain, err := json.Marshal(set)
+	if err != nil {
+		return err
+	}
+	return s.update(ctx, func(tx *gorm.DB) error {
+		return one(tx.Exec("UPDATE logins SET set_sealed = ? WHERE state_hash = ?", s.keys.Seal(plain, loginSetAD(stateHash)), stateHash))
+	})
+}
+
+// FinishLogin ends a login with a grant and the code that redeems it. Of several
+// callers one succeeds, the others get broker.ErrNotFound.
+func (s *Store) FinishLogin(ctx context.Context, stateHash []byte, g broker.Grant, c Code) error {
+	return s.update(ctx, func(tx *gorm.DB) error {
+		if err := one(tx.Exec("DELETE FROM logins WHERE state_hash = ?", stateHash)); err != nil {
+			return err
+		}
+		return insertGrant(tx, g, c)
+	})
+}
+
+// DropLogin ends a login without a grant. Dropping one that is gone is no error.
+func (s *Store) DropLogin(ctx context.Context, stateHash []byte) error {
+	return s.update(ctx, func(tx *gorm.DB) error {
+		return tx.Exec("DELETE FROM logins WHERE state_hash = ?", stateHash).Error
+	})
+}
+
+// UnfinishedLogins returns the logins taken before that hold a token set. They
+// may have expired.
+func (s *Store) UnfinishedLogins(ctx context.Context, before time.Time) ([]Login, error) {
+	var rows []loginRow
+	if err := s.reader(ctx).Where("set_sealed IS NOT NULL AND taken_at < ?", ms(before)).Order("taken_at").Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	list := make([]Login, len(rows))
+	for i, r := range rows {
+		var err error
+		if list[i], err = s.openLogin(r); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 func (s *Store) openLogin(r loginRow) (Login, error) {
-	if r.ExpiresAt <= ms(s.now()) {
-		return Login{}, broker.ErrExpired
-	}
 	verifier, err := s.keys.Open(r.VerifierSealed, loginAD(r.StateHash))
 	if err != nil {
 		return Login{}, fmt.Errorf("cannot read the login: %w", err)
 	}
-	return Login{
+	l := Login{
 		StateHash: r.StateHash, BrowserHash: r.BrowserHash, ClientID: r.ClientID, RedirectURI: r.RedirectURI,
 		ClientState: r.ClientState, Challenge: r.Challenge, Scope: r.Scope, Resource: r.Resource,
 		Verifier: string(verifier), ExpiresAt: fromMS(r.ExpiresAt),
-	}, nil
+	}
+	if r.SetSealed == nil {
+		return l, nil
+	}
+	plain, err := s.keys.Open(r.SetSealed, loginSetAD(r.StateHash))
+	if err == nil {
+		err = json.Unmarshal(plain, &l.Set)
+	}
+	if err != nil {
+		return Login{}, fmt.Errorf("cannot read the login's token set: %w", err)
+	}
+	return l, nil
 }

@@ -31,6 +31,7 @@ type Store struct {
 	read  *gorm.DB // a pool, query_only
 	keys  *seal.Keyring
 	now   func() time.Time
+	gen   *generation
 }
 
 // readers is the size of the reading pool of one process.
@@ -50,7 +51,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := prepareFile(path); err != nil {
 		return nil, err
 	}
-	s := &Store{keys: o.Keys, now: o.Now}
+	s := &Store{keys: o.Keys, now: o.Now, gen: &generation{}}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -72,8 +73,10 @@ func (s *Store) open(ctx context.Context, path string) (err error) {
 	if err := migrate(s.write.WithContext(ctx)); err != nil {
 		return err
 	}
-	s.read, err = connect(path, readers, "_pragma=query_only(1)")
-	return err
+	if s.read, err = connect(path, readers, "_pragma=query_only(1)"); err != nil {
+		return err
+	}
+	return s.gen.prepare(ctx, s.read)
 }
 
 // connect opens a pool of at most conns connections. Each waits up to 10 s for
@@ -101,6 +104,7 @@ func connect(path string, conns int, params string) (*gorm.DB, error) {
 // Close ends all connections.
 func (s *Store) Close() error {
 	var errs []error
+	errs = append(errs, s.gen.close())
 	for _, db := range []*gorm.DB{s.read, s.write} {
 		if db == nil {
 			continue
@@ -128,9 +132,23 @@ func (s *Store) Check(ctx context.Context) error {
 	return nil
 }
 
-// update runs fn in one immediate transaction and rolls back when fn fails.
+// update runs fn in one immediate transaction and rolls back when fn fails. What
+// other processes' locks make fail is tried again, so fn must bear to run twice.
 func (s *Store) update(ctx context.Context, fn func(tx *gorm.DB) error) error {
-	return wrap(s.write.WithContext(ctx).Transaction(fn))
+	var gen int64
+	err := retryBusy(ctx, func() error {
+		return s.write.WithContext(ctx).Transaction(func(tx *gorm.DB) (err error) {
+			if err = fn(tx); err != nil {
+				return err
+			}
+			gen, err = readGeneration(tx)
+			return err
+		})
+	})
+	if err == nil {
+		s.gen.note(gen)
+	}
+	return wrap(err)
 }
 
 func (s *Store) reader(ctx context.Context) *gorm.DB { return s.read.WithContext(ctx) }

@@ -258,11 +258,26 @@ func TestLogins(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.TakeLogin(t.Context(), want.StateHash)
-	wantErr(t, err, broker.ErrNotFound)
-	must(t, s.CreateLogin(t.Context(), want))
+	wantErr(t, err, broker.ErrReused)
+	want.Set = broker.ForgejoTokens{AccessToken: "forge-access-new", RefreshToken: "forge-refresh-new", ExpiresAt: c.Now().UTC().Truncate(time.Second)}
+	must(t, s.KeepLoginSet(t.Context(), want.StateHash, want.Set))
+	if got, err = s.TakeLogin(t.Context(), want.StateHash); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("with its set the login cannot be taken again: %v", err)
+	}
+	unfinished, err := s.UnfinishedLogins(t.Context(), c.Now().Add(time.Second))
+	if err != nil || len(unfinished) != 1 || unfinished[0].Set != want.Set {
+		t.Errorf("%d unfinished, %v", len(unfinished), err)
+	}
 	c.Add(time.Minute)
 	_, err = s.Login(t.Context(), want.StateHash)
 	wantErr(t, err, broker.ErrExpired)
+	finish := func(grant string) error {
+		return s.FinishLogin(t.Context(), want.StateHash, broker.Grant{ID: grant, UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()},
+			store.Code{Hash: oauth.Hash(grant), ExpiresAt: c.Now().Add(time.Minute)})
+	}
+	must(t, finish("g2"))
+	wantErr(t, finish("g3"), broker.ErrNotFound)
+	must(t, s.DropLogin(t.Context(), want.StateHash))
 }
 
 func TestLease(t *testing.T) {

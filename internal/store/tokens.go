@@ -60,6 +60,7 @@ type accessView struct {
 	ExpiresAt   int64
 	FirstUsedAt int64
 	RevokedAt   int64
+	Alive       bool // Forgejo's token set
 	Scope       string
 	ClientID    string
 	Client      string
@@ -70,7 +71,7 @@ type accessView struct {
 }
 
 const accessQuery = `SELECT a.grant_id, a.refresh_hash, a.expires_at, COALESCE(r.first_used_at, 1) AS first_used_at,
-		g.revoked_at, g.scope, g.client_id, c.name AS client, u.id AS user_id, u.forge, u.subject, u.name
+		g.revoked_at, EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id AND f.withheld = 0) AS alive, g.scope, g.client_id, c.name AS client, u.id AS user_id, u.forge, u.subject, u.name
 	FROM access_tokens a
 	JOIN grants g ON g.id = a.grant_id
 	JOIN clients c ON c.id = g.client_id
@@ -79,8 +80,9 @@ const accessQuery = `SELECT a.grant_id, a.refresh_hash, a.expires_at, COALESCE(r
 	WHERE a.hash = ?`
 
 // Access returns what an access token stands for, given its SHA-256. The error
-// is broker.ErrNotFound, broker.ErrRevoked or broker.ErrExpired. The first use
-// is recorded: it starts the grace window of the refresh token before.
+// is broker.ErrNotFound, broker.ErrRevoked, broker.ErrExpired, or
+// broker.ErrForgejoGrantDead while the user has no Forgejo token set. The first
+// use is recorded: it starts the grace window of the refresh token before.
 func (s *Store) Access(ctx context.Context, tokenHash []byte) (broker.Access, error) {
 	var v accessView
 	if err := s.reader(ctx).Raw(accessQuery, tokenHash).Take(&v).Error; err != nil {
@@ -91,9 +93,12 @@ func (s *Store) Access(ctx context.Context, tokenHash []byte) (broker.Access, er
 		return broker.Access{}, broker.ErrRevoked
 	case v.ExpiresAt <= ms(s.now()):
 		return broker.Access{}, broker.ErrExpired
+	case !v.Alive:
+		return broker.Access{}, broker.ErrForgejoGrantDead
 	}
 	if v.FirstUsedAt == 0 {
-		if err := markUsed(s.write.WithContext(ctx), v.RefreshHash, s.now()); err != nil {
+		err := retryBusy(ctx, func() error { return markUsed(s.write.WithContext(ctx), v.RefreshHash, s.now()) })
+		if err != nil {
 			return broker.Access{}, fmt.Errorf("cannot record the use of a token: %w", err)
 		}
 	}
@@ -121,6 +126,7 @@ func (s *Store) Rotate(ctx context.Context, refresh, clientID string, next Pair)
 	var out Pair
 	var reused bool
 	err := s.update(ctx, func(tx *gorm.DB) error {
+		reused = false
 		r, err := s.refreshable(tx, refresh, clientID, &g)
 		if err != nil {
 			return err
@@ -160,7 +166,7 @@ func (s *Store) refreshable(tx *gorm.DB, refresh, clientID string, g *grantRow) 
 		return r, broker.ErrExpired
 	}
 	var live int64
-	if err := tx.Model(&forgejoTokensRow{}).Where("user_id = ?", g.UserID).Count(&live).Error; err != nil {
+	if err := tx.Model(&forgejoTokensRow{}).Where("user_id = ? AND withheld = 0", g.UserID).Count(&live).Error; err != nil {
 		return r, err
 	}
 	if live == 0 {

@@ -74,6 +74,51 @@ func (t *Tokens) Put(ctx context.Context, userID string, set broker.ForgejoToken
 	return err
 }
 
+// Discard drops the user's stored set if it is of the same grant at Forgejo as
+// refused, which must not be used: what one opens the other does too.
+func (t *Tokens) Discard(ctx context.Context, userID string, refused broker.ForgejoTokens) error {
+	current, err := t.read(ctx, userID)
+	if errors.Is(err, broker.ErrForgejoGrantDead) {
+		return nil
+	}
+	if err != nil || !forgejo.SameGrant(refused, current) {
+		return err
+	}
+	_, err = t.cfg.Store.DropForgejoTokens(ctx, userID, current.RefreshToken)
+	return err
+}
+
+// CheckScopes compares the scopes of the stored sets with the one asked for now,
+// which the operator may have changed: Forgejo keeps the first scope of a grant.
+// Sets that open more are withheld until the user has revoked the grant and
+// logged in again; sets that open less go on working. The log tells of both.
+// Call it at start.
+func (t *Tokens) CheckScopes(ctx context.Context) error {
+	asked := t.cfg.Forgejo.Scope()
+	allowed := func(scope string) bool { return scope == "" || forgejo.ScopeWithin(scope, asked) }
+	uses, err := t.cfg.Store.WithholdForgejoTokens(ctx, allowed)
+	if err != nil {
+		return fmt.Errorf("cannot compare the granted scopes with FJMCP_BROKER_FORGEJO_SCOPES: %w", err)
+	}
+	broader, narrower := 0, 0
+	for _, use := range uses {
+		switch {
+		case !allowed(use.Scope):
+			broader += use.Users
+		case use.Scope != "" && !forgejo.ScopeSame(use.Scope, asked):
+			narrower += use.Users
+		}
+	}
+	warn := func(users int, what string) {
+		if users > 0 {
+			t.cfg.Log.WarnContext(ctx, "FJMCP_BROKER_FORGEJO_SCOPES differs from what users have granted: "+what, "users", users, "revoke_at", t.cfg.Forgejo.ApplicationsURL())
+		}
+	}
+	warn(broader, "their grants open more, so their clients get 401, and the login page asks them to revoke this application at forgejo and log in again; with the former scopes they work again")
+	warn(narrower, "their grants open less, so some tools will be refused; the login page asks them to revoke this application at forgejo the next time they connect")
+	return nil
+}
+
 // store writes set and returns what is stored then.
 func (t *Tokens) store(ctx context.Context, userID string, set broker.ForgejoTokens) (broker.ForgejoTokens, error) {
 	stored, err := t.cfg.Store.ReplaceForgejoTokens(ctx, userID, set, func(current broker.ForgejoTokens) bool {

@@ -3,15 +3,12 @@ package login
 import (
 	"context"
 	"errors"
-	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
@@ -20,24 +17,25 @@ import (
 // codeTTL is the life of an authorization code; RFC 6749 §4.1.2 allows 10 minutes.
 const codeTTL = 2 * time.Minute
 
-// Callback is where Forgejo returns the browser.
+// acceptParam, on the callback's URL, says that the user goes on with a Forgejo
+// grant that is narrower than what is asked for.
+const acceptParam = "accept"
+
+// Callback is where Forgejo returns the browser. A page after a failure may send
+// it here again, to go on with the token set that was received before.
 func (h *Handler) Callback(w http.ResponseWriter, r *http.Request) {
-	login, err := h.takeLogin(r)
+	login, client, err := h.takeLogin(r)
 	if err != nil {
 		h.refuseCallback(w, r, err)
 		return
 	}
-	client, err := h.cfg.Store.Client(r.Context(), login.ClientID)
-	if err != nil {
-		h.broken(w, r, "read the client of a login", err)
-		return
-	}
 	query := r.URL.Query()
-	if query.Get("error") == oauth.AccessDenied {
+	if query.Get("error") == oauth.AccessDenied && login.Set == (broker.ForgejoTokens{}) {
+		h.drop(r.Context(), login)
 		h.denied(w, r, client, login.RedirectURI, login.ClientState, "at forgejo")
 		return
 	}
-	user, err := h.logIn(r.Context(), login, query)
+	user, err := h.logIn(r.Context(), &login, query)
 	if err != nil {
 		h.loginFailed(w, r, login, client, user, err)
 		return
@@ -49,18 +47,23 @@ func (h *Handler) Callback(w http.ResponseWriter, r *http.Request) {
 // login.
 var errOtherBrowser = errors.New("another browser")
 
-// takeLogin finds the login that the state names and ends it. In another
-// browser it is left as it is, for the one that started it.
-func (h *Handler) takeLogin(r *http.Request) (store.Login, error) {
+// takeLogin finds the login that the state names, and its client, and takes it.
+// In another browser it is left as it is, for the one that started it.
+func (h *Handler) takeLogin(r *http.Request) (store.Login, broker.Client, error) {
 	hash := oauth.Hash(r.URL.Query().Get("state"))
 	login, err := h.cfg.Store.Login(r.Context(), hash)
 	if err != nil {
-		return store.Login{}, err
+		return store.Login{}, broker.Client{}, err
 	}
 	if !oauth.EqualHash(h.browserOf(r), login.BrowserHash) {
-		return store.Login{}, errOtherBrowser
+		return store.Login{}, broker.Client{}, errOtherBrowser
 	}
-	return h.cfg.Store.TakeLogin(r.Context(), hash)
+	client, err := h.cfg.Store.Client(r.Context(), login.ClientID)
+	if err != nil {
+		return store.Login{}, broker.Client{}, err
+	}
+	login, err = h.cfg.Store.TakeLogin(r.Context(), hash)
+	return login, client, err
 }
 
 func (h *Handler) refuseCallback(w http.ResponseWriter, r *http.Request, err error) {
@@ -71,7 +74,7 @@ func (h *Handler) refuseCallback(w http.ResponseWriter, r *http.Request, err err
 			Status: http.StatusForbidden, Title: "This login was started in another browser",
 			Text: "Finish it in the browser where you started it, with cookies allowed, or go back to your application and connect again.",
 		}, oauth.AccessDenied)
-	case errors.Is(err, broker.ErrNotFound), errors.Is(err, broker.ErrExpired):
+	case errors.Is(err, broker.ErrNotFound), errors.Is(err, broker.ErrExpired), errors.Is(err, broker.ErrReused):
 		h.respond(w, r, web.Message{
 			Status: http.StatusBadRequest, Title: "This login is over",
 			Text: "It was already finished or took too long. If your application is not connected, go back to it and connect again.",
@@ -85,54 +88,47 @@ func (h *Handler) refuseCallback(w http.ResponseWriter, r *http.Request, err err
 // stored before anything else is asked for: by exchanging the code Forgejo has
 // ended the refresh token of the user's earlier login. The user is returned
 // also with an error, as far as it is known.
-func (h *Handler) logIn(ctx context.Context, login store.Login, query url.Values) (broker.User, error) {
-	if code := query.Get("error"); code != "" {
-		return broker.User{}, h.cfg.Forgejo.CallbackError(code)
-	}
-	// From here on the user's browser going away must not lose the token set.
+func (h *Handler) logIn(ctx context.Context, login *store.Login, query url.Values) (broker.User, error) {
+	// The user's browser going away must not lose the token set.
 	ctx = context.WithoutCancel(ctx)
-	set, err := h.cfg.Forgejo.Exchange(ctx, query.Get("code"), login.Verifier)
-	if err != nil {
-		return broker.User{}, err
+	if login.Set == (broker.ForgejoTokens{}) {
+		if err := h.exchange(ctx, login, query); err != nil {
+			return broker.User{}, err
+		}
 	}
-	identity, err := h.cfg.Forgejo.Identity(ctx, set.AccessToken)
-	if err != nil {
-		return broker.User{}, err
+	user, err := h.adopt(ctx, login.Set)
+	if errors.Is(err, errNarrower) && query.Get(acceptParam) != "" {
+		err = nil
 	}
-	user, err := h.cfg.Store.UpsertUser(ctx, h.cfg.Forgejo.Origin(), identity.Subject, identity.Name)
-	if err != nil {
-		return broker.User{Name: identity.Name}, fmt.Errorf("cannot store the user: %w", err)
-	}
-	if err := h.cfg.Tokens.Put(ctx, user.ID, set); err != nil {
-		return user, err
-	}
-	return user, h.checkScope(ctx, user, set)
+	return user, err
 }
 
-// checkScope refuses a login whose Forgejo grant is broader than what is asked
-// for, and records the scope of the others.
-func (h *Handler) checkScope(ctx context.Context, user broker.User, set broker.ForgejoTokens) error {
-	granted, err := h.cfg.Forgejo.GrantedScope(ctx, set.AccessToken)
+// exchange redeems Forgejo's code and keeps the token set with the login.
+func (h *Handler) exchange(ctx context.Context, login *store.Login, query url.Values) error {
+	if code := query.Get("error"); code != "" {
+		return h.cfg.Forgejo.CallbackError(code)
+	}
+	set, err := h.cfg.Forgejo.Exchange(ctx, query.Get("code"), login.Verifier)
 	if err != nil {
 		return err
 	}
-	if err := h.cfg.Forgejo.VerifyScope(granted); err != nil {
+	if err := h.cfg.Store.KeepLoginSet(ctx, login.StateHash, set); err != nil {
 		return err
 	}
-	if !forgejo.ScopeSame(granted, h.cfg.Forgejo.Scope()) {
-		h.cfg.Log.WarnContext(ctx, "an older forgejo grant is narrower than FJMCP_BROKER_FORGEJO_SCOPES; some tools will be refused until the user revokes it and logs in again",
-			"user", user.Name, "granted", granted, "revoke_at", h.cfg.Forgejo.ApplicationsURL())
-	}
-	set.Scope = granted
-	return h.cfg.Tokens.Put(ctx, user.ID, set)
+	login.Set = set
+	return nil
 }
 
 // finish makes the grant and returns to the client with a code.
 func (h *Handler) finish(w http.ResponseWriter, r *http.Request, login store.Login, client broker.Client, user broker.User) {
 	code, now := oauth.NewToken(oauth.PrefixCode), h.cfg.Now()
-	err := h.cfg.Store.CreateGrant(r.Context(), broker.Grant{
+	err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, broker.Grant{
 		ID: oauth.NewID(), UserID: user.ID, ClientID: client.ID, Scope: login.Scope, Resource: login.Resource, CreatedAt: now,
 	}, store.Code{Hash: oauth.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: now.Add(codeTTL)})
+	if errors.Is(err, broker.ErrNotFound) {
+		h.refuseCallback(w, r, err)
+		return
+	}
 	if err != nil {
 		h.loginFailed(w, r, login, client, user, err)
 		return
@@ -141,60 +137,9 @@ func (h *Handler) finish(w http.ResponseWriter, r *http.Request, login store.Log
 	redirect(w, h.back(login.RedirectURI, login.ClientState, url.Values{"code": {code}}))
 }
 
-// loginFailed tells the person what to do next, with a way to try again and one
-// back to the client.
-func (h *Handler) loginFailed(w http.ResponseWriter, r *http.Request, login store.Login, client broker.Client, user broker.User, err error) {
-	f := explain(err)
-	h.cfg.Log.WarnContext(r.Context(), "login failed", "user", user.Name, "client", oauth.ClientName(client), "error", err)
-	h.event(r.Context(), audit.Event{Kind: audit.LoginFailed, User: user.Name, Client: oauth.ClientName(client), Outcome: f.outcome, Detail: err.Error(), Failed: true})
-	m := web.Message{Status: f.status, Title: f.title, Text: f.text}
-	if f.outcome == forgejo.ScopeTooBroad.String() {
-		m.Actions = append(m.Actions, web.Action{Label: "Open Forgejo's settings", URL: template.URL(h.cfg.Forgejo.ApplicationsURL())})
+// drop ends a login that leads nowhere. One that stays only takes up room.
+func (h *Handler) drop(ctx context.Context, login store.Login) {
+	if err := h.cfg.Store.DropLogin(context.WithoutCancel(ctx), login.StateHash); err != nil {
+		h.cfg.Log.WarnContext(ctx, "cannot delete a login", "error", err)
 	}
-	m.Actions = append(m.Actions,
-		web.Action{Label: "Try again", URL: template.URL(h.authorizeURL(again(login)))},
-		backAction(oauth.ClientName(client), h.backWithError(login.RedirectURI, login.ClientState, oauth.Errorf(f.code, "%s", f.text))))
-	h.respond(w, r, m, f.code)
-}
-
-// again is the authorization request that a login came from.
-func again(l store.Login) url.Values {
-	v := url.Values{
-		"response_type": {oauth.ResponseCode}, "client_id": {l.ClientID}, "redirect_uri": {l.RedirectURI}, "scope": {l.Scope},
-		"code_challenge": {l.Challenge}, "code_challenge_method": {oauth.S256},
-	}
-	for name, value := range map[string]string{"state": l.ClientState, "resource": l.Resource} {
-		if value != "" {
-			v.Set(name, value)
-		}
-	}
-	return v
-}
-
-// failure is what a failed login looks like from outside.
-type failure struct {
-	status      int
-	title, text string
-	code        string // OAuth error for the client
-	outcome     string // for the audit trail
-}
-
-// explain is the one place that maps a failed login to an answer.
-func explain(err error) failure {
-	var e *forgejo.Error
-	if !errors.As(err, &e) {
-		return failure{http.StatusServiceUnavailable, "Something went wrong here", "The server could not finish the login. Try again in a minute.", oauth.TemporarilyUnavailable, "error"}
-	}
-	f := failure{http.StatusForbidden, "The login did not succeed", e.UserMessage(), oauth.AccessDenied, e.Kind.String()}
-	switch e.Kind {
-	case forgejo.Down:
-		f.status, f.title, f.code = http.StatusServiceUnavailable, "Forgejo does not answer", oauth.TemporarilyUnavailable
-	case forgejo.Misconfigured:
-		f.status, f.title, f.code = http.StatusBadGateway, "This server is not set up correctly", oauth.ServerError
-	case forgejo.Suspended:
-		f.title = "Your account may not sign in"
-	case forgejo.ScopeTooBroad:
-		f.title = "An older permission is in the way"
-	}
-	return f
 }

@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"strings"
 	"time"
@@ -26,10 +27,13 @@ type Config struct {
 
 // Handler serves the authorization endpoint and the callback. It is safe for
 // concurrent use.
-type Handler struct{ cfg Config }
+type Handler struct {
+	cfg    Config
+	holder string // of leases
+}
 
 // New returns a Handler.
-func New(cfg Config) *Handler { return &Handler{cfg: cfg} }
+func New(cfg Config) *Handler { return &Handler{cfg: cfg, holder: rand.Text()} }
 
 // secure reports whether browsers reach the server over https.
 func (h *Handler) secure() bool { return strings.HasPrefix(h.cfg.Issuer, "https:") }
