@@ -143,6 +143,7 @@ func TestMatchResource(t *testing.T) {
 func basic(s string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(s)) }
 
 func TestParseCredentials(t *testing.T) {
+	const jwt = "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
 	tests := []struct {
 		name, header, form string
 		want               Credentials
@@ -150,12 +151,12 @@ func TestParseCredentials(t *testing.T) {
 	}{
 		{"none", "", "client_id=c", Credentials{ID: "c"}, ""},
 		{"post", "", "client_id=c&client_secret=s", Credentials{ID: "c", Secret: "s"}, ""},
-		{"basic alone", basic("c:s"), "", Credentials{"c", "s", true}, ""},
-		{"basic with id", basic("c:s"), "client_id=c", Credentials{"c", "s", true}, ""},
-		{"basic without secret", basic("c:"), "", Credentials{"c", "", true}, ""},
-		{"lower-case scheme", "basic " + basic("c:s")[6:], "", Credentials{"c", "s", true}, ""},
-		{"url-encoded", basic("a%3Ab:s%2Bt+u"), "", Credentials{"a:b", "s+t u", true}, ""},
-		{"raw per cent", basic("c:100%"), "", Credentials{"c", "100%", true}, ""},
+		{"basic alone", basic("c:s"), "", Credentials{ID: "c", Secret: "s"}, ""},
+		{"basic with id", basic("c:s"), "client_id=c", Credentials{ID: "c", Secret: "s"}, ""},
+		{"basic without secret", basic("c:"), "", Credentials{ID: "c", Secret: ""}, ""},
+		{"lower-case scheme", "basic " + basic("c:s")[6:], "", Credentials{ID: "c", Secret: "s"}, ""},
+		{"url-encoded", basic("a%3Ab:s%2Bt+u"), "", Credentials{ID: "a:b", Secret: "s+t u"}, ""},
+		{"raw per cent", basic("c:100%"), "", Credentials{ID: "c", Secret: "100%"}, ""},
 		{"two clients", basic("c:s"), "client_id=d", Credentials{}, InvalidRequest},
 		{"two secrets", basic("c:s"), "client_id=c&client_secret=t", Credentials{}, InvalidRequest},
 		{"nothing", "", "", Credentials{}, InvalidClient},
@@ -163,6 +164,14 @@ func TestParseCredentials(t *testing.T) {
 		{"not base64", "Basic !!", "", Credentials{}, InvalidClient},
 		{"no colon", basic("c"), "", Credentials{}, InvalidClient},
 		{"no id", basic(":s"), "", Credentials{}, InvalidClient},
+		{"assertion", "", jwt + "&client_assertion=a.b.c", Credentials{Assertion: "a.b.c"}, ""},
+		{"assertion and id", "", jwt + "&client_assertion=a.b.c&client_id=c", Credentials{ID: "c", Assertion: "a.b.c"}, ""},
+		{"assertion and secret", "", jwt + "&client_assertion=a.b.c&client_id=c&client_secret=s", Credentials{}, InvalidRequest},
+		{"assertion and basic", basic("c:s"), jwt + "&client_assertion=a.b.c", Credentials{}, InvalidRequest},
+		{"no assertion", "", jwt, Credentials{}, InvalidRequest},
+		{"SAML", "", "client_assertion_type=urn:ietf:params:oauth:client-assertion-type:saml2-bearer&client_assertion=x", Credentials{}, InvalidClient},
+		{"assertion without type", "", "client_id=c&client_assertion=a.b.c", Credentials{}, InvalidClient},
+		{"huge assertion", "", jwt + "&client_assertion=" + strings.Repeat("a", maxAssertion+1), Credentials{}, InvalidClient},
 	}
 	for _, tt := range tests {
 		form, _ := url.ParseQuery(tt.form)
@@ -192,6 +201,7 @@ func TestParseRegistration(t *testing.T) {
 		`{` + uris + `,"grant_types":["implicit","authorization_code"],"response_types":["code","token"]}`:                  {TokenEndpointAuthMethod: AuthBasic},
 		`{` + uris + `,"client_name":" My\n\u202eclient\u0000  x ","client_uri":"https://a.example"}`:                       {TokenEndpointAuthMethod: AuthBasic, ClientName: "My client x", ClientURI: "https://a.example"},
 		`{` + uris + `,"client_uri":"javascript:alert(1)","token_endpoint_auth_method":"client_secret_post","unknown":[1]}`: {TokenEndpointAuthMethod: AuthPost},
+		`{` + uris + `,"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://a.example/k","jwks":null}`:        {TokenEndpointAuthMethod: AuthPrivateKey},
 	}
 	for body, want := range good {
 		got, err := ParseRegistration([]byte(body))
@@ -209,11 +219,16 @@ func TestParseRegistration(t *testing.T) {
 		`[]`:                                    {InvalidClientMetadata, "JSON object"},
 		`{}`:                                    {InvalidRedirectURI, "redirect_uris"},
 		`{"redirect_uris":"http://localhost/"}`: {InvalidClientMetadata, "redirect_uris is a JSON string"},
-		`{"redirect_uris":["http://localhost/","http://evil.example/cb"]}`:         {InvalidRedirectURI, "http://evil.example/cb"},
-		`{` + uris + `,"token_endpoint_auth_method":"tls_client_auth"}`:            {InvalidClientMetadata, "tls_client_auth"},
-		`{` + uris + `,"grant_types":["client_credentials"]}`:                      {InvalidClientMetadata, "authorization_code"},
-		`{` + uris + `,"response_types":["token"]}`:                                {InvalidClientMetadata, "code"},
-		`{"redirect_uris":[` + strings.Repeat(`"http://localhost/",`, 32) + `""]}`: {InvalidRedirectURI, "1 to 32"},
+		`{"redirect_uris":["http://localhost/","http://evil.example/cb"]}`:                                                                         {InvalidRedirectURI, "http://evil.example/cb"},
+		`{` + uris + `,"token_endpoint_auth_method":"tls_client_auth"}`:                                                                            {InvalidClientMetadata, "tls_client_auth"},
+		`{` + uris + `,"token_endpoint_auth_method":"client_secret_jwt"}`:                                                                          {InvalidClientMetadata, "client_secret_jwt"},
+		`{` + uris + `,"token_endpoint_auth_method":"private_key_jwt"}`:                                                                            {InvalidClientMetadata, "either jwks or jwks_uri"},
+		`{` + uris + `,"token_endpoint_auth_method":"private_key_jwt","jwks":{},"jwks_uri":"https://a.example/k"}`:                                 {InvalidClientMetadata, "either jwks or jwks_uri"},
+		`{` + uris + `,"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"http://a.example/k"}`:                                            {InvalidClientMetadata, "https"},
+		`{` + uris + `,"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://a.example/k","token_endpoint_auth_signing_alg":"HS256"}`: {InvalidClientMetadata, "HS256"},
+		`{` + uris + `,"grant_types":["client_credentials"]}`:                                                                                      {InvalidClientMetadata, "authorization_code"},
+		`{` + uris + `,"response_types":["token"]}`:                                                                                                {InvalidClientMetadata, "code"},
+		`{"redirect_uris":[` + strings.Repeat(`"http://localhost/",`, 32) + `""]}`:                                                                 {InvalidRedirectURI, "1 to 32"},
 	}
 	for body, want := range bad {
 		_, err := ParseRegistration([]byte(body))

@@ -27,7 +27,7 @@ func ValidateRedirectURI(raw string) error {
 	if len(raw) > maxRedirectURI {
 		return fmt.Errorf("it is longer than %d bytes", maxRedirectURI)
 	}
-	if strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }) {
+	if !printable(raw) {
 		return errors.New("it has a space, a control character or one outside ASCII")
 	}
 	if strings.Contains(raw, "#") {
@@ -47,6 +47,12 @@ func ValidateRedirectURI(raw string) error {
 		return validateHTTP(u)
 	}
 	return validateScheme(u.Scheme)
+}
+
+// printable reports whether s is of the characters that URLs are made of, near
+// enough: ASCII without space, control characters and backslash.
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' })
 }
 
 func validateHTTP(u *url.URL) error {

@@ -36,6 +36,11 @@ type Registration struct {
 	ClientName              string   `json:"client_name,omitempty"`
 	ClientURI               string   `json:"client_uri,omitempty"`
 	Scope                   string   `json:"scope"`
+
+	// For private_key_jwt. The keys themselves are not looked at here.
+	JWKS       json.RawMessage `json:"jwks,omitempty"`
+	JWKSURI    string          `json:"jwks_uri,omitempty"`
+	SigningAlg string          `json:"token_endpoint_auth_signing_alg,omitempty"`
 }
 
 // RegistrationResponse is the answer of RFC 7591 §3.2.1. A public client has no
@@ -45,6 +50,9 @@ type RegistrationResponse struct {
 	ClientIDIssuedAt      int64  `json:"client_id_issued_at"` // seconds since 1970
 	ClientSecret          string `json:"client_secret,omitempty"`
 	ClientSecretExpiresAt *int64 `json:"client_secret_expires_at,omitempty"` // 0: never
+	// Where and with what the client reads and deletes its registration (RFC 7592 §3).
+	RegistrationClientURI   string `json:"registration_client_uri,omitempty"`
+	RegistrationAccessToken string `json:"registration_access_token,omitempty"`
 	Registration
 }
 
@@ -98,7 +106,7 @@ func (r *Registration) checkFlow() *Error {
 	switch r.TokenEndpointAuthMethod {
 	case "":
 		r.TokenEndpointAuthMethod = AuthBasic
-	case AuthNone, AuthBasic, AuthPost:
+	case AuthNone, AuthBasic, AuthPost, AuthPrivateKey:
 	default:
 		return Errorf(InvalidClientMetadata, "token_endpoint_auth_method %q is not supported; use one of %s", r.TokenEndpointAuthMethod, strings.Join(AuthMethods(), ", "))
 	}
@@ -109,6 +117,27 @@ func (r *Registration) checkFlow() *Error {
 		return Errorf(InvalidClientMetadata, "response_types must include %s", ResponseCode)
 	}
 	r.GrantTypes, r.ResponseTypes = GrantTypes(), []string{ResponseCode}
+	return r.checkKeys()
+}
+
+// checkKeys wants one place to find the keys of private_key_jwt, and forgets
+// keys that nothing would use.
+func (r *Registration) checkKeys() *Error {
+	if string(r.JWKS) == "null" {
+		r.JWKS = nil
+	}
+	if r.TokenEndpointAuthMethod != AuthPrivateKey {
+		r.JWKS, r.JWKSURI, r.SigningAlg = nil, "", ""
+		return nil
+	}
+	switch {
+	case (r.JWKS == nil) == (r.JWKSURI == ""):
+		return Errorf(InvalidClientMetadata, "private_key_jwt needs either jwks or jwks_uri (RFC 7591 section 2)")
+	case r.JWKSURI != "" && !strings.HasPrefix(webURL(r.JWKSURI), "https:"):
+		return Errorf(InvalidClientMetadata, "jwks_uri must be an https URL")
+	case r.SigningAlg != "" && !slices.Contains(SigningAlgs(), r.SigningAlg):
+		return Errorf(InvalidClientMetadata, "token_endpoint_auth_signing_alg %q is not supported; use one of %s", r.SigningAlg, strings.Join(SigningAlgs(), ", "))
+	}
 	return nil
 }
 

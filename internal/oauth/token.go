@@ -15,6 +15,7 @@ const (
 	PrefixRefresh      = "fjr_"
 	PrefixCode         = "fjc_"
 	PrefixClientSecret = "fjs_"
+	PrefixRegistration = "fjg_" // registration access token
 )
 
 // NewToken returns prefix and 256 random bits in base64url: characters that are
