@@ -39,6 +39,7 @@ type Server struct {
 	cfg    Config
 	login  *login.Handler
 	access *tokencache.Cache
+	limits limits
 	issuer string // public URL without trailing slash
 	prefix string // its path, "" or "/x"
 }
@@ -56,7 +57,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: tokencache.New(cfg.Store, cfg.Now)}
+	s := &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: tokencache.New(cfg.Store, cfg.Now), limits: newLimits(cfg.Now)}
 	s.login = login.New(login.Config{
 		Issuer: s.issuer, Resources: s.resources(),
 		Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,

@@ -53,6 +53,9 @@ func (s *Server) refuseToken(w http.ResponseWriter, r *http.Request, err error) 
 		s.cfg.Log.ErrorContext(r.Context(), "cannot answer a token request", "error", err)
 	}
 	e := refusal(err)
+	if s.limits.refused(w, r, e) {
+		return
+	}
 	if e.Code == oauth.InvalidClient && r.Header.Get("Authorization") != "" {
 		w.Header().Set("WWW-Authenticate", `Basic realm="fjmcp"`) // RFC 6749 §5.2
 	}
