@@ -29,6 +29,7 @@ func (s *Store) Collect(ctx context.Context) error {
 		args []any
 	}{
 		{"DELETE FROM logins WHERE expires_at < ?", []any{ago(keepSpent)}},
+		{"DELETE FROM account_sessions WHERE MIN(idle_at, expires_at) < ?", []any{ms(now)}},
 		{"DELETE FROM assertions WHERE expires_at < ?", []any{ms(now)}},
 		{"DELETE FROM leases WHERE expires_at < ?", []any{ago(keepSpent)}},
 		{"DELETE FROM access_tokens WHERE expires_at < ?", []any{ago(keepSpent)}},

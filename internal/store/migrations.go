@@ -151,6 +151,41 @@ var migrations = []*gormigrate.Migration{
 		`ALTER TABLE logins ADD COLUMN taken_at INTEGER NOT NULL DEFAULT 0`,
 		`ALTER TABLE logins ADD COLUMN set_sealed BLOB`,
 	)},
+	{ID: "0005_account", Migrate: statements(
+		`CREATE TABLE account_sessions (
+			hash BLOB PRIMARY KEY,
+			user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+			idle_at INTEGER NOT NULL,
+			expires_at INTEGER NOT NULL
+		) STRICT`,
+		// What the account page tells of a grant.
+		`ALTER TABLE grants ADD COLUMN redirect_uri TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE grants ADD COLUMN used_at INTEGER NOT NULL DEFAULT 0`,
+		`CREATE TRIGGER grant_used_first AFTER INSERT ON sessions
+			BEGIN UPDATE grants SET used_at = MAX(used_at, NEW.last_used_at) WHERE id = NEW.grant_id; END`,
+		`CREATE TRIGGER grant_used AFTER UPDATE OF last_used_at ON sessions
+			BEGIN UPDATE grants SET used_at = MAX(used_at, NEW.last_used_at) WHERE id = NEW.grant_id; END`,
+		// A login to the account page has no client: client_id is empty.
+		`CREATE TABLE logins_new (
+			state_hash BLOB PRIMARY KEY,
+			browser_hash BLOB NOT NULL,
+			client_id TEXT NOT NULL,
+			redirect_uri TEXT NOT NULL,
+			client_state TEXT NOT NULL,
+			challenge TEXT NOT NULL,
+			scope TEXT NOT NULL,
+			resource TEXT NOT NULL,
+			verifier_sealed BLOB NOT NULL,
+			expires_at INTEGER NOT NULL,
+			taken_at INTEGER NOT NULL,
+			set_sealed BLOB
+		) STRICT`,
+		`INSERT INTO logins_new SELECT state_hash, browser_hash, client_id, redirect_uri, client_state, challenge,
+			scope, resource, verifier_sealed, expires_at, taken_at, set_sealed FROM logins`,
+		`DROP TABLE logins`,
+		`ALTER TABLE logins_new RENAME TO logins`,
+		`CREATE INDEX logins_by_client ON logins (client_id)`,
+	)},
 }
 
 func statements(list ...string) gormigrate.MigrateFunc {

@@ -1,0 +1,174 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+)
+
+// standing is the condition of a grant, named g, that can still be used: it is
+// not revoked, and one of its tokens or its code has time left. It takes the
+// time three times, see nowThrice.
+const standing = `g.revoked_at = 0 AND (
+	EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.grant_id = g.id AND t.expires_at > ?)
+	OR EXISTS (SELECT 1 FROM access_tokens t WHERE t.grant_id = g.id AND t.expires_at > ?)
+	OR EXISTS (SELECT 1 FROM codes t WHERE t.grant_id = g.id AND t.used_at = 0 AND t.expires_at > ?))`
+
+func (s *Store) nowThrice() []any {
+	now := ms(s.now())
+	return []any{now, now, now}
+}
+
+// Connection is a client that a user has connected and that still has tokens.
+type Connection struct {
+	ClientID    string
+	ClientName  string // as the client states it
+	Kind        broker.ClientKind
+	RedirectURI string    // of the latest login; empty for one made before these were kept
+	Scope       string    // of all its logins together
+	FirstUsedAt time.Time // when the first login that stands was redeemed
+	LastUsedAt  time.Time // as far as stored: a token was fetched, a session began or went dormant
+	Sessions    int       // running or dormant
+}
+
+// ReadOnly reports whether none of the client's logins may write.
+func (c Connection) ReadOnly() bool {
+	return !slices.Contains(strings.Fields(c.Scope), oauth.ScopeWrite)
+}
+
+// Client is what is known of the client, for its name and redirect URI.
+func (c Connection) Client() broker.Client {
+	return broker.Client{ID: c.ClientID, Kind: c.Kind, Name: c.ClientName, RedirectURIs: []string{c.RedirectURI}}
+}
+
+// connectionsQuery makes one row of all a client's grants.
+const connectionsQuery = `SELECT g.client_id, c.name AS client_name, c.kind,
+		(SELECT l.redirect_uri FROM grants l WHERE l.user_id = g.user_id AND l.client_id = g.client_id AND l.redeemed_at > 0
+			ORDER BY l.created_at DESC LIMIT 1) AS redirect_uri,
+		GROUP_CONCAT(g.scope, ' ') AS scope, MIN(g.redeemed_at) AS first_used_at,
+		MAX(MAX(g.redeemed_at, g.used_at,
+			COALESCE((SELECT MAX(t.created_at) FROM refresh_tokens t WHERE t.grant_id = g.id), 0))) AS last_used_at,
+		(SELECT COUNT(*) FROM sessions s WHERE s.user_id = g.user_id AND s.client_id = g.client_id) AS sessions
+	FROM grants g JOIN clients c ON c.id = g.client_id
+	WHERE g.user_id = ? AND g.redeemed_at > 0 AND ` + standing + `
+	GROUP BY g.client_id ORDER BY last_used_at DESC, g.client_id`
+
+// Connections returns the clients that the user has connected, the one used
+// last first.
+func (s *Store) Connections(ctx context.Context, userID string) ([]Connection, error) {
+	var rows []struct {
+		ClientID, ClientName, Kind, Scope string
+		RedirectURI                       string `gorm:"column:redirect_uri"`
+		FirstUsedAt, LastUsedAt           int64
+		Sessions                          int
+	}
+	err := s.reader(ctx).Raw(connectionsQuery, append([]any{userID}, s.nowThrice()...)...).Scan(&rows).Error
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Connection, len(rows))
+	for i, r := range rows {
+		list[i] = Connection{
+			ClientID: r.ClientID, ClientName: r.ClientName, Kind: broker.ClientKind(r.Kind), RedirectURI: r.RedirectURI,
+			Scope: r.Scope, FirstUsedAt: fromMS(r.FirstUsedAt), LastUsedAt: fromMS(r.LastUsedAt), Sessions: r.Sessions,
+		}
+	}
+	return list, nil
+}
+
+// Disconnect revokes every grant of the user to the client, to all clients if
+// clientID is empty, and returns those that were not revoked before.
+func (s *Store) Disconnect(ctx context.Context, userID, clientID string) ([]broker.Grant, error) {
+	var rows []grantRow
+	err := s.update(ctx, func(tx *gorm.DB) error {
+		rows = nil
+		err := tx.Where("user_id = ? AND revoked_at = 0 AND (client_id = ? OR ? = '')", userID, clientID, clientID).Find(&rows).Error
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if err := s.revoke(tx, r.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	grants := make([]broker.Grant, len(rows))
+	for i, r := range rows {
+		grants[i] = r.grant()
+	}
+	return grants, nil
+}
+
+// DropUnusedForgejoTokens deletes the user's token set if no grant of the user
+// can use it any more, and reports whether none can.
+func (s *Store) DropUnusedForgejoTokens(ctx context.Context, userID string) (bool, error) {
+	var used int64
+	err := s.update(ctx, func(tx *gorm.DB) error {
+		err := tx.Raw("SELECT COUNT(*) FROM grants g WHERE g.user_id = ? AND "+standing, append([]any{userID}, s.nowThrice()...)...).Scan(&used).Error
+		if err != nil || used > 0 {
+			return err
+		}
+		return deleteForgejoTokens(tx, userID)
+	})
+	return used == 0 && err == nil, err
+}
+
+// AccountSession is a browser's login to the account page.
+type AccountSession struct {
+	Hash      []byte // SHA-256 of the browser's cookie
+	UserID    string
+	IdleAt    time.Time // it ends then, unless it is used before
+	ExpiresAt time.Time // it ends then
+}
+
+type accountSessionRow struct {
+	Hash      []byte `gorm:"primaryKey"`
+	UserID    string
+	IdleAt    int64
+	ExpiresAt int64
+}
+
+func (accountSessionRow) TableName() string { return "account_sessions" }
+
+// CreateAccountSession stores a new session.
+func (s *Store) CreateAccountSession(ctx context.Context, v AccountSession) error {
+	return s.update(ctx, func(tx *gorm.DB) error {
+		return tx.Create(&accountSessionRow{Hash: v.Hash, UserID: v.UserID, IdleAt: ms(v.IdleAt), ExpiresAt: ms(v.ExpiresAt)}).Error
+	})
+}
+
+// UseAccountSession returns the user of a session and has it live for at least
+// idle from now, within its ExpiresAt. The error is broker.ErrNotFound or
+// broker.ErrExpired.
+func (s *Store) UseAccountSession(ctx context.Context, hash []byte, idle time.Duration) (broker.User, error) {
+	var r accountSessionRow
+	if err := s.reader(ctx).Where("hash = ?", hash).Take(&r).Error; err != nil {
+		return broker.User{}, wrap(err)
+	}
+	now := s.now()
+	if min(r.IdleAt, r.ExpiresAt) <= ms(now) {
+		return broker.User{}, broker.ErrExpired
+	}
+	err := s.update(ctx, func(tx *gorm.DB) error {
+		return tx.Exec("UPDATE account_sessions SET idle_at = ? WHERE hash = ? AND idle_at < ?", ms(now.Add(idle)), hash, ms(now.Add(idle))).Error
+	})
+	if err != nil {
+		return broker.User{}, err
+	}
+	return s.User(ctx, r.UserID)
+}
+
+// DeleteAccountSession ends a session. Ending one that is gone is no error.
+func (s *Store) DeleteAccountSession(ctx context.Context, hash []byte) error {
+	return s.update(ctx, func(tx *gorm.DB) error { return tx.Where("hash = ?", hash).Delete(&accountSessionRow{}).Error })
+}
