@@ -20,6 +20,9 @@ type grantRow struct {
 	CreatedAt  int64 `gorm:"autoCreateTime:false"`
 	RedeemedAt int64
 	RevokedAt  int64
+
+	RedirectURI string `gorm:"column:redirect_uri"` // of the code
+	UsedAt      int64  // when a session of it was last used
 }
 
 func (grantRow) TableName() string { return "grants" }
@@ -58,6 +61,7 @@ func (s *Store) CreateGrant(ctx context.Context, g broker.Grant, c Code) error {
 func insertGrant(tx *gorm.DB, g broker.Grant, c Code) error {
 	err := tx.Create(&grantRow{
 		ID: g.ID, UserID: g.UserID, ClientID: g.ClientID, Scope: g.Scope, Resource: g.Resource, CreatedAt: ms(g.CreatedAt),
+		RedirectURI: c.RedirectURI,
 	}).Error
 	if err != nil {
 		return err

@@ -197,10 +197,13 @@ func (t *Tokens) refresh(ctx context.Context, userID string, set broker.ForgejoT
 	}
 }
 
+// leaseName names the lease of whoever changes the user's set.
+func leaseName(userID string) string { return "forgejo-refresh/" + userID }
+
 // refreshLeased waits for the user's lease and then refreshes set, unless
 // another process has replaced it meanwhile.
 func (t *Tokens) refreshLeased(ctx context.Context, userID string, set broker.ForgejoTokens) (broker.ForgejoTokens, error) {
-	name, holder := "forgejo-refresh/"+userID, rand.Text()
+	name, holder := leaseName(userID), rand.Text()
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		got, err := t.cfg.Store.AcquireLease(ctx, name, holder, leaseTTL)
 		if err != nil {
