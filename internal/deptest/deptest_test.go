@@ -44,11 +44,11 @@ func list(t *testing.T) map[string]pkg {
 var layers = [][]string{
 	{"internal/broker", "internal/oauth", "internal/mcp", "internal/seal", "internal/audit", "internal/control", "internal/launchproto", "internal/localhost", "internal/version", "internal/logging", "internal/backend", "internal/denypath"},
 	{"internal/config", "internal/store", "internal/forgejo", "internal/systemd"},
-	{"internal/authserver", "internal/upstream", "internal/gateway", "internal/session", "internal/relay", "internal/spawn", "internal/credential", "internal/launcher", "internal/inject", "internal/web", "internal/admin", "internal/httpserver"},
+	{"internal/authserver", "internal/upstream", "internal/gateway", "internal/session", "internal/relay", "internal/spawn", "internal/credential", "internal/launcher", "internal/inject", "internal/web", "internal/admin", "internal/httpserver", "internal/clientmeta"},
 	{"cmd"},
 }
 
-var support = []string{"internal/testforge", "internal/standin", "internal/nspawn", "internal/walk", "internal/trial", "internal/everything", "internal/integration", "internal/e2e", "internal/tools", "internal/deptest", "internal/store/storetest"}
+var support = []string{"internal/testforge", "internal/standin", "internal/nspawn", "internal/walk", "internal/trial", "internal/everything", "internal/integration", "internal/e2e", "internal/tools", "internal/deptest", "internal/store/storetest", "internal/clientmeta/metatest"}
 
 func under(path string, dirs []string) bool {
 	return slices.ContainsFunc(dirs, func(d string) bool { return path == d || strings.HasPrefix(path, d+"/") })

@@ -1,0 +1,77 @@
+package clientmeta
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"path"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+)
+
+// Client returns the client behind a client id that is a URL. The error is an
+// *Error, or the context's.
+func (f *Fetcher) Client(ctx context.Context, id string) (broker.Client, error) {
+	if err := oauth.ValidateDocumentID(id); err != nil {
+		return broker.Client{}, &Error{"its URL cannot be used: " + err.Error(), false, nil}
+	}
+	c, err := f.documents.get(ctx, id, time.Time{})
+	var failure *Error
+	if err == nil || !errors.As(err, &failure) {
+		return c, err
+	}
+	f.log.InfoContext(ctx, "cannot read a client's metadata document", "client_id", id, "reason", failure.Reason, "error", failure.cause)
+	if c, ok := knownClients[id]; ok && failure.Unreachable {
+		f.log.InfoContext(ctx, "using the copy of the document that this version came with", "client_id", id)
+		return c, nil
+	}
+	return c, err
+}
+
+func parseClient(url string, body []byte) (broker.Client, error) {
+	c, err := oauth.ParseDocument(url, body)
+	if err == nil && c.JWKS != "" {
+		_, err = ParseKeys([]byte(c.JWKS))
+	}
+	if err != nil {
+		return broker.Client{}, &Error{err.Error(), false, nil}
+	}
+	return c, nil
+}
+
+// known holds the documents of well-known public clients as their publishers
+// served them in September 2026. claude.ai at times answers servers with a
+// challenge meant for bots (status 403); without a copy nobody behind such a
+// server could connect.
+//
+//go:embed known/*.json
+var known embed.FS
+
+var knownClients = mustReadKnown()
+
+func mustReadKnown() map[string]broker.Client {
+	clients := map[string]broker.Client{}
+	files, err := known.ReadDir("known")
+	if err != nil {
+		panic(err) // embedded at build time
+	}
+	for _, file := range files {
+		body, err := known.ReadFile(path.Join("known", file.Name()))
+		if err != nil {
+			panic(err)
+		}
+		var d struct {
+			ClientID string `json:"client_id"`
+		}
+		if err := json.Unmarshal(body, &d); err != nil {
+			panic(file.Name() + ": " + err.Error())
+		}
+		if clients[d.ClientID], err = oauth.ParseDocument(d.ClientID, body); err != nil {
+			panic(file.Name() + ": " + err.Error())
+		}
+	}
+	return clients
+}
