@@ -41,6 +41,7 @@ type server struct {
 	store    *store.Store
 	launcher spawn.Launcher
 	sessions *session.Manager
+	auth     *authserver.Server
 	handler  http.Handler
 }
 
@@ -68,6 +69,9 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 	if err != nil {
 		return nil, err
 	}
+	if err := tokens.CheckScopes(ctx); err != nil {
+		return nil, err
+	}
 	if s.launcher, err = newLauncher(cfg, func(ctx context.Context, unit string) (string, error) { return s.sessions.Token(ctx, unit) }, log); err != nil {
 		return nil, err
 	}
@@ -75,7 +79,7 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 		Launcher: s.launcher, Store: s.store, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
 		IdleTimeout: cfg.SessionIdleTimeout, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
 	})
-	auth, err := authserver.New(authserver.Config{
+	s.auth, err = authserver.New(authserver.Config{
 		PublicURL: cfg.PublicURL, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
 		AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Revoked: s.endGrant,
 	})
@@ -83,8 +87,10 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	auth.Routes(mux)
-	mux.Handle(cfg.PublicURL.Path+"/mcp", gateway.New(gateway.Config{PublicURL: cfg.PublicURL, Auth: auth, Sessions: s.sessions, Audit: events, Log: log}))
+	s.auth.Routes(mux)
+	mux.Handle(cfg.PublicURL.Path+"/mcp", gateway.New(gateway.Config{
+		PublicURL: cfg.PublicURL, AllowedOrigins: cfg.AllowedOrigins, Auth: s.auth, Sessions: s.sessions, Audit: events, Log: log,
+	}))
 	mux.Handle("GET /healthz", httpserver.Health(log, httpserver.Check{Name: "store", Run: s.store.Check}, httpserver.Check{Name: "launcher", Run: s.launcher.Check}))
 	s.handler = mux
 	return s, nil
@@ -183,6 +189,9 @@ func (s *server) serveCredentials(ctx context.Context) (stop func()) {
 
 // tidy collects what nobody needs any more, now and then.
 func (s *server) tidy(ctx context.Context) {
+	if err := s.auth.Tidy(ctx); err != nil {
+		s.log.Warn("cannot finish logins that were cut off; trying again later", "error", err)
+	}
 	tick := time.NewTicker(tidyInterval)
 	defer tick.Stop()
 	for {
@@ -191,7 +200,7 @@ func (s *server) tidy(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := errors.Join(s.store.Collect(ctx), s.sessions.Reconcile(ctx)); err != nil && ctx.Err() == nil {
+		if err := errors.Join(s.store.Collect(ctx), s.sessions.Reconcile(ctx), s.auth.Tidy(ctx)); err != nil && ctx.Err() == nil {
 			s.log.Error("cannot tidy up; trying again later", "error", err)
 		}
 	}

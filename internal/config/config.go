@@ -48,6 +48,7 @@ type Config struct {
 	SessionsMax        int // running units, at least SessionsPerUser
 	AccessTokenTTL     time.Duration
 	RefreshTokenTTL    time.Duration
+	AllowedOrigins     []string // web origins, as browsers write them
 }
 
 // raw mirrors the environment. Keep in step with packaging/broker.env and
@@ -68,6 +69,7 @@ type raw struct {
 	SessionsMax        int           `env:"SESSIONS_MAX" envDefault:"200"`
 	AccessTokenTTL     time.Duration `env:"ACCESS_TOKEN_TTL" envDefault:"4h"`
 	RefreshTokenTTL    time.Duration `env:"REFRESH_TOKEN_TTL" envDefault:"720h"`
+	AllowedOrigins     string        `env:"ALLOWED_ORIGINS"`
 }
 
 // Error lists the faults of a configuration, each a sentence of one line.
@@ -118,6 +120,7 @@ func (l *loader) load() (*Config, error) {
 	c.Launcher = l.launcher()
 	c.ForgejoURL = l.forgejoURL(c.Launcher)
 	c.ForgejoScopes = l.scopes()
+	c.AllowedOrigins = l.allowedOrigins()
 	c.StateDir = l.stateDir()
 	l.clientID()
 	l.files()

@@ -58,6 +58,14 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+func TestAllowedOrigins(t *testing.T) {
+	c, err := load(t, true, "FJMCP_BROKER_ALLOWED_ORIGINS=https://App.example.org:443/, https://b.example:8443\thttps://c.example")
+	want := []string{"https://app.example.org", "https://b.example:8443", "https://c.example"}
+	if err != nil || !slices.Equal(c.AllowedOrigins, want) {
+		t.Fatalf("got %v, %v", c, err)
+	}
+}
+
 func TestLauncherFollowsPID1(t *testing.T) {
 	c, err := load(t, false, "STATE_DIRECTORY=/var/lib/fjmcp")
 	if err != nil || c.Launcher != LauncherProcess || c.StateDir != "/var/lib/fjmcp" {
@@ -88,6 +96,11 @@ func TestFaults(t *testing.T) {
 		{"FJMCP_BROKER_SESSIONS_MAX=many", "want a whole number"},
 		{"FJMCP_BROKER_SESSIONS_PER_USER=0", "want at least 1"},
 		{"FJMCP_BROKER_IDLE_TIMEOUT=1h", "not a setting of this version"},
+		{"FJMCP_BROKER_ALLOWED_ORIGINS=https://good.example https://*.example.org", "no wildcard"},
+		{"FJMCP_BROKER_ALLOWED_ORIGINS=http://app.example.org", "want https"},
+		{"FJMCP_BROKER_ALLOWED_ORIGINS=https://app.example.org/x", "want the origin alone, https://app.example.org"},
+		{"FJMCP_BROKER_ALLOWED_ORIGINS=app.example.org", "want an origin such as"},
+		{"FJMCP_BROKER_ALLOWED_ORIGINS=null", "want an origin such as"},
 	} {
 		t.Run(tc.change, func(t *testing.T) {
 			_, err := load(t, true, tc.change)

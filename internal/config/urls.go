@@ -90,3 +90,28 @@ func isLiteralLoopback(host string) bool {
 func isLoopback(host string) bool {
 	return isLiteralLoopback(host) || strings.HasSuffix(host, ".localhost")
 }
+
+// allowedOrigins checks the web origins (RFC 6454 §6.2) whose pages may use the
+// endpoint, and gives them the form that browsers send.
+func (l *loader) allowedOrigins() []string {
+	const name = prefix + "ALLOWED_ORIGINS"
+	var origins []string
+	for _, value := range strings.FieldsFunc(l.raw.AllowedOrigins, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
+		u, err := url.Parse(value)
+		switch {
+		case strings.Contains(value, "*"):
+			l.fault("%s: %q: want each origin by its name; there is no wildcard", name, value)
+		case err != nil || u.Host == "" || u.Hostname() == "" || u.Opaque != "" || u.User != nil:
+			l.fault("%s: %q: want an origin such as https://app.example.org", name, value)
+		case u.Scheme != "https":
+			l.fault("%s: %q: want https; pages served from loopback are allowed without being named", name, value)
+		case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+			l.fault("%s: %q: want the origin alone, https://%s", name, value, u.Host)
+		default:
+			u.Host = strings.ToLower(u.Host)
+			dropDefaultPort(u)
+			origins = append(origins, u.Scheme+"://"+u.Host)
+		}
+	}
+	return origins
+}

@@ -5,10 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
@@ -31,6 +29,10 @@ type Config struct {
 	Audit     *audit.Logger
 	Log       *slog.Logger
 
+	// AllowedOrigins lists web origins, such as https://app.example.org, whose
+	// pages may use the endpoint beside our own and loopback ones.
+	AllowedOrigins []string
+
 	MaxBody        int64         // bytes of a request; 0 means 64 MiB
 	KeepAlive      time.Duration // between comments on a quiet stream; 0 means 15 s
 	RequestTimeout time.Duration // for a response, counted from the last progress; 0 means 5 min
@@ -38,8 +40,8 @@ type Config struct {
 
 // Handler serves the MCP endpoint.
 type Handler struct {
-	cfg    Config
-	origin string
+	cfg     Config
+	origins []string // our own and the allowed ones
 }
 
 // New returns the handler of the MCP endpoint.
@@ -53,7 +55,8 @@ func New(cfg Config) *Handler {
 	if cfg.RequestTimeout == 0 {
 		cfg.RequestTimeout = 5 * time.Minute
 	}
-	return &Handler{cfg: cfg, origin: cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host}
+	own := cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host
+	return &Handler{cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...)}
 }
 
 // ServeHTTP implements http.Handler.
@@ -89,44 +92,6 @@ func (h *Handler) unauthenticated(w http.ResponseWriter, err error) {
 		return
 	}
 	h.cfg.Auth.Challenge(w, err)
-}
-
-const (
-	allowedHeaders = "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name"
-	exposedHeaders = "Mcp-Session-Id, WWW-Authenticate"
-)
-
-// cors answers browser clients of allowed origins. `*` would not cover the
-// Authorization header (Fetch standard, "CORS non-wildcard request-header name").
-func (h *Handler) cors(w http.ResponseWriter, r *http.Request) {
-	header := w.Header()
-	header.Add("Vary", "Origin")
-	origin := r.Header.Get("Origin")
-	if origin == "" || !h.originAllowed(origin) {
-		return
-	}
-	header.Set("Access-Control-Allow-Origin", origin)
-	header.Set("Access-Control-Expose-Headers", exposedHeaders)
-	if r.Method == http.MethodOptions {
-		header.Set("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS")
-		header.Set("Access-Control-Allow-Headers", allowedHeaders)
-		header.Set("Access-Control-Max-Age", "7200")
-	}
-}
-
-// originAllowed guards against DNS rebinding (Streamable HTTP, Security
-// Warning): no Origin, our own, or a page served from loopback.
-func (h *Handler) originAllowed(origin string) bool {
-	if origin == "" || origin == h.origin {
-		return true
-	}
-	u, err := url.Parse(origin)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
-		return false
-	}
-	host := u.Hostname()
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
 func (h *Handler) delete(w http.ResponseWriter, r *http.Request, access broker.Access) {
