@@ -164,9 +164,19 @@ func (f *Forge) refresh(w http.ResponseWriter, r *http.Request, clientID, secret
 	case f.cfg.Profile.RotateRefresh && claims.Counter != g.counter:
 		f.refuse(w, "unauthorized_client", "token was already used")
 	default:
+		if !f.cfg.Profile.CompareAndSwap {
+			f.letOthersIn()
+		}
 		f.stats.Refreshes++
 		f.issue(w, g)
 	}
+}
+
+// letOthersIn gives up the lock for a moment, between a check and its use.
+func (f *Forge) letOthersIn() {
+	f.mu.Unlock()
+	defer f.mu.Lock()
+	time.Sleep(time.Millisecond)
 }
 
 func (f *Forge) grantByID(id int64) *grant {

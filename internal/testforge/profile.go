@@ -13,6 +13,10 @@ type Profile struct {
 	// SameRedirect wants redirect_uri at the token endpoint as it was at the
 	// authorization endpoint.
 	SameRedirect bool
+	// CompareAndSwap makes check and increment of a grant's counter one step, so
+	// that of several concurrent refreshes with one token a single one succeeds.
+	// Without it some may, and all but the last answer are dead at once.
+	CompareAndSwap bool
 	// BindClient refuses a refresh token of another application.
 	BindClient bool
 	// ConsentPKCE keeps the code challenge through the consent page. Without it
@@ -28,7 +32,7 @@ type Profile struct {
 var (
 	Forgejo15 = Profile{
 		Name: "forgejo15", Version: "15.0.3+gitea-1.22.0",
-		RotateRefresh: true, SameRedirect: true, BindClient: true, ConsentPKCE: true,
+		RotateRefresh: true, CompareAndSwap: true, SameRedirect: true, BindClient: true, ConsentPKCE: true,
 	}
 	Forgejo14NoPKCE = Profile{
 		Name: "forgejo14-nopkce", Version: "14.0.2+gitea-1.22.0",

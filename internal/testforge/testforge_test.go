@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -240,6 +241,42 @@ func TestProfiles(t *testing.T) {
 				if refused := a.status == 400; refused != (n == 1 && p.RotateRefresh) {
 					t.Errorf("use %d of a refresh token gives %d %s", n+1, a.status, a.body)
 				}
+			}
+		})
+	}
+}
+
+func TestConcurrentRefreshes(t *testing.T) {
+	for _, p := range testforge.Profiles {
+		t.Run(p.Name, func(t *testing.T) {
+			s := testforge.Start(t, testforge.Config{Profile: p}, callback)
+			_, refresh := login(t, s, "alice", "read:user")
+			const n = 8
+			answers := make([]answer, n)
+			use := func(token string) answer {
+				return tokenRequest(t, s, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}})
+			}
+			var wg sync.WaitGroup
+			for i := range n {
+				wg.Go(func() { answers[i] = use(refresh) })
+			}
+			wg.Wait()
+			good, alive := 0, 0
+			for _, a := range answers {
+				if a.status == 200 {
+					good++
+					if use(a.json(t)["refresh_token"].(string)).status == 200 {
+						alive++
+					}
+				}
+			}
+			switch {
+			case !p.RotateRefresh && (good != n || alive != n):
+				t.Errorf("%d succeeded and %d answers were good: without rotation all should be", good, alive)
+			case p.CompareAndSwap && (good != 1 || alive != 1):
+				t.Errorf("%d succeeded and %d answers were good, want 1", good, alive)
+			case good < 1 || alive < 1:
+				t.Errorf("%d succeeded, %d answers were good", good, alive)
 			}
 		})
 	}
