@@ -49,6 +49,7 @@ type Config struct {
 	AccessTokenTTL     time.Duration
 	RefreshTokenTTL    time.Duration
 	AllowedOrigins     []string // web origins, as browsers write them
+	ClientDocuments    bool     // fetch what clients publish about themselves
 }
 
 // raw mirrors the environment. Keep in step with packaging/broker.env and
@@ -70,6 +71,7 @@ type raw struct {
 	AccessTokenTTL     time.Duration `env:"ACCESS_TOKEN_TTL" envDefault:"4h"`
 	RefreshTokenTTL    time.Duration `env:"REFRESH_TOKEN_TTL" envDefault:"720h"`
 	AllowedOrigins     string        `env:"ALLOWED_ORIGINS"`
+	ClientDocuments    string        `env:"CLIENT_METADATA_DOCUMENTS" envDefault:"on"`
 }
 
 // Error lists the faults of a configuration, each a sentence of one line.
@@ -121,6 +123,7 @@ func (l *loader) load() (*Config, error) {
 	c.ForgejoURL = l.forgejoURL(c.Launcher)
 	c.ForgejoScopes = l.scopes()
 	c.AllowedOrigins = l.allowedOrigins()
+	c.ClientDocuments = l.onOff("CLIENT_METADATA_DOCUMENTS", l.raw.ClientDocuments)
 	c.StateDir = l.stateDir()
 	l.clientID()
 	l.files()
@@ -227,6 +230,13 @@ func (l *loader) launcher() string {
 	}
 	l.fault("%sLAUNCHER=%q: want %q or %q", prefix, l.raw.Launcher, LauncherSystemd, LauncherProcess)
 	return LauncherSystemd
+}
+
+func (l *loader) onOff(name, value string) bool {
+	if value != "on" && value != "off" {
+		l.fault("%s%s=%q: want on or off", prefix, name, value)
+	}
+	return value == "on"
 }
 
 func (l *loader) scopes() []string {

@@ -66,6 +66,14 @@ func TestAllowedOrigins(t *testing.T) {
 	}
 }
 
+func TestClientDocuments(t *testing.T) {
+	for change, want := range map[string]bool{"PATH=/usr/bin": true, "FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=on": true, "FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=off": false} {
+		if c, err := load(t, true, change); err != nil || c.ClientDocuments != want {
+			t.Errorf("%s: %+v, %v", change, c, err)
+		}
+	}
+}
+
 func TestLauncherFollowsPID1(t *testing.T) {
 	c, err := load(t, false, "STATE_DIRECTORY=/var/lib/fjmcp")
 	if err != nil || c.Launcher != LauncherProcess || c.StateDir != "/var/lib/fjmcp" {
@@ -90,6 +98,7 @@ func TestFaults(t *testing.T) {
 		{"FJMCP_BROKER_FORGEJO_SCOPES=read:user,write:issue", "FORGEJO_SCOPES"},
 		{"FJMCP_BROKER_FORGEJO_CA_FILE=/nonexistent/ca.pem", "FORGEJO_CA_FILE"},
 		{"FJMCP_BROKER_FORGEJO_MCP=forgejo-mcp", "want an absolute path"},
+		{"FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=true", "want on or off"},
 		{"FJMCP_BROKER_LAUNCHER=docker", `want "systemd" or "process"`},
 		{"FJMCP_BROKER_SESSION_IDLE_TIMEOUT=15", "want a duration"},
 		{"FJMCP_BROKER_SESSION_IDLE_TIMEOUT=0s", "want 1s to"},
