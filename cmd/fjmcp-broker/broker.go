@@ -81,7 +81,7 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 	})
 	s.auth, err = authserver.New(authserver.Config{
 		PublicURL: cfg.PublicURL, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
-		AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Revoked: s.endGrant,
+		AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Revoked: s.endGrant, Running: s.sessions.Running,
 	})
 	if err != nil {
 		return nil, err

@@ -20,8 +20,10 @@ type Kind string
 const (
 	ClientRegistered Kind = "client_registered"
 	LoginSucceeded   Kind = "login"
+	AccountLogin     Kind = "account_login"
 	LoginDenied      Kind = "login_denied"
 	LoginFailed      Kind = "login_failed"
+	Disconnected     Kind = "client_disconnected"
 	TokenIssued      Kind = "token_issued"
 	TokenRefreshed   Kind = "token_refreshed"
 	TokenReused      Kind = "token_reused"

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/account"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/login"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
@@ -18,7 +20,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
-// Config is what a Server needs. All fields but Now and Revoked are required.
+// Config is what a Server needs. All fields but Now, Revoked and Running are required.
 type Config struct {
 	PublicURL  *url.URL // origin and optional path prefix, no trailing slash
 	Store      *store.Store
@@ -32,16 +34,20 @@ type Config struct {
 	// Revoked, if set, is told of every grant that ends here, so that its
 	// sessions can end too.
 	Revoked func(ctx context.Context, grantID string)
+	// Running, if set, counts the running sessions between a user and a client,
+	// and tells when one was last used.
+	Running func(userID, clientID string) (n int, lastUsed time.Time)
 }
 
 // Server is the authorization server. It is safe for concurrent use.
 type Server struct {
-	cfg    Config
-	login  *login.Handler
-	access *tokencache.Cache
-	limits limits
-	issuer string // public URL without trailing slash
-	prefix string // its path, "" or "/x"
+	cfg     Config
+	login   *login.Handler
+	account *account.Handler
+	access  *tokencache.Cache
+	limits  limits
+	issuer  string // public URL without trailing slash
+	prefix  string // its path, "" or "/x"
 }
 
 // New returns a Server.
@@ -61,6 +67,11 @@ func New(cfg Config) (*Server, error) {
 	s.login = login.New(login.Config{
 		Issuer: s.issuer, Resources: s.resources(),
 		Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
+		SignedIn: func(w http.ResponseWriter, r *http.Request, user broker.User) { s.account.SignedIn(w, r, user) },
+	})
+	s.account = account.New(account.Config{
+		Issuer: s.issuer, Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
+		LoginForm: s.login.AccountForm, Revoked: s.revoked, Running: cfg.Running,
 	})
 	return s, nil
 }
@@ -99,6 +110,10 @@ func (s *Server) Routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+s.prefix+"/oauth/authorize", s.login.Page)
 	mux.HandleFunc("POST "+s.prefix+"/oauth/authorize", s.login.Decide)
 	mux.HandleFunc("GET "+s.prefix+"/oauth/callback", s.login.Callback)
+	mux.HandleFunc("GET "+s.prefix+"/account", s.account.Page)
+	mux.HandleFunc("POST "+s.prefix+"/account/login", s.login.BeginAccount)
+	mux.HandleFunc("POST "+s.prefix+"/account/disconnect", s.account.Disconnect)
+	mux.HandleFunc("POST "+s.prefix+"/account/logout", s.account.Logout)
 	if s.prefix == "" {
 		mux.Handle("/register", register)
 		mux.Handle("/token", token)

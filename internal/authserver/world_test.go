@@ -242,6 +242,9 @@ func (w *world) consentForm(b *http.Client, query url.Values) url.Values {
 func (w *world) decide(b *http.Client, form url.Values, decision string) answer {
 	w.t.Helper()
 	form.Set("decision", decision)
+	if form.Get("access") == "" {
+		form.Set("access", "write") // the page's default
+	}
 	return w.do(b, w.request(http.MethodPost, w.url+"/oauth/authorize", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
 }
 

@@ -44,7 +44,11 @@ func (c Connection) ReadOnly() bool {
 
 // Client is what is known of the client, for its name and redirect URI.
 func (c Connection) Client() broker.Client {
-	return broker.Client{ID: c.ClientID, Kind: c.Kind, Name: c.ClientName, RedirectURIs: []string{c.RedirectURI}}
+	v := broker.Client{ID: c.ClientID, Kind: c.Kind, Name: c.ClientName}
+	if c.RedirectURI != "" {
+		v.RedirectURIs = []string{c.RedirectURI}
+	}
+	return v
 }
 
 // connectionsQuery makes one row of all a client's grants.

@@ -7,7 +7,9 @@ import (
 	"encoding/base64"
 	"html/template"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 )
 
 //go:embed templates
@@ -17,6 +19,10 @@ var (
 	style     = mustRead("templates/style.css")
 	templates = template.Must(template.New("").Funcs(template.FuncMap{
 		"style": func() template.CSS { return template.CSS(style) },
+		"ago":   ago,
+		"list":  inWords,
+		"day":   func(t time.Time) string { return t.UTC().Format("2 January 2006") },
+		"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}).ParseFS(files, "templates/*.html"))
 	policy = contentPolicy(style)
 )
@@ -35,47 +41,6 @@ func mustRead(name string) string {
 func contentPolicy(style string) string {
 	sum := sha256.Sum256([]byte(style))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; frame-ancestors 'none'"
-}
-
-// Field is a hidden form field.
-type Field struct{ Name, Value string }
-
-// Consent is the page that asks before the user is sent to the forge.
-type Consent struct {
-	Client       string   // as the client calls itself; shown as unverified
-	Forge        string   // host of the forge
-	RedirectHost string   // where the browser ends up
-	Loopback     bool     // that is a program on the user's own machine
-	Permissions  []string // what is asked for, in words
-	Action       string   // URL the form is sent to
-	Fields       []Field  // hidden
-}
-
-// Title is the heading and window title.
-func (c Consent) Title() string { return "Connect " + c.Client + "?" }
-
-// WriteConsent renders the consent page.
-func WriteConsent(w http.ResponseWriter, c Consent) error {
-	return write(w, http.StatusOK, "consent.html", c)
-}
-
-// Action is a link shown as a button.
-type Action struct {
-	Label string
-	URL   template.URL // trusted: the caller has checked its scheme
-}
-
-// Message tells what happened and what can be done about it.
-type Message struct {
-	Status  int // HTTP status
-	Title   string
-	Text    string
-	Actions []Action // the first is the recommended one
-}
-
-// WriteMessage renders a message.
-func WriteMessage(w http.ResponseWriter, m Message) error {
-	return write(w, m.Status, "message.html", m)
 }
 
 func write(w http.ResponseWriter, status int, name string, data any) error {
@@ -102,4 +67,35 @@ func PrefersJSON(r *http.Request) bool {
 	json := strings.Index(accept, "json")
 	html := strings.Index(accept, "text/html")
 	return json >= 0 && (html < 0 || json < html)
+}
+
+// ago says how long before now t was.
+func ago(now, t time.Time) string {
+	switch d := now.Sub(t); {
+	case d < time.Minute:
+		return "just now"
+	case d < 2*time.Hour:
+		return count(d, time.Minute, "minute")
+	case d < 48*time.Hour:
+		return count(d, time.Hour, "hour")
+	default:
+		return count(d, 24*time.Hour, "day")
+	}
+}
+
+func count(d, unit time.Duration, name string) string {
+	n := int(d / unit)
+	if n == 1 {
+		return "1 " + name + " ago"
+	}
+	return strconv.Itoa(n) + " " + name + "s ago"
+}
+
+// inWords joins a list as a sentence does.
+func inWords(list []string) string {
+	if len(list) < 2 {
+		return strings.Join(list, "")
+	}
+	last := len(list) - 1
+	return strings.Join(list[:last], ", ") + " and " + list[last]
 }

@@ -3,15 +3,17 @@ package web
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestConsentEscapesWhatTheClientChose(t *testing.T) {
 	w := httptest.NewRecorder()
 	evil := `</h1><script>alert(1)</script>"'`
 	err := WriteConsent(w, Consent{
-		Client: evil, Forge: evil, RedirectHost: evil, Permissions: []string{evil},
+		Client: evil, Forge: evil, Publisher: evil, Destination: Destination{Host: evil, Kind: App, Owner: evil}, Read: []string{evil}, Write: []string{evil},
 		Action: "https://broker.example/oauth/authorize", Fields: []Field{{Name: "state", Value: evil}},
 	})
 	if err != nil {
@@ -21,8 +23,50 @@ func TestConsentEscapesWhatTheClientChose(t *testing.T) {
 	if strings.Contains(body, "<script") || strings.Contains(body, `"'`) {
 		t.Errorf("the page holds what the client wrote:\n%s", body)
 	}
-	if n := strings.Count(body, "&lt;script&gt;"); n < 5 {
+	if n := strings.Count(body, "&lt;script&gt;"); n < 8 {
 		t.Errorf("the values are shown %d times", n)
+	}
+}
+
+func TestAccountEscapesWhatTheClientChose(t *testing.T) {
+	w := httptest.NewRecorder()
+	evil := `</h2><script>alert(1)</script>"'`
+	err := WriteAccount(w, Account{User: evil, Forge: evil, Notice: evil, Connections: []Connection{{Client: evil, Publisher: evil, Host: evil}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := w.Body.String(); strings.Contains(body, "<script") || strings.Count(body, "&lt;script&gt;") < 7 {
+		t.Errorf("the page holds what the client wrote:\n%s", body)
+	}
+}
+
+func TestAgo(t *testing.T) {
+	now := time.Now()
+	for d, want := range map[time.Duration]string{
+		-time.Hour: "just now", 59 * time.Second: "just now", time.Minute: "1 minute ago", 119 * time.Minute: "119 minutes ago",
+		2 * time.Hour: "2 hours ago", 47 * time.Hour: "47 hours ago", 48 * time.Hour: "2 days ago",
+	} {
+		if got := ago(now, now.Add(-d)); got != want {
+			t.Errorf("%s: %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestFormToken(t *testing.T) {
+	params := url.Values{"client": {"a"}}
+	token := FormToken("secret", "disconnect", params)
+	if !ValidFormToken(token, "secret", "disconnect", params) {
+		t.Error("the token is not valid")
+	}
+	for name, valid := range map[string]bool{
+		"another secret":   ValidFormToken(token, "other", "disconnect", params),
+		"another purpose":  ValidFormToken(token, "secret", "logout", params),
+		"other parameters": ValidFormToken(token, "secret", "disconnect", url.Values{"client": {"b"}}),
+		"no secret":        ValidFormToken(FormToken("", "disconnect", params), "", "disconnect", params),
+	} {
+		if valid {
+			t.Errorf("%s: valid", name)
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
@@ -20,6 +22,8 @@ const (
 	loginTTL = 30 * time.Minute // from consent to callback; the user may have to find a second factor
 	maxForm  = 64 << 10         // bytes
 	maxState = 4096             // bytes of the client's state
+
+	consentForm = "consent" // purpose of its form token
 )
 
 // authorizeParams are the parameters that matter, and travel through the form.
@@ -122,7 +126,7 @@ func (h *Handler) readRequest(a *authorization, p oauth.Params) *oauth.Error {
 	return refused
 }
 
-// authorize the consent page.
+// Page asks for consent.
 func (h *Handler) Page(w http.ResponseWriter, r *http.Request) {
 	a, err := h.readAuthorization(r.Context(), r.URL.Query())
 	if err != nil {
@@ -136,14 +140,13 @@ func (h *Handler) Page(w http.ResponseWriter, r *http.Request) {
 
 func (h *Handler) consent(a *authorization, browser string) web.Consent {
 	c := web.Consent{
-		Client: oauth.ClientName(a.client), Forge: h.forgeHost(),
-		RedirectHost: oauth.RedirectHost(a.redirectURI), Loopback: oauth.RedirectsToLoopback(a.redirectURI),
-		Permissions: []string{
-			"read the repositories, issues, organizations, notifications and account details that you can read",
-			"create, change and delete them where you can",
-		},
-		Action: h.cfg.Issuer + "/oauth/authorize",
-		Fields: []web.Field{{Name: "form_token", Value: formToken(browser, a.params)}},
+		Client: oauth.ClientName(a.client), Publisher: oauth.Publisher(a.client), Forge: h.forgeHost(), Destination: destination(a.redirectURI),
+		Account: h.cfg.Issuer + "/account", Action: h.cfg.Issuer + "/oauth/authorize",
+		Fields: []web.Field{{Name: "form_token", Value: web.FormToken(browser, consentForm, a.params)}},
+	}
+	c.Read, c.Write = permissions(h.cfg.Forgejo.Scope())
+	if !slices.Contains(strings.Fields(a.scope), oauth.ScopeWrite) {
+		c.Write = nil
 	}
 	for _, name := range authorizeParams {
 		for _, value := range a.params[name] {
@@ -166,7 +169,7 @@ func (h *Handler) Decide(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	browser := h.browserOf(r)
-	if !validFormToken(r.PostForm.Get("form_token"), browser, a.params) {
+	if !web.ValidFormToken(r.PostForm.Get("form_token"), browser, consentForm, a.params) {
 		h.respond(w, r, web.Message{
 			Status: http.StatusForbidden, Title: "Please confirm again",
 			Text:    "This form does not belong to this browser, or cookies are switched off. Nothing was agreed to.",
@@ -178,22 +181,24 @@ func (h *Handler) Decide(w http.ResponseWriter, r *http.Request) {
 		h.denied(w, r, a.client, a.redirectURI, a.state, "at the consent page")
 		return
 	}
-	h.toForgejo(w, r, a, browser)
+	if r.PostForm.Get("access") != "write" {
+		a.scope = oauth.ScopeRead
+	}
+	h.toForgejo(w, r, store.Login{
+		ClientID: a.client.ID, RedirectURI: a.redirectURI, ClientState: a.state, Challenge: a.challenge, Scope: a.scope, Resource: a.resource,
+	})
 }
 
-// toForgejo stores the login and sends the browser to Forgejo.
-func (h *Handler) toForgejo(w http.ResponseWriter, r *http.Request, a *authorization, browser string) {
-	state, verifier := oauth.NewToken(""), forgejo.NewVerifier()
-	err := h.cfg.Store.CreateLogin(r.Context(), store.Login{
-		StateHash: oauth.Hash(state), BrowserHash: oauth.Hash(browser), ClientID: a.client.ID, RedirectURI: a.redirectURI,
-		ClientState: a.state, Challenge: a.challenge, Scope: a.scope, Resource: a.resource,
-		Verifier: verifier, ExpiresAt: h.cfg.Now().Add(loginTTL),
-	})
-	if err != nil {
+// toForgejo stores the login, bound to the browser, and sends it to Forgejo.
+func (h *Handler) toForgejo(w http.ResponseWriter, r *http.Request, l store.Login) {
+	state := oauth.NewToken("")
+	l.StateHash, l.BrowserHash = oauth.Hash(state), oauth.Hash(h.browserOf(r))
+	l.Verifier, l.ExpiresAt = forgejo.NewVerifier(), h.cfg.Now().Add(loginTTL)
+	if err := h.cfg.Store.CreateLogin(r.Context(), l); err != nil {
 		h.broken(w, r, "store a login", err)
 		return
 	}
-	redirect(w, h.cfg.Forgejo.AuthCodeURL(state, verifier))
+	redirect(w, h.cfg.Forgejo.AuthCodeURL(state, l.Verifier))
 }
 
 func (h *Handler) authorizeURL(params url.Values) string {

@@ -29,6 +29,10 @@ func (h *Handler) Callback(w http.ResponseWriter, r *http.Request) {
 		h.refuseCallback(w, r, err)
 		return
 	}
+	if login.ClientID == "" {
+		h.accountCallback(w, r, login)
+		return
+	}
 	query := r.URL.Query()
 	if query.Get("error") == oauth.AccessDenied && login.Set == (broker.ForgejoTokens{}) {
 		h.drop(r.Context(), login)
@@ -58,9 +62,11 @@ func (h *Handler) takeLogin(r *http.Request) (store.Login, broker.Client, error)
 	if !oauth.EqualHash(h.browserOf(r), login.BrowserHash) {
 		return store.Login{}, broker.Client{}, errOtherBrowser
 	}
-	client, err := h.cfg.Store.Client(r.Context(), login.ClientID)
-	if err != nil {
-		return store.Login{}, broker.Client{}, err
+	var client broker.Client
+	if login.ClientID != "" {
+		if client, err = h.cfg.Store.Client(r.Context(), login.ClientID); err != nil {
+			return store.Login{}, broker.Client{}, err
+		}
 	}
 	login, err = h.cfg.Store.TakeLogin(r.Context(), hash)
 	return login, client, err

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
@@ -23,6 +25,8 @@ type Config struct {
 	Audit     *audit.Logger
 	Log       *slog.Logger
 	Now       func() time.Time
+	// SignedIn answers the callback of a login to the account page.
+	SignedIn func(http.ResponseWriter, *http.Request, broker.User)
 }
 
 // Handler serves the authorization endpoint and the callback. It is safe for

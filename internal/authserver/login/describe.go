@@ -1,0 +1,71 @@
+package login
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/web"
+)
+
+// knownDestinations are where well-known clients have the browser return to:
+// hosts of https addresses, and schemes of apps.
+var knownDestinations = map[string]string{
+	"claude.ai": "Claude", "claude.com": "Claude",
+	"chatgpt.com":    "ChatGPT",
+	"www.cursor.com": "Cursor", "cursor:": "Cursor",
+	"vscode.dev": "Visual Studio Code", "insiders.vscode.dev": "Visual Studio Code",
+	"vscode:": "Visual Studio Code", "vscode-insiders:": "Visual Studio Code", "vscodium:": "VSCodium",
+	"windsurf:": "Windsurf", "zed:": "Zed", "goose:": "Goose", "claude:": "Claude",
+}
+
+// destination describes a redirect URI for the consent page.
+func destination(redirectURI string) web.Destination {
+	d := web.Destination{Host: oauth.RedirectHost(redirectURI), Kind: web.UnknownSite}
+	u, err := url.Parse(redirectURI)
+	if err != nil {
+		return d
+	}
+	switch {
+	case oauth.RedirectsToLoopback(redirectURI):
+		d.Kind = web.ThisComputer
+	case u.Scheme != "https":
+		d.Kind, d.Owner = web.App, knownDestinations[u.Scheme+":"]
+	case u.Port() == "":
+		if d.Owner = knownDestinations[strings.ToLower(u.Host)]; d.Owner != "" {
+			d.Kind = web.KnownSite
+		}
+	}
+	return d
+}
+
+// parts says in people's words what Forgejo's scope categories are about.
+var parts = []struct{ category, words string }{
+	{"repository", "repositories with their code, pull requests, releases and wikis"},
+	{"issue", "issues, labels and milestones"},
+	{"organization", "organizations and teams"},
+	{"notification", "notifications"},
+	{"user", "your account's details"},
+	{"package", "packages"},
+	{"misc", "other information about the server"},
+	{"activitypub", "federation"},
+	{"admin", "the administration of the whole server"},
+}
+
+// permissions says what the operator's scopes let any client read, and change.
+func permissions(scope string) (read, write []string) {
+	mayRead, mayWrite := forgejo.Categories(scope)
+	return inWords(mayRead), inWords(mayWrite)
+}
+
+func inWords(categories []string) (list []string) {
+	for _, p := range parts {
+		for _, c := range categories {
+			if c == p.category {
+				list = append(list, p.words)
+			}
+		}
+	}
+	return list
+}

@@ -1,0 +1,130 @@
+package web
+
+import (
+	"html/template"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// Field is a hidden form field.
+type Field struct{ Name, Value string }
+
+// DestinationKind says what is known of an address that a client wants the
+// browser sent to.
+type DestinationKind int
+
+// Kinds of destination.
+const (
+	UnknownSite  DestinationKind = iota // some https address
+	KnownSite                           // that of a well-known client
+	ThisComputer                        // a program that listens on loopback
+	App                                 // what the device opens for a scheme
+)
+
+// Destination is where the browser ends up.
+type Destination struct {
+	Host  string // or scheme, of an app
+	Kind  DestinationKind
+	Owner string // whose it is, of a known site or app
+}
+
+// Loopback reports whether it is a program that listens on this computer.
+func (d Destination) Loopback() bool { return d.Kind == ThisComputer }
+
+// App reports whether the device opens an app for it.
+func (d Destination) App() bool { return d.Kind == App }
+
+// Known reports whether it is the site of a well-known client.
+func (d Destination) Known() bool { return d.Kind == KnownSite }
+
+// Consent is the page that asks before the user is sent to the forge.
+type Consent struct {
+	Client      string // as the client calls itself; shown as unverified
+	Publisher   string // host that published the client's description, if any
+	Forge       string // host of the forge
+	Destination Destination
+	Read, Write []string // what is asked for, in words; no Write: it asks to read only
+	Account     string   // URL of the account page
+	Action      string   // URL the form is sent to
+	Fields      []Field  // hidden
+}
+
+// Title is the heading and window title.
+func (c Consent) Title() string { return "Connect " + c.Client + "?" }
+
+// ReadOnlyParts is what it can read and never change.
+func (c Consent) ReadOnlyParts() (list []string) {
+	for _, part := range c.Read {
+		if !slices.Contains(c.Write, part) {
+			list = append(list, part)
+		}
+	}
+	return list
+}
+
+// WriteConsent renders the consent page.
+func WriteConsent(w http.ResponseWriter, c Consent) error {
+	return write(w, http.StatusOK, "consent.html", c)
+}
+
+// Action is a link shown as a button.
+type Action struct {
+	Label string
+	URL   template.URL // trusted: the caller has checked its scheme
+}
+
+// Form is a button that sends a form.
+type Form struct {
+	Label  string
+	Action string // URL
+	Fields []Field
+}
+
+// Message tells what happened and what can be done about it.
+type Message struct {
+	Status  int // HTTP status
+	Title   string
+	Notice  string // what has just been done, if anything
+	Text    string
+	Form    *Form    // shown before the actions, as the recommended one
+	Actions []Action // the first is the recommended one
+}
+
+// WriteMessage renders a message.
+func WriteMessage(w http.ResponseWriter, m Message) error {
+	return write(w, m.Status, "message.html", m)
+}
+
+// Connection is a connected client on the account page.
+type Connection struct {
+	Client      string // as the client calls itself
+	Publisher   string // host that published its description, if any
+	Host        string // where its login returned to
+	ReadOnly    bool
+	First, Last time.Time
+	Sessions    int // open
+	Running     int // of them
+	Disconnect  Form
+}
+
+// Account is the page that shows a user's connected clients.
+type Account struct {
+	User        string
+	Forge       string // host of the forge
+	Notice      string // what has just been done, if anything
+	Now         time.Time
+	Connections []Connection
+	All         Form // disconnects all
+	Logout      Form
+	// Settings is where the user can revoke the server at the forge.
+	Settings template.URL
+}
+
+// Title is the heading and window title.
+func (Account) Title() string { return "Connected applications" }
+
+// WriteAccount renders the account page.
+func WriteAccount(w http.ResponseWriter, a Account) error {
+	return write(w, http.StatusOK, "account.html", a)
+}
