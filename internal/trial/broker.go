@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -85,6 +86,18 @@ func (b *Broker) Restart(ctx context.Context, program string) error {
 		return err
 	}
 	return nil
+}
+
+// Second starts another broker process on the same database, under the same
+// public URL, at an address of its own, its URL. It takes over the admin socket.
+func (b *Broker) Second(ctx context.Context, program string) (*Broker, error) {
+	address, err := freeAddress("0")
+	if err != nil {
+		return nil, err
+	}
+	second := &Broker{URL: "http://" + address, log: b.log, env: slices.Clone(b.env)}
+	second.Setenv("FJMCP_BROKER_LISTEN", address)
+	return second, second.Restart(ctx, program)
 }
 
 // Setenv changes a setting from the next Restart on.
