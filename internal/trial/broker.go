@@ -1,6 +1,7 @@
 package trial
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -27,6 +28,9 @@ type Config struct {
 	Env     []string // further NAME=value settings
 	Forge   *Forge
 	Log     io.Writer // the broker's standard error
+	// PublicURL is where clients reach the broker, if not at its own address but
+	// through a proxy.
+	PublicURL string
 }
 
 // Broker is a running fjmcp-broker.
@@ -47,7 +51,8 @@ func Start(ctx context.Context, c Config) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{URL: "http://" + address, log: c.Log}
-	app, err := c.Forge.Register(testforge.App{Name: "fjmcp", RedirectURIs: []string{b.URL + "/oauth/callback"}})
+	public := cmp.Or(c.PublicURL, b.URL)
+	app, err := c.Forge.Register(testforge.App{Name: "fjmcp", RedirectURIs: []string{public + "/oauth/callback"}})
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +62,7 @@ func Start(ctx context.Context, c Config) (*Broker, error) {
 	b.env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"CREDENTIALS_DIRECTORY=" + c.Dir,
-		"FJMCP_BROKER_PUBLIC_URL=" + b.URL,
+		"FJMCP_BROKER_PUBLIC_URL=" + public,
 		"FJMCP_BROKER_LISTEN=" + address,
 		"FJMCP_BROKER_FORGEJO_URL=" + c.Forge.URL,
 		"FJMCP_BROKER_FORGEJO_CLIENT_ID=" + app.ClientID,

@@ -20,6 +20,8 @@ type Browser struct {
 	// Deny presses the button that refuses on a page that asks for consent at
 	// a host for which it is true. nil: consent everywhere.
 	Deny func(host string) bool
+	// Choose has radio buttons pressed: name to value.
+	Choose map[string]string
 	// Steps is told what happens, if set.
 	Steps func(string)
 

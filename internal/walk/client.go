@@ -25,8 +25,15 @@ type Config struct {
 	Name string
 	// Transport carries its HTTP; nil means http.DefaultTransport.
 	Transport http.RoundTripper
-	Browser   *Browser
+	Browser   Authorizer
 	Steps     func(string) // told what happens, if set
+}
+
+// Authorizer is a browser with a person at it.
+type Authorizer interface {
+	// Authorize opens an authorization URL and returns what arrived at its
+	// redirect_uri.
+	Authorize(ctx context.Context, authURL string) (Redirect, error)
 }
 
 // Client is a connected MCP client.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -14,8 +15,9 @@ import (
 type form struct {
 	action, method string
 	values         url.Values
-	text, password string   // names of the first text and password fields
-	buttons        []button // those that submit
+	text, password string              // names of the first text and password fields
+	buttons        []button            // those that submit
+	radios         map[string][]string // values of radio buttons by name
 }
 
 type button struct{ name, value, label string }
@@ -39,6 +41,11 @@ func (b *Browser) answer(p *page, afterLogin bool) (*submission, error) {
 		f.values.Set(f.password, b.Password)
 	} else {
 		deny = b.Deny != nil && b.Deny(p.url.Host)
+	}
+	for name, value := range b.Choose {
+		if slices.Contains(f.radios[name], value) {
+			f.values.Set(name, value)
+		}
 	}
 	pressed, err := f.press(deny)
 	if err != nil {
@@ -87,7 +94,7 @@ func parseForm(doc string) *form {
 	var f *form
 	for n := range root.Descendants() {
 		if n.Type == html.ElementNode && n.Data == "form" {
-			f = &form{action: attr(n, "action"), method: strings.ToUpper(attr(n, "method")), values: url.Values{}}
+			f = &form{action: attr(n, "action"), method: strings.ToUpper(attr(n, "method")), values: url.Values{}, radios: map[string][]string{}}
 			if f.method == "" {
 				f.method = http.MethodGet
 			}
@@ -109,6 +116,9 @@ func (f *form) field(n *html.Node) {
 	case n.Data == "input" && kind == "submit":
 		f.buttons = append(f.buttons, button{name, attr(n, "value"), attr(n, "value")})
 	case n.Data == "input" && (kind == "checkbox" || kind == "radio"):
+		if kind == "radio" {
+			f.radios[name] = append(f.radios[name], attr(n, "value"))
+		}
 		if has(n, "checked") {
 			f.values.Add(name, attr(n, "value"))
 		}
