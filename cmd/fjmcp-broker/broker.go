@@ -16,6 +16,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
+	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/config"
 	"github.com/fjmcp/fjmcp-broker/internal/credential"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
@@ -82,6 +83,7 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 	s.auth, err = authserver.New(authserver.Config{
 		PublicURL: cfg.PublicURL, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
 		AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Revoked: s.endGrant, Running: s.sessions.Running,
+		Documents: documents(cfg, log),
 	})
 	if err != nil {
 		return nil, err
@@ -94,6 +96,14 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 	mux.Handle("GET /healthz", httpserver.Health(log, httpserver.Check{Name: "store", Run: s.store.Check}, httpserver.Check{Name: "launcher", Run: s.launcher.Check}))
 	s.handler = mux
 	return s, nil
+}
+
+// documents is nil where nothing may be fetched on behalf of clients.
+func documents(cfg *config.Config, log *slog.Logger) *clientmeta.Fetcher {
+	if !cfg.ClientDocuments {
+		return nil
+	}
+	return clientmeta.New(clientmeta.Config{Log: log})
 }
 
 // endGrant ends the sessions of a revoked grant, also when the request that
@@ -159,7 +169,9 @@ func (s *server) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return httpserver.Serve(ctx, s.sockets["http"], s.handler, s.log) })
 	if l := s.sockets["admin"]; len(l) > 0 {
-		g.Go(func() error { return httpserver.Serve(ctx, l, admin.Handler(s.sessions.List, s.log), s.log) })
+		g.Go(func() error {
+			return httpserver.Serve(ctx, l, admin.Handler(admin.Config{Sessions: s.sessions.List, Clients: s.auth.Clients(), Log: s.log}), s.log)
+		})
 	}
 	defer s.serveCredentials(ctx)()
 	g.Go(func() error { return systemd.Watchdog(ctx, func() bool { return s.store.Check(ctx) == nil }) })

@@ -13,13 +13,17 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/registry"
+	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"fjmcpctl": main})
 }
 
-// TestScripts runs testdata/*.txt; $SOCKET is an admin socket with two sessions.
+// TestScripts runs testdata/*.txt; $SOCKET is an admin socket with two sessions
+// and, in a store, no clients.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: func(env *testscript.Env) error {
 		socket := filepath.Join(env.WorkDir, "admin.sock")
@@ -28,11 +32,32 @@ func TestScripts(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		s := &http.Server{Handler: admin.Handler(twoSessions, slog.New(slog.NewTextHandler(io.Discard, nil)))}
+		s := &http.Server{Handler: admin.Handler(admin.Config{Sessions: twoSessions, Clients: clients(env.T().(testing.TB)), Log: slog.New(slog.DiscardHandler)})}
 		go func() { _ = s.Serve(l) }()
 		env.Defer(func() { s.Close() })
 		return nil
-	}})
+	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"removeclient": removeClient}})
+}
+
+// removeClient removes the client of a name with fjmcpctl, which wants its ID.
+func removeClient(ts *testscript.TestScript, neg bool, args []string) {
+	all, err := admin.NewCaller(ts.Getenv("SOCKET")).ListClients(context.Background())
+	ts.Check(err)
+	for _, c := range all {
+		if c.Name == args[0] {
+			ts.Check(ts.Exec("fjmcpctl", "clients", "remove", c.ID, "--socket", ts.Getenv("SOCKET")))
+			return
+		}
+	}
+	ts.Fatalf("there is no client %q", args[0])
+}
+
+func clients(t testing.TB) admin.Clients {
+	log := slog.New(slog.DiscardHandler)
+	return registry.New(registry.Config{
+		Endpoint: "https://mcp.example.org/oauth/register", Store: storetest.Open(t, storetest.Path(t), nil), Audit: audit.New(io.Discard), Log: log,
+		Now: time.Now, Revoked: func(context.Context, string) {},
+	})
 }
 
 func twoSessions(context.Context) ([]admin.Session, error) {

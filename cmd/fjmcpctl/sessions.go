@@ -25,7 +25,7 @@ func sessionsCommand(socket *string) *cobra.Command {
 		Short: "List all sessions, the longest unused first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := admin.NewClient(*socket).Sessions(cmd.Context())
+			all, err := admin.NewCaller(*socket).Sessions(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -48,56 +50,121 @@ type Session struct {
 	InFlight int       `json:"in_flight"`
 }
 
-// Sessions lists all sessions.
-type Sessions func(context.Context) ([]Session, error)
+// Config says what stands behind the admin socket. All fields are required.
+type Config struct {
+	Sessions func(context.Context) ([]Session, error)
+	Clients  Clients
+	Log      *slog.Logger
+}
+
+type handler struct{ cfg Config }
 
 // Handler serves the admin socket.
-func Handler(sessions Sessions, log *slog.Logger) http.Handler {
+func Handler(cfg Config) http.Handler {
+	h := &handler{cfg}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, r *http.Request) {
-		list, err := sessions(r.Context())
-		if err != nil {
-			log.Error("cannot list sessions", "error", err)
-			http.Error(w, "cannot list sessions; see the journal of fjmcp-broker", http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(list)
+		list, err := cfg.Sessions(r.Context())
+		h.answer(w, "list sessions", list, err)
 	})
+	mux.HandleFunc("POST /clients", h.addClient)
+	mux.HandleFunc("GET /clients", h.listClients)
+	mux.HandleFunc("DELETE /clients", h.removeClient)
 	return mux
 }
 
-// Client calls the admin socket.
-type Client struct{ http http.Client }
+// Error is a fault that the operator can mend.
+type Error struct {
+	Text     string
+	NotFound bool
+}
 
-// NewClient returns a client of the socket at path.
-func NewClient(path string) *Client {
+// Error returns the text.
+func (e *Error) Error() string { return e.Text }
+
+// answer sends a value, what the operator can mend, or where to look.
+func (h *handler) answer(w http.ResponseWriter, what string, v any, err error) {
+	var fault *Error
+	switch {
+	case errors.As(err, &fault) && fault.NotFound:
+		http.Error(w, fault.Text, http.StatusNotFound)
+	case errors.As(err, &fault):
+		http.Error(w, fault.Text, http.StatusBadRequest)
+	case err != nil:
+		h.cfg.Log.Error("cannot "+what, "error", err)
+		http.Error(w, "cannot "+what+"; see the journal of fjmcp-broker", http.StatusInternalServerError)
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(v) // fails only when the caller has gone
+	}
+}
+
+const maxBody = 1 << 20 // bytes
+
+func read(w http.ResponseWriter, r *http.Request, v any) bool {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		http.Error(w, "the request cannot be read; are fjmcpctl and fjmcp-broker of one version?", http.StatusBadRequest)
+		return false
+	}
+	return true
+}
+
+// Caller calls the admin socket. Its errors say what the operator can do.
+type Caller struct{ http http.Client }
+
+// NewCaller returns a caller of the socket at path.
+func NewCaller(path string) *Caller {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
-	return &Client{http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 30 * time.Second}}
+	return &Caller{http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 30 * time.Second}}
 }
 
-// Sessions lists all sessions. Errors say what the operator can do.
-func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://fjmcp/sessions", nil)
+// Sessions lists all sessions.
+func (c *Caller) Sessions(ctx context.Context) (list []Session, err error) {
+	err = c.call(ctx, http.MethodGet, "/sessions", nil, &list)
+	return list, err
+}
+
+// call sends in, if any, as JSON and reads the answer into out, if any.
+func (c *Caller) call(ctx context.Context, method, path string, in, out any) error {
+	var body bytes.Buffer
+	if in != nil {
+		if err := json.NewEncoder(&body).Encode(in); err != nil {
+			return err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://fjmcp"+path, &body)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, explain(err)
+		return explain(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
-		return nil, fmt.Errorf("the broker answered %s: %s", resp.Status, text)
+		return refusal(resp)
 	}
-	var list []Session
-	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
-		return nil, fmt.Errorf("cannot read the broker's answer: %w", err)
+	if out == nil {
+		return nil
 	}
-	return list, nil
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("cannot read the broker's answer: %w", err)
+	}
+	return nil
+}
+
+// refusal passes on what the operator can mend as it is.
+func refusal(resp *http.Response) error {
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4000)) // what came is shown
+	shown := strings.TrimSpace(string(text))
+	if resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusNotFound && shown != "404 page not found" {
+		return errors.New(shown)
+	}
+	return fmt.Errorf("the broker answered %s: %s", resp.Status, shown)
 }
 
 func explain(err error) error {

@@ -19,6 +19,7 @@ type Kind string
 // Events.
 const (
 	ClientRegistered Kind = "client_registered"
+	ClientRemoved    Kind = "client_removed"
 	LoginSucceeded   Kind = "login"
 	AccountLogin     Kind = "account_login"
 	LoginDenied      Kind = "login_denied"

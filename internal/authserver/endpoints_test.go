@@ -26,7 +26,8 @@ func TestMetadata(t *testing.T) {
 			v := a.json(t)
 			if a.StatusCode != 200 || v["issuer"] != w.url || v["token_endpoint"] != w.url+"/oauth/token" || v["registration_endpoint"] != w.url+"/oauth/register" ||
 				!reflect.DeepEqual(v["code_challenge_methods_supported"], []any{"S256"}) || v["authorization_response_iss_parameter_supported"] != true ||
-				!reflect.DeepEqual(v["token_endpoint_auth_methods_supported"], []any{"none", "client_secret_post", "client_secret_basic"}) {
+				!reflect.DeepEqual(v["token_endpoint_auth_methods_supported"], []any{"none", "client_secret_post", "client_secret_basic", "private_key_jwt"}) ||
+				v["introspection_endpoint"] != w.url+"/oauth/introspect" || v["client_id_metadata_document_supported"] != nil {
 				t.Errorf("%s: %d %s", path, a.StatusCode, a.body)
 			}
 			if openid := strings.Contains(path, "openid"); openid != (v["jwks_uri"] != nil) {

@@ -11,8 +11,11 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/account"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/login"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/registry"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
@@ -20,7 +23,8 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
-// Config is what a Server needs. All fields but Now, Revoked and Running are required.
+// Config is what a Server needs. All fields but Documents, Now, Revoked and
+// Running are required.
 type Config struct {
 	PublicURL  *url.URL // origin and optional path prefix, no trailing slash
 	Store      *store.Store
@@ -31,6 +35,9 @@ type Config struct {
 	Now        func() time.Time
 	AccessTTL  time.Duration
 	RefreshTTL time.Duration
+	// Documents reads what clients publish about themselves. Without it a client
+	// must register, and send its keys.
+	Documents *clientmeta.Fetcher
 	// Revoked, if set, is told of every grant that ends here, so that its
 	// sessions can end too.
 	Revoked func(ctx context.Context, grantID string)
@@ -41,13 +48,15 @@ type Config struct {
 
 // Server is the authorization server. It is safe for concurrent use.
 type Server struct {
-	cfg     Config
-	login   *login.Handler
-	account *account.Handler
-	access  *tokencache.Cache
-	limits  limits
-	issuer  string // public URL without trailing slash
-	prefix  string // its path, "" or "/x"
+	cfg      Config
+	clients  *clientauth.Clients
+	registry *registry.Registry
+	login    *login.Handler
+	account  *account.Handler
+	access   *tokencache.Cache
+	limits   limits
+	issuer   string // public URL without trailing slash
+	prefix   string // its path, "" or "/x"
 }
 
 // New returns a Server.
@@ -64,8 +73,13 @@ func New(cfg Config) (*Server, error) {
 		cfg.Now = time.Now
 	}
 	s := &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: tokencache.New(cfg.Store, cfg.Now), limits: newLimits(cfg.Now)}
+	s.clients = clientauth.New(clientauth.Config{Store: cfg.Store, Documents: cfg.Documents, Audiences: s.audiences(), Now: cfg.Now})
+	s.registry = registry.New(registry.Config{
+		Endpoint: s.issuer + "/oauth/register", Store: cfg.Store, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
+		FetchKeys: cfg.Documents != nil, Revoked: s.revoked,
+	})
 	s.login = login.New(login.Config{
-		Issuer: s.issuer, Resources: s.resources(),
+		Issuer: s.issuer, Resources: s.resources(), Clients: s.clients,
 		Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
 		SignedIn: func(w http.ResponseWriter, r *http.Request, user broker.User) { s.account.SignedIn(w, r, user) },
 	})
@@ -95,16 +109,30 @@ func (s *Server) resources() []string {
 	return list
 }
 
+// audiences lists what a client may address its assertions to (RFC 7523 §3).
+func (s *Server) audiences() []string {
+	list := []string{s.issuer, s.issuer + "/", s.issuer + "/oauth/token"}
+	if s.prefix == "" {
+		list = append(list, s.issuer+"/token")
+	}
+	return list
+}
+
+// Clients is where the operator adds and removes clients.
+func (s *Server) Clients() *registry.Registry { return s.registry }
+
 // Routes registers the server's endpoints, the well-known documents and, where
 // the public URL has no path prefix, the default paths that old clients assume.
 // With a prefix the host may be someone else's, so nothing but well-knowns is
 // outside it.
 func (s *Server) Routes(mux *http.ServeMux) {
 	s.wellKnown(mux)
-	register := web.CORS(s.register, http.MethodPost)
+	register := web.CORS(s.registry.Register, http.MethodPost)
 	token := web.CORS(s.token, http.MethodPost)
 	mux.Handle(s.prefix+"/oauth/register", register)
+	mux.HandleFunc(s.prefix+"/oauth/register/{client}", s.registry.Manage)
 	mux.Handle(s.prefix+"/oauth/token", token)
+	mux.HandleFunc("POST "+s.prefix+"/oauth/introspect", s.introspect)
 	mux.Handle(s.prefix+"/oauth/revoke", web.CORS(s.revoke, http.MethodPost))
 	mux.Handle(s.prefix+"/oauth/jwks", web.CORS(s.jwks, http.MethodGet))
 	mux.HandleFunc("GET "+s.prefix+"/oauth/authorize", s.login.Page)

@@ -76,25 +76,8 @@ func (s *Server) readTokenRequest(w http.ResponseWriter, r *http.Request) (token
 	if refused != nil {
 		return tokenRequest{}, refused
 	}
-	client, err := s.authenticateClient(r.Context(), credentials)
+	client, err := s.clients.Authenticate(r.Context(), credentials)
 	return tokenRequest{client: client, params: params}, err
-}
-
-// authenticateClient accepts a confidential client's secret in the header or in
-// the form, whichever it registered: Go clients try both.
-func (s *Server) authenticateClient(ctx context.Context, c oauth.Credentials) (broker.Client, error) {
-	client, err := s.cfg.Store.Client(ctx, c.ID)
-	switch {
-	case errors.Is(err, broker.ErrNotFound):
-		return client, oauth.Errorf(oauth.InvalidClient, "the client is not registered; register again")
-	case err != nil:
-		return client, err
-	case client.AuthMethod == oauth.AuthNone && c.Secret != "":
-		return client, oauth.Errorf(oauth.InvalidClient, "this client was registered without a secret")
-	case client.AuthMethod != oauth.AuthNone && !oauth.EqualHash(c.Secret, client.SecretHash):
-		return client, oauth.Errorf(oauth.InvalidClient, "the client secret is wrong")
-	}
-	return client, nil
 }
 
 // redeem is the authorization code grant (RFC 6749 §4.1.3).

@@ -41,14 +41,19 @@ func (s *Server) serverMetadata() oauth.ServerMetadata {
 		TokenEndpoint:                              s.issuer + "/oauth/token",
 		RegistrationEndpoint:                       s.issuer + "/oauth/register",
 		RevocationEndpoint:                         s.issuer + "/oauth/revoke",
+		IntrospectionEndpoint:                      s.issuer + "/oauth/introspect",
 		ScopesSupported:                            oauth.Scopes(),
 		ResponseTypesSupported:                     []string{oauth.ResponseCode},
 		ResponseModesSupported:                     []string{"query"},
 		GrantTypesSupported:                        oauth.GrantTypes(),
 		TokenEndpointAuthMethodsSupported:          oauth.AuthMethods(),
+		TokenEndpointAuthSigningAlgsSupported:      oauth.SigningAlgs(),
 		RevocationEndpointAuthMethodsSupported:     oauth.AuthMethods(),
+		RevocationEndpointAuthSigningAlgsSupported: oauth.SigningAlgs(),
+		IntrospectionEndpointAuthMethodsSupported:  []string{oauth.AuthBasic, oauth.AuthPost},
 		CodeChallengeMethodsSupported:              []string{oauth.S256},
 		AuthorizationResponseIssParameterSupported: true,
+		ClientIDMetadataDocumentSupported:          s.cfg.Documents != nil,
 	}
 }
 

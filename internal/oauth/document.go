@@ -73,7 +73,7 @@ func ParseDocument(id string, body []byte) (broker.Client, error) {
 		return broker.Client{}, errors.New(err.Description)
 	}
 	return broker.Client{
-		ID: id, Kind: broker.ClientDocument, Name: cleanName(d.ClientName), URI: webURL(d.ClientURI),
+		ID: id, Kind: broker.ClientDocument, Name: CleanName(d.ClientName), URI: webURL(d.ClientURI),
 		RedirectURIs: d.RedirectURIs, GrantTypes: d.GrantTypes, AuthMethod: d.TokenEndpointAuthMethod,
 		JWKS: string(d.JWKS), JWKSURI: d.JWKSURI, SigningAlg: d.SigningAlg,
 		AllowNone: d.TokenEndpointAuthMethod == AuthPrivateKey && slices.Contains(d.AuthMethods, AuthNone),

@@ -68,13 +68,13 @@ func ParseRegistration(body []byte) (Registration, *Error) {
 		}
 		return r, Errorf(InvalidClientMetadata, "the body is not a JSON object")
 	}
-	if err := r.checkRedirects(); err != nil {
+	if err := r.CheckRedirects(); err != nil {
 		return r, err
 	}
 	if err := r.checkFlow(); err != nil {
 		return r, err
 	}
-	r.ClientName = cleanName(r.ClientName)
+	r.ClientName = CleanName(r.ClientName)
 	r.ClientURI = webURL(r.ClientURI)
 	r.Scope = GrantedScope(r.Scope)
 	return r, nil
@@ -88,7 +88,9 @@ func jsonType(field string) string {
 	return "string"
 }
 
-func (r *Registration) checkRedirects() *Error {
+// CheckRedirects refuses a list of redirect URIs that cannot be registered, and
+// names the first fault.
+func (r *Registration) CheckRedirects() *Error {
 	if len(r.RedirectURIs) == 0 || len(r.RedirectURIs) > maxRedirectURIs {
 		return Errorf(InvalidRedirectURI, "redirect_uris must list 1 to %d URIs", maxRedirectURIs)
 	}
@@ -141,9 +143,9 @@ func (r *Registration) checkKeys() *Error {
 	return nil
 }
 
-// cleanName makes a client's name fit for a page: one line, no characters that
+// CleanName makes a client's name fit for a page: one line, no characters that
 // reorder or hide text.
-func cleanName(name string) string {
+func CleanName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):

@@ -113,7 +113,7 @@ func (s *Store) DeleteClient(ctx context.Context, id string) (grants []string, e
 				return err
 			}
 		}
-		return tx.Where("client_id = ?", id).Delete(&loginRow{}).Error
+		return nil
 	})
 	return grants, err
 }

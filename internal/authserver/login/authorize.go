@@ -12,6 +12,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -83,7 +84,12 @@ func (h *Handler) readAuthorization(ctx context.Context, values url.Values) (*au
 
 // readClient finds out who asks and where to return to.
 func (h *Handler) readClient(ctx context.Context, a *authorization, p oauth.Params) (err error) {
-	a.client, err = h.cfg.Store.Client(ctx, p.Get("client_id"))
+	a.client, err = h.cfg.Clients.Find(ctx, p.Get("client_id"))
+	var document *clientmeta.Error
+	if errors.As(err, &document) {
+		return &badRequest{"This application's description cannot be read",
+			"The client_id of the request is the address of a document that describes the application, but " + document.Reason + ". Go back to the application and connect again in a minute; if that does not help, tell its makers.", oauth.InvalidClient}
+	}
 	if errors.Is(err, broker.ErrNotFound) {
 		return &badRequest{"This application is not registered here",
 			"The application used a client_id that this server does not know. Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidClient}
@@ -183,6 +189,10 @@ func (h *Handler) Decide(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.PostForm.Get("access") != "write" {
 		a.scope = oauth.ScopeRead
+	}
+	if err := h.cfg.Clients.Keep(r.Context(), a.client); err != nil {
+		h.broken(w, r, "store a client", err)
+		return
 	}
 	h.toForgejo(w, r, store.Login{
 		ClientID: a.client.ID, RedirectURI: a.redirectURI, ClientState: a.state, Challenge: a.challenge, Scope: a.scope, Resource: a.resource,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -19,6 +20,7 @@ import (
 type Config struct {
 	Issuer    string   // public URL of the server, without trailing slash
 	Resources []string // endpoint URLs a client may ask for (RFC 8707)
+	Clients   *clientauth.Clients
 	Store     *store.Store
 	Forgejo   *forgejo.Client
 	Tokens    *upstream.Tokens

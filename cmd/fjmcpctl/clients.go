@@ -1,0 +1,125 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fjmcp/fjmcp-broker/internal/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+)
+
+func clientsCommand(socket *string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "clients", Short: "OAuth clients",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(addClientCommand(socket), listClientsCommand(socket), removeClientCommand(socket))
+	return cmd
+}
+
+func addClientCommand(socket *string) *cobra.Command {
+	var n admin.NewClient
+	var asJSON bool
+	add := &cobra.Command{
+		Use:   "add NAME",
+		Short: "Add a client that cannot register itself, and print its ID and secret",
+		Long: `Add a client that cannot register itself, and print its ID and secret.
+The secret is stored as a hash and cannot be shown again.`,
+		Example: `  fjmcpctl clients add "Our portal" --redirect-uri https://portal.example.org/callback
+  fjmcpctl clients add "Editor" --public --redirect-uri http://127.0.0.1/callback
+  fjmcpctl clients add "API gateway" --introspect`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			n.Name = args[0]
+			added, err := admin.NewCaller(*socket).AddClient(cmd.Context(), n)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(added)
+			}
+			return printAdded(cmd.OutOrStdout(), added)
+		},
+	}
+	add.Flags().StringArrayVar(&n.RedirectURIs, "redirect-uri", nil, "where logins return to; give it once for each URI")
+	add.Flags().BoolVar(&n.Public, "public", false, "the client can keep no secret")
+	add.Flags().BoolVar(&n.Introspect, "introspect", false, "let it ask what tokens stand for (RFC 7662)")
+	add.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return add
+}
+
+func printAdded(w io.Writer, added admin.AddedClient) error {
+	if added.Secret == "" {
+		_, err := fmt.Fprintf(w, "client ID: %s\n", added.ID)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "client ID:     %s\nclient secret: %s\n\nThe secret is not shown again.\n", added.ID, added.Secret)
+	return err
+}
+
+func listClientsCommand(socket *string) *cobra.Command {
+	var asJSON bool
+	list := &cobra.Command{
+		Use:   "list",
+		Short: "List all clients, the oldest first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all, err := admin.NewCaller(*socket).ListClients(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
+			}
+			return printClients(cmd.OutOrStdout(), all, time.Now())
+		},
+	}
+	list.Flags().BoolVar(&asJSON, "json", false, "print JSON, with the redirect URIs")
+	return list
+}
+
+func printClients(w io.Writer, all []admin.Client, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "CLIENT\tNAME\tADDED BY\tAUTHENTICATION\tINTROSPECTS\tLOGINS\tAGE")
+	for _, c := range all {
+		introspects := "no"
+		if c.Introspect {
+			introspects = "yes"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", audit.Clean(c.ID), audit.Clean(c.Name), addedBy(c.Kind), c.AuthMethod, introspects, c.Grants, since(now, c.Created))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	noun := "clients"
+	if len(all) == 1 {
+		noun = "client"
+	}
+	_, err := fmt.Fprintf(w, "\n%d %s.\n", len(all), noun)
+	return err
+}
+
+// addedBy is a client's kind in the operator's words.
+func addedBy(kind string) string {
+	if kind == "registered" {
+		return "itself"
+	}
+	return kind
+}
+
+func removeClientCommand(socket *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove CLIENT",
+		Short: "Remove a client, and end its users' logins and sessions with it",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return admin.NewCaller(*socket).RemoveClient(cmd.Context(), args[0])
+		},
+	}
+}

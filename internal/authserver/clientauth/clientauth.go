@@ -1,0 +1,86 @@
+package clientauth
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+)
+
+// Config is what Clients need.
+type Config struct {
+	Store     *store.Store
+	Documents *clientmeta.Fetcher // nil: nothing is fetched on behalf of clients
+	Audiences []string            // what an assertion may be addressed to: the issuer and the token endpoint's URLs
+	Now       func() time.Time
+}
+
+// Clients are the clients of this server. It is safe for concurrent use.
+type Clients struct{ cfg Config }
+
+// New returns Clients.
+func New(cfg Config) *Clients { return &Clients{cfg} }
+
+// Find returns a client that wants a user's consent. For one with a metadata
+// document that is what the document says now. The error is broker.ErrNotFound,
+// a *clientmeta.Error, the context's, or a failure of the store.
+func (c *Clients) Find(ctx context.Context, id string) (broker.Client, error) {
+	if c.cfg.Documents != nil && oauth.IsDocumentID(id) {
+		return c.cfg.Documents.Client(ctx, id)
+	}
+	client, err := c.cfg.Store.Client(ctx, id)
+	if err == nil && client.Kind == broker.ClientDocument {
+		return broker.Client{}, broker.ErrNotFound // documents have been switched off
+	}
+	return client, err
+}
+
+// Keep stores what is known of a client that a user has agreed to.
+func (c *Clients) Keep(ctx context.Context, client broker.Client) error {
+	if client.Kind != broker.ClientDocument {
+		return nil
+	}
+	client.CreatedAt = c.cfg.Now()
+	return c.cfg.Store.KeepClient(ctx, client)
+}
+
+// Authenticate returns the client behind credentials. The error is an
+// *oauth.Error, the context's, or a failure of the store.
+func (c *Clients) Authenticate(ctx context.Context, given oauth.Credentials) (broker.Client, error) {
+	if given.Assertion != "" {
+		return c.byAssertion(ctx, given)
+	}
+	client, err := c.stored(ctx, given.ID)
+	if err != nil {
+		return client, err
+	}
+	switch {
+	case client.AuthMethod == oauth.AuthPrivateKey && given.Secret != "":
+		return client, oauth.Errorf(oauth.InvalidClient, "this client authenticates with %s, not with a secret", oauth.AuthPrivateKey)
+	case client.AuthMethod == oauth.AuthPrivateKey && !client.AllowNone:
+		return client, oauth.Errorf(oauth.InvalidClient, "this client must authenticate with %s", oauth.AuthPrivateKey)
+	case client.AuthMethod == oauth.AuthNone && given.Secret != "":
+		return client, oauth.Errorf(oauth.InvalidClient, "this client was registered without a secret")
+	// Whichever way of sending it was registered: Go clients try both.
+	case hasSecret(client) && !oauth.EqualHash(given.Secret, client.SecretHash):
+		return client, oauth.Errorf(oauth.InvalidClient, "the client secret is wrong")
+	}
+	return client, nil
+}
+
+func hasSecret(c broker.Client) bool {
+	return c.AuthMethod != oauth.AuthNone && c.AuthMethod != oauth.AuthPrivateKey
+}
+
+// stored returns a client as the store knows it.
+func (c *Clients) stored(ctx context.Context, id string) (broker.Client, error) {
+	client, err := c.cfg.Store.Client(ctx, id)
+	if errors.Is(err, broker.ErrNotFound) {
+		return client, oauth.Errorf(oauth.InvalidClient, "the client is not registered; register again")
+	}
+	return client, err
+}

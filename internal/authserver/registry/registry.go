@@ -1,0 +1,180 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/web"
+)
+
+const maxBody = 64 << 10 // bytes
+
+// Config is what a Registry needs. All fields but FetchKeys are required.
+type Config struct {
+	Endpoint  string // URL of the registration endpoint
+	Store     *store.Store
+	Audit     *audit.Logger
+	Log       *slog.Logger
+	Now       func() time.Time
+	FetchKeys bool // clients may name a jwks_uri
+	// Revoked is told of every grant that ends with its client.
+	Revoked func(ctx context.Context, grantID string)
+}
+
+// Registry serves the registration endpoint and the one of each registration.
+// It is safe for concurrent use.
+type Registry struct{ cfg Config }
+
+// New returns a Registry.
+func New(cfg Config) *Registry { return &Registry{cfg} }
+
+// Register is dynamic client registration (RFC 7591 §3).
+func (g *Registry) Register(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		refuse(w, oauth.BodyError(err))
+		return
+	}
+	reg, refused := g.parse(body)
+	if refused != nil {
+		refuse(w, refused)
+		return
+	}
+	client, secret, token := newClient(reg, g.cfg.Now())
+	if err := g.cfg.Store.CreateClient(r.Context(), client); err != nil {
+		g.broken(w, r, "store a client", err)
+		return
+	}
+	g.event(r.Context(), audit.ClientRegistered, client, "")
+	answer := g.registration(client, token)
+	if secret != "" {
+		answer.ClientSecret, answer.ClientSecretExpiresAt = secret, new(int64) // 0: it does not expire
+	}
+	web.WriteJSON(w, http.StatusCreated, answer)
+}
+
+func (g *Registry) parse(body []byte) (oauth.Registration, *oauth.Error) {
+	reg, refused := oauth.ParseRegistration(body)
+	switch {
+	case refused != nil:
+		return reg, refused
+	case reg.JWKSURI != "" && !g.cfg.FetchKeys:
+		return reg, oauth.Errorf(oauth.InvalidClientMetadata, "this server does not fetch keys; send them in jwks in place of jwks_uri")
+	case reg.JWKS != nil:
+		if _, err := clientmeta.ParseKeys(reg.JWKS); err != nil {
+			return reg, oauth.Errorf(oauth.InvalidClientMetadata, "%v", err)
+		}
+	}
+	return reg, nil
+}
+
+// newClient returns a client with its secret, if it has one, and its
+// registration access token.
+func newClient(reg oauth.Registration, now time.Time) (c broker.Client, secret, token string) {
+	token = oauth.NewToken(oauth.PrefixRegistration)
+	c = broker.Client{
+		ID: oauth.NewID(), Kind: broker.ClientRegistered, Name: reg.ClientName, AuthMethod: reg.TokenEndpointAuthMethod,
+		RedirectURIs: reg.RedirectURIs, GrantTypes: reg.GrantTypes, URI: reg.ClientURI, CreatedAt: now,
+		JWKS: string(reg.JWKS), JWKSURI: reg.JWKSURI, SigningAlg: reg.SigningAlg, RegistrationHash: oauth.Hash(token),
+	}
+	if c.AuthMethod != oauth.AuthNone && c.AuthMethod != oauth.AuthPrivateKey {
+		secret = oauth.NewToken(oauth.PrefixClientSecret)
+		c.SecretHash = oauth.Hash(secret)
+	}
+	return c, secret, token
+}
+
+// registration is a client as it is told about itself. Its secret is stored as
+// a hash, so it is told only once.
+func (g *Registry) registration(c broker.Client, token string) oauth.RegistrationResponse {
+	answer := oauth.RegistrationResponse{
+		ClientID: c.ID, ClientIDIssuedAt: c.CreatedAt.Unix(),
+		RegistrationClientURI: g.cfg.Endpoint + "/" + c.ID, RegistrationAccessToken: token,
+		Registration: oauth.Registration{
+			RedirectURIs: c.RedirectURIs, TokenEndpointAuthMethod: c.AuthMethod, GrantTypes: c.GrantTypes, ResponseTypes: []string{oauth.ResponseCode},
+			ClientName: c.Name, ClientURI: c.URI, Scope: oauth.GrantedScope(""), JWKSURI: c.JWKSURI, SigningAlg: c.SigningAlg,
+		},
+	}
+	if c.JWKS != "" {
+		answer.JWKS = []byte(c.JWKS)
+	}
+	return answer
+}
+
+// Manage serves one registration (RFC 7592 §2); its path ends in the wildcard
+// {client}. Without the right token it does not tell whether the client exists.
+func (g *Registry) Manage(w http.ResponseWriter, r *http.Request) {
+	client, token, err := g.authorize(r)
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		web.WriteJSON(w, http.StatusUnauthorized, oauth.Errorf("invalid_token", "the registration access token is not that of a registered client"))
+		return
+	case err != nil:
+		g.broken(w, r, "read a client", err)
+		return
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		web.WriteJSON(w, http.StatusOK, g.registration(client, token))
+	case http.MethodDelete:
+		if err := g.remove(r.Context(), client, "by itself"); err != nil {
+			g.broken(w, r, "delete a client", err)
+			return
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		w.Header().Set("Allow", "GET, HEAD, DELETE")
+		web.WriteJSON(w, http.StatusMethodNotAllowed, oauth.Errorf(oauth.InvalidRequest, "a registration cannot be changed, since users agreed to its redirect URIs; register again"))
+	}
+}
+
+// authorize returns the client whose registration access token the request
+// carries, and the token. Any other is broker.ErrNotFound.
+func (g *Registry) authorize(r *http.Request) (broker.Client, string, error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	token = strings.TrimSpace(token)
+	if !strings.EqualFold(scheme, "Bearer") {
+		return broker.Client{}, "", broker.ErrNotFound
+	}
+	client, err := g.cfg.Store.Client(r.Context(), r.PathValue("client"))
+	if err == nil && !oauth.EqualHash(token, client.RegistrationHash) {
+		err = broker.ErrNotFound
+	}
+	return client, token, err
+}
+
+// remove ends a client, its grants and their sessions.
+func (g *Registry) remove(ctx context.Context, c broker.Client, how string) error {
+	grants, err := g.cfg.Store.DeleteClient(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	for _, id := range grants {
+		g.cfg.Revoked(ctx, id)
+	}
+	g.event(ctx, audit.ClientRemoved, c, how)
+	return nil
+}
+
+func (g *Registry) event(ctx context.Context, kind audit.Kind, c broker.Client, how string) {
+	g.cfg.Audit.Event(ctx, audit.Event{Kind: kind, Client: oauth.ClientName(c), Outcome: "ok", Detail: strings.TrimSpace(c.ID + " " + how)})
+}
+
+func (g *Registry) broken(w http.ResponseWriter, r *http.Request, what string, err error) {
+	g.cfg.Log.ErrorContext(r.Context(), "cannot "+what, "error", err)
+	refuse(w, oauth.Errorf(oauth.TemporarilyUnavailable, "the server cannot answer at the moment; try again"))
+}
+
+func refuse(w http.ResponseWriter, e *oauth.Error) { web.WriteJSON(w, e.Status(), e) }
