@@ -11,7 +11,9 @@ func TestFailuresAreLimited(t *testing.T) {
 	w := newWorld(t)
 	c, other := w.newClient(), w.newClient()
 	_, refresh := w.tokens(c, w.logIn(c))
-	fail := func(c client, headers ...string) answer { return w.post("/oauth/token", c.refreshForm("fjr_wrong"), headers...) }
+	fail := func(c client, headers ...string) answer {
+		return w.post("/oauth/token", c.refreshForm("fjr_wrong"), headers...)
+	}
 	limited := false
 	for range 100 {
 		a := fail(c)

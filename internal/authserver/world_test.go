@@ -20,6 +20,8 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
+	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -31,15 +33,20 @@ import (
 // world is a broker's authorization server over real HTTP in front of a fake
 // forge.
 type world struct {
-	t      *testing.T
-	url    string // of the broker
-	forge  *testforge.Server
-	store  *store.Store
-	server *authserver.Server
-	trail  *lockedBuffer // the audit trail
-	start  time.Time     // the broker's clock stands still
-	offset atomic.Int64  // but for advance
-	ended  atomic.Int64  // grants reported to Revoked
+	t         testing.TB
+	web       *metatest.Web       // where clients publish, see newDocumentWorld
+	documents *clientmeta.Fetcher // of servers made from now on
+	url       string              // of the broker
+	forge     *testforge.Server
+	store     *store.Store
+	server    *authserver.Server
+	trail     *lockedBuffer // the audit trail
+	start     time.Time     // the broker's clock stands still
+	offset    atomic.Int64  // but for advance
+	ended     atomic.Int64  // grants reported to Revoked
+	scopes    []string      // asked of the forge by servers made from now on
+	upstream  *upstream.Tokens
+	mux       atomic.Pointer[http.ServeMux]
 }
 
 // lockedBuffer is written by handlers and read by tests.
@@ -64,22 +71,35 @@ func (w *world) now() time.Time { return w.start.Add(time.Duration(w.offset.Load
 
 func (w *world) advance(d time.Duration) { w.offset.Add(int64(d)) }
 
-func newWorld(t *testing.T) *world { return newWorldAt(t, "") }
+func newWorld(t testing.TB) *world { return newWorldAt(t, "") }
 
-func newWorldAt(t *testing.T, prefix string) *world {
+func newWorldAt(t testing.TB, prefix string) *world {
+	return newWorldOn(t, prefix, testforge.Config{})
+}
+
+func newWorldOn(t testing.TB, prefix string, forge testforge.Config) *world {
 	t.Setenv("JOURNAL_STREAM", "")
 	w := &world{t: t, trail: &lockedBuffer{}, start: time.Now().Truncate(time.Second)}
-	mux := http.NewServeMux()
-	ts := httptest.NewServer(mux)
+	ts := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.mux.Load().ServeHTTP(rw, r) }))
 	t.Cleanup(ts.Close)
 	w.url = ts.URL + prefix
 	public, err := url.Parse(w.url)
 	w.must(err)
-	w.forge = testforge.Start(t, testforge.Config{}, authserver.CallbackURL(public))
+	w.forge = testforge.Start(t, forge, authserver.CallbackURL(public))
 	w.store = storetest.Open(t, storetest.Path(t), w.now)
-	w.server = w.newServer(public, w.store)
-	w.server.Routes(mux)
+	w.restart()
 	return w
+}
+
+// restart puts a new server in the place of the old one, with w.scopes.
+func (w *world) restart() {
+	w.t.Helper()
+	public, err := url.Parse(w.url)
+	w.must(err)
+	w.server = w.newServer(public, w.store)
+	mux := http.NewServeMux()
+	w.server.Routes(mux)
+	w.mux.Store(mux)
 }
 
 func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
@@ -87,12 +107,14 @@ func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
 	log, events := slog.New(slog.NewTextHandler(w.trail, nil)), audit.New(w.trail)
 	forge, err := forgejo.New(forgejo.Config{
 		URL: w.forge.URL, ClientID: w.forge.App.ClientID, ClientSecret: w.forge.App.ClientSecret,
-		RedirectURL: authserver.CallbackURL(public), Now: w.now,
+		RedirectURL: authserver.CallbackURL(public), Now: w.now, Scopes: w.scopes,
 	})
 	w.must(err)
 	tokens, err := upstream.New(upstream.Config{Store: st, Forgejo: forge, Now: w.now, Log: log, Audit: events})
 	w.must(err)
+	w.upstream = tokens
 	server, err := authserver.New(authserver.Config{
+		Documents: w.documents,
 		PublicURL: public, Store: st, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: w.now,
 		AccessTTL: 4 * time.Hour, RefreshTTL: 720 * time.Hour,
 		Revoked: func(context.Context, string) { w.ended.Add(1) },
@@ -114,7 +136,7 @@ type answer struct {
 	body string
 }
 
-func (a answer) json(t *testing.T) map[string]any {
+func (a answer) json(t testing.TB) map[string]any {
 	t.Helper()
 	var v map[string]any
 	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
@@ -124,7 +146,7 @@ func (a answer) json(t *testing.T) map[string]any {
 }
 
 // location is where the answer redirects to.
-func (a answer) location(t *testing.T) *url.URL {
+func (a answer) location(t testing.TB) *url.URL {
 	t.Helper()
 	u, err := a.Location()
 	if err != nil {
@@ -290,11 +312,19 @@ func (w *world) bearer(token string) error {
 }
 
 // wantError asserts an OAuth error.
-func (a answer) wantError(t *testing.T, status int, code, text string) {
+func (a answer) wantError(t testing.TB, status int, code, text string) {
 	t.Helper()
 	v := a.json(t)
 	description, _ := v["error_description"].(string)
 	if a.StatusCode != status || v["error"] != code || !strings.Contains(description, text) {
 		t.Errorf("%d %s, want %d %s %q", a.StatusCode, a.body, status, code, text)
 	}
+}
+
+// serve answers a request without a network.
+func serve(t testing.TB, h http.Handler, r *http.Request) answer {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, r)
+	return answer{rec.Result(), rec.Body.String()}
 }
