@@ -83,9 +83,10 @@ func (c *Container) capture(cmd *exec.Cmd, stdin io.Reader) (Result, error) {
 
 // enter runs a command with the host root's capabilities in the container's
 // namespaces: for systemctl, systemd-run and journalctl only. (`date -s` would
-// move the host's clock.)
+// move the host's clock.) --root and --wd matter where this process lives in a
+// chroot itself: the container then has its root within it.
 func (c *Container) enter(ctx context.Context, argv ...string) *exec.Cmd {
-	args := append([]string{"--target=" + strconv.Itoa(c.leader), "--all", "--"}, argv...)
+	args := append([]string{"--target=" + strconv.Itoa(c.leader), "--all", "--root", "--wd", "--"}, argv...)
 	cmd := exec.CommandContext(ctx, "nsenter", args...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
 	return cmd
