@@ -12,6 +12,21 @@ const (
 	// TypeNoToken answers TypeUnauthorized when there is no other token: the
 	// proxy passes the forge's 401 on.
 	TypeNoToken Type = "no_token"
+	// TypeMode sets what the proxy lets through. Fields Mode and ID. Until the
+	// first one comes it is read-only. Answered with TypeAck once in force.
+	TypeMode Type = "mode"
+)
+
+// TypeAck answers, in either direction, a message that has an ID. Field ID.
+const TypeAck Type = "ack"
+
+// Mode is what a session may do at the forge.
+type Mode string
+
+// Modes. Anything but ModeReadWrite is read-only.
+const (
+	ModeReadOnly  Mode = "read_only"  // GET and HEAD
+	ModeReadWrite Mode = "read_write" // all methods
 )
 
 // Messages from fjmcp-session to the broker.
@@ -21,6 +36,11 @@ const (
 	// TypeUnauthorized says that the forge answered 401 to the token in use.
 	// The proxy holds the request until a TypeToken comes or its patience ends.
 	TypeUnauthorized Type = "unauthorized"
+	// TypeRefused says that the proxy did not send a request of the child to the
+	// forge. Fields Reason (ReasonReadOnly or ReasonDeniedPath) and ID, which
+	// stands in the answer the child is about to get. The proxy waits a moment
+	// for TypeAck before it answers, so that the broker knows first.
+	TypeRefused Type = "refused"
 	// TypeFailed says why the session ends, before or after TypeReady. Fields
 	// Reason, Detail and LastLines. It is the last message.
 	TypeFailed Type = "failed"
@@ -30,8 +50,16 @@ const (
 	TypeExited Type = "exited"
 )
 
-// Reason classifies a TypeFailed message.
+// Reason classifies a TypeFailed or TypeRefused message.
 type Reason string
+
+// Reasons why a request is not sent to the forge.
+const (
+	// ReasonReadOnly: the session is read-only, and the method may write.
+	ReasonReadOnly Reason = "read_only"
+	// ReasonDeniedPath: the path is closed to all sessions (package denypath).
+	ReasonDeniedPath Reason = "denied_path"
+)
 
 // Reasons why a session cannot start or ends.
 const (
@@ -56,6 +84,8 @@ const (
 type Message struct {
 	Type  Type   `json:"type"`
 	Token string `json:"token,omitempty"`
+	ID    string `json:"id,omitempty"`
+	Mode  Mode   `json:"mode,omitempty"`
 
 	Reason    Reason   `json:"reason,omitempty"`
 	Detail    string   `json:"detail,omitempty"`     // one line for the operator, free of secrets

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/fjmcp/fjmcp-broker/internal/denypath"
 	"github.com/fjmcp/fjmcp-broker/internal/inject/forgeproxy"
 )
 
@@ -18,6 +19,7 @@ type Config struct {
 	Egress         string   // unix socket that leads to the forge; empty: dial the forge
 	PrivateNetwork bool     // loopback belongs to this session alone
 	Credentials    string   // directory that holds the file forgejo-token
+	Denied         denypath.List
 }
 
 // ConfigFromEnv reads the FJMCP_SESSION_* variables and CREDENTIALS_DIRECTORY
@@ -48,6 +50,9 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		fault("FJMCP_SESSION_FORGEJO_URL: %w", err)
 	} else if err := c.checkLoopback(); err != nil {
 		fault("FJMCP_SESSION_FORGEJO_URL: %w", err)
+	}
+	if c.Denied, err = denypath.Parse(getenv("FJMCP_SESSION_DENIED_PATHS")); err != nil {
+		fault("FJMCP_SESSION_DENIED_PATHS: %w", err)
 	}
 	return c, errors.Join(faults...)
 }

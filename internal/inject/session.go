@@ -33,6 +33,7 @@ type Session struct {
 
 	proxy *forgeproxy.Proxy
 	lines *lastLines
+	acks  acks
 }
 
 // New takes what Descriptors returned; the session closes both. log must not
@@ -53,7 +54,6 @@ func (s *Session) Run(ctx context.Context) int {
 	}
 	defer s.proxy.Close()
 	s.send(control.Message{Type: control.TypeReady})
-	go s.receive()
 	select {
 	case <-ctx.Done():
 		s.stop(p)
@@ -78,12 +78,15 @@ func (s *Session) start(ctx context.Context) (*confine.Process, error) {
 		CAFile:       s.config.CAFile,
 		Egress:       s.config.Egress,
 		Token:        token,
+		Denied:       s.config.Denied,
 		Unauthorized: s.reportUnauthorized,
+		Refused:      s.reportRefused,
 		Log:          s.log,
 	})
 	if err != nil {
 		return nil, err
 	}
+	go s.receive() // the broker waits until its first message, the mode, is in force
 	ca, err := s.proxy.CertificateFile()
 	if err != nil {
 		return nil, err
@@ -124,7 +127,7 @@ func (s *Session) environment() []string {
 	}
 }
 
-// receive takes new tokens until the broker is gone. That does not end the
+// receive takes what the broker says until the broker is gone. That does not end the
 // session: a restarted broker finds the MCP socket in its descriptor store.
 func (s *Session) receive() {
 	for {
@@ -138,15 +141,27 @@ func (s *Session) receive() {
 			return
 		case err != nil:
 			s.log.Warn("ignored a control packet", "error", err)
-		case m.Type == control.TypeToken:
-			if err := s.proxy.SetToken(m.Token); err != nil {
-				s.log.Warn("ignored a new token", "error", err)
-			}
-		case m.Type == control.TypeNoToken:
-			s.proxy.NoToken()
 		default:
-			s.log.Warn("ignored a control message of an unknown type", "type", m.Type)
+			s.obey(m)
 		}
+	}
+}
+
+func (s *Session) obey(m control.Message) {
+	switch m.Type {
+	case control.TypeToken:
+		if err := s.proxy.SetToken(m.Token); err != nil {
+			s.log.Warn("ignored a new token", "error", err)
+		}
+	case control.TypeNoToken:
+		s.proxy.NoToken()
+	case control.TypeMode:
+		s.proxy.SetMode(m.Mode)
+		s.send(control.Message{Type: control.TypeAck, ID: m.ID})
+	case control.TypeAck:
+		s.acks.take(m.ID)
+	default:
+		s.log.Warn("ignored a control message of an unknown type", "type", m.Type)
 	}
 }
 
@@ -158,6 +173,20 @@ func (s *Session) send(m control.Message) error {
 
 func (s *Session) reportUnauthorized() error {
 	return s.send(control.Message{Type: control.TypeUnauthorized})
+}
+
+// reportRefused tells the broker and waits a moment until it knows.
+func (s *Session) reportRefused(reason control.Reason, id string) {
+	known, forget := s.acks.await(id)
+	defer forget()
+	if s.send(control.Message{Type: control.TypeRefused, Reason: reason, ID: id}) != nil {
+		return // nobody is there to know
+	}
+	select {
+	case <-known:
+	case <-time.After(sendTimeout):
+		s.log.Warn("the broker did not confirm that it knows of a refused request")
+	}
 }
 
 // stop ends the backend, which may still finish calls in flight on SIGTERM.

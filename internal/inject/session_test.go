@@ -269,6 +269,17 @@ func (r *running) push(token string) {
 	}
 }
 
+// mode sets the session's mode and waits until it is in force.
+func (r *running) mode(m control.Mode) {
+	r.t.Helper()
+	if err := r.control.Send(r.t.Context(), control.Message{Type: control.TypeMode, ID: "to " + string(m), Mode: m}); err != nil {
+		r.t.Fatal(err)
+	}
+	if got := r.want(control.TypeAck).ID; got != "to "+string(m) {
+		r.t.Fatalf("%q was confirmed, not %s", got, m)
+	}
+}
+
 // status waits for the end of fjmcp-session.
 func (r *running) status() int {
 	r.t.Helper()
@@ -415,6 +426,7 @@ func TestRequestIsHeldForANewToken(t *testing.T) {
 	alice, bob := forge.token(t, "alice"), forge.token(t, "bob")
 	r := startOn(t, "https", forge, alice)
 	r.want(control.TypeReady)
+	r.mode(control.ModeReadWrite)
 	s := r.connect()
 	forge.refuse(alice)
 	answered := make(chan string)
@@ -610,12 +622,12 @@ func TestCredentialFromAPipe(t *testing.T) {
 }
 
 func TestFaultyConfigurationIsListed(t *testing.T) {
-	r := start(t, "a-token", "FJMCP_SESSION_FORGEJO_URL=ftp://x", "FJMCP_SESSION_FORGEJO_MCP=forgejo-mcp", "FJMCP_SESSION_EGRESS=egress.sock")
+	r := start(t, "a-token", "FJMCP_SESSION_FORGEJO_URL=ftp://x", "FJMCP_SESSION_FORGEJO_MCP=forgejo-mcp", "FJMCP_SESSION_EGRESS=egress.sock", "FJMCP_SESSION_DENIED_PATHS=keys")
 	m := r.want(control.TypeFailed)
 	if got := r.status(); got != 78 {
 		t.Errorf("exit status %d", got)
 	}
-	for _, name := range []string{"FJMCP_SESSION_FORGEJO_URL", "FJMCP_SESSION_FORGEJO_MCP", "FJMCP_SESSION_EGRESS"} {
+	for _, name := range []string{"FJMCP_SESSION_FORGEJO_URL", "FJMCP_SESSION_FORGEJO_MCP", "FJMCP_SESSION_EGRESS", "FJMCP_SESSION_DENIED_PATHS"} {
 		if !strings.Contains(r.log.String(), name+":") || !strings.Contains(m.Detail, name+":") {
 			t.Errorf("%s is not listed in the log and the report", name)
 		}

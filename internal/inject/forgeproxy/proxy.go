@@ -12,6 +12,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/denypath"
 )
 
 // Config is what a Proxy needs.
@@ -20,22 +23,27 @@ type Config struct {
 	CAFile string   // further CA certificates for the forge; may be empty
 	Egress string   // unix socket that leads to the forge; empty: dial the forge
 	Token  string   // the first token
+	Denied denypath.List
 
 	// Unauthorized asks for a new token, since the forge refused the current one.
 	// Its error means that none will come.
 	Unauthorized func() error
-	Log          *slog.Logger
+	// Refused tells of a request that is not sent to the forge, before the
+	// backend hears of it. id stands in the answer to the backend.
+	Refused func(reason control.Reason, id string)
+	Log     *slog.Logger
 }
 
 // Proxy is a backend's way out: a forward proxy for one origin that sets the
-// user's token on every request it lets through. Its methods may be called from
-// several goroutines.
+// user's token on every request it lets through. It is read-only until SetMode
+// says otherwise. Its methods may be called from several goroutines.
 type Proxy struct {
 	origin  origin
 	cert    tls.Certificate
 	tokens  *tokens
 	forward *httputil.ReverseProxy
 	contact *record
+	rules   rules
 	tunnels *tunnelListener // feeds terminated CONNECT tunnels to a server
 	addr    string          // host:port of the proxy
 	servers []*http.Server
@@ -61,6 +69,7 @@ func New(c Config) (*Proxy, error) {
 		cert:    cert,
 		tokens:  newTokens(c.Token),
 		contact: new(record),
+		rules:   rules{denied: c.Denied, refused: c.Refused},
 		tunnels: newTunnelListener(),
 		log:     c.Log,
 	}
@@ -104,6 +113,9 @@ func (p *Proxy) SetToken(token string) error {
 	p.tokens.swap(token)
 	return nil
 }
+
+// SetMode is in force for every request that comes after it returns.
+func (p *Proxy) SetMode(m control.Mode) { p.rules.writable.Store(m == control.ModeReadWrite) }
 
 // NoToken tells the requests that wait for another token that none will come;
 // the forge's 401 goes to the backend.
@@ -215,6 +227,11 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r)
 		return
 	}
+	if reason := p.rules.check(p.origin.prefix, r); reason != "" {
+		p.log.Warn("refused a request that this session may not send", "reason", reason, "method", r.Method)
+		p.rules.refuse(w, r, reason)
+		return
+	}
 	p.forward.ServeHTTP(w, r)
 }
 
@@ -228,6 +245,9 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL.Host = p.origin.url.Host
 	r.Out.Host = p.origin.url.Host
 	r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy drops what it cannot parse
+	// Another protocol on the same connection would pass by the rules.
+	r.Out.Header.Del("Connection")
+	r.Out.Header.Del("Upgrade")
 }
 
 // unreachable answers for a forge that gave no answer. The backend's text

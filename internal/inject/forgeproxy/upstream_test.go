@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/control"
 )
 
 // refusingForge answers 401 to the token "old" and echoes bodies otherwise.
@@ -44,6 +46,7 @@ func proxied(t *testing.T, h http.HandlerFunc, renew func(*Proxy) error) (*http.
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
+	p.SetMode(control.ModeReadWrite)
 	at, _ := url.Parse(p.URL())
 	transport := &http.Transport{Proxy: http.ProxyURL(at)}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -116,6 +119,7 @@ func TestUnreachableForge(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
+	p.SetMode(control.ModeReadWrite)
 	at, _ := url.Parse(p.URL())
 	c := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at), DisableKeepAlives: true}}
 	status, body := post(t, c, u.String(), "")
