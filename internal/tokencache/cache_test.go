@@ -124,14 +124,14 @@ func TestExpiryAndRename(t *testing.T) {
 func TestRevocationRaces(t *testing.T) {
 	s := storetest.Open(t, storetest.Path(t), nil)
 	c := tokencache.New(s, time.Now)
-	for range 20 {
+	for range 5 {
 		l := storetest.LogIn(t, s, "alice", time.Now())
 		hash := oauth.Hash(l.Pair.Access)
 		var revoked atomic.Bool
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				for range 50 {
+				for range 20 {
 					after := revoked.Load()
 					if _, err := c.Access(t.Context(), hash); err == nil && after {
 						t.Error("a revoked token was accepted")
