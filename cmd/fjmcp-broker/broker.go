@@ -142,7 +142,7 @@ func newLauncher(cfg *config.Config, token spawn.TokenFunc, log *slog.Logger) (s
 	}
 	return spawn.NewProcess(spawn.ProcessConfig{
 		SessionBinary: binary, ForgejoURL: cfg.ForgejoURL.String(), ForgejoMCP: cfg.ForgejoMCP, CAFile: cfg.ForgejoCAFile,
-		Token: token, Now: time.Now, Log: log,
+		DeniedPaths: cfg.DeniedPaths.String(), Token: token, Now: time.Now, Log: log,
 	})
 }
 

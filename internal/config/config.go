@@ -13,6 +13,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/fjmcp/fjmcp-broker/internal/denypath"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 )
 
@@ -37,6 +38,7 @@ type Config struct {
 	ForgejoScopes       []string
 	ForgejoCAFile       string // "" for the system's roots alone
 	ForgejoMCP          string // "" to look in /usr/bin, then /usr/local/bin
+	DeniedPaths         denypath.List
 	Launcher            string // LauncherSystemd or LauncherProcess
 	Listen              string // host:port, used without socket activation
 	StateDir            string
@@ -61,6 +63,7 @@ type raw struct {
 	ForgejoScopes      string        `env:"FORGEJO_SCOPES"`
 	ForgejoCAFile      string        `env:"FORGEJO_CA_FILE"`
 	ForgejoMCP         string        `env:"FORGEJO_MCP"`
+	DeniedPaths        string        `env:"FORGEJO_DENIED_PATHS"`
 	Launcher           string        `env:"LAUNCHER"`
 	Listen             string        `env:"LISTEN" envDefault:"127.0.0.1:8080"`
 	StateDir           string        `env:"STATE_DIR"`
@@ -122,6 +125,7 @@ func (l *loader) load() (*Config, error) {
 	c.Launcher = l.launcher()
 	c.ForgejoURL = l.forgejoURL(c.Launcher)
 	c.ForgejoScopes = l.scopes()
+	c.DeniedPaths = l.deniedPaths()
 	c.AllowedOrigins = l.allowedOrigins()
 	c.ClientDocuments = l.onOff("CLIENT_METADATA_DOCUMENTS", l.raw.ClientDocuments)
 	c.StateDir = l.stateDir()
@@ -248,6 +252,14 @@ func (l *loader) scopes() []string {
 		l.fault("%sFORGEJO_SCOPES=%q: %s", prefix, l.raw.ForgejoScopes, strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return scopes
+}
+
+func (l *loader) deniedPaths() denypath.List {
+	list, err := denypath.Parse(l.raw.DeniedPaths)
+	if err != nil {
+		l.fault("%s=%q: %v", denypath.Variable, l.raw.DeniedPaths, err)
+	}
+	return list
 }
 
 func (l *loader) stateDir() string {

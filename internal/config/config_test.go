@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/denypath"
 )
 
 // load loads a working configuration with the given NAME=value changes; a
@@ -74,6 +76,14 @@ func TestClientDocuments(t *testing.T) {
 	}
 }
 
+func TestDeniedPaths(t *testing.T) {
+	for setting, want := range map[string]string{"": denypath.Default, "none": "none", "default /repos/*/*/hooks": denypath.Default + " /repos/*/*/hooks", "/admin": "/admin"} {
+		if c, err := load(t, true, "FJMCP_BROKER_FORGEJO_DENIED_PATHS="+setting); err != nil || c.DeniedPaths.String() != want {
+			t.Errorf("%q: %v, %v", setting, c, err)
+		}
+	}
+}
+
 func TestLauncherFollowsPID1(t *testing.T) {
 	c, err := load(t, false, "STATE_DIRECTORY=/var/lib/fjmcp")
 	if err != nil || c.Launcher != LauncherProcess || c.StateDir != "/var/lib/fjmcp" {
@@ -98,6 +108,7 @@ func TestFaults(t *testing.T) {
 		{"FJMCP_BROKER_FORGEJO_SCOPES=read:user,write:issue", "FORGEJO_SCOPES"},
 		{"FJMCP_BROKER_FORGEJO_CA_FILE=/nonexistent/ca.pem", "FORGEJO_CA_FILE"},
 		{"FJMCP_BROKER_FORGEJO_MCP=forgejo-mcp", "want an absolute path"},
+		{"FJMCP_BROKER_FORGEJO_DENIED_PATHS=default user/keys /api/v1/admin", `faulty: "user/keys", "/api/v1/admin"`},
 		{"FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=true", "want on or off"},
 		{"FJMCP_BROKER_LAUNCHER=docker", `want "systemd" or "process"`},
 		{"FJMCP_BROKER_SESSION_IDLE_TIMEOUT=15", "want a duration"},

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/denypath"
 	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )
@@ -56,7 +57,7 @@ func assertConfined(t *testing.T, s *live) {
 		t.Errorf("credential %q", r.Token)
 	}
 	for _, want := range []string{"FJMCP_SESSION_FORGEJO_URL=http://forgejo.localhost:3000",
-		"FJMCP_SESSION_FORGEJO_MCP=/usr/bin/forgejo-mcp", "FJMCP_SESSION_PRIVATE_NETWORK=1"} {
+		"FJMCP_SESSION_FORGEJO_MCP=/usr/bin/forgejo-mcp", "FJMCP_SESSION_PRIVATE_NETWORK=1", "FJMCP_SESSION_DENIED_PATHS=" + denypath.Default} {
 		if !slices.Contains(r.Env, want) {
 			t.Errorf("environment lacks %s: %q", want, r.Env)
 		}

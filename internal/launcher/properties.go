@@ -44,6 +44,7 @@ func serviceProperties(r launchproto.Request, f forge, mcp, control int) []sddbu
 	env := []string{
 		"FJMCP_SESSION_FORGEJO_URL=" + f.url,
 		"FJMCP_SESSION_FORGEJO_MCP=" + f.forgejoMCP,
+		"FJMCP_SESSION_DENIED_PATHS=" + f.deniedPaths,
 	}
 	if f.caFile != "" {
 		env = append(env, "FJMCP_SESSION_FORGEJO_CA_FILE="+f.caFile)

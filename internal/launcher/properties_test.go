@@ -9,6 +9,7 @@ import (
 
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
 
+	"github.com/fjmcp/fjmcp-broker/internal/denypath"
 	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
 )
 
@@ -19,7 +20,7 @@ func TestProperties(t *testing.T) {
 		Op: launchproto.OpStart, ID: "abcdefgh", Session: "ijklmnop", User: "alice", IdleSeconds: 900, MaxSeconds: 86400,
 	}
 	f := forge{
-		url: "https://git.example.org", forgejoMCP: insideForgejoMCP, caFile: insideCAFile,
+		url: "https://git.example.org", forgejoMCP: insideForgejoMCP, caFile: insideCAFile, deniedPaths: "/user/keys /users/*/tokens",
 		binds: []bind{{"/opt/forgejo-mcp", insideForgejoMCP}, {"/etc/forge-ca.pem", insideCAFile}},
 	}
 	timer := reapTimer(r)
@@ -64,13 +65,14 @@ func TestSettings(t *testing.T) {
 		want     forge
 		err      string
 	}{
-		{"bound into the session", settings{url + "/sub/", ca, link},
-			forge{url + "/sub", insideForgejoMCP, insideCAFile, []bind{{binary, insideForgejoMCP}, {ca, insideCAFile}}}, ""},
-		{"under /usr", settings{url, "", "/usr/bin/env"}, forge{url, "/usr/bin/env", "", nil}, ""},
-		{"no URL", settings{"", "", binary}, forge{}, "FJMCP_BROKER_FORGEJO_URL is missing"},
-		{"no binary", settings{url, "", dir + "/absent"}, forge{}, `FJMCP_BROKER_FORGEJO_MCP="` + dir + `/absent": no such file`},
-		{"no CA file", settings{url, dir + "/absent", binary}, forge{}, `FJMCP_BROKER_FORGEJO_CA_FILE="` + dir + `/absent": no such file`},
-		{"relative CA file", settings{url, "ca.pem", binary}, forge{}, "want an absolute path"},
+		{"bound into the session", settings{url + "/sub/", ca, link, ""},
+			forge{url + "/sub", insideForgejoMCP, insideCAFile, denypath.Default, []bind{{binary, insideForgejoMCP}, {ca, insideCAFile}}}, ""},
+		{"under /usr", settings{url, "", "/usr/bin/env", "default /x"}, forge{url, "/usr/bin/env", "", denypath.Default + " /x", nil}, ""},
+		{"no URL", settings{"", "", binary, ""}, forge{}, "FJMCP_BROKER_FORGEJO_URL is missing"},
+		{"no binary", settings{url, "", dir + "/absent", ""}, forge{}, `FJMCP_BROKER_FORGEJO_MCP="` + dir + `/absent": no such file`},
+		{"no CA file", settings{url, dir + "/absent", binary, ""}, forge{}, `FJMCP_BROKER_FORGEJO_CA_FILE="` + dir + `/absent": no such file`},
+		{"denied paths", settings{url, "", binary, "keys /ok"}, forge{}, `faulty: "keys"`},
+		{"relative CA file", settings{url, "ca.pem", binary, ""}, forge{}, "want an absolute path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := c.settings.resolve()

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/backend"
+	"github.com/fjmcp/fjmcp-broker/internal/denypath"
 )
 
 // Environment variables taken from the broker's configuration.
@@ -24,10 +25,10 @@ const (
 const restartHint = "in /etc/fjmcp/broker.env and run systemctl restart fjmcp-broker"
 
 // settings is the operator's part of a session: as configured, unchecked.
-type settings struct{ forgejoURL, caFile, forgejoMCP string }
+type settings struct{ forgejoURL, caFile, forgejoMCP, deniedPaths string }
 
 func newSettings(getenv func(string) string) settings {
-	return settings{getenv(envForgejoURL), getenv(envCAFile), getenv(backend.Variable)}
+	return settings{getenv(envForgejoURL), getenv(envCAFile), getenv(backend.Variable), getenv(denypath.Variable)}
 }
 
 // bind shows the file at source to the session as target, read-only.
@@ -37,6 +38,7 @@ type bind struct{ source, target string }
 // make it true.
 type forge struct {
 	url, forgejoMCP, caFile string // as the session sees them
+	deniedPaths             string // as denypath.Parse takes them
 	binds                   []bind
 }
 
@@ -47,7 +49,11 @@ func (s settings) resolve() (forge, error) {
 	if err != nil {
 		return forge{}, err
 	}
-	f := forge{url: u.String()}
+	denied, err := denypath.Parse(s.deniedPaths)
+	if err != nil {
+		return forge{}, fmt.Errorf("%s=%q: %w; correct it %s", denypath.Variable, s.deniedPaths, err, restartHint)
+	}
+	f := forge{url: u.String(), deniedPaths: denied.String()}
 	mcp, err := backend.Find(s.forgejoMCP)
 	if err != nil {
 		return forge{}, fmt.Errorf("%w %s", err, restartHint)

@@ -19,13 +19,14 @@ const (
 	stopTimeout = 2 * time.Second // as TimeoutStopSec= of the session's unit
 )
 
-// ProcessConfig is what a Process is made of. All fields but CAFile and
-// ForgejoMCP are required.
+// ProcessConfig is what a Process is made of. All fields but CAFile,
+// ForgejoMCP and DeniedPaths are required.
 type ProcessConfig struct {
 	SessionBinary string // absolute path of fjmcp-session
 	ForgejoURL    string
 	ForgejoMCP    string // as backend.Find takes it
 	CAFile        string
+	DeniedPaths   string // as denypath.Parse takes them
 	Token         TokenFunc
 	Now           func() time.Time // the clock of idle times and ages
 	Log           *slog.Logger     // takes what the sessions write to standard error, too

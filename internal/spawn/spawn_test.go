@@ -120,7 +120,7 @@ func newFixture(t *testing.T, change func(*ProcessConfig)) *fixture {
 	f := &fixture{clock: &clock{now: time.Unix(1e9, 0)}, log: new(buffer), temp: t.TempDir()}
 	t.Setenv("TMPDIR", f.temp)
 	cfg := ProcessConfig{
-		SessionBinary: os.Args[0], ForgejoURL: forgeURL, ForgejoMCP: os.Args[0], CAFile: "/ca.pem",
+		SessionBinary: os.Args[0], ForgejoURL: forgeURL, ForgejoMCP: os.Args[0], CAFile: "/ca.pem", DeniedPaths: "/user/keys",
 		Token: func(_ context.Context, id string) (string, error) { return "token-of-" + id, nil },
 		Now:   f.clock.Now, Log: slog.New(slog.NewTextHandler(f.log, nil)),
 	}
@@ -238,7 +238,7 @@ func TestProcessContract(t *testing.T) {
 		s.say(t, "hello")
 	}
 	env := strings.Join(a.report.Env, "\n")
-	for _, want := range []string{"FJMCP_SESSION_FORGEJO_URL=" + forgeURL, "FJMCP_SESSION_FORGEJO_MCP=" + os.Args[0],
+	for _, want := range []string{"FJMCP_SESSION_FORGEJO_URL=" + forgeURL, "FJMCP_SESSION_FORGEJO_MCP=" + os.Args[0], "FJMCP_SESSION_DENIED_PATHS=/user/keys",
 		"FJMCP_SESSION_FORGEJO_CA_FILE=/ca.pem"} {
 		if !strings.Contains(env, want) {
 			t.Errorf("environment lacks %s", want)
