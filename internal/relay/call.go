@@ -11,6 +11,8 @@ const eventBuffer = 64
 
 // Call is one request in flight.
 type Call struct {
+	Method string // of the request
+
 	relay         *Relay
 	id            uint64
 	clientID      json.RawMessage

@@ -67,6 +67,9 @@ func (r *Relay) take(line []byte) {
 func (r *Relay) takeResponse(m mcp.Message) {
 	c := r.byID(m.ID())
 	if c == nil {
+		if n, err := strconv.ParseUint(string(m.ID()), 10, 64); err == nil {
+			r.answered(n)
+		}
 		r.log.Debug("backend answered a call that is not in flight", "id", string(m.ID()))
 		return
 	}

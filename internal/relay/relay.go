@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -44,7 +46,14 @@ type Relay struct {
 	next  uint64
 	calls map[uint64]*Call
 	asked map[string]question // by the id we gave it
+	// cancelled are calls that left calls for their client's cancellation. The
+	// child may still work on them, and answer or not.
+	cancelled map[uint64]bool
+	drained   chan struct{} // closed when neither is left; nil while nobody waits for it
 }
+
+// maxCancelled bounds Relay.cancelled; a call cancelled beyond it stays in flight.
+const maxCancelled = 1000
 
 // question is a request of the child that a client has yet to answer.
 type question struct {
@@ -63,7 +72,7 @@ func New(cfg Config) *Relay {
 	r := &Relay{
 		conn: cfg.Conn, log: cfg.Log, maxLine: cfg.MaxLine, maxCalls: cfg.MaxCalls,
 		out: make(chan []byte, 16), done: make(chan struct{}),
-		calls: map[uint64]*Call{}, asked: map[string]question{},
+		calls: map[uint64]*Call{}, asked: map[string]question{}, cancelled: map[uint64]bool{},
 	}
 	go r.write()
 	go r.read()
@@ -89,11 +98,42 @@ func (r *Relay) InFlight() int {
 	return len(r.calls)
 }
 
+// Calls returns the calls that InFlight counts.
+func (r *Relay) Calls() []*Call {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.calls))
+}
+
+// Drain waits until the child works on no call, so that it has answered the
+// cancelled ones too. It keeps nobody from starting another. ErrClosed: the child
+// has ended.
+func (r *Relay) Drain(ctx context.Context) error {
+	r.mu.Lock()
+	if len(r.calls)+len(r.cancelled) == 0 {
+		r.mu.Unlock()
+		return nil
+	}
+	if r.drained == nil {
+		r.drained = make(chan struct{})
+	}
+	drained := r.drained
+	r.mu.Unlock()
+	select {
+	case <-drained:
+		return nil
+	case <-r.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // Start sends a request to the child. The caller takes what comes with
 // Call.Next. A caller that stops listening leaves the call in flight until the
 // child answers.
 func (r *Relay) Start(ctx context.Context, request mcp.Message) (*Call, error) {
-	c := &Call{relay: r, clientID: request.ID(), events: make(chan []byte, eventBuffer), final: make(chan []byte, 1)}
+	c := &Call{Method: request.Method, relay: r, clientID: request.ID(), events: make(chan []byte, eventBuffer), final: make(chan []byte, 1)}
 	if err := r.add(c); err != nil {
 		return nil, err
 	}
@@ -122,7 +162,9 @@ func (r *Relay) Notify(ctx context.Context, n mcp.Message) error {
 	}
 	id := json.RawMessage(strconv.FormatUint(c.id, 10))
 	err := r.send(ctx, n.WithParam(id, "requestId").Raw)
-	r.remove(c)
+	if r.cancel(c) {
+		r.remove(c)
+	}
 	c.finish(nil)
 	return err
 }
@@ -155,11 +197,42 @@ func (r *Relay) add(c *Call) error {
 	return nil
 }
 
+// cancel notes that the child may still work on a call that is about to be
+// removed, and reports whether there was room to.
+func (r *Relay) cancel(c *Call) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.cancelled) >= maxCancelled {
+		return false
+	}
+	if r.calls[c.id] == c { // else it has been answered meanwhile
+		r.cancelled[c.id] = true
+	}
+	return true
+}
+
+// answered notes the child's answer to a cancelled call.
+func (r *Relay) answered(id uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.cancelled, id)
+	r.tellDrained()
+}
+
+// tellDrained is called with mu held.
+func (r *Relay) tellDrained() {
+	if len(r.calls)+len(r.cancelled) == 0 && r.drained != nil {
+		close(r.drained)
+		r.drained = nil
+	}
+}
+
 // remove forgets a call and what the child asked during it.
 func (r *Relay) remove(c *Call) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.calls, c.id)
+	r.tellDrained()
 	for id, q := range r.asked {
 		if q.call == c {
 			delete(r.asked, id)

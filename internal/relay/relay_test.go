@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -185,6 +186,40 @@ func TestCancellationNamesTheChildsID(t *testing.T) {
 	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, child.reads().ID())
 	if got := next(t, b); got != `{"jsonrpc":"2.0","id":"next","result":{}}` {
 		t.Fatalf("got %s", got)
+	}
+}
+
+// Drain also waits for the answer to a cancelled call, which the child may still
+// be at work on.
+func TestDrain(t *testing.T) {
+	r, child := start(t, Config{})
+	if err := r.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	call(t, r, `{"jsonrpc":"2.0","id":"a","method":"tools/call"}`)
+	call(t, r, `{"jsonrpc":"2.0","id":"b","method":"tools/list"}`)
+	first, second := child.reads().ID(), child.reads().ID()
+	if err := r.Notify(t.Context(), message(t, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a"}}`)); err != nil {
+		t.Fatal(err)
+	}
+	if calls := r.Calls(); len(calls) != 1 || calls[0].Method != "tools/list" {
+		t.Fatalf("in flight: %v", calls)
+	}
+	drained := make(chan error, 1)
+	go func() { drained <- r.Drain(t.Context()) }()
+	soon, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, id := range []json.RawMessage{second, first} {
+		if err := r.Drain(soon); !errors.Is(err, context.Canceled) {
+			t.Fatalf("with an answer outstanding: %v", err)
+		}
+		child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, id)
+		for len(r.Calls()) > 0 {
+			runtime.Gosched()
+		}
+	}
+	if err := <-drained; err != nil {
+		t.Fatal(err)
 	}
 }
 
