@@ -1,9 +1,12 @@
 package authserver_test
 
 import (
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -79,42 +82,57 @@ func TestCORS(t *testing.T) {
 	}
 }
 
-// TestRegistrationOfRealClients uses the bodies of the named clients.
+// TestRegistrationOfRealClients uses the bodies of the named clients, and
+// connects each as it does: with its redirect URI, and its way to authenticate.
 func TestRegistrationOfRealClients(t *testing.T) {
 	w := newWorld(t)
 	for name, tt := range map[string]struct {
-		body   string
-		secret bool
-		starts string // a redirect URI the client then authorizes with
+		how    string   // the client authenticates
+		starts []string // redirect URIs it then authorizes with
 	}{
-		"claude.ai":     {`{"client_name":"Claude","redirect_uris":["https://claude.ai/api/mcp/auth_callback","https://claude.com/api/mcp/auth_callback"],"grant_types":["authorization_code","refresh_token"],"response_types":["code"],"token_endpoint_auth_method":"client_secret_post","scope":"forgejo:read forgejo:write"}`, true, "https://claude.ai/api/mcp/auth_callback"},
-		"Claude Code":   {`{"client_name":"Claude Code (forge)","redirect_uris":["http://localhost:54545/callback"],"grant_types":["authorization_code","refresh_token"],"response_types":["code"],"token_endpoint_auth_method":"none"}`, false, "http://localhost:60123/callback"},
-		"Cursor":        {`{"client_name":"Cursor","redirect_uris":["cursor://anysphere.cursor-mcp/oauth/callback","https://www.cursor.com/agents/mcp/oauth/callback","http://localhost:8787/callback"],"grant_types":["authorization_code","refresh_token"],"response_types":["code"],"token_endpoint_auth_method":"none","application_type":"web"}`, false, "cursor://anysphere.cursor-mcp/oauth/callback"},
-		"VS Code":       {`{"client_name":"Visual Studio Code","client_uri":"https://code.visualstudio.com","redirect_uris":["https://insiders.vscode.dev/redirect","https://vscode.dev/redirect","http://127.0.0.1/","http://127.0.0.1:33418/"],"grant_types":["authorization_code","refresh_token","urn:ietf:params:oauth:grant-type:device_code"],"response_types":["code"],"token_endpoint_auth_method":"none"}`, false, "http://127.0.0.1:51111/"},
-		"ChatGPT":       {`{"client_name":"ChatGPT","redirect_uris":["https://chatgpt.com/connector/oauth/AbC_123"],"grant_types":["authorization_code","refresh_token"],"response_types":["code"],"token_endpoint_auth_method":"client_secret_basic"}`, true, "https://chatgpt.com/connector/oauth/AbC_123"},
-		"Gemini CLI":    {`{"client_name":"Gemini CLI MCP Client","redirect_uris":["http://localhost:7777/oauth/callback"],"grant_types":["authorization_code","refresh_token"],"response_types":["code"],"token_endpoint_auth_method":"none","scope":""}`, false, "http://localhost:7778/oauth/callback"},
-		"Goose":         {`{"client_name":"goose","redirect_uris":["http://127.0.0.1:41234/oauth_callback"],"token_endpoint_auth_method":"none"}`, false, "http://127.0.0.1:41234/oauth_callback"},
-		"Zed":           {`{"client_name":"Zed","redirect_uris":["http://127.0.0.1:35555/callback"],"token_endpoint_auth_method":"none","grant_types":["authorization_code","refresh_token"]}`, false, "http://127.0.0.1:35556/callback"},
-		"mcp-remote":    {`{"client_name":"MCP CLI Proxy","redirect_uris":["http://localhost:3335/oauth/callback"],"token_endpoint_auth_method":"none","grant_types":["authorization_code","refresh_token"],"response_types":["code"],"client_uri":"https://github.com/modelcontextprotocol/mcp-cli","software_id":"2e6dc280-f3c3-4e01-99a7-8181dbd1d23d","software_version":"0.15.0"}`, false, "http://localhost:49150/oauth/callback"},
-		"MCP Inspector": {`{"client_name":"MCP Inspector","redirect_uris":["http://localhost:6274/oauth/callback"],"token_endpoint_auth_method":"none","grant_types":["authorization_code","refresh_token"],"response_types":["code"],"client_uri":"https://github.com/modelcontextprotocol/inspector","scope":"openid email profile"}`, false, "http://localhost:6274/oauth/callback"},
-		"Go SDK":        {`{"redirect_uris":["http://localhost:3142"],"application_type":"native"}`, true, "http://localhost:3142"},
+		"claude.ai":     {"client_secret_post", []string{"https://claude.ai/api/mcp/auth_callback"}},
+		"claude.com":    {"client_secret_post", []string{"https://claude.com/api/mcp/auth_callback"}},
+		"claude-code":   {"none", []string{"http://localhost:54545/callback", "http://localhost:60123/callback"}},
+		"cursor":        {"none", []string{"cursor://anysphere.cursor-mcp/oauth/callback", "https://www.cursor.com/agents/mcp/oauth/callback", "http://localhost:8787/callback"}},
+		"vscode":        {"none", []string{"https://vscode.dev/redirect", "https://insiders.vscode.dev/redirect", "http://127.0.0.1/", "http://127.0.0.1:33418/", "http://127.0.0.1:51111/"}},
+		"chatgpt":       {"client_secret_basic", []string{"https://chatgpt.com/connector/oauth/AbC_123"}},
+		"gemini-cli":    {"none", []string{"http://localhost:7777/oauth/callback", "http://localhost:65290/oauth/callback"}},
+		"goose":         {"none", []string{"http://127.0.0.1:41234/oauth_callback", "http://127.0.0.1:41235/oauth_callback"}},
+		"zed":           {"none", []string{"http://127.0.0.1:49152/callback", "http://127.0.0.1:35556/callback"}},
+		"mcp-remote":    {"none", []string{"http://localhost:3335/oauth/callback", "http://localhost:49150/oauth/callback"}},
+		"inspector":     {"none", []string{"http://localhost:6274/oauth/callback"}},
+		"inspector-cli": {"none", []string{"http://127.0.0.1:6276/oauth/callback"}},
+		"go-sdk":        {"client_secret_basic", []string{"http://localhost:3142", "http://localhost:3143/"}},
 	} {
-		got := w.register(tt.body)
-		secret, has := got["client_secret"]
-		if has != tt.secret || has && (secret == "" || got["client_secret_expires_at"] != float64(0)) {
+		body, err := os.ReadFile(filepath.Join("testdata", "registrations", name+".json"))
+		w.must(err)
+		got := w.register(string(body))
+		secret, _ := got["client_secret"].(string)
+		expires, told := got["client_secret_expires_at"]
+		if got["token_endpoint_auth_method"] != tt.how || (secret != "") != (tt.how != "none") || told != (secret != "") || told && expires != float64(0) {
 			t.Errorf("%s: %v", name, got)
 		}
-		if _, expires := got["client_secret_expires_at"]; expires != tt.secret {
-			t.Errorf("%s: client_secret_expires_at without a secret", name)
-		}
-		if tt.secret && got["token_endpoint_auth_method"] == "none" || !tt.secret && got["token_endpoint_auth_method"] != "none" {
-			t.Errorf("%s: method %v", name, got["token_endpoint_auth_method"])
-		}
-		c := client{id: got["client_id"].(string), redirectURI: tt.starts, verifier: strings.Repeat("v", 43)}
-		if a := w.get(w.url + "/oauth/authorize?" + c.authorizeQuery().Encode()); a.StatusCode != 200 {
-			t.Errorf("%s: authorize: %d %s", name, a.StatusCode, a.body)
+		for _, uri := range tt.starts {
+			c := client{id: got["client_id"].(string), redirectURI: uri, verifier: strings.Repeat("v", 43)}
+			if a := w.redeemAs(c, tt.how, secret); a.StatusCode != 200 || a.json(t)["refresh_token"] == nil {
+				t.Errorf("%s at %s: %d %s", name, uri, a.StatusCode, a.body)
+			}
 		}
 	}
+}
+
+// redeemAs logs in and redeems the code with one way of authenticating.
+func (w *world) redeemAs(c client, how, secret string) answer {
+	w.t.Helper()
+	code := w.logIn(c)
+	switch how {
+	case "client_secret_basic":
+		basic := "Basic " + base64.StdEncoding.EncodeToString([]byte(c.id+":"+secret))
+		return w.post("/oauth/token", c.tokenForm(code, "client_id", ""), "Authorization", basic)
+	case "client_secret_post":
+		return w.post("/oauth/token", c.tokenForm(code, "client_secret", secret))
+	}
+	return w.post("/oauth/token", c.tokenForm(code))
 }
 
 func TestRegistrationNamesTheBadURI(t *testing.T) {
