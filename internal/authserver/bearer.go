@@ -30,7 +30,8 @@ func (s *Server) Authenticate(r *http.Request) (broker.Access, error) {
 }
 
 // Challenge answers a request that Authenticate refused, or whose user Forgejo
-// no longer accepts: 401 with where to log in (RFC 9728 §5.1). A failure that
+// no longer accepts: 401 with where to log in (RFC 9728 §5.1). One that failed for
+// broker.ErrInsufficientScope gets 403 with the scope to ask for. A failure that
 // says nothing about the token is 503, since a client would throw away a good
 // one on 401.
 func (s *Server) Challenge(w http.ResponseWriter, err error) {
@@ -43,7 +44,10 @@ func (s *Server) Challenge(w http.ResponseWriter, err error) {
 		fmt.Sprintf("resource_metadata=%q", s.resourceMetadataURL(s.endpoints()[0])),
 		fmt.Sprintf("scope=%q", strings.Join(oauth.Scopes(), " ")),
 	}
-	body := oauth.Errorf("invalid_token", "%s", description)
+	status, body := http.StatusUnauthorized, oauth.Errorf("invalid_token", "%s", description)
+	if errors.Is(err, broker.ErrInsufficientScope) {
+		status, body.Code = http.StatusForbidden, "insufficient_scope" // RFC 6750 §3.1
+	}
 	if description == "" {
 		// RFC 6750 §3.1: no error code for a request without a token.
 		body.Description = "log in first; WWW-Authenticate says where"
@@ -51,7 +55,7 @@ func (s *Server) Challenge(w http.ResponseWriter, err error) {
 		params = append(params, fmt.Sprintf("error=%q", body.Code), fmt.Sprintf("error_description=%q", body.Description))
 	}
 	w.Header().Set("WWW-Authenticate", "Bearer "+strings.Join(params, ", "))
-	web.WriteJSON(w, http.StatusUnauthorized, body)
+	web.WriteJSON(w, status, body)
 }
 
 // bearerFault says what is wrong with a token, "" if err does not.
@@ -65,6 +69,8 @@ func bearerFault(err error) string {
 		return "the access token was revoked"
 	case errors.Is(err, broker.ErrForgejoGrantDead):
 		return "forgejo no longer accepts this login"
+	case errors.Is(err, broker.ErrInsufficientScope):
+		return "this login may only read; log in again for " + strings.Join(oauth.Scopes(), " ")
 	}
 	return ""
 }

@@ -155,6 +155,7 @@ func TestChallenge(t *testing.T) {
 		{broker.ErrExpired, 401, []string{`error="invalid_token"`, "expired"}, ""},
 		{broker.ErrRevoked, 401, []string{`error="invalid_token"`}, ""},
 		{broker.ErrForgejoGrantDead, 401, []string{`error="invalid_token"`}, ""},
+		{broker.ErrInsufficientScope, 403, []string{`scope="forgejo:read forgejo:write"`, `error="insufficient_scope"`}, ""},
 		{errors.New("disk full"), 503, nil, "Bearer"},
 	} {
 		rec := httptest.NewRecorder()
@@ -163,7 +164,7 @@ func TestChallenge(t *testing.T) {
 		if rec.Code != tt.status || tt.not != "" && strings.Contains(header, tt.not) || strings.Contains(rec.Body.String(), "disk full") {
 			t.Errorf("%v: %d %s", tt.err, rec.Code, header)
 		}
-		if tt.status != 401 {
+		if tt.status == 503 {
 			continue
 		}
 		where := strings.TrimSuffix(w.url, "/p") + "/.well-known/oauth-protected-resource/p/mcp"

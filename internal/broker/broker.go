@@ -24,6 +24,9 @@ var (
 	// ErrForgejoGrantDead says that Forgejo definitely refused the user's token
 	// set. Only a new login helps.
 	ErrForgejoGrantDead = errors.New("forgejo no longer accepts this login")
+	// ErrInsufficientScope says that the client asked for fewer rights than what
+	// it wants to do needs. Asking for more helps.
+	ErrInsufficientScope = errors.New("insufficient scope")
 )
 
 // User is one person of the forge. Forge and Subject identify it; Name may
@@ -74,6 +77,7 @@ type Grant struct {
 	UserID    string
 	ClientID  string
 	Scope     string // space-separated, RFC 6749 §3.3
+	Requested string // what the client asked for; Scope is less where the user gave less
 	Resource  string // RFC 8707; the endpoint URL the client named, may be empty
 	CreatedAt time.Time
 	RevokedAt time.Time // zero while it stands
@@ -86,6 +90,7 @@ type Access struct {
 	Client    string // client name, for logs
 	GrantID   string
 	Scope     string
+	Requested string // by the client, see Grant
 	ExpiresAt time.Time
 }
 
@@ -102,6 +107,7 @@ type Session struct {
 	GrantID    string
 	Protocol   string // negotiated MCP protocol version
 	Initialize string // the client's initialize request, replayed when a unit starts anew
+	ReadOnly   bool   // nothing of it may write at the forge
 	CreatedAt  time.Time
 	LastUsedAt time.Time
 }

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -39,7 +37,7 @@ type Connection struct {
 
 // ReadOnly reports whether none of the client's logins may write.
 func (c Connection) ReadOnly() bool {
-	return !slices.Contains(strings.Fields(c.Scope), oauth.ScopeWrite)
+	return oauth.ReadOnly(c.Scope)
 }
 
 // Client is what is known of the client, for its name and redirect URI.

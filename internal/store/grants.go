@@ -23,13 +23,14 @@ type grantRow struct {
 
 	RedirectURI string `gorm:"column:redirect_uri"` // of the code
 	UsedAt      int64  // when a session of it was last used
+	Requested   string
 }
 
 func (grantRow) TableName() string { return "grants" }
 
 func (r grantRow) grant() broker.Grant {
 	return broker.Grant{
-		ID: r.ID, UserID: r.UserID, ClientID: r.ClientID, Scope: r.Scope, Resource: r.Resource,
+		ID: r.ID, UserID: r.UserID, ClientID: r.ClientID, Scope: r.Scope, Requested: r.Requested, Resource: r.Resource,
 		CreatedAt: fromMS(r.CreatedAt), RevokedAt: fromMS(r.RevokedAt),
 	}
 }
@@ -61,7 +62,7 @@ func (s *Store) CreateGrant(ctx context.Context, g broker.Grant, c Code) error {
 func insertGrant(tx *gorm.DB, g broker.Grant, c Code) error {
 	err := tx.Create(&grantRow{
 		ID: g.ID, UserID: g.UserID, ClientID: g.ClientID, Scope: g.Scope, Resource: g.Resource, CreatedAt: ms(g.CreatedAt),
-		RedirectURI: c.RedirectURI,
+		RedirectURI: c.RedirectURI, Requested: g.Requested,
 	}).Error
 	if err != nil {
 		return err

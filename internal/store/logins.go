@@ -22,6 +22,7 @@ type Login struct {
 	ClientState string // the client's own state, returned to it
 	Challenge   string // the client's PKCE S256 challenge
 	Scope       string // to grant
+	Requested   string // by the client, see broker.Grant
 	Resource    string
 	Verifier    string // our PKCE verifier towards the forge
 	ExpiresAt   time.Time
@@ -47,6 +48,7 @@ type loginRow struct {
 	ExpiresAt      int64
 	TakenAt        int64
 	SetSealed      []byte
+	Requested      string
 }
 
 func (loginRow) TableName() string { return "logins" }
@@ -61,7 +63,7 @@ func loginSetAD(stateHash []byte) []byte {
 func (s *Store) CreateLogin(ctx context.Context, l Login) error {
 	return s.write.WithContext(ctx).Create(&loginRow{
 		StateHash: l.StateHash, BrowserHash: l.BrowserHash, ClientID: l.ClientID, RedirectURI: l.RedirectURI,
-		ClientState: l.ClientState, Challenge: l.Challenge, Scope: l.Scope, Resource: l.Resource,
+		ClientState: l.ClientState, Challenge: l.Challenge, Scope: l.Scope, Requested: l.Requested, Resource: l.Resource,
 		VerifierSealed: s.keys.Seal([]byte(l.Verifier), loginAD(l.StateHash)), ExpiresAt: ms(l.ExpiresAt),
 	}).Error
 }
@@ -154,7 +156,7 @@ func (s *Store) openLogin(r loginRow) (Login, error) {
 	}
 	l := Login{
 		StateHash: r.StateHash, BrowserHash: r.BrowserHash, ClientID: r.ClientID, RedirectURI: r.RedirectURI,
-		ClientState: r.ClientState, Challenge: r.Challenge, Scope: r.Scope, Resource: r.Resource,
+		ClientState: r.ClientState, Challenge: r.Challenge, Scope: r.Scope, Requested: r.Requested, Resource: r.Resource,
 		Verifier: string(verifier), ExpiresAt: fromMS(r.ExpiresAt),
 	}
 	if r.SetSealed == nil {

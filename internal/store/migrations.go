@@ -186,6 +186,13 @@ var migrations = []*gormigrate.Migration{
 		`ALTER TABLE logins_new RENAME TO logins`,
 		`CREATE INDEX logins_by_client ON logins (client_id)`,
 	)},
+	{ID: "0006_read_only", Migrate: statements(
+		// Before this every client was taken to ask for both scopes.
+		`ALTER TABLE logins ADD COLUMN requested TEXT NOT NULL DEFAULT 'forgejo:read forgejo:write'`,
+		`ALTER TABLE grants ADD COLUMN requested TEXT NOT NULL DEFAULT 'forgejo:read forgejo:write'`,
+		`ALTER TABLE sessions ADD COLUMN read_only INTEGER NOT NULL DEFAULT 0`,
+		`UPDATE sessions SET read_only = 1 WHERE grant_id IN (SELECT id FROM grants WHERE scope NOT LIKE '%forgejo:write%')`,
+	)},
 }
 
 func statements(list ...string) gormigrate.MigrateFunc {

@@ -19,6 +19,7 @@ type sessionRow struct {
 	Initialize string
 	CreatedAt  int64 `gorm:"autoCreateTime:false"`
 	LastUsedAt int64
+	ReadOnly   bool
 }
 
 func (sessionRow) TableName() string { return "sessions" }
@@ -34,6 +35,7 @@ func (r namedSession) session() broker.Session {
 	return broker.Session{
 		ID: r.Row.ID, UnitID: r.Row.UnitID, UserID: r.Row.UserID, UserName: r.UserName, ClientID: r.Row.ClientID, ClientName: r.ClientName,
 		GrantID: r.Row.GrantID, Protocol: r.Row.Protocol, Initialize: r.Row.Initialize, CreatedAt: fromMS(r.Row.CreatedAt), LastUsedAt: fromMS(r.Row.LastUsedAt),
+		ReadOnly: r.Row.ReadOnly,
 	}
 }
 
@@ -43,6 +45,7 @@ func (s *Store) CreateSession(ctx context.Context, v broker.Session) error {
 	return s.write.WithContext(ctx).Create(&sessionRow{
 		ID: v.ID, UnitID: v.UnitID, UserID: v.UserID, ClientID: v.ClientID, GrantID: v.GrantID,
 		Protocol: v.Protocol, Initialize: v.Initialize, CreatedAt: ms(v.CreatedAt), LastUsedAt: ms(v.LastUsedAt),
+		ReadOnly: v.ReadOnly,
 	}).Error
 }
 
@@ -97,6 +100,11 @@ func (s *Store) SetSessionUnit(ctx context.Context, id, unitID string) error {
 // SetSessionProtocol records the negotiated MCP protocol version.
 func (s *Store) SetSessionProtocol(ctx context.Context, id, protocol string) error {
 	return s.setSession(ctx, id, "protocol", protocol)
+}
+
+// SetSessionReadOnly records what a session may do.
+func (s *Store) SetSessionReadOnly(ctx context.Context, id string, readOnly bool) error {
+	return s.setSession(ctx, id, "read_only", readOnly)
 }
 
 // TouchSession records when a session was last used.

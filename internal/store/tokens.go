@@ -62,6 +62,7 @@ type accessView struct {
 	RevokedAt   int64
 	Alive       bool // Forgejo's token set
 	Scope       string
+	Requested   string
 	ClientID    string
 	Client      string
 	UserID      string
@@ -71,7 +72,7 @@ type accessView struct {
 }
 
 const accessQuery = `SELECT a.grant_id, a.refresh_hash, a.expires_at, COALESCE(r.first_used_at, 1) AS first_used_at,
-		g.revoked_at, EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id AND f.withheld = 0) AS alive, g.scope, g.client_id, c.name AS client, u.id AS user_id, u.forge, u.subject, u.name
+		g.revoked_at, EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id AND f.withheld = 0) AS alive, g.scope, g.requested, g.client_id, c.name AS client, u.id AS user_id, u.forge, u.subject, u.name
 	FROM access_tokens a
 	JOIN grants g ON g.id = a.grant_id
 	JOIN clients c ON c.id = g.client_id
@@ -104,7 +105,7 @@ func (s *Store) Access(ctx context.Context, tokenHash []byte) (broker.Access, er
 	}
 	return broker.Access{
 		User:     broker.User{ID: v.UserID, Forge: v.Forge, Subject: v.Subject, Name: v.Name},
-		ClientID: v.ClientID, Client: v.Client, GrantID: v.GrantID, Scope: v.Scope, ExpiresAt: fromMS(v.ExpiresAt),
+		ClientID: v.ClientID, Client: v.Client, GrantID: v.GrantID, Scope: v.Scope, Requested: v.Requested, ExpiresAt: fromMS(v.ExpiresAt),
 	}, nil
 }
 

@@ -6,8 +6,6 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
@@ -151,7 +149,7 @@ func (h *Handler) consent(a *authorization, browser string) web.Consent {
 		Fields: []web.Field{{Name: "form_token", Value: web.FormToken(browser, consentForm, a.params)}},
 	}
 	c.Read, c.Write = permissions(h.cfg.Forgejo.Scope())
-	if !slices.Contains(strings.Fields(a.scope), oauth.ScopeWrite) {
+	if oauth.ReadOnly(a.scope) {
 		c.Write = nil
 	}
 	for _, name := range authorizeParams {
@@ -187,6 +185,7 @@ func (h *Handler) Decide(w http.ResponseWriter, r *http.Request) {
 		h.denied(w, r, a.client, a.redirectURI, a.state, "at the consent page")
 		return
 	}
+	requested := a.scope
 	if r.PostForm.Get("access") != "write" {
 		a.scope = oauth.ScopeRead
 	}
@@ -195,7 +194,8 @@ func (h *Handler) Decide(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.toForgejo(w, r, store.Login{
-		ClientID: a.client.ID, RedirectURI: a.redirectURI, ClientState: a.state, Challenge: a.challenge, Scope: a.scope, Resource: a.resource,
+		ClientID: a.client.ID, RedirectURI: a.redirectURI, ClientState: a.state, Challenge: a.challenge, Scope: a.scope, Requested: requested,
+		Resource: a.resource,
 	})
 }
 

@@ -129,7 +129,7 @@ func (h *Handler) exchange(ctx context.Context, login *store.Login, query url.Va
 func (h *Handler) finish(w http.ResponseWriter, r *http.Request, login store.Login, client broker.Client, user broker.User) {
 	code, now := oauth.NewToken(oauth.PrefixCode), h.cfg.Now()
 	err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, broker.Grant{
-		ID: oauth.NewID(), UserID: user.ID, ClientID: client.ID, Scope: login.Scope, Resource: login.Resource, CreatedAt: now,
+		ID: oauth.NewID(), UserID: user.ID, ClientID: client.ID, Scope: login.Scope, Requested: login.Requested, Resource: login.Resource, CreatedAt: now,
 	}, store.Code{Hash: oauth.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: now.Add(codeTTL)})
 	if errors.Is(err, broker.ErrNotFound) {
 		h.refuseCallback(w, r, err)

@@ -51,7 +51,7 @@ func (h *Handler) resumeURL(r *http.Request, params url.Values) string {
 // again is the authorization request that a login came from.
 func again(l store.Login) url.Values {
 	v := url.Values{
-		"response_type": {oauth.ResponseCode}, "client_id": {l.ClientID}, "redirect_uri": {l.RedirectURI}, "scope": {l.Scope},
+		"response_type": {oauth.ResponseCode}, "client_id": {l.ClientID}, "redirect_uri": {l.RedirectURI}, "scope": {l.Requested},
 		"code_challenge": {l.Challenge}, "code_challenge_method": {oauth.S256},
 	}
 	for name, value := range map[string]string{"state": l.ClientState, "resource": l.Resource} {
