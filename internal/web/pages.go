@@ -3,7 +3,6 @@ package web
 import (
 	"html/template"
 	"net/http"
-	"slices"
 	"time"
 )
 
@@ -38,30 +37,27 @@ func (d Destination) App() bool { return d.Kind == App }
 // Known reports whether it is the site of a well-known client.
 func (d Destination) Known() bool { return d.Kind == KnownSite }
 
+// Part is a part of what the forge keeps.
+type Part struct {
+	Name  string // for people
+	Write bool   // it can be changed, and not only read
+}
+
 // Consent is the page that asks before the user is sent to the forge.
 type Consent struct {
 	Client      string // as the client calls itself; shown as unverified
 	Publisher   string // host that published the client's description, if any
 	Forge       string // host of the forge
 	Destination Destination
-	Read, Write []string // what is asked for, in words; no Write: it asks to read only
-	Account     string   // URL of the account page
-	Action      string   // URL the form is sent to
-	Fields      []Field  // hidden
+	Parts       []Part  // what is asked for
+	ReadOnly    bool    // it asks to read only
+	Account     string  // URL of the account page
+	Action      string  // URL the form is sent to
+	Fields      []Field // hidden
 }
 
 // Title is the heading and window title.
 func (c Consent) Title() string { return "Connect " + c.Client + "?" }
-
-// ReadOnlyParts is what it can read and never change.
-func (c Consent) ReadOnlyParts() (list []string) {
-	for _, part := range c.Read {
-		if !slices.Contains(c.Write, part) {
-			list = append(list, part)
-		}
-	}
-	return list
-}
 
 // WriteConsent renders the consent page.
 func WriteConsent(w http.ResponseWriter, c Consent) error {

@@ -20,7 +20,6 @@ var (
 	templates = template.Must(template.New("").Funcs(template.FuncMap{
 		"style": func() template.CSS { return template.CSS(style) },
 		"ago":   ago,
-		"list":  inWords,
 		"day":   func(t time.Time) string { return t.UTC().Format("2 January 2006") },
 		"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}).ParseFS(files, "templates/*.html"))
@@ -89,13 +88,4 @@ func count(d, unit time.Duration, name string) string {
 		return "1 " + name + " ago"
 	}
 	return strconv.Itoa(n) + " " + name + "s ago"
-}
-
-// inWords joins a list as a sentence does.
-func inWords(list []string) string {
-	if len(list) < 2 {
-		return strings.Join(list, "")
-	}
-	last := len(list) - 1
-	return strings.Join(list[:last], ", ") + " and " + list[last]
 }

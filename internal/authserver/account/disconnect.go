@@ -56,12 +56,11 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, title, text str
 	}))
 }
 
-// Logout ends the browser's session. One that is over already is logged out.
+// Logout ends the browser's session. A request without one changes nothing: it
+// may come from another site, without the cookie that the browser has.
 func (h *Handler) Logout(w http.ResponseWriter, r *http.Request) {
-	if _, _, err := h.session(r); !errors.Is(err, errLoggedOut) {
-		if _, _, ok := h.read(w, r, purposeLogout); !ok {
-			return
-		}
+	if _, _, ok := h.read(w, r, purposeLogout); !ok {
+		return
 	}
 	if err := h.endSession(r); err != nil {
 		h.broken(w, r, "end a session of the account page", err)

@@ -33,8 +33,8 @@ func (h *Handler) BeginAccount(w http.ResponseWriter, r *http.Request) {
 	if !web.ValidFormToken(r.PostFormValue("form_token"), h.browserOf(r), accountForm, nil) {
 		h.respond(w, r, web.Message{
 			Status: http.StatusForbidden, Title: "Please try again",
-			Text: "This form does not belong to this browser, or cookies are switched off.",
-			Form: h.AccountForm(w, r),
+			Text:    "This form does not belong to this browser, or cookies are switched off.",
+			Actions: []web.Action{{Label: "Try again", URL: template.URL(h.accountURL())}},
 		}, oauth.AccessDenied)
 		return
 	}

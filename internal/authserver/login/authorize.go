@@ -146,11 +146,8 @@ func (h *Handler) consent(a *authorization, browser string) web.Consent {
 	c := web.Consent{
 		Client: oauth.ClientName(a.client), Publisher: oauth.Publisher(a.client), Forge: h.forgeHost(), Destination: destination(a.redirectURI),
 		Account: h.cfg.Issuer + "/account", Action: h.cfg.Issuer + "/oauth/authorize",
+		Parts: permissions(h.cfg.Forgejo.Scope()), ReadOnly: oauth.ReadOnly(a.scope),
 		Fields: []web.Field{{Name: "form_token", Value: web.FormToken(browser, consentForm, a.params)}},
-	}
-	c.Read, c.Write = permissions(h.cfg.Forgejo.Scope())
-	if oauth.ReadOnly(a.scope) {
-		c.Write = nil
 	}
 	for _, name := range authorizeParams {
 		for _, value := range a.params[name] {

@@ -2,6 +2,7 @@ package login
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
@@ -42,29 +43,23 @@ func destination(redirectURI string) web.Destination {
 
 // parts says in people's words what Forgejo's scope categories are about.
 var parts = []struct{ category, words string }{
-	{"repository", "repositories with their code, pull requests, releases and wikis"},
-	{"issue", "issues, labels and milestones"},
-	{"organization", "organizations and teams"},
-	{"notification", "notifications"},
-	{"user", "your account's details"},
-	{"package", "packages"},
-	{"misc", "other information about the server"},
-	{"activitypub", "federation"},
-	{"admin", "the administration of the whole server"},
+	{"repository", "Repositories: code, pull requests, releases, wikis"},
+	{"issue", "Issues, labels, milestones"},
+	{"organization", "Organizations and teams"},
+	{"notification", "Notifications"},
+	{"user", "Your account's details"},
+	{"package", "Packages"},
+	{"misc", "Information about the server"},
+	{"activitypub", "Federation"},
+	{"admin", "Administration of the whole server"},
 }
 
-// permissions says what the operator's scopes let any client read, and change.
-func permissions(scope string) (read, write []string) {
-	mayRead, mayWrite := forgejo.Categories(scope)
-	return inWords(mayRead), inWords(mayWrite)
-}
-
-func inWords(categories []string) (list []string) {
+// permissions says what the operator's scopes let any client read or change.
+func permissions(scope string) (list []web.Part) {
+	read, write := forgejo.Categories(scope)
 	for _, p := range parts {
-		for _, c := range categories {
-			if c == p.category {
-				list = append(list, p.words)
-			}
+		if slices.Contains(read, p.category) {
+			list = append(list, web.Part{Name: p.words, Write: slices.Contains(write, p.category)})
 		}
 	}
 	return list

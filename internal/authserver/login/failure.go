@@ -96,6 +96,7 @@ func explain(err error) failure {
 	switch e.Kind {
 	case forgejo.Down:
 		f.status, f.title, f.code = http.StatusServiceUnavailable, "Forgejo does not answer", oauth.TemporarilyUnavailable
+		f.text = "Forgejo cannot be reached at the moment, so the login is not finished. Try again in a minute."
 	case forgejo.Misconfigured:
 		f.status, f.title, f.code = http.StatusBadGateway, "This server is not set up correctly", oauth.ServerError
 	case forgejo.Suspended:
