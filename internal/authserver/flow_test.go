@@ -188,10 +188,10 @@ func TestForgejosFaults(t *testing.T) {
 	}{
 		{"down at the exchange", func(w *world) {
 			w.must(w.forge.Inject(testforge.Fault{Path: testforge.TokenPath, Kind: "status", Status: 502}))
-		}, 503, "not reachable", "temporarily_unavailable"},
+		}, 503, "cannot be reached", "temporarily_unavailable"},
 		{"down at userinfo", func(w *world) {
 			w.must(w.forge.Inject(testforge.Fault{Path: testforge.UserinfoPath, Kind: "drop"}))
-		}, 503, "not reachable", "temporarily_unavailable"},
+		}, 503, "cannot be reached", "temporarily_unavailable"},
 		{"suspended", func(w *world) { w.must(w.forge.Suspend("alice", true)) }, 403, "does not let this account sign in", "access_denied"},
 		{"wrong secret", func(w *world) { _, err := w.forge.RotateSecret(w.forge.App.ClientID); w.must(err) }, 502, "not set up correctly", "server_error"},
 	}
