@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/fjmcp/fjmcp-broker/internal/control"
@@ -18,6 +19,10 @@ import (
 )
 
 const exitUsage = 2
+
+// init keeps the main thread for main: were the backend's goroutine to run there,
+// its confinement would be what /proc shows of the whole process.
+func init() { runtime.LockOSThread() }
 
 func main() { os.Exit(run(os.Args[1:])) }
 
