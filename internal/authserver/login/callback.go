@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"errors"
+	"html/template"
 	"net/http"
 	"net/url"
 	"time"
@@ -78,12 +79,13 @@ func (h *Handler) refuseCallback(w http.ResponseWriter, r *http.Request, err err
 		h.event(r.Context(), audit.Event{Kind: audit.LoginFailed, Outcome: "other_browser", Detail: "the callback came to a browser that did not start the login", Failed: true})
 		h.respond(w, r, web.Message{
 			Status: http.StatusForbidden, Title: "This login was started in another browser",
-			Text: "Finish it in the browser where you started it, with cookies allowed, or go back to your application and connect again.",
+			Text: "Finish it in the browser where you started it, with cookies allowed, or go back to your application and connect again. If you have not started a login, close this page: nothing was agreed to.",
 		}, oauth.AccessDenied)
 	case errors.Is(err, broker.ErrNotFound), errors.Is(err, broker.ErrExpired), errors.Is(err, broker.ErrReused):
 		h.respond(w, r, web.Message{
 			Status: http.StatusBadRequest, Title: "This login is over",
-			Text: "It was already finished or took too long. If your application is not connected, go back to it and connect again.",
+			Text:    "It was already finished or took too long. If your application is not connected, go back to it and connect again.",
+			Actions: []web.Action{{Label: "Show my applications", URL: template.URL(h.accountURL())}},
 		}, oauth.InvalidRequest)
 	default:
 		h.broken(w, r, "read a login", err)
