@@ -1,0 +1,158 @@
+package browsertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+var (
+	bin     string          // the programs under test
+	chrome  context.Context // the one browser process; a context of each test is made from it
+	axe     string          // source of axe-core
+	missing error           // why there is no browser to test with
+)
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (int, error) {
+	program, err := findChromium()
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			return 1, err
+		}
+		missing = err
+		return m.Run(), nil
+	}
+	if bin, err = os.MkdirTemp("", "fjmcp-browsertest-"); err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(bin)
+	if err := build(); err != nil {
+		return 1, err
+	}
+	if axe, err = fetchAxe(); err != nil {
+		return 1, err
+	}
+	stop, err := startChromium(program)
+	if err != nil {
+		return 1, err
+	}
+	defer stop()
+	return m.Run(), nil
+}
+
+func findChromium() (string, error) {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("chromium is not installed")
+}
+
+func build() error {
+	for _, args := range [][]string{
+		{"-o", bin + "/", "../../cmd/fjmcp-broker", "../../cmd/fjmcp-session"},
+		{"-o", filepath.Join(bin, "standin"), "../standin"},
+	} {
+		if out, err := exec.Command("go", append([]string{"build"}, args...)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("cannot build the programs under test: %w\n%s", err, out)
+		}
+	}
+	return nil
+}
+
+// startChromium starts the browser. Certificates are not checked: those of the
+// tests are their own.
+func startChromium(program string) (stop func(), err error) {
+	profile, err := os.MkdirTemp("", "fjmcp-chromium-")
+	if err != nil {
+		return nil, err
+	}
+	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(program), chromedp.UserDataDir(profile), chromedp.WSURLReadTimeout(time.Minute)}
+	for _, flag := range []string{
+		"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
+		"disable-component-update", "disable-sync", "disable-dev-shm-usage", "hide-scrollbars", "ignore-certificate-errors",
+	} {
+		options = append(options, chromedp.Flag(flag, true))
+	}
+	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
+	var close context.CancelFunc
+	chrome, close = chromedp.NewContext(allocator)
+	stop = func() {
+		close()
+		end()
+		os.RemoveAll(profile)
+	}
+	if err := chromedp.Do(chrome); err != nil {
+		stop()
+		return nil, fmt.Errorf("cannot start %s: %w", program, err)
+	}
+	return stop, nil
+}
+
+// axeVersion is of the npm package axe-core (MPL-2.0), which is not part of this
+// project.
+const axeVersion = "4.14.1"
+
+// fetchAxe returns the source of axe-core, from the cache or the npm registry.
+func fetchAxe() (string, error) {
+	cache := os.Getenv("FJMCP_TEST_CACHE")
+	if cache == "" {
+		cache = "/var/cache/fjmcp-test"
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		if cache, err = os.UserCacheDir(); err != nil { // not root
+			return "", err
+		}
+		cache = filepath.Join(cache, "fjmcp-test")
+		if err := os.MkdirAll(cache, 0o755); err != nil {
+			return "", err
+		}
+	}
+	path := filepath.Join(cache, "axe-core-"+axeVersion+".js")
+	if b, err := os.ReadFile(path); err == nil {
+		return string(b), nil
+	}
+	return downloadAxe(path)
+}
+
+func downloadAxe(path string) (string, error) {
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".axe-")
+	if err != nil {
+		return "", fmt.Errorf("cannot fetch axe-core: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	pack := exec.Command("npm", "pack", "--silent", "axe-core@"+axeVersion)
+	pack.Dir = dir
+	name, err := pack.Output()
+	if err != nil {
+		return "", fmt.Errorf("cannot fetch axe-core %s with npm: %w", axeVersion, err)
+	}
+	extract := exec.Command("tar", "-xzf", strings.TrimSpace(string(name)), "package/axe.min.js")
+	extract.Dir = dir
+	if out, err := extract.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cannot unpack axe-core: %w: %s", err, out)
+	}
+	file := filepath.Join(dir, "package", "axe.min.js")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	return string(b), os.Rename(file, path)
+}
