@@ -81,7 +81,7 @@ func visit(ctx context.Context, guide *tour.Guide, b *trial.Broker, once bool) e
 	if once {
 		return nil
 	}
-	fmt.Printf(connect, b.URL+"/mcp", b.URL+"/mcp", user.Name, user.Password)
+	fmt.Printf(connect, b.URL+"/mcp", user.Name, user.Password, b.URL+"/account")
 	select {
 	case <-ctx.Done():
 		return nil
@@ -97,8 +97,13 @@ isolation, no reaping when the broker is gone. "make demo" shows the real thing.
 `
 
 const connect = `
-The broker stays up. Connect a client to
-    %s
-for example:  claude mcp add --transport http forgejo %s
-and log in at the forge as %s with password %s. Ctrl-C ends it.
+The broker stays up at %[1]s. Try:
+ a. Connect a client:  claude mcp add --transport http forgejo %[1]s
+    In the browser choose "Read only" and continue; log in at the forge as %[2]s
+    with password %[3]s.
+ b. Have it list the issues of %[2]s/hello, then create one there. The second is refused,
+    and the answer says why and where to change that.
+ c. Open %[4]s and log in. Disconnect the client. Its next call
+    asks you to log in again.
+Ctrl-C ends it.
 `
