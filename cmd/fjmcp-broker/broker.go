@@ -22,6 +22,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway"
 	"github.com/fjmcp/fjmcp-broker/internal/httpserver"
+	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
@@ -48,7 +49,7 @@ type server struct {
 
 func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.Listener, log *slog.Logger) (*server, error) {
 	s := &server{log: log, sockets: sockets}
-	keys, err := seal.NewKeyring(cfg.StoreKey)
+	keys, err := seal.NewKeyring(cfg.StoreKey, cfg.StoreKeysOld...)
 	if err != nil {
 		return nil, err
 	}
@@ -80,10 +81,11 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 		Launcher: s.launcher, Store: s.store, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
 		IdleTimeout: cfg.SessionIdleTimeout, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
 	})
+	addresses := &limit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.auth, err = authserver.New(authserver.Config{
 		PublicURL: cfg.PublicURL, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
 		AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Revoked: s.endGrant, Running: s.sessions.Running,
-		Documents: documents(cfg, log),
+		Documents: documents(cfg, log), Addresses: addresses,
 	})
 	if err != nil {
 		return nil, err
@@ -92,6 +94,7 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 	s.auth.Routes(mux)
 	mux.Handle(cfg.PublicURL.Path+"/mcp", gateway.New(gateway.Config{
 		PublicURL: cfg.PublicURL, AllowedOrigins: cfg.AllowedOrigins, Auth: s.auth, Sessions: s.sessions, Audit: events, Log: log,
+		FailedBearers: limit.New(limit.Config{Rule: limit.Bearer, Addresses: addresses, Audit: events, Now: time.Now}),
 	}))
 	mux.Handle("GET /healthz", httpserver.Health(log, httpserver.Check{Name: "store", Run: s.store.Check}, httpserver.Check{Name: "launcher", Run: s.launcher.Check}))
 	s.handler = mux

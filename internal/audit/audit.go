@@ -35,6 +35,8 @@ const (
 	SessionStopped   Kind = "session_stopped"
 	SessionReaped    Kind = "session_reaped"
 	ToolCall         Kind = "tool_call"
+	RateLimited      Kind = "rate_limited"
+	KeyRotated       Kind = "key_rotated"
 )
 
 // Event is one entry. Empty fields are left out.

@@ -2,9 +2,88 @@ package authserver_test
 
 import (
 	"net/http"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/limit"
 )
+
+// until429 repeats do, which is answered with want until it is limited, and
+// returns the answer that limits.
+func until429(t *testing.T, most, want int, do func() answer) answer {
+	t.Helper()
+	for range most + 1 {
+		a := do()
+		if a.StatusCode == http.StatusTooManyRequests {
+			if a.Header.Get("Retry-After") == "" {
+				t.Error("Retry-After is missing")
+			}
+			return a
+		}
+		if a.StatusCode != want {
+			t.Fatalf("%d %s", a.StatusCode, a.body)
+		}
+	}
+	t.Fatalf("%d requests were not limited", most+1)
+	return answer{}
+}
+
+func (w *world) limitedOnce(t *testing.T, endpoint string) {
+	t.Helper()
+	if n := strings.Count(w.trail.String(), "FJMCP_EVENT=rate_limited FJMCP_OUTCOME="+endpoint+" "); n != 1 {
+		t.Errorf("%s was audited %d times", endpoint, n)
+	}
+}
+
+func TestRegistrationsAreLimited(t *testing.T) {
+	w := newWorld(t)
+	register := func(headers ...string) answer {
+		return w.do(newBrowser(), w.request(http.MethodPost, w.url+"/oauth/register", `{"redirect_uris":["http://127.0.0.1/cb"]}`, headers...))
+	}
+	for range 2 {
+		until429(t, limit.Register.Address.Burst, 201, func() answer { return register() }).wantError(t, 429, "temporarily_unavailable", "too many registrations")
+	}
+	w.limitedOnce(t, "register")
+	if a := register("X-Forwarded-For", "203.0.113.9"); a.StatusCode != 201 {
+		t.Errorf("another address: %d", a.StatusCode)
+	}
+	w.advance(time.Minute)
+	if a := register(); a.StatusCode != 201 {
+		t.Errorf("a minute later: %d", a.StatusCode)
+	}
+}
+
+// A limited browser is shown a page, a program told in JSON, and another client
+// or address not limited.
+func TestAuthorizationsAreLimited(t *testing.T) {
+	w := newWorld(t)
+	c, other := w.newClient(), w.newClient()
+	show := func(c client, headers ...string) answer {
+		return w.get(w.url+"/oauth/authorize?"+c.authorizeQuery().Encode(), headers...)
+	}
+	a := until429(t, limit.Authorize.Client.Burst, 200, func() answer { return show(c) })
+	if !strings.Contains(a.body, "Please wait a moment") || a.Header.Get("X-Frame-Options") != "DENY" {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+	show(c, "Accept", "application/json").wantError(t, 429, "temporarily_unavailable", "too many requests")
+	w.limitedOnce(t, "authorize")
+	for what, a := range map[string]answer{"another client": show(other), "another address": show(c, "X-Forwarded-For", "203.0.113.9")} {
+		if a.StatusCode != 200 {
+			t.Errorf("%s: %d", what, a.StatusCode)
+		}
+	}
+}
+
+func TestAnswersToConsentAreLimited(t *testing.T) {
+	w := newWorld(t)
+	c, b := w.newClient(), newBrowser()
+	form := w.consentForm(b, c.authorizeQuery())
+	until429(t, limit.Login.Client.Burst, 303, func() answer { return w.decide(b, form, "allow") })
+	until429(t, limit.Login.Address.Burst, 403, func() answer { return w.post("/account/login", url.Values{}) })
+	w.limitedOnce(t, "login")
+}
 
 // Failures are limited per client and address, and good requests never.
 func TestFailuresAreLimited(t *testing.T) {

@@ -17,14 +17,15 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
-// Config is what a Server needs. All fields but Documents, Now, Revoked and
-// Running are required.
+// Config is what a Server needs. All fields but Documents, Addresses, Now, Revoked
+// and Running are required.
 type Config struct {
 	PublicURL  *url.URL // origin and optional path prefix, no trailing slash
 	Store      *store.Store
@@ -38,6 +39,9 @@ type Config struct {
 	// Documents reads what clients publish about themselves. Without it a client
 	// must register, and send its keys.
 	Documents *clientmeta.Fetcher
+	// Addresses tells where requests come from; without it no proxy is believed
+	// but one on a unix socket.
+	Addresses *limit.Addresses
 	// Revoked, if set, is told of every grant that ends here, so that its
 	// sessions can end too.
 	Revoked func(ctx context.Context, grantID string)
@@ -72,15 +76,16 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: tokencache.New(cfg.Store, cfg.Now), limits: newLimits(cfg.Now)}
+	s := &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: tokencache.New(cfg.Store, cfg.Now), limits: newLimits(cfg)}
 	s.clients = clientauth.New(clientauth.Config{Store: cfg.Store, Documents: cfg.Documents, Audiences: s.audiences(), Now: cfg.Now})
 	s.registry = registry.New(registry.Config{
 		Endpoint: s.issuer + "/oauth/register", Store: cfg.Store, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
-		FetchKeys: cfg.Documents != nil, Revoked: s.revoked,
+		FetchKeys: cfg.Documents != nil, Revoked: s.revoked, Limit: s.limits.register,
 	})
 	s.login = login.New(login.Config{
 		Issuer: s.issuer, Resources: s.resources(), Clients: s.clients,
 		Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
+		Authorizations: s.limits.authorize, Logins: s.limits.login,
 		SignedIn: func(w http.ResponseWriter, r *http.Request, user broker.User) { s.account.SignedIn(w, r, user) },
 	})
 	s.account = account.New(account.Config{

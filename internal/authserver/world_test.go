@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -23,6 +24,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
@@ -115,6 +117,7 @@ func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
 	w.upstream = tokens
 	server, err := authserver.New(authserver.Config{
 		Documents: w.documents,
+		Addresses: &limit.Addresses{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		PublicURL: public, Store: st, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: w.now,
 		AccessTTL: 4 * time.Hour, RefreshTTL: 720 * time.Hour,
 		Revoked: func(context.Context, string) { w.ended.Add(1) },

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -42,7 +43,8 @@ type Config struct {
 	Launcher            string // LauncherSystemd or LauncherProcess
 	Listen              string // host:port, used without socket activation
 	StateDir            string
-	StoreKey            []byte // 32 bytes
+	StoreKey            []byte   // 32 bytes
+	StoreKeysOld        [][]byte // 32 bytes each
 
 	SessionIdleTimeout time.Duration
 	SessionMaxAge      time.Duration
@@ -50,8 +52,9 @@ type Config struct {
 	SessionsMax        int // running units, at least SessionsPerUser
 	AccessTokenTTL     time.Duration
 	RefreshTokenTTL    time.Duration
-	AllowedOrigins     []string // web origins, as browsers write them
-	ClientDocuments    bool     // fetch what clients publish about themselves
+	AllowedOrigins     []string       // web origins, as browsers write them
+	TrustedProxies     []netip.Prefix // whose X-Forwarded-For is believed
+	ClientDocuments    bool           // fetch what clients publish about themselves
 }
 
 // raw mirrors the environment. Keep in step with packaging/broker.env and
@@ -74,6 +77,7 @@ type raw struct {
 	AccessTokenTTL     time.Duration `env:"ACCESS_TOKEN_TTL" envDefault:"4h"`
 	RefreshTokenTTL    time.Duration `env:"REFRESH_TOKEN_TTL" envDefault:"720h"`
 	AllowedOrigins     string        `env:"ALLOWED_ORIGINS"`
+	TrustedProxies     string        `env:"TRUSTED_PROXIES"`
 	ClientDocuments    string        `env:"CLIENT_METADATA_DOCUMENTS" envDefault:"on"`
 }
 
@@ -127,6 +131,7 @@ func (l *loader) load() (*Config, error) {
 	c.ForgejoScopes = l.scopes()
 	c.DeniedPaths = l.deniedPaths()
 	c.AllowedOrigins = l.allowedOrigins()
+	c.TrustedProxies = l.trustedProxies()
 	c.ClientDocuments = l.onOff("CLIENT_METADATA_DOCUMENTS", l.raw.ClientDocuments)
 	c.StateDir = l.stateDir()
 	l.clientID()
@@ -134,6 +139,7 @@ func (l *loader) load() (*Config, error) {
 	l.limits()
 	c.ForgejoClientSecret = l.clientSecret()
 	c.StoreKey = l.storeKey()
+	c.StoreKeysOld = l.storeKeysOld()
 	if len(l.faults) > 0 {
 		return nil, &Error{Faults: l.faults}
 	}

@@ -68,6 +68,36 @@ func TestAllowedOrigins(t *testing.T) {
 	}
 }
 
+func TestTrustedProxies(t *testing.T) {
+	c, err := load(t, true, "FJMCP_BROKER_TRUSTED_PROXIES=127.0.0.1, ::1\t10.1.2.3/8")
+	if err != nil || fmt.Sprint(c.TrustedProxies) != "[127.0.0.1/32 ::1/128 10.0.0.0/8]" {
+		t.Fatalf("got %v, %v", c, err)
+	}
+}
+
+// A missing store-key-old reaches the broker as one line feed.
+func TestOldKeys(t *testing.T) {
+	for _, size := range []int{1, 32, 64, 33} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "forgejo-client-secret"), []byte("gto_secret"))
+		write(t, filepath.Join(dir, "store-key"), bytes.Repeat([]byte{7}, 32))
+		old := bytes.Repeat([]byte{8}, size)
+		if size == 1 {
+			old = []byte("\n")
+		}
+		write(t, filepath.Join(dir, "store-key-old"), old)
+		c, err := load(t, true, "CREDENTIALS_DIRECTORY="+dir)
+		switch {
+		case size == 33:
+			if err == nil || !strings.Contains(err.Error(), "store-key-old") {
+				t.Errorf("%d bytes: %v", size, err)
+			}
+		case err != nil || len(c.StoreKeysOld) != size/32:
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}
+
 func TestClientDocuments(t *testing.T) {
 	for change, want := range map[string]bool{"PATH=/usr/bin": true, "FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=on": true, "FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=off": false} {
 		if c, err := load(t, true, change); err != nil || c.ClientDocuments != want {
@@ -120,6 +150,8 @@ func TestFaults(t *testing.T) {
 		{"FJMCP_BROKER_ALLOWED_ORIGINS=http://app.example.org", "want https"},
 		{"FJMCP_BROKER_ALLOWED_ORIGINS=https://app.example.org/x", "want the origin alone, https://app.example.org"},
 		{"FJMCP_BROKER_ALLOWED_ORIGINS=app.example.org", "want an origin such as"},
+		{"FJMCP_BROKER_TRUSTED_PROXIES=10.0.0.1 proxy.example", `"proxy.example": want IP addresses`},
+		{"FJMCP_BROKER_TRUSTED_PROXIES=::/0", "trusts everyone"},
 		{"FJMCP_BROKER_ALLOWED_ORIGINS=null", "want an origin such as"},
 	} {
 		t.Run(tc.change, func(t *testing.T) {

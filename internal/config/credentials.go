@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +17,7 @@ const packageCredentials = "/etc/fjmcp/credentials"
 const (
 	clientSecretName = "forgejo-client-secret"
 	storeKeyName     = "store-key"
+	storeKeyOldName  = "store-key-old"
 )
 
 // credential returns the credential's bytes and where it is looked for.
@@ -62,6 +64,20 @@ func (l *loader) storeKey() []byte {
 		l.fault("credential %s: want exactly 32 bytes in %s, found %d; restore it from your backup (without it the sealed rows of the database cannot be read)", storeKeyName, path, len(b))
 	}
 	return b
+}
+
+// storeKeysOld reads the keys that are still needed to read, one after the other
+// in one file. Most of the time there are none.
+func (l *loader) storeKeysOld() [][]byte {
+	b, path := l.credential(storeKeyOldName)
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil
+	}
+	if len(b)%32 != 0 {
+		l.fault("credential %s: want keys of exactly 32 bytes, one after the other, in %s, found %d bytes; put the file there that store-key was before", storeKeyOldName, path, len(b))
+		return nil
+	}
+	return slices.Collect(slices.Chunk(b, 32))
 }
 
 // variable gives the environment variable of a field of raw.

@@ -115,3 +115,27 @@ func (l *loader) allowedOrigins() []string {
 	}
 	return origins
 }
+
+// trustedProxies checks the addresses and networks whose X-Forwarded-For counts.
+func (l *loader) trustedProxies() []netip.Prefix {
+	const name = prefix + "TRUSTED_PROXIES"
+	var list []netip.Prefix
+	for _, value := range strings.FieldsFunc(l.raw.TrustedProxies, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
+		p, err := netip.ParsePrefix(value)
+		if err != nil {
+			var addr netip.Addr
+			if addr, err = netip.ParseAddr(value); err == nil {
+				p = netip.PrefixFrom(addr, addr.BitLen())
+			}
+		}
+		switch {
+		case err != nil || p.Addr().Is4In6() || p.Addr().Zone() != "":
+			l.fault("%s: %q: want IP addresses or networks such as 127.0.0.1 or 10.0.0.0/8", name, value)
+		case p.Bits() == 0:
+			l.fault("%s: %q: trusts everyone, so that anyone could choose the address that counts; name the reverse proxies", name, value)
+		default:
+			list = append(list, p.Masked())
+		}
+	}
+	return list
+}

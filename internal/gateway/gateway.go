@@ -11,6 +11,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
@@ -28,6 +29,9 @@ type Config struct {
 	Sessions  *session.Manager
 	Audit     *audit.Logger
 	Log       *slog.Logger
+
+	// FailedBearers, if set, limits requests whose access token is no good.
+	FailedBearers *limit.Limiter
 
 	// AllowedOrigins lists web origins, such as https://app.example.org, whose
 	// pages may use the endpoint beside our own and loopback ones.
@@ -68,7 +72,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	access, err := h.cfg.Auth.Authenticate(r)
 	if err != nil {
-		h.unauthenticated(w, err)
+		h.unauthenticated(w, r, err)
 		return
 	}
 	if !h.originAllowed(r.Header.Get("Origin")) {
@@ -86,12 +90,26 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (h *Handler) unauthenticated(w http.ResponseWriter, err error) {
+// unauthenticated answers a request without a good token. One that came with a
+// bad token counts, since clients that have gone wrong repeat it; good tokens and
+// requests without one are never limited.
+func (h *Handler) unauthenticated(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, broker.ErrForgejoDown) {
 		h.fail(w, nil, err)
 		return
 	}
+	if badToken(err) {
+		if wait := h.cfg.FailedBearers.Take(r, r.Header.Get("Authorization")); wait > 0 {
+			limit.SetRetryAfter(w, wait)
+			reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too many requests with an access token that is not valid; log in again"))
+			return
+		}
+	}
 	h.cfg.Auth.Challenge(w, err)
+}
+
+func badToken(err error) bool {
+	return errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrExpired) || errors.Is(err, broker.ErrRevoked) || errors.Is(err, broker.ErrForgejoGrantDead)
 }
 
 func (h *Handler) delete(w http.ResponseWriter, r *http.Request, access broker.Access) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"gorm.io/gorm"
@@ -56,6 +57,39 @@ func (r clientRow) client() broker.Client {
 func (s *Store) CreateClient(ctx context.Context, c broker.Client) error {
 	return s.write.WithContext(ctx).Create(newClientRow(c)).Error
 }
+
+// ErrFull says that there is no room for another registration.
+var ErrFull = errors.New("too many registrations that no user has agreed to")
+
+// keepFresh is how long a registration stands for its first login, however many
+// there are.
+const keepFresh = time.Hour
+
+// RegisterClient stores a client that registered itself. There are at most max
+// of those that no user has agreed to: the oldest make room if they had an hour
+// for it and no login is on its way, else the error is ErrFull.
+func (s *Store) RegisterClient(ctx context.Context, c broker.Client, max int) error {
+	return s.update(ctx, func(tx *gorm.DB) error {
+		var n int64
+		if err := tx.Raw("SELECT COUNT(*) FROM clients WHERE " + ungranted).Row().Scan(&n); err != nil {
+			return err
+		}
+		if n >= int64(max) {
+			res := tx.Exec("DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE created_at < ? AND NOT EXISTS (SELECT 1 FROM logins WHERE client_id = clients.id) AND "+ungranted+" ORDER BY created_at LIMIT ?)",
+				ms(s.now().Add(-keepFresh)), n-int64(max)+1)
+			switch {
+			case res.Error != nil:
+				return res.Error
+			case n-res.RowsAffected >= int64(max):
+				return ErrFull
+			}
+		}
+		return tx.Create(newClientRow(c)).Error
+	})
+}
+
+// ungranted matches registrations that no grant was ever made for.
+const ungranted = "kind = 'registered' AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id) AND NOT EXISTS (SELECT 1 FROM sessions WHERE client_id = clients.id)"
 
 // KeepClient stores a client that is described elsewhere, over what was stored
 // of it before. One that was deleted is there again.

@@ -30,6 +30,9 @@ func (h *Handler) AccountForm(w http.ResponseWriter, r *http.Request) *web.Form 
 // BeginAccount takes that form.
 func (h *Handler) BeginAccount(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if h.limited(w, r, h.cfg.Logins, "") {
+		return
+	}
 	if !web.ValidFormToken(r.PostFormValue("form_token"), h.browserOf(r), accountForm, nil) {
 		h.respond(w, r, web.Message{
 			Status: http.StatusForbidden, Title: "Please try again",

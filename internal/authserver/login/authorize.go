@@ -132,7 +132,11 @@ func (h *Handler) readRequest(a *authorization, p oauth.Params) *oauth.Error {
 
 // Page asks for consent.
 func (h *Handler) Page(w http.ResponseWriter, r *http.Request) {
-	a, err := h.readAuthorization(r.Context(), r.URL.Query())
+	query := r.URL.Query()
+	if h.limited(w, r, h.cfg.Authorizations, query.Get("client_id")) {
+		return
+	}
+	a, err := h.readAuthorization(r.Context(), query)
 	if err != nil {
 		h.refuseAuthorization(w, r, err)
 		return
@@ -162,6 +166,9 @@ func (h *Handler) Decide(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
 		h.refuseAuthorization(w, r, &badRequest{"This form cannot be read", oauth.BodyError(err).Description, oauth.InvalidRequest})
+		return
+	}
+	if h.limited(w, r, h.cfg.Logins, r.PostForm.Get("client_id")) {
 		return
 	}
 	a, err := h.readAuthorization(r.Context(), r.PostForm)

@@ -12,11 +12,12 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
-// Config is what a Handler needs. All fields are required.
+// Config is what a Handler needs. All fields but the limiters are required.
 type Config struct {
 	Issuer    string   // public URL of the server, without trailing slash
 	Resources []string // endpoint URLs a client may ask for (RFC 8707)
@@ -27,6 +28,9 @@ type Config struct {
 	Audit     *audit.Logger
 	Log       *slog.Logger
 	Now       func() time.Time
+	// Authorizations limits consent pages, Logins the answers to them and logins
+	// to the account page.
+	Authorizations, Logins *limit.Limiter
 	// SignedIn answers the callback of a login to the account page.
 	SignedIn func(http.ResponseWriter, *http.Request, broker.User)
 }

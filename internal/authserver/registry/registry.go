@@ -12,14 +12,21 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
-const maxBody = 64 << 10 // bytes
+const (
+	maxBody = 64 << 10 // bytes
+	// maxUngranted is how many registrations are kept that no user has agreed to.
+	maxUngranted = 5000
+	fullWait     = 10 * time.Minute // of a client that finds no room
+)
 
-// Config is what a Registry needs. All fields but FetchKeys are required.
+// Config is what a Registry needs. All fields but FetchKeys and Limit
+// are required.
 type Config struct {
 	Endpoint  string // URL of the registration endpoint
 	Store     *store.Store
@@ -27,6 +34,7 @@ type Config struct {
 	Log       *slog.Logger
 	Now       func() time.Time
 	FetchKeys bool // clients may name a jwks_uri
+	Limit     *limit.Limiter
 	// Revoked is told of every grant that ends with its client.
 	Revoked func(ctx context.Context, grantID string)
 }
@@ -40,6 +48,10 @@ func New(cfg Config) *Registry { return &Registry{cfg} }
 
 // Register is dynamic client registration (RFC 7591 §3).
 func (g *Registry) Register(w http.ResponseWriter, r *http.Request) {
+	if wait := g.cfg.Limit.Take(r, ""); wait > 0 {
+		later(w, wait, "too many registrations from your address; try again later")
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		refuse(w, oauth.BodyError(err))
@@ -51,7 +63,13 @@ func (g *Registry) Register(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	client, secret, token := newClient(reg, g.cfg.Now())
-	if err := g.cfg.Store.CreateClient(r.Context(), client); err != nil {
+	err = g.cfg.Store.RegisterClient(r.Context(), client, maxUngranted)
+	if errors.Is(err, store.ErrFull) {
+		g.cfg.Limit.Refused(r, "too many registrations that no user has agreed to")
+		later(w, fullWait, "too many clients have registered that no user has agreed to; try again later")
+		return
+	}
+	if err != nil {
 		g.broken(w, r, "store a client", err)
 		return
 	}
@@ -114,6 +132,10 @@ func (g *Registry) registration(c broker.Client, token string) oauth.Registratio
 // Manage serves one registration (RFC 7592 §2); its path ends in the wildcard
 // {client}. Without the right token it does not tell whether the client exists.
 func (g *Registry) Manage(w http.ResponseWriter, r *http.Request) {
+	if wait := g.cfg.Limit.Take(r, ""); wait > 0 {
+		later(w, wait, "too many requests about registrations from your address; try again later")
+		return
+	}
 	client, token, err := g.authorize(r)
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
@@ -175,6 +197,12 @@ func (g *Registry) event(ctx context.Context, kind audit.Kind, c broker.Client, 
 func (g *Registry) broken(w http.ResponseWriter, r *http.Request, what string, err error) {
 	g.cfg.Log.ErrorContext(r.Context(), "cannot "+what, "error", err)
 	refuse(w, oauth.Errorf(oauth.TemporarilyUnavailable, "the server cannot answer at the moment; try again"))
+}
+
+// later refuses for now.
+func later(w http.ResponseWriter, wait time.Duration, why string) {
+	limit.SetRetryAfter(w, wait)
+	web.WriteJSON(w, http.StatusTooManyRequests, oauth.Errorf(oauth.TemporarilyUnavailable, "%s", why))
 }
 
 func refuse(w http.ResponseWriter, e *oauth.Error) { web.WriteJSON(w, e.Status(), e) }

@@ -1,0 +1,172 @@
+package limit
+
+import (
+	"crypto/sha256"
+	"math"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+)
+
+// Rate allows Burst at once and PerSecond on average.
+type Rate struct {
+	Burst     int
+	PerSecond float64
+}
+
+// Rule is what may be done of one kind. A whole company may come from one
+// address, hence the wider limit for that.
+type Rule struct {
+	Name    string // the outcome in the audit trail
+	Client  Rate   // of one client from one address
+	Address Rate   // of one address
+}
+
+// Window is how long a source that goes over a limit is not audited again.
+const Window = 10 * time.Minute
+
+// maxCounted bounds the sources remembered of one kind. An entry takes about 200
+// bytes.
+const maxCounted = 10_000
+
+// Config is what a Limiter needs. All fields are required.
+type Config struct {
+	Rule      Rule
+	Addresses *Addresses
+	Audit     *audit.Logger
+	Now       func() time.Time
+}
+
+// Limiter counts by source. It is safe for concurrent use; a nil one limits
+// nothing.
+type Limiter struct {
+	cfg     Config
+	mu      sync.Mutex
+	client  buckets
+	address buckets
+	told    map[string]time.Time // when a source was audited
+	full    time.Time            // when told was last found full
+}
+
+// New returns a Limiter.
+func New(cfg Config) *Limiter {
+	return &Limiter{cfg: cfg, client: newBuckets(cfg.Rule.Client), address: newBuckets(cfg.Rule.Address), told: map[string]time.Time{}}
+}
+
+// Take counts r, made in the name of client, and returns 0 or, if that is one
+// too many, how long to wait. What is refused is not counted. client is what
+// tells clients of one address apart, "" for none; it is not written down.
+func (l *Limiter) Take(r *http.Request, client string) time.Duration {
+	if l == nil {
+		return 0
+	}
+	source, now := l.cfg.Addresses.Source(r), l.cfg.Now()
+	key := sha256.Sum256([]byte(source + " " + client)) // of one length, whatever the client says
+	l.mu.Lock()
+	var wait time.Duration
+	if client != "" {
+		wait = l.client.take(string(key[:]), now)
+	}
+	if wait == 0 { // else one client that has gone wrong would use up what its address may
+		wait = l.address.take(source, now)
+	}
+	tell := wait > 0 && l.tell(source, now)
+	l.mu.Unlock()
+	if tell {
+		l.event(r, source, "more than "+strconv.FormatFloat(l.cfg.Rule.Address.PerSecond, 'g', -1, 64)+" a second, or one client more than "+strconv.FormatFloat(l.cfg.Rule.Client.PerSecond, 'g', -1, 64))
+	}
+	return wait
+}
+
+// Refused audits, once a source and window, that r was turned away for another
+// reason.
+func (l *Limiter) Refused(r *http.Request, why string) {
+	if l == nil {
+		return
+	}
+	source, now := l.cfg.Addresses.Source(r), l.cfg.Now()
+	l.mu.Lock()
+	tell := l.tell(source, now)
+	l.mu.Unlock()
+	if tell {
+		l.event(r, source, why)
+	}
+}
+
+func (l *Limiter) event(r *http.Request, source, why string) {
+	l.cfg.Audit.Event(r.Context(), audit.Event{Kind: audit.RateLimited, Outcome: l.cfg.Rule.Name, Detail: "from " + source + ": " + why, Failed: true})
+}
+
+// tell reports whether source is to be audited now.
+func (l *Limiter) tell(source string, now time.Time) bool {
+	if at, ok := l.told[source]; ok && now.Sub(at) < Window {
+		return false
+	}
+	if len(l.told) >= maxCounted && !l.forget(now) {
+		return false // rather silent than a full journal
+	}
+	l.told[source] = now
+	return true
+}
+
+// forget makes room in told, and looks for some once a minute.
+func (l *Limiter) forget(now time.Time) bool {
+	if now.Sub(l.full) < time.Minute {
+		return false
+	}
+	for source, at := range l.told {
+		if now.Sub(at) >= Window {
+			delete(l.told, source)
+		}
+	}
+	if len(l.told) >= maxCounted {
+		l.full = now
+	}
+	return len(l.told) < maxCounted
+}
+
+// buckets are token buckets by key.
+type buckets struct {
+	rate Rate
+	keys map[string]*rate.Limiter
+}
+
+func newBuckets(r Rate) buckets { return buckets{rate: r, keys: map[string]*rate.Limiter{}} }
+
+func (b *buckets) take(key string, now time.Time) time.Duration {
+	bucket := b.keys[key]
+	if bucket == nil {
+		b.makeRoom(now)
+		bucket = rate.NewLimiter(rate.Limit(b.rate.PerSecond), b.rate.Burst)
+		b.keys[key] = bucket
+	}
+	if bucket.AllowN(now, 1) {
+		return 0
+	}
+	return time.Duration(float64(time.Second) / b.rate.PerSecond)
+}
+
+// makeRoom forgets those that have not asked lately; if that is not enough, all.
+func (b *buckets) makeRoom(now time.Time) {
+	if len(b.keys) < maxCounted {
+		return
+	}
+	for key, bucket := range b.keys {
+		if bucket.TokensAt(now) >= float64(b.rate.Burst) {
+			delete(b.keys, key)
+		}
+	}
+	if len(b.keys) > maxCounted/2 { // else this walk would come again too soon
+		clear(b.keys)
+	}
+}
+
+// SetRetryAfter says in whole seconds how long to wait (RFC 9110 §10.2.3).
+func SetRetryAfter(w http.ResponseWriter, wait time.Duration) {
+	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
+}

@@ -1,0 +1,151 @@
+package limit
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+)
+
+func from(peer string, forwarded ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	if peer == "unix" {
+		r.RemoteAddr = "@"
+		return with(r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.UnixAddr{Net: "unix", Name: "/run/x.sock"})), forwarded)
+	}
+	r.RemoteAddr = peer
+	return with(r, forwarded)
+}
+
+func with(r *http.Request, forwarded []string) *http.Request {
+	for _, f := range forwarded {
+		r.Header.Add("X-Forwarded-For", f)
+	}
+	return r
+}
+
+// Nobody can choose the address that counts but a proxy that is trusted.
+func TestSource(t *testing.T) {
+	a := &Addresses{Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:1::/48")}}
+	for _, tc := range []struct {
+		peer      string
+		forwarded []string
+		want      string
+	}{
+		{"203.0.113.9:1", nil, "203.0.113.9"},
+		{"203.0.113.9:1", []string{"198.51.100.1"}, "203.0.113.9"},
+		{"127.0.0.1:1", []string{"198.51.100.1"}, "127.0.0.1"},
+		{"[::ffff:203.0.113.9]:1", nil, "203.0.113.9"},
+		{"[2001:db8::1]:1", nil, "2001:db8::/64"},
+		{"[fe80::1%eth0]:1", nil, "fe80::/64"},
+		{"10.1.2.3:1", nil, "10.1.2.3"},
+		{"10.1.2.3:1", []string{"198.51.100.1"}, "198.51.100.1"},
+		{"[2001:db8:1::2]:1", []string{"198.51.100.1"}, "198.51.100.1"},
+		{"10.1.2.3:1", []string{"6.6.6.6, 198.51.100.1, 10.9.9.9"}, "198.51.100.1"},
+		{"10.1.2.3:1", []string{"6.6.6.6", "198.51.100.1", "10.9.9.9"}, "198.51.100.1"},
+		{"10.1.2.3:1", []string{"10.0.0.1, 10.0.0.2"}, "10.0.0.1"},
+		{"10.1.2.3:1", []string{"6.6.6.6, nonsense"}, "10.1.2.3"},
+		{"10.1.2.3:1", []string{"6.6.6.6, nonsense, 10.0.0.2"}, "10.0.0.2"},
+		{"10.1.2.3:1", []string{"198.51.100.1:4711"}, "198.51.100.1"},
+		{"10.1.2.3:1", []string{"[2001:db8::5]:4711"}, "2001:db8::/64"},
+		{"10.1.2.3:1", []string{strings.Repeat("10.0.0.1,", 1000) + "10.0.0.2"}, "10.0.0.1"},
+		{"unix", nil, "local"},
+		{"unix", []string{"nonsense"}, "local"},
+		{"unix", []string{"6.6.6.6, 2001:db8::77"}, "2001:db8::/64"},
+	} {
+		if got := a.Source(from(tc.peer, tc.forwarded...)); got != tc.want {
+			t.Errorf("%s %q: %s, want %s", tc.peer, tc.forwarded, got, tc.want)
+		}
+	}
+}
+
+func TestAProxyThatIsNotTrustedIsNamedOnce(t *testing.T) {
+	var log bytes.Buffer
+	a := &Addresses{Log: slog.New(slog.NewTextHandler(&log, nil))}
+	for range 3 {
+		a.Source(from("127.0.0.1:1", "198.51.100.1"))
+		a.Source(from("203.0.113.9:1", "198.51.100.1"))
+	}
+	if n := strings.Count(log.String(), "FJMCP_BROKER_TRUSTED_PROXIES"); n != 1 || strings.Contains(log.String(), "203.0.113.9") {
+		t.Errorf("named %d times:\n%s", n, log.String())
+	}
+}
+
+type clock struct{ at time.Time }
+
+func (c *clock) now() time.Time { return c.at }
+
+func newTest(t *testing.T, rule Rule) (*Limiter, *clock, *bytes.Buffer) {
+	t.Setenv("JOURNAL_STREAM", "")
+	c, trail := &clock{time.Unix(1e9, 0)}, &bytes.Buffer{}
+	return New(Config{Rule: rule, Addresses: &Addresses{}, Audit: audit.New(trail), Now: c.now}), c, trail
+}
+
+func TestOneClientAndOneAddressAreLimited(t *testing.T) {
+	l, c, trail := newTest(t, Rule{Name: "login", Client: Rate{2, 0.5}, Address: Rate{4, 0.25}})
+	take := func(peer, client string, want time.Duration) {
+		t.Helper()
+		if got := l.Take(from(peer), client); got != want {
+			t.Errorf("%s %s: %s, want %s", peer, client, got, want)
+		}
+	}
+	take("192.0.2.1:1", "a", 0)
+	take("192.0.2.1:2", "a", 0)
+	take("192.0.2.1:3", "a", 2*time.Second)
+	take("192.0.2.1:4", "b", 0)
+	take("192.0.2.1:4", "b", 0)
+	take("192.0.2.1:5", "c", 4*time.Second) // the address is over its limit
+	take("192.0.2.2:1", "a", 0)             // another is not
+	c.at = c.at.Add(4 * time.Second)
+	take("192.0.2.1:6", "a", 0)
+	if got := trail.String(); strings.Count(got, "rate_limited") != 1 || !strings.Contains(got, "FJMCP_OUTCOME=login") || !strings.Contains(got, "192.0.2.1") {
+		t.Errorf("the trail:\n%s", got)
+	}
+}
+
+func TestASourceIsAuditedOnceAWindow(t *testing.T) {
+	l, c, trail := newTest(t, Rule{Name: "register", Address: Rate{1, 0.001}})
+	for range 3 {
+		for range 500 {
+			l.Take(from("192.0.2.1:1"), "")
+		}
+		l.Refused(from("192.0.2.1:1"), "another reason")
+		c.at = c.at.Add(Window)
+	}
+	if n := strings.Count(trail.String(), "rate_limited"); n != 3 {
+		t.Errorf("%d entries in three windows", n)
+	}
+}
+
+// However many sources there are, memory and journal stay bounded.
+func TestManySources(t *testing.T) {
+	l, _, trail := newTest(t, Rule{Name: "bearer", Client: Rate{1, 1}, Address: Rate{1, 1}})
+	for i := range 3 * maxCounted {
+		for range 2 {
+			l.Take(from(fmt.Sprintf("[2001:db8:%x:%x::1]:1", i>>8, i&0xff)), fmt.Sprint(i))
+		}
+	}
+	if len(l.address.keys) > maxCounted || len(l.client.keys) > maxCounted || len(l.told) > maxCounted {
+		t.Errorf("%d addresses, %d clients, %d told", len(l.address.keys), len(l.client.keys), len(l.told))
+	}
+	if n := strings.Count(trail.String(), "rate_limited"); n > maxCounted {
+		t.Errorf("%d entries", n)
+	}
+}
+
+func TestWithoutALimiterNothingIsLimited(t *testing.T) {
+	var l *Limiter
+	l.Refused(from("192.0.2.1:1"), "")
+	if l.Take(from("192.0.2.1:1"), "a") != 0 {
+		t.Error("limited")
+	}
+}
