@@ -1,0 +1,117 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gorm.io/gorm"
+
+	"github.com/fjmcp/fjmcp-broker/internal/seal"
+)
+
+// Resealed counts sealed values.
+type Resealed struct {
+	Values     int // that Reseal looked at
+	Moved      int // of them, sealed anew
+	Unreadable int // of them, with no key to read them, or damaged; left as they are
+}
+
+// sealedColumn is a place for sealed values.
+type sealedColumn struct {
+	table, column string
+	identity      string // column that the associated data names
+	ad            func(identity []byte) []byte
+}
+
+var sealedColumns = []sealedColumn{
+	{"forgejo_tokens", "sealed", "user_id", func(id []byte) []byte { return forgejoAD(string(id)) }},
+	{"logins", "verifier_sealed", "state_hash", loginAD},
+	{"logins", "set_sealed", "state_hash", loginSetAD},
+	{"refresh_tokens", "successor_sealed", "hash", successorAD},
+}
+
+// resealBatch is how many values one transaction moves; others wait for it.
+const resealBatch = 100
+
+// Reseal seals with the current key whatever an older key of the keyring sealed,
+// in short transactions between those of others. Cut off, it has done part of its
+// work, and the rest can be done again. At the end the database is written anew,
+// so that what the old key sealed stands nowhere in the file.
+//
+// Another process that seals with an older key undoes part of it: give all of
+// them the new key first.
+func (s *Store) Reseal(ctx context.Context) (Resealed, error) {
+	var sum Resealed
+	for _, c := range sealedColumns {
+		if err := s.resealColumn(ctx, c, &sum); err != nil {
+			return sum, fmt.Errorf("cannot reseal %s: %w", c.table, err)
+		}
+	}
+	return sum, s.rewrite(ctx)
+}
+
+func (s *Store) resealColumn(ctx context.Context, c sealedColumn, sum *Resealed) error {
+	for last, more := int64(0), true; more; {
+		var batch Resealed
+		var next int64
+		err := s.update(ctx, func(tx *gorm.DB) (err error) {
+			batch, next, err = s.resealSome(tx, c, last)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		sum.Values += batch.Values
+		sum.Moved += batch.Moved
+		sum.Unreadable += batch.Unreadable
+		last, more = next, batch.Values == resealBatch
+	}
+	return nil
+}
+
+// resealSome looks at the rows after last and returns where it has come to.
+func (s *Store) resealSome(tx *gorm.DB, c sealedColumn, last int64) (n Resealed, next int64, err error) {
+	var rows []struct {
+		Row      int64
+		Identity []byte
+		Sealed   []byte
+	}
+	err = tx.Raw(fmt.Sprintf("SELECT rowid AS row, CAST(%s AS BLOB) AS identity, %s AS sealed FROM %s WHERE rowid > ? AND %s IS NOT NULL ORDER BY rowid LIMIT ?",
+		c.identity, c.column, c.table, c.column), last, resealBatch).Scan(&rows).Error
+	if err != nil {
+		return n, last, err
+	}
+	n.Values = len(rows)
+	for _, r := range rows {
+		last = r.Row
+		if s.keys.Current(r.Sealed) {
+			continue
+		}
+		plain, err := s.keys.Open(r.Sealed, c.ad(r.Identity))
+		if errors.Is(err, seal.ErrUnknownKey) || errors.Is(err, seal.ErrCorrupt) {
+			n.Unreadable++
+			continue
+		}
+		if err != nil {
+			return n, last, err
+		}
+		n.Moved++
+		if err := tx.Exec(fmt.Sprintf("UPDATE %s SET %s = ? WHERE rowid = ?", c.table, c.column), s.keys.Seal(plain, c.ad(r.Identity)), r.Row).Error; err != nil {
+			return n, last, err
+		}
+	}
+	return n, last, nil
+}
+
+// rewrite copies what is in use to a new file and empties the log, since both
+// hold what was overwritten. Readers go on meanwhile, writers wait.
+func (s *Store) rewrite(ctx context.Context) error {
+	for _, sql := range []string{"VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"} {
+		err := retryBusy(ctx, func() error { return s.write.WithContext(ctx).Exec(sql).Error })
+		if err != nil {
+			return fmt.Errorf("cannot write the database anew: %w", err)
+		}
+	}
+	return nil
+}

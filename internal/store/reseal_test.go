@@ -1,0 +1,226 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+)
+
+// openWith opens the store with keys of these letters, the current one first.
+func openWith(t *testing.T, path, letters string) *store.Store {
+	t.Helper()
+	keys := keysOf(letters)
+	ring, err := seal.NewKeyring(keys[0], keys[1:]...)
+	must(t, err)
+	s, err := store.Open(t.Context(), store.Options{Path: path, Keys: ring})
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close()) })
+	return s
+}
+
+func keysOf(letters string) (keys [][]byte) {
+	for _, l := range strings.Split(letters, "") {
+		keys = append(keys, bytes.Repeat([]byte(l), seal.KeySize))
+	}
+	return keys
+}
+
+// sealedWorld is one of everything that is sealed.
+type sealedWorld struct {
+	login  storetest.Login
+	second store.Pair // the successor of the login's pair
+	state  []byte     // of a login on its way with a token set
+}
+
+func fill(t *testing.T, s *store.Store, name string) sealedWorld {
+	t.Helper()
+	now := time.Now()
+	w := sealedWorld{login: storetest.LogIn(t, s, name, now), second: storetest.Pair(now), state: oauth.Hash("state " + name)}
+	_, _, err := s.Rotate(t.Context(), w.login.Pair.Refresh, w.login.Client.ID, w.second)
+	must(t, err)
+	must(t, s.CreateLogin(t.Context(), store.Login{StateHash: w.state, BrowserHash: []byte("b"), ClientID: w.login.Client.ID, Verifier: "verifier-" + name, ExpiresAt: now.Add(time.Hour)}))
+	must(t, s.KeepLoginSet(t.Context(), w.state, broker.ForgejoTokens{AccessToken: "set-access-" + name, RefreshToken: "set-refresh-" + name}))
+	return w
+}
+
+// readable reports whether s still has all of w.
+func (w sealedWorld) readable(t *testing.T, s *store.Store) bool {
+	t.Helper()
+	ctx, name := t.Context(), w.login.User.Name
+	set, err1 := s.ForgejoTokens(ctx, w.login.User.ID)
+	login, err2 := s.Login(ctx, w.state)
+	_, again, err3 := s.Rotate(ctx, w.login.Pair.Refresh, w.login.Client.ID, storetest.Pair(time.Now()))
+	return err1 == nil && err2 == nil && err3 == nil && set.AccessToken == "forge-access-"+name && login.Verifier == "verifier-"+name &&
+		login.Set.RefreshToken == "set-refresh-"+name && again.Refresh == w.second.Refresh
+}
+
+// mark is how a value starts that was sealed with the key of that letter.
+func mark(t *testing.T, letter string) []byte {
+	t.Helper()
+	ring, err := seal.NewKeyring(keysOf(letter)[0])
+	must(t, err)
+	return ring.Seal(nil, nil)[:5]
+}
+
+// onDisk is all that a thief of the state directory gets.
+func onDisk(t *testing.T, path string) (all []byte) {
+	t.Helper()
+	files, err := filepath.Glob(path + "*")
+	must(t, err)
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		must(t, err)
+		all = append(all, b...)
+	}
+	return all
+}
+
+func TestResealMovesEverything(t *testing.T) {
+	path := storetest.Path(t)
+	before := openWith(t, path, "a")
+	var worlds []sealedWorld
+	for _, name := range []string{"alice", "bob", "carol"} {
+		worlds = append(worlds, fill(t, before, name))
+	}
+	both := openWith(t, path, "ba")
+	got, err := both.Reseal(t.Context())
+	if want := (store.Resealed{Values: 12, Moved: 12}); err != nil || got != want {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if got, err := both.Reseal(t.Context()); err != nil || got != (store.Resealed{Values: 12}) {
+		t.Errorf("again: %+v, %v", got, err)
+	}
+	after := openWith(t, path, "b") // store-key-old is gone
+	for _, w := range worlds {
+		if !w.readable(t, after) {
+			t.Errorf("%s lost something", w.login.User.Name)
+		}
+		if w.readable(t, before) {
+			t.Error("the old key still reads")
+		}
+	}
+	if bytes.Contains(onDisk(t, path), mark(t, "a")) {
+		t.Error("the files still hold what the old key sealed")
+	}
+}
+
+// A value that no key reads is counted, left as it is, and stops nothing.
+func TestResealLeavesWhatItCannotRead(t *testing.T) {
+	path := storetest.Path(t)
+	lost := fill(t, openWith(t, path, "x"), "lost")
+	kept := fill(t, openWith(t, path, "a"), "kept")
+	got, err := openWith(t, path, "ba").Reseal(t.Context())
+	if want := (store.Resealed{Values: 8, Moved: 4, Unreadable: 4}); err != nil || got != want {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if !kept.readable(t, openWith(t, path, "b")) || !lost.readable(t, openWith(t, path, "x")) {
+		t.Error("something was lost")
+	}
+}
+
+// What other processes write meanwhile, and an end in the middle, lose nothing.
+func TestResealUnderUse(t *testing.T) {
+	path := storetest.Path(t)
+	first := openWith(t, path, "a")
+	var worlds []sealedWorld
+	for i := range 120 { // more than one batch
+		worlds = append(worlds, fill(t, first, "user"+string(rune('A'+i/26))+string(rune('a'+i%26))))
+	}
+	both := openWith(t, path, "ba")
+	other := openWith(t, path, "ba")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { _, err := both.Reseal(ctx); done <- err }()
+	var g sync.WaitGroup
+	g.Go(func() {
+		for i, w := range worlds {
+			if i == len(worlds)/2 {
+				cancel()
+			}
+			if err := other.PutForgejoTokens(t.Context(), w.login.User.ID, broker.ForgejoTokens{AccessToken: "forge-access-" + w.login.User.Name, RefreshToken: "new"}); err != nil {
+				t.Error(err)
+			}
+			if _, err := other.ForgejoTokens(t.Context(), w.login.User.ID); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	g.Wait()
+	<-done // cut off, or done before
+	for _, w := range worlds {
+		if !w.readable(t, both) {
+			t.Errorf("%s lost something in the middle", w.login.User.Name)
+		}
+	}
+	if got, err := both.Reseal(t.Context()); err != nil || got.Unreadable != 0 || got.Values != 4*len(worlds) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	after := openWith(t, path, "b")
+	for _, w := range worlds {
+		if set, err := after.ForgejoTokens(t.Context(), w.login.User.ID); err != nil || set.RefreshToken != "new" || !w.readable(t, after) {
+			t.Errorf("%s: %v", w.login.User.Name, err)
+		}
+	}
+}
+
+// A database copied elsewhere tells no secret, with whatever key it is opened.
+func TestACopiedDatabaseTellsNothing(t *testing.T) {
+	path := storetest.Path(t)
+	s := openWith(t, path, "a")
+	w := fill(t, s, "alice")
+	files := onDisk(t, path)
+	for _, secret := range []string{
+		"forge-access-alice", "forge-refresh-alice", "verifier-alice", "set-access-alice", "set-refresh-alice",
+		w.login.Pair.Access, w.login.Pair.Refresh, w.second.Access, w.second.Refresh, string(keysOf("a")[0]),
+	} {
+		if bytes.Contains(files, []byte(secret)) {
+			t.Errorf("the files hold %q", secret)
+		}
+	}
+	copied := filepath.Join(t.TempDir(), "fjmcp.db")
+	for _, suffix := range []string{"", "-wal"} {
+		b, err := os.ReadFile(path + suffix)
+		must(t, err)
+		must(t, os.WriteFile(copied+suffix, b, 0o600))
+	}
+	if thief := openWith(t, copied, "z"); w.readable(t, thief) {
+		t.Error("another key reads it")
+	}
+	if !w.readable(t, openWith(t, copied, "a")) {
+		t.Error("the copy is no good, so this test shows nothing")
+	}
+}
+
+func TestRegistrationsAreCapped(t *testing.T) {
+	now := time.Now()
+	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
+	register := func(id string) error {
+		return s.RegisterClient(t.Context(), broker.Client{ID: id, CreatedAt: now}, 3)
+	}
+	storetest.LogIn(t, s, "alice", now) // has a grant: does not count
+	for _, id := range []string{"busy", "first", "second"} {
+		must(t, register(id))
+	}
+	must(t, s.CreateLogin(t.Context(), store.Login{StateHash: []byte("s"), BrowserHash: []byte("b"), ClientID: "busy", ExpiresAt: now.Add(3 * time.Hour)}))
+	if err := register("early"); err != store.ErrFull {
+		t.Fatalf("a fourth: %v", err)
+	}
+	now = now.Add(2 * time.Hour)
+	must(t, register("late"))
+	for id, there := range map[string]bool{"busy": true, "first": false, "second": true, "early": false, "late": true} {
+		if _, err := s.Client(t.Context(), id); (err == nil) != there {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
