@@ -91,6 +91,8 @@ func startChromium(program string) (stop func(), err error) {
 	} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
+	// Each window would prepare two more pages for its address bar.
+	options = append(options, chromedp.Flag("disable-features", "WebUIOmniboxPopup,WebUIOmniboxAimPopup"))
 	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
 	var close context.CancelFunc
 	chrome, close = chromedp.NewContext(allocator)
