@@ -45,6 +45,7 @@ type server struct {
 	sessions *session.Manager
 	auth     *authserver.Server
 	handler  http.Handler
+	rotate   func(context.Context) (admin.Rotation, error)
 }
 
 func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.Listener, log *slog.Logger) (*server, error) {
@@ -67,6 +68,7 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 		return nil, err
 	}
 	events := audit.New(os.Stderr)
+	s.rotate = rotateKey(s.store, events)
 	tokens, err := upstream.New(upstream.Config{Store: s.store, Forgejo: forge, Log: log, Audit: events})
 	if err != nil {
 		return nil, err
@@ -173,7 +175,7 @@ func (s *server) serve(ctx context.Context) error {
 	g.Go(func() error { return httpserver.Serve(ctx, s.sockets["http"], s.handler, s.log) })
 	if l := s.sockets["admin"]; len(l) > 0 {
 		g.Go(func() error {
-			return httpserver.Serve(ctx, l, admin.Handler(admin.Config{Sessions: s.sessions.List, Clients: s.auth.Clients(), Log: s.log}), s.log)
+			return httpserver.Serve(ctx, l, admin.Handler(admin.Config{Sessions: s.sessions.List, Clients: s.auth.Clients(), RotateKey: s.rotate, Log: s.log}), s.log)
 		})
 	}
 	defer s.serveCredentials(ctx)()

@@ -28,7 +28,7 @@ func root() *cobra.Command {
 	}
 	cmd.SetVersionTemplate("fjmcpctl {{.Version}}\n")
 	socket := cmd.PersistentFlags().String("socket", admin.DefaultSocket, "admin socket of the broker")
-	cmd.AddCommand(versionCommand(), sessionsCommand(socket), clientsCommand(socket))
+	cmd.AddCommand(versionCommand(), sessionsCommand(socket), clientsCommand(socket), keyCommand(socket))
 	return cmd
 }
 

@@ -15,6 +15,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/registry"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
 
@@ -32,11 +35,11 @@ func TestScripts(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		s := &http.Server{Handler: admin.Handler(admin.Config{Sessions: twoSessions, Clients: clients(env.T().(testing.TB)), Log: slog.New(slog.DiscardHandler)})}
+		s := &http.Server{Handler: admin.Handler(admin.Config{Sessions: twoSessions, Clients: clients(env.T().(testing.TB)), RotateKey: keys(env), Log: slog.New(slog.DiscardHandler)})}
 		go func() { _ = s.Serve(l) }()
 		env.Defer(func() { s.Close() })
 		return nil
-	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"removeclient": removeClient}})
+	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"removeclient": removeClient, "forget": forget}})
 }
 
 // removeClient removes the client of a name with fjmcpctl, which wants its ID.
@@ -58,6 +61,50 @@ func clients(t testing.TB) admin.Clients {
 		Endpoint: "https://mcp.example.org/oauth/register", Store: storetest.Open(t, storetest.Path(t), nil), Audit: audit.New(io.Discard), Log: log,
 		Now: time.Now, Revoked: func(context.Context, string) {},
 	})
+}
+
+// keys fills a store under two older keys, of which the broker still has one.
+func keys(env *testscript.Env) func(context.Context) (admin.Rotation, error) {
+	t := env.T().(testing.TB)
+	path := storetest.Path(t)
+	logIn := func(name string, keys ...string) *store.Store {
+		s := openStore(t, path, keys...)
+		storetest.LogIn(t, s, name, time.Now())
+		return s
+	}
+	env.Values["lost"] = logIn("lost", "lost")
+	logIn("kept", "old")
+	s := openStore(t, path, "new", "old")
+	return func(ctx context.Context) (admin.Rotation, error) {
+		n, err := s.Reseal(ctx)
+		return admin.Rotation(n), err
+	}
+}
+
+func openStore(t testing.TB, path string, names ...string) *store.Store {
+	t.Helper()
+	var list [][]byte
+	for _, name := range names {
+		list = append(list, oauth.Hash(name))
+	}
+	ring, err := seal.NewKeyring(list[0], list[1:]...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), store.Options{Path: path, Keys: ring})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// forget removes what no key reads.
+func forget(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value("lost").(*store.Store)
+	user, err := s.UpsertUser(context.Background(), "https://forge.example", "sub-lost", "lost")
+	ts.Check(err)
+	ts.Check(s.DeleteForgejoTokens(context.Background(), user.ID))
 }
 
 func twoSessions(context.Context) ([]admin.Session, error) {

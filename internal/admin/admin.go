@@ -45,6 +45,7 @@ type Session struct {
 	State    string    `json:"state"` // running or dormant
 	Unit     string    `json:"unit,omitempty"`
 	Protocol string    `json:"protocol"`
+	ReadOnly bool      `json:"read_only"`
 	Created  time.Time `json:"created"`
 	LastUsed time.Time `json:"last_used"`
 	InFlight int       `json:"in_flight"`
@@ -54,7 +55,9 @@ type Session struct {
 type Config struct {
 	Sessions func(context.Context) ([]Session, error)
 	Clients  Clients
-	Log      *slog.Logger
+	// RotateKey seals everything with the current key.
+	RotateKey func(context.Context) (Rotation, error)
+	Log       *slog.Logger
 }
 
 type handler struct{ cfg Config }
@@ -67,6 +70,7 @@ func Handler(cfg Config) http.Handler {
 		list, err := cfg.Sessions(r.Context())
 		h.answer(w, "list sessions", list, err)
 	})
+	mux.HandleFunc("POST /key/rotate", h.rotateKey)
 	mux.HandleFunc("POST /clients", h.addClient)
 	mux.HandleFunc("GET /clients", h.listClients)
 	mux.HandleFunc("DELETE /clients", h.removeClient)

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fjmcp/fjmcp-broker/internal/admin"
+)
+
+func keyCommand(socket *string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "key", Short: "The key that seals secrets in the database",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "rotate",
+		Short: "Seal everything in the database with the current key",
+		Long: `Seal everything in the database with the current key.
+
+Before, keep the old key as store-key-old, make a new store-key, and restart the
+broker, which then seals with the new one and still reads with the old one:
+
+  cd /etc/fjmcp/credentials
+  mv store-key store-key-old
+  (umask 077; head -c 32 /dev/urandom >store-key)
+  systemctl restart fjmcp-broker.service
+  fjmcpctl key rotate
+
+Afterwards store-key-old can go. The broker serves all the while, and the command
+may be repeated.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			done, err := admin.NewCaller(*socket).RotateKey(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return printRotation(cmd.OutOrStdout(), done)
+		},
+	})
+	return cmd
+}
+
+func printRotation(w io.Writer, r admin.Rotation) error {
+	_, err := fmt.Fprintf(w, "%d of %d sealed values moved to the current key.\n", r.Moved, r.Values)
+	switch {
+	case err != nil:
+		return err
+	case r.Unreadable > 0:
+		return fmt.Errorf("%d values can be read with no key that the broker has\nhint: add the key they were sealed with to store-key-old, restart the broker and rotate again. If it is lost, those users log in again; logins on their way are forgotten within two days", r.Unreadable)
+	}
+	_, err = fmt.Fprintln(w, "store-key-old is not needed any more; backups from before need it.")
+	return err
+}

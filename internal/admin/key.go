@@ -1,0 +1,31 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Rotation says what a key rotation has done.
+type Rotation struct {
+	Values     int `json:"values"`     // sealed in the database
+	Moved      int `json:"moved"`      // to the current key
+	Unreadable int `json:"unreadable"` // with the keys the broker has
+}
+
+func (h *handler) rotateKey(w http.ResponseWriter, r *http.Request) {
+	done, err := h.cfg.RotateKey(r.Context())
+	h.answer(w, "rotate the key", done, err)
+}
+
+// rotateTimeout is enough for millions of values. Cut off, the rest can be done
+// again.
+const rotateTimeout = 10 * time.Minute
+
+// RotateKey has the broker seal everything with its current key.
+func (c *Caller) RotateKey(ctx context.Context) (done Rotation, err error) {
+	patient := &Caller{c.http}
+	patient.http.Timeout = rotateTimeout
+	err = patient.call(ctx, http.MethodPost, "/key/rotate", nil, &done)
+	return done, err
+}
