@@ -13,13 +13,18 @@ import (
 const DrainTimeout = 30 * time.Second
 
 // Serve serves handler on all listeners until ctx ends, then lets requests in
-// flight finish within DrainTimeout. Slow headers are cut after 10 s; responses
-// may take as long as they like, since event streams do.
+// flight finish within DrainTimeout. Headers get 10 s. Bodies, and what a client is
+// to take, get 30 s and one more for every 16 KiB; between writes a response may
+// take as long as it likes, since event streams do.
 func Serve(ctx context.Context, listeners []net.Listener, handler http.Handler, log *slog.Logger) error {
-	s := newServer(handler, log)
+	return serve(ctx, listeners, handler, log, usual)
+}
+
+func serve(ctx context.Context, listeners []net.Listener, handler http.Handler, log *slog.Logger, p pace) error {
+	s := newServer(p.bodies(handler), log, p)
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { failed <- s.Serve(l) }()
+		go func() { failed <- s.Serve(slowListener{l, p}) }()
 	}
 	select {
 	case err := <-failed:
@@ -36,10 +41,10 @@ func Serve(ctx context.Context, listeners []net.Listener, handler http.Handler, 
 	return nil
 }
 
-func newServer(handler http.Handler, log *slog.Logger) *http.Server {
+func newServer(handler http.Handler, log *slog.Logger, p pace) *http.Server {
 	return &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: p.headers,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -65,7 +70,7 @@ func Refuse(ctx context.Context, listeners []net.Listener, message string, log *
 		case answered <- struct{}{}:
 		default:
 		}
-	}), log)
+	}), log, usual)
 	for _, l := range listeners {
 		go func() {
 			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
