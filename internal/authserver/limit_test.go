@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
 )
 
@@ -130,4 +132,38 @@ func TestFailuresOfOneAddressAreLimited(t *testing.T) {
 		a.wantError(t, 401, "invalid_client", "")
 	}
 	t.Error("1000 failures were not limited")
+}
+
+// A token that is no good counts; none at all, and a good one, never do.
+func TestFailedBearersAreLimited(t *testing.T) {
+	w := newWorld(t)
+	c := w.newClient()
+	good, _ := w.tokens(c, w.logIn(c))
+	public, err := url.Parse(w.url)
+	w.must(err)
+	w.mux.Load().Handle("/mcp", gateway.New(gateway.Config{PublicURL: public, Auth: w.server, FailedBearers: limit.New(limit.Config{
+		Rule: limit.Bearer, Addresses: &limit.Addresses{}, Audit: audit.New(w.trail), Now: w.now,
+	})}))
+	call := func(token string) answer {
+		if token == "" {
+			return w.do(newBrowser(), w.request(http.MethodPost, w.url+"/mcp", "{}"))
+		}
+		return w.do(newBrowser(), w.request(http.MethodPost, w.url+"/mcp", "{}", "Authorization", "Bearer "+token))
+	}
+	a := until429(t, limit.Bearer.Client.Burst, 401, func() answer { return call("fja_wrong") })
+	if e, ok := a.json(t)["error"].(map[string]any); !ok || e["code"] == nil {
+		t.Errorf("not JSON-RPC: %s", a.body)
+	}
+	w.limitedOnce(t, "bearer")
+	if a := call("fja_another"); a.StatusCode != 401 {
+		t.Errorf("another token: %d", a.StatusCode)
+	}
+	for range 2 * limit.Bearer.Client.Burst {
+		if a := call(""); a.StatusCode != 401 {
+			t.Fatalf("no token: %d", a.StatusCode)
+		}
+	}
+	if a := call(good); a.StatusCode != http.StatusUnsupportedMediaType {
+		t.Errorf("a good token: %d %s", a.StatusCode, a.body)
+	}
 }
