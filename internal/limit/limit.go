@@ -2,6 +2,7 @@ package limit
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -23,7 +24,7 @@ type Rate struct {
 // address, hence the wider limit for that.
 type Rule struct {
 	Name    string // the outcome in the audit trail
-	Client  Rate   // of one client from one address
+	Client  Rate   // of one client from one address; not looked at without one
 	Address Rate   // of one address
 }
 
@@ -69,16 +70,18 @@ func (l *Limiter) Take(r *http.Request, client string) time.Duration {
 	key := sha256.Sum256([]byte(source + " " + client)) // of one length, whatever the client says
 	l.mu.Lock()
 	var wait time.Duration
+	over, who := l.cfg.Rule.Client, "one client "
 	if client != "" {
 		wait = l.client.take(string(key[:]), now)
 	}
 	if wait == 0 { // else one client that has gone wrong would use up what its address may
 		wait = l.address.take(source, now)
+		over, who = l.cfg.Rule.Address, ""
 	}
 	tell := wait > 0 && l.tell(source, now)
 	l.mu.Unlock()
 	if tell {
-		l.event(r, source, "more than "+strconv.FormatFloat(l.cfg.Rule.Address.PerSecond, 'g', -1, 64)+" a second, or one client more than "+strconv.FormatFloat(l.cfg.Rule.Client.PerSecond, 'g', -1, 64))
+		l.event(r, source, fmt.Sprintf("%smore than %d at once, %g a second", who, over.Burst, over.PerSecond))
 	}
 	return wait
 }

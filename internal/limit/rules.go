@@ -5,8 +5,9 @@ package limit
 // tokens from being guessed is their 256 random bits. They keep one source from
 // filling database and journal, and tell a client that has gone wrong to wait.
 var (
-	// Register counts registrations: each stores a row.
-	Register = Rule{Name: "register", Client: Rate{60, 0.1}, Address: Rate{120, 0.2}}
+	// Register counts registrations, which store a row each and come from no
+	// client yet.
+	Register = Rule{Name: "register", Address: Rate{120, 0.2}}
 	// Authorize counts consent pages.
 	Authorize = Rule{Name: "authorize", Client: Rate{120, 1}, Address: Rate{600, 10}}
 	// Login counts answered consent pages and logins to the account page: each
