@@ -32,7 +32,7 @@ var sealedColumns = []sealedColumn{
 }
 
 // resealBatch is how many values one transaction moves; others wait for it.
-const resealBatch = 100
+const resealBatch = 50
 
 // Reseal seals with the current key whatever an older key of the keyring sealed,
 // in short transactions between those of others. Cut off, it has done part of its

@@ -134,7 +134,7 @@ func TestResealUnderUse(t *testing.T) {
 	path := storetest.Path(t)
 	first := openWith(t, path, "a")
 	var worlds []sealedWorld
-	for i := range 120 { // more than one batch
+	for i := range 60 { // more than one batch
 		worlds = append(worlds, fill(t, first, "user"+string(rune('A'+i/26))+string(rune('a'+i%26))))
 	}
 	both := openWith(t, path, "ba")

@@ -81,13 +81,18 @@ func (s *Store) open(ctx context.Context, path string) (err error) {
 
 // connect opens a pool of at most conns connections. Each waits up to 10 s for
 // another process's write.
+//
+// Statements are not kept where there is one connection: gorm holds the lock of
+// its statement cache while it waits for a statement that another caller is
+// preparing. If that one waits for the connection, and the transaction that has it
+// for the lock, all three wait for ever.
 func connect(path string, conns int, params string) (*gorm.DB, error) {
 	file := url.URL{Scheme: "file", Path: path}
 	dsn := file.String() + "?_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&" + params
 	db, err := gorm.Open(sqlite.Open(dsn), &gorm.Config{
 		Logger:                 logger.Discard, // statements hold names and hashes
 		SkipDefaultTransaction: true,
-		PrepareStmt:            true,
+		PrepareStmt:            conns > 1,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the database %s: %w", path, err)
