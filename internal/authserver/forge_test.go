@@ -260,7 +260,7 @@ func TestForgejosCallbackErrors(t *testing.T) {
 		back   string
 	}{
 		"server_error":              {403, "Revoke this application in Forgejo", "access_denied"},
-		"temporarily_unavailable":   {503, "Try again later", "temporarily_unavailable"},
+		"temporarily_unavailable":   {503, "Try again in a minute", "temporarily_unavailable"},
 		"unauthorized_client":       {502, "Tell its operator", "server_error"},
 		"invalid_scope":             {502, "Tell its operator", "server_error"},
 		"unsupported_response_type": {502, "Tell its operator", "server_error"},
