@@ -16,13 +16,13 @@ import (
 // call relays one request and answers with JSON when the response is the first
 // thing that comes, with an event stream when something comes before it.
 func (h *Handler) call(w http.ResponseWriter, r *http.Request, s *session.Session, access broker.Access, m mcp.Message) {
-	c, err := s.Call(r.Context(), m)
+	c, err := s.Call(r.Context(), access, m)
 	if err != nil {
 		h.toolCall(r.Context(), s, access, m, outcomeOf(err))
 		h.fail(w, m.ID(), err)
 		return
 	}
-	a := &answer{handler: h, w: w, id: m.ID()}
+	a := &answer{handler: h, w: w, id: m.ID(), access: access}
 	h.toolCall(r.Context(), s, access, m, a.run(r.Context(), c))
 }
 
@@ -45,6 +45,7 @@ const (
 	outcomeTimeout   = "timeout"   // no response in time
 	outcomeCancelled = "cancelled" // the client cancelled it
 	outcomeFailed    = "failed"    // the session could not carry it out
+	// Besides control.ReasonReadOnly and control.ReasonDeniedPath.
 )
 
 func outcomeOf(err error) string {
@@ -59,6 +60,7 @@ type answer struct {
 	handler *Handler
 	w       http.ResponseWriter
 	id      []byte
+	access  broker.Access
 	stream  *mcp.EventStream // nil until something precedes the response
 }
 
@@ -111,6 +113,10 @@ func (a *answer) finish(raw []byte, c *session.Call) string {
 	if raw == nil {
 		a.events()
 		return outcomeCancelled
+	}
+	if reason := c.Refusal(); reason != "" {
+		a.refused(reason)
+		return string(reason)
 	}
 	m, err := mcp.Parse(raw)
 	failed := err != nil || m.IsError() || string(m.ResultField("isError")) == "true"

@@ -8,6 +8,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
@@ -37,6 +38,28 @@ func (h *Handler) fail(w http.ResponseWriter, id []byte, err error) {
 		}
 		reply(w, http.StatusOK, mcp.ErrorResponse(id, mcp.CodeInternalError, publicMessage(err)))
 	}
+}
+
+// refused answers a tool call whose request to the forge was held back: with a
+// result that the model and its user read. Only a client that asked for less than
+// it wants to do is sent to ask for more; where the user gave less, it would come
+// back with as much.
+func (a *answer) refused(reason control.Reason) {
+	asked := a.access.Requested
+	if reason == control.ReasonReadOnly && a.stream == nil && asked != "" && oauth.ReadOnly(asked) {
+		a.handler.cfg.Auth.Challenge(a.w, broker.ErrInsufficientScope)
+		return
+	}
+	a.send(mcp.ToolError(a.id, a.handler.refusalText(reason)))
+}
+
+func (h *Handler) refusalText(reason control.Reason) string {
+	if reason == control.ReasonReadOnly {
+		return "This connection to Forgejo is read-only, so this was refused and nothing was changed. " +
+			"To allow changes, disconnect this application at " + h.cfg.PublicURL.String() + "/account and connect it again with read and write access."
+	}
+	return "This server keeps connected applications away from parts of Forgejo that give lasting access, such as keys, tokens and administration, " +
+		"whatever access they have. This was refused and nothing was sent. Do it in Forgejo itself. What is connected is listed at " + h.cfg.PublicURL.String() + "/account."
 }
 
 // publicMessage words an error for the client's user: what is wrong and who can

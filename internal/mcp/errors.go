@@ -19,6 +19,25 @@ const (
 // SessionNotFound is the message clients look for in a 404.
 const SessionNotFound = "Session not found"
 
+// ToolError returns a response to tools/call that tells the model in text that
+// the call failed (MCP 2025-11-25, Tools, Error Handling).
+func ToolError(id json.RawMessage, text string) []byte {
+	type content struct {
+		Type string `json:"type"`
+		Text string `json:"text"`
+	}
+	type result struct {
+		Content []content `json:"content"`
+		IsError bool      `json:"isError"`
+	}
+	b, _ := json.Marshal(struct {
+		JSONRPC string          `json:"jsonrpc"`
+		ID      json.RawMessage `json:"id"`
+		Result  result          `json:"result"`
+	}{"2.0", id, result{[]content{{"text", text}}, true}})
+	return b
+}
+
 // ErrorResponse returns a JSON-RPC error response. A nil id becomes null.
 func ErrorResponse(id json.RawMessage, code int, message string) []byte {
 	if id == nil {

@@ -23,7 +23,7 @@ func (m *Manager) List(ctx context.Context) ([]admin.Session, error) {
 func (m *Manager) view(row broker.Session) admin.Session {
 	v := admin.Session{
 		ID: label(row.ID), User: row.UserName, Client: row.ClientName, State: "dormant",
-		Protocol: row.Protocol, Created: row.CreatedAt, LastUsed: row.LastUsedAt,
+		Protocol: row.Protocol, Created: row.CreatedAt, LastUsed: row.LastUsedAt, ReadOnly: row.ReadOnly,
 	}
 	m.mu.Lock()
 	s := m.sessions[row.ID]

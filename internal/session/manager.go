@@ -19,6 +19,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
@@ -93,7 +94,7 @@ func (m *Manager) settleStored(ctx context.Context) error {
 	}
 	for _, s := range stored {
 		switch {
-		case m.aged(s):
+		case m.aged(s.CreatedAt):
 			err = m.cfg.Store.DeleteSession(ctx, s.ID)
 		case s.UnitID != "" && !m.running(s.UnitID):
 			err = m.cfg.Store.SetSessionUnit(ctx, s.ID, "")
@@ -105,8 +106,8 @@ func (m *Manager) settleStored(ctx context.Context) error {
 	return nil
 }
 
-func (m *Manager) aged(s broker.Session) bool {
-	return m.cfg.Now().Sub(s.CreatedAt) >= m.cfg.MaxAge
+func (m *Manager) aged(created time.Time) bool {
+	return m.cfg.Now().Sub(created) >= m.cfg.MaxAge
 }
 
 // Create starts a session for access with the client's initialize request and
@@ -117,7 +118,7 @@ func (m *Manager) Create(ctx context.Context, access broker.Access, initialize m
 	s := &Session{manager: m, row: broker.Session{
 		ID: rand.Text(), UserID: access.User.ID, UserName: access.User.Name,
 		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID,
-		Initialize: string(initialize.Raw), CreatedAt: m.cfg.Now(), LastUsedAt: m.cfg.Now(),
+		Initialize: string(initialize.Raw), ReadOnly: oauth.ReadOnly(access.Scope), CreatedAt: m.cfg.Now(), LastUsedAt: m.cfg.Now(),
 	}}
 	u, answer, err := m.start(ctx, s)
 	if err != nil {
@@ -140,17 +141,17 @@ func (m *Manager) Create(ctx context.Context, access broker.Access, initialize m
 	return s, response, nil
 }
 
-// Get returns the session of that id if it belongs to access's user and client;
-// broker.ErrNotFound for any other.
+// Get returns the session of that id if it belongs to access's user and client
+// and may do no more than access; broker.ErrNotFound for any other.
 func (m *Manager) Get(ctx context.Context, id string, access broker.Access) (*Session, error) {
 	s, err := m.lookup(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if s.row.UserID != access.User.ID || s.row.ClientID != access.ClientID {
+	if s.row.UserID != access.User.ID || s.row.ClientID != access.ClientID || !s.covered(access) {
 		return nil, broker.ErrNotFound
 	}
-	if m.aged(s.row) {
+	if m.aged(s.row.CreatedAt) {
 		m.end(ctx, s, "max_age")
 		return nil, broker.ErrNotFound
 	}

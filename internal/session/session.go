@@ -7,6 +7,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 )
@@ -14,12 +15,13 @@ import (
 // Session is one MCP session, running or dormant.
 type Session struct {
 	manager *Manager
-	row     broker.Session // UnitID and LastUsedAt under manager.mu, the rest constant
+	row     broker.Session // UnitID, LastUsedAt and ReadOnly under manager.mu, the rest constant
 
-	wake  sync.Mutex // held while a unit starts, so that concurrent requests start one
-	unit  *unit      // under manager.mu; nil while dormant
-	ended bool       // under manager.mu
-	level []byte     // last logging/setLevel request, under manager.mu
+	gate  sync.RWMutex // read-held while a call begins, written while the mode is raised
+	wake  sync.Mutex   // held while a unit starts, so that concurrent requests start one
+	unit  *unit        // under manager.mu; nil while dormant
+	ended bool         // under manager.mu
+	level []byte       // last logging/setLevel request, under manager.mu
 }
 
 // ID is the Mcp-Session-Id.
@@ -34,8 +36,22 @@ func (s *Session) Protocol() string { return s.row.Protocol }
 // Call is one request in flight in a session.
 type Call struct {
 	*relay.Call
-	unit *unit
+	unit    *unit
+	refusal control.Reason
 }
+
+// Next is relay.Call.Next.
+func (c *Call) Next(ctx context.Context) (relay.Event, error) {
+	e, err := c.Call.Next(ctx)
+	if e.Final && e.Raw != nil {
+		c.refusal = c.unit.refusalOf(c.Call, e.Raw)
+	}
+	return e, err
+}
+
+// Refusal tells, after the final event, why a request that the tool made to the
+// forge was not sent; "" if none was held back.
+func (c *Call) Refusal() control.Reason { return c.refusal }
 
 // GrantDead reports whether the forge refused the user's login for good while
 // the call ran.
@@ -44,10 +60,19 @@ func (c *Call) GrantDead() bool { return c.unit.grantDead.Load() }
 // Failure tells why no answer came, after Next gave relay.ErrClosed.
 func (c *Call) Failure() error { return c.unit.failure() }
 
-// Call sends a request, waking the session if it is dormant. Errors are those
-// of Manager.Create, broker.ErrNotFound when the session has ended, and
-// relay.ErrTooManyCalls.
-func (s *Session) Call(ctx context.Context, request mcp.Message) (*Call, error) {
+// Call sends a request, waking the session if it is dormant. What access may do
+// beyond the session's mode, the session may do from then on. Errors are those of
+// Manager.Create, broker.ErrNotFound when the session has ended or may do more
+// than access, and relay.ErrTooManyCalls.
+func (s *Session) Call(ctx context.Context, access broker.Access, request mcp.Message) (*Call, error) {
+	if err := s.raise(ctx, access); err != nil {
+		return nil, err
+	}
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if !s.covered(access) {
+		return nil, broker.ErrNotFound
+	}
 	var call *Call
 	err := s.with(ctx, func(u *unit) (err error) {
 		c, err := u.relay.Start(ctx, request)

@@ -163,7 +163,10 @@ func (u *unit) initialize(ctx context.Context) (mcp.Message, error) {
 	if err != nil {
 		return mcp.Message{}, fmt.Errorf("cannot replay initialize: %w", err)
 	}
-	answer, err := u.ask(ctx, request)
+	var answer mcp.Message
+	if err = u.awaitMode(ctx); err == nil {
+		answer, err = u.ask(ctx, request)
+	}
 	switch {
 	case errors.Is(err, relay.ErrClosed):
 		<-u.gone

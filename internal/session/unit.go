@@ -45,6 +45,8 @@ type unit struct {
 	lastUsed time.Time
 	token    broker.ForgejoTokens
 	last     control.Message // TypeFailed or TypeExited
+	mode     *modeChange     // the latest
+	refusals refusals
 }
 
 // far holds the session's ends of a unit's sockets until they are handed over.
@@ -71,6 +73,14 @@ func (m *Manager) newUnit(s *Session) (*unit, far, error) {
 	u := &unit{id: newUnitID(), session: s, manager: m, control: local, gone: make(chan struct{}), heard: make(chan struct{}), lastUsed: m.cfg.Now()}
 	u.lastTouch = u.lastUsed
 	u.relay = relay.New(relay.Config{Conn: ours, Log: m.cfg.Log.With("unit", unitName(u.id))})
+	// It waits in the socket for fjmcp-session, which is read-only without it.
+	if err := u.setMode(context.Background(), s.ReadOnly()); err != nil {
+		u.relay.Close()
+		local.Close()
+		theirs.Close()
+		remote.Close()
+		return nil, far{}, err
+	}
 	go u.listen()
 	go u.stayAwake()
 	go u.watch()
@@ -208,6 +218,10 @@ func (u *unit) listen() {
 		switch msg.Type {
 		case control.TypeUnauthorized:
 			go u.renew()
+		case control.TypeAck:
+			u.modeConfirmed(msg.ID)
+		case control.TypeRefused:
+			u.refused(msg)
 		case control.TypeFailed, control.TypeExited:
 			u.mu.Lock()
 			u.last = msg

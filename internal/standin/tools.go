@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -28,6 +31,12 @@ type newIssue struct {
 	repository
 	Title string `json:"title"`
 	Body  string `json:"body,omitempty"`
+}
+
+type pullRequest struct {
+	repository
+	Index int  `json:"index"`
+	Later bool `json:"merge_when_checks_succeed,omitempty"`
 }
 
 func newServer(f *forge) *mcp.Server {
@@ -68,6 +77,25 @@ func addForgeTools(s *mcp.Server, f *forge) {
 			body := map[string]string{"title": in.Title, "body": in.Body}
 			return f.json(ctx, http.MethodPost, in.issues(), body)
 		})
+	add(s, "merge_pull_request", "Merge a pull request",
+		func(ctx context.Context, _ *mcp.CallToolRequest, in pullRequest) (string, error) {
+			return f.merge(ctx, in)
+		})
+}
+
+// merge hides the body of an error, as forgejo-mcp's does, and with later takes
+// any status for success, as forgejo-mcp's does with merge_when_checks_succeed.
+func (f *forge) merge(ctx context.Context, in pullRequest) (string, error) {
+	path := "/repos/" + url.PathEscape(in.Owner) + "/" + url.PathEscape(in.Repo) + "/pulls/" + strconv.Itoa(in.Index) + "/merge"
+	resp, err := f.do(ctx, http.MethodPost, strings.TrimSuffix(f.url, "/")+"/api/v1"+path, strings.NewReader("{}"))
+	if err != nil {
+		return "", err
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK && !in.Later {
+		return "", fmt.Errorf("merge pull request: server returned HTTP %d (expected 200)", resp.StatusCode)
+	}
+	return "Pull request scheduled to merge when all checks succeed", nil
 }
 
 // json is call with the answer left as text.
@@ -80,11 +108,12 @@ func (f *forge) json(ctx context.Context, method, path string, in any) (string, 
 // addOwnTools adds tools that misbehave or look around.
 func addOwnTools(s *mcp.Server, f *forge) {
 	type fetch struct {
-		URL string `json:"url"`
+		URL    string `json:"url"`
+		Method string `json:"method,omitempty" jsonschema:"GET if absent"`
 	}
 	add(s, "fetch_url", "Fetch any URL as forgejo-mcp fetches attachments: status line, then body",
 		func(ctx context.Context, _ *mcp.CallToolRequest, in fetch) (string, error) {
-			return f.fetch(ctx, in.URL)
+			return f.fetch(ctx, cmp.Or(in.Method, http.MethodGet), in.URL)
 		})
 	type pause struct {
 		Milliseconds int `json:"ms"`
@@ -107,8 +136,8 @@ func addOwnTools(s *mcp.Server, f *forge) {
 		})
 }
 
-func (f *forge) fetch(ctx context.Context, url string) (string, error) {
-	resp, err := f.do(ctx, http.MethodGet, url, nil)
+func (f *forge) fetch(ctx context.Context, method, url string) (string, error) {
+	resp, err := f.do(ctx, method, url, nil)
 	if err != nil {
 		return "", err
 	}
