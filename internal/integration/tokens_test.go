@@ -226,6 +226,9 @@ func TestRevocationCrossesProcesses(t *testing.T) {
 	t.Logf("seen by the other process after %v", time.Since(revoked).Round(time.Millisecond))
 }
 
+// retryPause leaves the processor to the broker that starts.
+const retryPause = 20 * time.Millisecond
+
 // family is what a client that was answered holds.
 type family struct{ client, refresh string }
 
@@ -251,6 +254,7 @@ func TestKilledBrokerLosesNothing(t *testing.T) {
 			for ctx.Err() == nil {
 				client, err := w.register(ctx)
 				if err != nil {
+					time.Sleep(retryPause)
 					continue
 				}
 				code, err := w.code(ctx, client, user)
@@ -297,6 +301,7 @@ func (w *world) refreshOn(ctx context.Context, f family) family {
 		r, err := w.redeem(ctx, w.broker.URL, refreshForm(f.client, f.refresh))
 		switch {
 		case err != nil: // the broker is dead
+			time.Sleep(retryPause)
 		case r.status == 200:
 			f.refresh = r.field("refresh_token")
 		default:
