@@ -44,6 +44,7 @@ type server struct {
 	launcher spawn.Launcher
 	sessions *session.Manager
 	auth     *authserver.Server
+	mcp      *gateway.Handler
 	handler  http.Handler
 	rotate   func(context.Context) (admin.Rotation, error)
 }
@@ -94,10 +95,12 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 	}
 	mux := http.NewServeMux()
 	s.auth.Routes(mux)
-	mux.Handle(cfg.PublicURL.Path+"/mcp", gateway.New(gateway.Config{
+	s.mcp = gateway.New(gateway.Config{
 		PublicURL: cfg.PublicURL, AllowedOrigins: cfg.AllowedOrigins, Auth: s.auth, Sessions: s.sessions, Audit: events, Log: log,
-		FailedBearers: limit.New(limit.Config{Rule: limit.Bearer, Addresses: addresses, Audit: events, Now: time.Now}),
-	}))
+		FailedBearers:  limit.New(limit.Config{Rule: limit.Bearer, Addresses: addresses, Audit: events, Now: time.Now}),
+		RequestTimeout: cfg.RequestTimeout,
+	})
+	mux.Handle(cfg.PublicURL.Path+"/mcp", s.mcp)
 	mux.Handle("GET /healthz", httpserver.Health(log, httpserver.Check{Name: "store", Run: s.store.Check}, httpserver.Check{Name: "launcher", Run: s.launcher.Check}))
 	s.handler = mux
 	return s, nil
@@ -172,10 +175,10 @@ func (s *server) serve(ctx context.Context) error {
 		s.log.Warn("cannot reconcile session units; trying again later", "error", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return httpserver.Serve(ctx, s.sockets["http"], s.handler, s.log) })
+	g.Go(func() error { return httpserver.Serve(ctx, s.sockets["http"], s.handler, s.mcp.Drain, s.log) })
 	if l := s.sockets["admin"]; len(l) > 0 {
 		g.Go(func() error {
-			return httpserver.Serve(ctx, l, admin.Handler(admin.Config{Sessions: s.sessions.List, Clients: s.auth.Clients(), RotateKey: s.rotate, Log: s.log}), s.log)
+			return httpserver.Serve(ctx, l, admin.Handler(admin.Config{Sessions: s.sessions.List, Clients: s.auth.Clients(), RotateKey: s.rotate, Log: s.log}), nil, s.log)
 		})
 	}
 	defer s.serveCredentials(ctx)()

@@ -48,8 +48,9 @@ type Config struct {
 
 	SessionIdleTimeout time.Duration
 	SessionMaxAge      time.Duration
-	SessionsPerUser    int // running units, at least 1
-	SessionsMax        int // running units, at least SessionsPerUser
+	SessionsPerUser    int           // running units, at least 1
+	SessionsMax        int           // running units, at least SessionsPerUser
+	RequestTimeout     time.Duration // of an MCP request, from its last sign of life
 	AccessTokenTTL     time.Duration
 	RefreshTokenTTL    time.Duration
 	AllowedOrigins     []string       // web origins, as browsers write them
@@ -74,6 +75,7 @@ type raw struct {
 	SessionMaxAge      time.Duration `env:"SESSION_MAX_AGE" envDefault:"24h"`
 	SessionsPerUser    int           `env:"SESSIONS_PER_USER" envDefault:"8"`
 	SessionsMax        int           `env:"SESSIONS_MAX" envDefault:"200"`
+	RequestTimeout     time.Duration `env:"REQUEST_TIMEOUT" envDefault:"5m"`
 	AccessTokenTTL     time.Duration `env:"ACCESS_TOKEN_TTL" envDefault:"4h"`
 	RefreshTokenTTL    time.Duration `env:"REFRESH_TOKEN_TTL" envDefault:"720h"`
 	AllowedOrigins     string        `env:"ALLOWED_ORIGINS"`
@@ -122,6 +124,7 @@ func (l *loader) load() (*Config, error) {
 		SessionMaxAge:      l.raw.SessionMaxAge,
 		SessionsPerUser:    l.raw.SessionsPerUser,
 		SessionsMax:        l.raw.SessionsMax,
+		RequestTimeout:     l.raw.RequestTimeout,
 		AccessTokenTTL:     l.raw.AccessTokenTTL,
 		RefreshTokenTTL:    l.raw.RefreshTokenTTL,
 	}
@@ -300,6 +303,7 @@ func (l *loader) limits() {
 	}{
 		{"SESSION_IDLE_TIMEOUT", l.raw.SessionIdleTimeout, time.Second, 7 * 24 * time.Hour},
 		{"SESSION_MAX_AGE", l.raw.SessionMaxAge, time.Second, 365 * 24 * time.Hour},
+		{"REQUEST_TIMEOUT", l.raw.RequestTimeout, time.Second, 24 * time.Hour},
 		{"ACCESS_TOKEN_TTL", l.raw.AccessTokenTTL, time.Minute, 30 * 24 * time.Hour},
 		{"REFRESH_TOKEN_TTL", l.raw.RefreshTokenTTL, time.Hour, 10 * 365 * 24 * time.Hour},
 	} {

@@ -4,36 +4,158 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/stream"
 )
+
+// exchange is one request of a client on its way through a session.
+type exchange struct {
+	handler  *Handler
+	session  *session.Session
+	access   broker.Access
+	request  mcp.Message
+	call     *session.Call
+	deadline time.Time
+}
+
+// begin sends the request to the session. An error has been audited.
+func (h *Handler) begin(ctx context.Context, s *session.Session, access broker.Access, m mcp.Message) (*exchange, error) {
+	x := &exchange{handler: h, session: s, access: access, request: m, deadline: time.Now().Add(h.cfg.RequestTimeout)}
+	c, err := s.Call(ctx, access, m)
+	if err != nil {
+		x.audit(ctx, outcomeOf(err))
+		return nil, err
+	}
+	x.call = c
+	return x, nil
+}
 
 // call relays one request and answers with JSON when the response is the first
 // thing that comes, with an event stream when something comes before it.
 func (h *Handler) call(w http.ResponseWriter, r *http.Request, s *session.Session, access broker.Access, m mcp.Message) {
-	c, err := s.Call(r.Context(), access, m)
+	x, err := h.begin(r.Context(), s, access, m)
 	if err != nil {
-		h.toolCall(r.Context(), s, access, m, outcomeOf(err))
 		h.fail(w, m.ID(), err)
 		return
 	}
-	a := &answer{handler: h, w: w, id: m.ID(), access: access}
-	h.toolCall(r.Context(), s, access, m, a.run(r.Context(), c))
+	e, err := x.next(r.Context(), h.cfg.KeepAlive)
+	switch {
+	case r.Context().Err() != nil: // the client has seen nothing that it could come back to
+		x.audit(r.Context(), outcomeLeft)
+	case errors.Is(err, errQuiet):
+		h.stream(w, r, s, func(l *stream.Log) { x.carry(l) })
+	case err == nil && !e.Final:
+		h.stream(w, r, s, func(l *stream.Log) { l.Append(e.Raw); x.carry(l) })
+	default:
+		x.answer(w, r, e, err)
+	}
 }
 
-// toolCall audits a tools/call; other methods only read what the tools are.
-func (h *Handler) toolCall(ctx context.Context, s *session.Session, access broker.Access, m mcp.Message, outcome string) {
-	if m.Method != mcp.MethodToolsCall {
+// answer writes the response as JSON.
+func (x *exchange) answer(w http.ResponseWriter, r *http.Request, e relay.Event, err error) {
+	raw, outcome := x.response(e, err)
+	x.audit(r.Context(), outcome)
+	switch {
+	case x.mayAskForMore(outcome):
+		x.handler.cfg.Auth.Challenge(w, broker.ErrInsufficientScope)
+	case raw == nil: // cancelled: an exchange without a response
+		mcp.NewEventStream(w)
+	case outcome != outcomeOK && x.call.GrantDead():
+		x.handler.cfg.Auth.Challenge(w, broker.ErrForgejoGrantDead)
+	default:
+		reply(w, http.StatusOK, raw)
+	}
+}
+
+// mayAskForMore reports whether the client itself asked for less than it wants to
+// do. Where the user gave less, it would come back with as much.
+func (x *exchange) mayAskForMore(outcome string) bool {
+	asked := x.access.Requested
+	return outcome == string(control.ReasonReadOnly) && asked != "" && oauth.ReadOnly(asked)
+}
+
+// carry appends what the call yields to l, up to its response, whether or not
+// anybody follows.
+func (x *exchange) carry(l *stream.Log) {
+	for {
+		e, err := x.next(context.Background(), 0)
+		if err == nil && !e.Final {
+			l.Append(e.Raw)
+			continue
+		}
+		raw, outcome := x.response(e, err)
+		x.audit(context.Background(), outcome)
+		if raw != nil {
+			l.Append(raw)
+		}
 		return
 	}
-	h.cfg.Audit.Event(ctx, audit.Event{
-		Kind: audit.ToolCall, User: access.User.Name, Client: access.Client, Session: s.Label(),
-		Tool: m.ParamString("name"), Outcome: outcome, Failed: outcome != outcomeOK,
+}
+
+var (
+	errQuiet   = errors.New("nothing to say yet")
+	errTooLong = errors.New("no response in time")
+)
+
+// next waits for what the call yields, at most for patience (errQuiet; 0 means
+// no such bound) and until the deadline (errTooLong), which every sign of life
+// moves.
+func (x *exchange) next(ctx context.Context, patience time.Duration) (relay.Event, error) {
+	ctx, cancel := context.WithDeadlineCause(ctx, x.deadline, errTooLong)
+	defer cancel()
+	if patience > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, patience, errQuiet)
+		defer stop()
+	}
+	e, err := x.call.Next(ctx)
+	if err == nil {
+		x.deadline = time.Now().Add(x.handler.cfg.RequestTimeout)
+	}
+	return e, err
+}
+
+// response is what to send at the end of a call and its outcome; nil when the
+// client has cancelled it.
+func (x *exchange) response(e relay.Event, err error) ([]byte, string) {
+	id := x.request.ID()
+	switch {
+	case err == nil && e.Raw == nil:
+		return nil, outcomeCancelled
+	case err == nil && x.call.Refusal() != "":
+		return mcp.ToolError(id, x.handler.refusalText(x.call.Refusal())), string(x.call.Refusal())
+	case err == nil:
+		m, err := mcp.Parse(e.Raw)
+		if err != nil || m.IsError() || string(m.ResultField("isError")) == "true" {
+			return e.Raw, outcomeError
+		}
+		return e.Raw, outcomeOK
+	case errors.Is(err, relay.ErrClosed):
+		if fail := x.call.Failure(); fail != nil {
+			err = fail
+		}
+		return mcp.ErrorResponse(id, mcp.CodeInternalError, publicMessage(err)), outcomeOf(err)
+	}
+	return mcp.ErrorResponse(id, mcp.CodeServerError, "the backend did not answer in time"), outcomeTimeout
+}
+
+// audit records a tools/call; other methods only read what the tools are.
+func (x *exchange) audit(ctx context.Context, outcome string) {
+	if x.request.Method != mcp.MethodToolsCall {
+		return
+	}
+	x.handler.cfg.Audit.Event(ctx, audit.Event{
+		Kind: audit.ToolCall, User: x.access.User.Name, Client: x.access.Client, Session: x.session.Label(),
+		Tool: x.request.ParamString("name"), Outcome: outcome, Failed: outcome != outcomeOK,
 	})
 }
 
@@ -55,104 +177,37 @@ func outcomeOf(err error) string {
 	return outcomeFailed
 }
 
-// answer is the HTTP response to one request.
-type answer struct {
-	handler *Handler
-	w       http.ResponseWriter
-	id      []byte
-	access  broker.Access
-	stream  *mcp.EventStream // nil until something precedes the response
-}
-
-var (
-	errQuiet   = errors.New("nothing to say yet")
-	errTooLong = errors.New("no response in time")
-)
-
-// run writes what the call yields and returns the outcome for the audit.
-func (a *answer) run(ctx context.Context, c *session.Call) string {
-	deadline := time.Now().Add(a.handler.cfg.RequestTimeout)
-	for {
-		e, err := a.next(ctx, c, deadline)
-		switch {
-		case errors.Is(err, errQuiet):
-			err = a.keepAlive()
-		case err == nil && e.Final:
-			return a.finish(e.Raw, c)
-		case err == nil:
-			deadline = time.Now().Add(a.handler.cfg.RequestTimeout)
-			err = a.event(e.Raw)
+// batch relays the messages of one JSON array (2025-03-26): each request's
+// response goes to one common stream.
+func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Session, access broker.Access, all []mcp.Message) {
+	var calls []*exchange
+	var failed [][]byte
+	for _, m := range all {
+		if m.Kind != mcp.Request {
+			if err := h.oneWay(r.Context(), s, m); err != nil {
+				h.cfg.Log.Debug("dropped a message of a batch", "error", err)
+			}
+			continue
 		}
+		x, err := h.begin(r.Context(), s, access, m)
 		if err != nil {
-			return a.broken(ctx, c, err)
+			failed = append(failed, mcp.ErrorResponse(m.ID(), mcp.CodeInternalError, publicMessage(err)))
+			continue
 		}
+		calls = append(calls, x)
 	}
-}
-
-// next waits for an event no longer than a keep-alive interval.
-func (a *answer) next(ctx context.Context, c *session.Call, deadline time.Time) (relay.Event, error) {
-	ctx, cancel := context.WithDeadlineCause(ctx, deadline, errTooLong)
-	defer cancel()
-	ctx, stop := context.WithTimeoutCause(ctx, a.handler.cfg.KeepAlive, errQuiet)
-	defer stop()
-	return c.Next(ctx)
-}
-
-func (a *answer) events() *mcp.EventStream {
-	if a.stream == nil {
-		a.stream = mcp.NewEventStream(a.w)
-	}
-	return a.stream
-}
-
-func (a *answer) keepAlive() error       { return a.events().KeepAlive() }
-func (a *answer) event(raw []byte) error { return a.events().Message(raw) }
-
-// finish sends the response; a nil one ends the exchange without.
-func (a *answer) finish(raw []byte, c *session.Call) string {
-	if raw == nil {
-		a.events()
-		return outcomeCancelled
-	}
-	if reason := c.Refusal(); reason != "" {
-		a.refused(reason)
-		return string(reason)
-	}
-	m, err := mcp.Parse(raw)
-	failed := err != nil || m.IsError() || string(m.ResultField("isError")) == "true"
-	if failed && c.GrantDead() && a.stream == nil {
-		a.handler.cfg.Auth.Challenge(a.w, broker.ErrForgejoGrantDead)
-		return outcomeError
-	}
-	a.send(raw)
-	if failed {
-		return outcomeError
-	}
-	return outcomeOK
-}
-
-func (a *answer) send(raw []byte) {
-	if a.stream == nil {
-		reply(a.w, http.StatusOK, raw)
+	if len(calls)+len(failed) == 0 {
+		w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	_ = a.stream.Message(raw)
-}
-
-// broken ends an exchange that will see no response from the backend.
-func (a *answer) broken(ctx context.Context, c *session.Call, err error) string {
-	switch {
-	case ctx.Err() != nil:
-		return outcomeLeft
-	case errors.Is(err, errTooLong):
-		a.send(mcp.ErrorResponse(a.id, mcp.CodeServerError, "the backend did not answer in time"))
-		return outcomeTimeout
-	case errors.Is(err, relay.ErrClosed):
-		if fail := c.Failure(); fail != nil {
-			err = fail
+	h.stream(w, r, s, func(l *stream.Log) {
+		for _, raw := range failed {
+			l.Append(raw)
 		}
-		a.send(mcp.ErrorResponse(a.id, mcp.CodeInternalError, publicMessage(err)))
-		return outcomeOf(err)
-	}
-	return outcomeLeft // writing failed
+		var carried sync.WaitGroup
+		for _, x := range calls {
+			carried.Go(func() { x.carry(l) })
+		}
+		carried.Wait()
+	})
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
@@ -40,19 +39,8 @@ func (h *Handler) fail(w http.ResponseWriter, id []byte, err error) {
 	}
 }
 
-// refused answers a tool call whose request to the forge was held back: with a
-// result that the model and its user read. Only a client that asked for less than
-// it wants to do is sent to ask for more; where the user gave less, it would come
-// back with as much.
-func (a *answer) refused(reason control.Reason) {
-	asked := a.access.Requested
-	if reason == control.ReasonReadOnly && a.stream == nil && asked != "" && oauth.ReadOnly(asked) {
-		a.handler.cfg.Auth.Challenge(a.w, broker.ErrInsufficientScope)
-		return
-	}
-	a.send(mcp.ToolError(a.id, a.handler.refusalText(reason)))
-}
-
+// refusalText answers a tool call whose request to the forge was held back, in
+// words for the model and its user.
 func (h *Handler) refusalText(reason control.Reason) string {
 	if reason == control.ReasonReadOnly {
 		return "This connection to Forgejo is read-only, so this was refused and nothing was changed. " +

@@ -1,12 +1,15 @@
 package gateway
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
@@ -46,6 +49,9 @@ type Config struct {
 type Handler struct {
 	cfg     Config
 	origins []string // our own and the allowed ones
+
+	draining chan struct{}
+	drain    sync.Once
 }
 
 // New returns the handler of the MCP endpoint.
@@ -60,8 +66,12 @@ func New(cfg Config) *Handler {
 		cfg.RequestTimeout = 5 * time.Minute
 	}
 	own := cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host
-	return &Handler{cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...)}
+	return &Handler{cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), draining: make(chan struct{})}
 }
+
+// Drain ends the streams that would never end by themselves; their clients come
+// back and resume. Responses under way go on.
+func (h *Handler) Drain() { h.drain.Do(func() { close(h.draining) }) }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -82,11 +92,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodPost:
 		h.post(w, r, access)
+	case http.MethodGet:
+		h.listen(w, r, access)
 	case http.MethodDelete:
 		h.delete(w, r, access)
 	default:
-		w.Header().Set("Allow", "POST, DELETE, OPTIONS")
-		reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "use POST or DELETE; this server offers no stream at GET"))
+		w.Header().Set("Allow", "GET, POST, DELETE, OPTIONS")
+		reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "use GET, POST or DELETE"))
 	}
 }
 
@@ -124,14 +136,23 @@ func (h *Handler) delete(w http.ResponseWriter, r *http.Request, access broker.A
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// post takes one message of a client.
+// post takes one message of a client, or a batch of them.
 func (h *Handler) post(w http.ResponseWriter, r *http.Request, access broker.Access) {
-	m, ok := h.message(w, r)
+	body, ok := h.body(w, r)
 	if !ok {
 		return
 	}
 	if v := r.Header.Get(mcp.HeaderProtocolVersion); v != "" && !mcp.KnownVersion(v) {
-		reply(w, http.StatusBadRequest, mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "unknown "+mcp.HeaderProtocolVersion+"; supported are 2025-03-26, 2025-06-18 and 2025-11-25"))
+		reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "unknown "+mcp.HeaderProtocolVersion+"; supported are 2025-03-26, 2025-06-18 and 2025-11-25"))
+		return
+	}
+	if mcp.IsBatch(body) {
+		h.postBatch(w, r, access, body)
+		return
+	}
+	m, err := mcp.Parse(body)
+	if err != nil {
+		unreadable(w, err)
 		return
 	}
 	if m.Kind == mcp.Request && m.Method == mcp.MethodInitialize {
@@ -142,50 +163,69 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, access broker.Acc
 	if !ok {
 		return
 	}
-	switch m.Kind {
-	case mcp.Request:
+	if m.Kind == mcp.Request {
 		h.call(w, r, s, access, m)
-	case mcp.Notification:
-		h.accepted(w, s.Notify(r.Context(), m))
-	default:
-		h.accepted(w, s.Respond(r.Context(), m))
+		return
 	}
-}
-
-func (h *Handler) accepted(w http.ResponseWriter, err error) {
-	if err != nil {
+	if err := h.oneWay(r.Context(), s, m); err != nil {
 		h.fail(w, nil, err)
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// message reads and parses the body.
-func (h *Handler) message(w http.ResponseWriter, r *http.Request) (mcp.Message, bool) {
+// oneWay passes on what asks for no response.
+func (h *Handler) oneWay(ctx context.Context, s *session.Session, m mcp.Message) error {
+	if m.Kind == mcp.Notification {
+		return s.Notify(ctx, m)
+	}
+	return s.Respond(ctx, m)
+}
+
+// postBatch takes a JSON array, which only 2025-03-26 has.
+func (h *Handler) postBatch(w http.ResponseWriter, r *http.Request, access broker.Access, body []byte) {
+	all, err := mcp.ParseBatch(body)
+	if err != nil {
+		unreadable(w, err)
+		return
+	}
+	s, ok := h.session(w, r, access, nil)
+	if !ok {
+		return
+	}
+	if s.Protocol() != mcp.Version20250326 {
+		unreadable(w, fmt.Errorf("%w: revision %s has no batches", mcp.ErrNotMessage, s.Protocol()))
+		return
+	}
+	h.batch(w, r, s, access, all)
+}
+
+// unreadable answers a body that is no message.
+func unreadable(w http.ResponseWriter, err error) {
+	code := mcp.CodeInvalidRequest
+	if errors.Is(err, mcp.ErrNotJSON) {
+		code = mcp.CodeParseError
+	}
+	reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, code, err.Error()))
+}
+
+// body reads the body of a POST.
+func (h *Handler) body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		reply(w, http.StatusUnsupportedMediaType, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Content-Type must be application/json"))
-		return mcp.Message{}, false
+		return nil, false
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.cfg.MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		reply(w, http.StatusRequestEntityTooLarge, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "message too large"))
-		return mcp.Message{}, false
 	case err != nil:
 		reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, mcp.CodeParseError, "cannot read the request body"))
-		return mcp.Message{}, false
+	default:
+		return body, true
 	}
-	m, err := mcp.Parse(body)
-	if err != nil {
-		code := mcp.CodeInvalidRequest
-		if errors.Is(err, mcp.ErrNotJSON) {
-			code = mcp.CodeParseError
-		}
-		reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, code, err.Error()))
-		return mcp.Message{}, false
-	}
-	return m, true
+	return nil, false
 }
 
 // session finds the session a request names, or answers.

@@ -12,16 +12,20 @@ import (
 // DrainTimeout is how long requests in flight may take to finish at shutdown.
 const DrainTimeout = 30 * time.Second
 
-// Serve serves handler on all listeners until ctx ends, then lets requests in
-// flight finish within DrainTimeout. Headers get 10 s. Bodies, and what a client is
-// to take, get 30 s and one more for every 16 KiB; between writes a response may
-// take as long as it likes, since event streams do.
-func Serve(ctx context.Context, listeners []net.Listener, handler http.Handler, log *slog.Logger) error {
-	return serve(ctx, listeners, handler, log, usual)
+// Serve serves handler on all listeners until ctx ends, then calls drain, which
+// may be nil and ends what would never end by itself, and lets requests in flight
+// finish within DrainTimeout. Headers get 10 s. Bodies, and what a client is to
+// take, get 30 s and one more for every 16 KiB; between writes a response may take
+// as long as it likes, since event streams do.
+func Serve(ctx context.Context, listeners []net.Listener, handler http.Handler, drain func(), log *slog.Logger) error {
+	return serve(ctx, listeners, handler, drain, log, usual)
 }
 
-func serve(ctx context.Context, listeners []net.Listener, handler http.Handler, log *slog.Logger, p pace) error {
+func serve(ctx context.Context, listeners []net.Listener, handler http.Handler, drain func(), log *slog.Logger, p pace) error {
 	s := newServer(p.bodies(handler), log, p)
+	if drain != nil {
+		s.RegisterOnShutdown(drain)
+	}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- s.Serve(slowListener{l, p}) }()
@@ -32,9 +36,9 @@ func serve(ctx context.Context, listeners []net.Listener, handler http.Handler, 
 		return err
 	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainTimeout)
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainTimeout)
 	defer cancel()
-	if err := s.Shutdown(drain); err != nil {
+	if err := s.Shutdown(patience); err != nil {
 		log.Warn("requests in flight did not finish in time", "error", err)
 		return s.Close()
 	}

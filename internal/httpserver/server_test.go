@@ -53,7 +53,7 @@ func TestServeDrains(t *testing.T) {
 		_, _ = io.WriteString(w, "done")
 	})
 	served := make(chan error, 1)
-	go func() { served <- Serve(ctx, []net.Listener{l}, handler, discard) }()
+	go func() { served <- Serve(ctx, []net.Listener{l}, handler, nil, discard) }()
 	resp, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)

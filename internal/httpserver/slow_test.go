@@ -25,7 +25,7 @@ func startAt(t *testing.T, p pace, handler http.HandlerFunc) net.Conn {
 	t.Helper()
 	l, _ := listen(t)
 	served := make(chan error, 1)
-	go func() { served <- serve(t.Context(), []net.Listener{l}, handler, discard, p) }()
+	go func() { served <- serve(t.Context(), []net.Listener{l}, handler, nil, discard, p) }()
 	t.Cleanup(func() { <-served })
 	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {

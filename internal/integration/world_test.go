@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -210,4 +211,12 @@ func (w *world) token(c *walk.Client) string {
 		w.t.Fatal(err)
 	}
 	return token
+}
+
+// parse reads the parts of a notification that tests look at.
+func parse(data string) (m struct {
+	Params struct{ Progress int }
+}, err error) {
+	err = json.Unmarshal([]byte(data), &m)
+	return m, err
 }

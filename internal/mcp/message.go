@@ -218,3 +218,30 @@ func IsBatch(raw []byte) bool {
 	i := skipSpace(raw, 0)
 	return i < len(raw) && raw[i] == '['
 }
+
+// maxBatch is how many messages a batch may hold.
+const maxBatch = 100
+
+// ParseBatch reads a JSON array of 1 to 100 messages (JSON-RPC 2.0 §6). An
+// initialize request must not stand in one (2025-03-26, Lifecycle).
+func ParseBatch(raw []byte) ([]Message, error) {
+	var items []json.RawMessage
+	if err := json.Unmarshal(raw, &items); err != nil {
+		return nil, ErrNotJSON
+	}
+	if len(items) == 0 || len(items) > maxBatch {
+		return nil, fmt.Errorf("%w: a batch holds 1 to %d messages", ErrNotMessage, maxBatch)
+	}
+	all := make([]Message, len(items))
+	for i, item := range items {
+		m, err := Parse(item)
+		if err != nil {
+			return nil, err
+		}
+		if m.Method == MethodInitialize {
+			return nil, fmt.Errorf("%w: initialize must not stand in a batch", ErrNotMessage)
+		}
+		all[i] = m
+	}
+	return all, nil
+}

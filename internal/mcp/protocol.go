@@ -24,6 +24,7 @@ const (
 	MethodInitialized     = "notifications/initialized"
 	MethodCancelled       = "notifications/cancelled"
 	MethodProgress        = "notifications/progress"
+	MethodLog             = "notifications/message"
 	MethodToolsCall       = "tools/call"
 	MethodSetLoggingLevel = "logging/setLevel"
 )

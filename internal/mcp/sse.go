@@ -24,11 +24,17 @@ func NewEventStream(w http.ResponseWriter) *EventStream {
 	return s
 }
 
-// Message sends one JSON-RPC message as an event.
-func (s *EventStream) Message(raw []byte) error {
+// Message sends one JSON-RPC message as an event under an id by which the client
+// can resume. An empty message tells the id alone (2025-11-25, "priming").
+func (s *EventStream) Message(id string, raw []byte) error {
 	var b bytes.Buffer
-	b.Grow(len(raw) + 32)
-	b.WriteString("event: message\ndata: ")
+	b.Grow(len(raw) + len(id) + 32)
+	b.WriteString("id: ")
+	b.WriteString(id)
+	if len(raw) > 0 {
+		b.WriteString("\nevent: message")
+	}
+	b.WriteString("\ndata: ")
 	b.Write(bytes.TrimSuffix(Line(raw), []byte("\n")))
 	b.WriteString("\n\n")
 	return s.write(b.Bytes())

@@ -77,23 +77,31 @@ func (r *Relay) takeResponse(m mcp.Message) {
 	c.finish(m.WithID(c.clientID))
 }
 
+// takeNotification routes what the child says beside its answers. Progress names
+// its call. A log message belongs to the call in flight when there is just one.
+// The rest is about no call.
 func (r *Relay) takeNotification(m mcp.Message) {
-	if m.Method != mcp.MethodProgress {
-		if c := r.only(); c != nil {
-			c.offer(m.Raw)
+	switch m.Method {
+	case mcp.MethodProgress:
+		if c := r.byID(m.Param("progressToken")); c != nil && c.progressToken != nil {
+			c.offer(m.WithParam(c.progressToken, "progressToken").Raw)
 		}
 		return
+	case mcp.MethodLog:
+		if c := r.only(); c != nil {
+			c.offer(m.Raw)
+			return
+		}
 	}
-	if c := r.byID(m.Param("progressToken")); c != nil && c.progressToken != nil {
-		c.offer(m.WithParam(c.progressToken, "progressToken").Raw)
-	}
+	r.other(m.Raw)
 }
 
 // takeQuestion passes the child's own request to the client of the one call in
-// flight, under an id that no client can mistake for its own. Without such a
-// client the child is told at once, so that it does not wait for ever.
+// flight, or beside all calls when there is none, under an id that no client can
+// mistake for its own. When nobody can be asked the child is told at once, so
+// that it does not wait for ever.
 func (r *Relay) takeQuestion(m mcp.Message) {
-	if c := r.only(); c != nil && r.ask(m, c) {
+	if r.ask(m) {
 		return
 	}
 	refusal := mcp.ErrorResponse(m.ID(), mcp.CodeMethodNotFound, "no client can be asked now: "+m.Method)
@@ -104,16 +112,18 @@ func (r *Relay) takeQuestion(m mcp.Message) {
 	}
 }
 
-// ask reports whether the question reached the call's stream.
-func (r *Relay) ask(m mcp.Message, c *Call) bool {
+// ask reports whether the question reached a stream.
+func (r *Relay) ask(m mcp.Message) bool {
+	c := r.only()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.asked) >= r.maxCalls {
+	if len(r.asked) >= r.maxCalls || c == nil && len(r.calls) > 0 {
 		return false
 	}
 	r.next++
 	ours := "fjmcp-" + strconv.FormatUint(r.next, 10)
-	if !c.offer(m.WithID(json.RawMessage(strconv.Quote(ours)))) {
+	raw := m.WithID(json.RawMessage(strconv.Quote(ours)))
+	if c != nil && !c.offer(raw) || c == nil && !r.other(raw) {
 		return false
 	}
 	r.asked[ours] = question{id: m.ID(), call: c}

@@ -30,6 +30,10 @@ type Config struct {
 	Log      *slog.Logger
 	MaxLine  int // longest line taken from the child, bytes; 0 means 64 MiB
 	MaxCalls int // calls in flight; 0 means 100, the length of forgejo-mcp's queue
+
+	// Other takes what the child says that belongs to no call in flight, and
+	// reports whether somebody will hear it. It must not wait.
+	Other func(raw []byte) bool
 }
 
 // Relay is the broker's side of one running child.
@@ -38,6 +42,7 @@ type Relay struct {
 	log      *slog.Logger
 	maxLine  int
 	maxCalls int
+	other    func([]byte) bool
 	out      chan []byte
 	done     chan struct{}
 	close    sync.Once
@@ -58,7 +63,7 @@ const maxCancelled = 1000
 // question is a request of the child that a client has yet to answer.
 type question struct {
 	id   json.RawMessage // the child's
-	call *Call
+	call *Call           // nil when it was asked beside all calls
 }
 
 // New starts relaying over cfg.Conn.
@@ -69,8 +74,11 @@ func New(cfg Config) *Relay {
 	if cfg.MaxCalls == 0 {
 		cfg.MaxCalls = 100
 	}
+	if cfg.Other == nil {
+		cfg.Other = func([]byte) bool { return false }
+	}
 	r := &Relay{
-		conn: cfg.Conn, log: cfg.Log, maxLine: cfg.MaxLine, maxCalls: cfg.MaxCalls,
+		conn: cfg.Conn, log: cfg.Log, maxLine: cfg.MaxLine, maxCalls: cfg.MaxCalls, other: cfg.Other,
 		out: make(chan []byte, 16), done: make(chan struct{}),
 		calls: map[uint64]*Call{}, asked: map[string]question{}, cancelled: map[uint64]bool{},
 	}

@@ -115,11 +115,11 @@ func (m *Manager) aged(created time.Time) bool {
 // no session. Errors: *StartError, ErrBusy, broker.ErrForgejoDown,
 // broker.ErrForgejoGrantDead.
 func (m *Manager) Create(ctx context.Context, access broker.Access, initialize mcp.Message) (*Session, []byte, error) {
-	s := &Session{manager: m, row: broker.Session{
+	s := newSession(m, broker.Session{
 		ID: rand.Text(), UserID: access.User.ID, UserName: access.User.Name,
 		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID,
 		Initialize: string(initialize.Raw), ReadOnly: oauth.ReadOnly(access.Scope), CreatedAt: m.cfg.Now(), LastUsedAt: m.cfg.Now(),
-	}}
+	})
 	u, answer, err := m.start(ctx, s)
 	if err != nil {
 		return nil, nil, err
@@ -174,7 +174,7 @@ func (m *Manager) lookup(ctx context.Context, id string) (*Session, error) {
 	if s := m.sessions[id]; s != nil { // another request was faster
 		return s, nil
 	}
-	s = &Session{manager: m, row: row}
+	s = newSession(m, row)
 	m.sessions[id] = s
 	return s, nil
 }
@@ -193,6 +193,7 @@ func (m *Manager) end(ctx context.Context, s *Session, why string) error {
 	u := s.unit
 	s.ended, s.unit = true, nil
 	m.mu.Unlock()
+	s.streams.Close()
 	if u != nil {
 		u.stop(ctx)
 	}

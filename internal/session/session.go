@@ -10,6 +10,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/stream"
 )
 
 // Session is one MCP session, running or dormant.
@@ -22,6 +23,8 @@ type Session struct {
 	unit  *unit        // under manager.mu; nil while dormant
 	ended bool         // under manager.mu
 	level []byte       // last logging/setLevel request, under manager.mu
+
+	streams *stream.Hub
 }
 
 // ID is the Mcp-Session-Id.

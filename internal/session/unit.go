@@ -72,7 +72,7 @@ func (m *Manager) newUnit(s *Session) (*unit, far, error) {
 	}
 	u := &unit{id: newUnitID(), session: s, manager: m, control: local, gone: make(chan struct{}), heard: make(chan struct{}), lastUsed: m.cfg.Now()}
 	u.lastTouch = u.lastUsed
-	u.relay = relay.New(relay.Config{Conn: ours, Log: m.cfg.Log.With("unit", unitName(u.id))})
+	u.relay = relay.New(relay.Config{Conn: ours, Other: s.other, Log: m.cfg.Log.With("unit", unitName(u.id))})
 	// It waits in the socket for fjmcp-session, which is read-only without it.
 	if err := u.setMode(context.Background(), s.ReadOnly()); err != nil {
 		u.relay.Close()

@@ -26,7 +26,8 @@ type Config struct {
 	// Transport carries its HTTP; nil means http.DefaultTransport.
 	Transport http.RoundTripper
 	Browser   Authorizer
-	Steps     func(string) // told what happens, if set
+	Options   *mcp.ClientOptions // handlers for what servers ask; may be nil
+	Steps     func(string)       // told what happens, if set
 }
 
 // Authorizer is a browser with a person at it.
@@ -42,6 +43,7 @@ type Client struct {
 	handler            *auth.AuthorizationCodeHandler
 	http               *http.Client
 	url                string
+	options            *mcp.ClientOptions
 }
 
 // Connect registers, has the browser authorize, fetches a token and initializes
@@ -52,22 +54,23 @@ func Connect(ctx context.Context, c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return connect(ctx, h, client, c.MCPURL)
+	return connect(ctx, &Client{handler: h, http: client, url: c.MCPURL, options: c.Options})
 }
 
 // Again opens a further session with the tokens of c, as a client does after a
 // restart: without registering or logging in.
 func (c *Client) Again(ctx context.Context) (*Client, error) {
-	return connect(ctx, c.handler, c.http, c.url)
+	return connect(ctx, &Client{handler: c.handler, http: c.http, url: c.url, options: c.options})
 }
 
-func connect(ctx context.Context, h *auth.AuthorizationCodeHandler, client *http.Client, url string) (*Client, error) {
-	session, err := mcp.NewClient(&mcp.Implementation{Name: "fjmcp-walk", Version: "1"}, nil).
-		Connect(ctx, &mcp.StreamableClientTransport{Endpoint: url, HTTPClient: client, OAuthHandler: h}, nil)
+func connect(ctx context.Context, c *Client) (*Client, error) {
+	session, err := mcp.NewClient(&mcp.Implementation{Name: "fjmcp-walk", Version: "1"}, c.options).
+		Connect(ctx, &mcp.StreamableClientTransport{Endpoint: c.url, HTTPClient: c.http, OAuthHandler: c.handler}, nil)
 	if err != nil {
-		return nil, fmt.Errorf("cannot connect to %s: %w", url, err)
+		return nil, fmt.Errorf("cannot connect to %s: %w", c.url, err)
 	}
-	return &Client{ClientSession: session, handler: h, http: client, url: url}, nil
+	c.ClientSession = session
+	return c, nil
 }
 
 // AccessToken returns the bearer token in use, for requests beside the SDK's.
