@@ -1,0 +1,65 @@
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/seal"
+)
+
+// The store key is changed as docs/operations.md says, under calls: sessions and
+// logins go on, and the old key is not needed afterwards.
+func TestStoreKeyIsChangedWithoutALogin(t *testing.T) {
+	w := start(t, "standin")
+	alice, bob := w.mustConnect("alice"), w.mustConnect("bob")
+	key, old := filepath.Join(w.dir, "store-key"), filepath.Join(w.dir, "store-key-old")
+	restart := func() {
+		t.Helper()
+		w.broker.Stop(syscall.SIGTERM)
+		if err := w.broker.Restart(t.Context(), w.program()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Rename(key, old))
+	must(os.WriteFile(key, make([]byte, seal.KeySize), 0o600))
+	restart()
+	stop := make(chan struct{})
+	var g sync.WaitGroup
+	g.Go(func() {
+		for {
+			if _, err := call(t.Context(), alice, "get_my_user_info", nil); err != nil {
+				t.Error(err)
+				return
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	})
+	caller := admin.NewCaller(filepath.Join(w.dir, "state", "admin.sock"))
+	done, err := caller.RotateKey(t.Context())
+	again, err2 := caller.RotateKey(t.Context())
+	close(stop)
+	g.Wait()
+	must(err)
+	must(err2)
+	if done.Moved < 2 || done.Unreadable > 0 || again.Moved > 0 || again.Values < 2 { // two users' token sets
+		t.Errorf("%+v, then %+v", done, again)
+	}
+	must(os.Remove(old))
+	restart()
+	w.mustCall(alice, "get_my_user_info", nil, "alice")
+	w.mustCall(bob, "get_my_user_info", nil, "bob")
+}
