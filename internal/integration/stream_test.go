@@ -165,7 +165,10 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// The backend asks its client in the midst of a call.
+// The backend asks its client in the midst of a call, also for what newer
+// revisions deprecate.
+//
+//lint:ignore SA1019 sampling is part of the revisions served here
 func TestBackendAsksTheClient(t *testing.T) {
 	w := start(t, "everything")
 	c := w.mustConnectAs("alice", &mcp.ClientOptions{
