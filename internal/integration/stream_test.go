@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 sampling is deprecated, and part of the revisions served here
+
 package integration
 
 import (
@@ -167,8 +169,6 @@ func TestBatch(t *testing.T) {
 
 // The backend asks its client in the midst of a call, also for what newer
 // revisions deprecate.
-//
-//lint:ignore SA1019 sampling is part of the revisions served here
 func TestBackendAsksTheClient(t *testing.T) {
 	w := start(t, "everything")
 	c := w.mustConnectAs("alice", &mcp.ClientOptions{
