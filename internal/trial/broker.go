@@ -140,8 +140,7 @@ func (b *Broker) wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
-		if resp, err := http.Get(b.URL + "/healthz"); err == nil {
-			resp.Body.Close()
+		if b.answers(ctx) {
 			return nil
 		}
 		select {
@@ -153,4 +152,17 @@ func (b *Broker) wait(ctx context.Context) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+func (b *Broker) answers(ctx context.Context) bool {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.URL+"/healthz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return true
 }
