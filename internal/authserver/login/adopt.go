@@ -83,6 +83,11 @@ func (h *Handler) save(ctx context.Context, login store.Login) {
 	switch {
 	case err == nil, errors.Is(err, errNarrower):
 		h.cfg.Log.InfoContext(ctx, "kept the forgejo tokens of a login that was cut off", "user", user.Name)
+		if login.ClientID == "" { // it was to the account page, and nothing may need the set
+			if _, err := h.cfg.Tokens.Forget(ctx, user.ID); err != nil {
+				h.cfg.Log.ErrorContext(ctx, "cannot delete the forgejo tokens of a user without clients", "user", user.Name, "error", err)
+			}
+		}
 	case resumable(err):
 		h.cfg.Log.InfoContext(ctx, "cannot finish a login that was cut off; trying again later", "error", err)
 		return

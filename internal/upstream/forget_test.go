@@ -1,0 +1,36 @@
+package upstream_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+)
+
+// A refresh that Forgejo has begun to answer does not bring back a set that is
+// deleted meanwhile, from another process.
+func TestForgetWaitsForARefresh(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	w.login()
+	w.advance(56 * time.Minute)
+	w.fault(testforge.Fault{Kind: "late", Count: 1})
+	refresh := async(w.token)
+	w.until("the refresh is at the forge", func() bool { return w.Waiting() == 1 })
+	forget := async(func() (broker.ForgejoTokens, error) {
+		unused, err := w.tokens[1].Forget(t.Context(), w.user.ID)
+		if err == nil && !unused {
+			err = errors.New("the set counts as used")
+		}
+		return broker.ForgejoTokens{}, err
+	})
+	w.ClearFaults()
+	if r := <-forget; r.err != nil {
+		t.Fatal(r.err)
+	}
+	<-refresh
+	if _, err := w.stores[0].ForgejoTokens(t.Context(), w.user.ID); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("the stored set: %v", err)
+	}
+}
