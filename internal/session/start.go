@@ -223,6 +223,9 @@ func (u *unit) resume(ctx context.Context, answer mcp.Message, level []byte) err
 // failure is the *StartError of a unit that has ended by itself, nil for one
 // that was told to.
 func (u *unit) failure() error {
+	if u.stopping.Load() {
+		return nil // its last words may not have come yet
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch u.last.Type {

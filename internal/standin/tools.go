@@ -31,6 +31,7 @@ type newIssue struct {
 	repository
 	Title string `json:"title"`
 	Body  string `json:"body,omitempty"`
+	Delay int    `json:"delay_ms,omitempty" jsonschema:"how long to wait first"`
 }
 
 type pullRequest struct {
@@ -74,6 +75,7 @@ func addForgeTools(s *mcp.Server, f *forge) {
 		})
 	add(s, "create_issue", "Create an issue",
 		func(ctx context.Context, _ *mcp.CallToolRequest, in newIssue) (string, error) {
+			time.Sleep(time.Duration(in.Delay) * time.Millisecond)
 			body := map[string]string{"title": in.Title, "body": in.Body}
 			return f.json(ctx, http.MethodPost, in.issues(), body)
 		})
