@@ -102,6 +102,11 @@ func (c *Conn) read() (Message, error) {
 	buf := make([]byte, MaxPacket)
 	// No room for ancillary data: the kernel drops descriptors a peer may attach.
 	n, _, flags, _, err := c.sock.ReadMsgUnix(buf, nil)
+	if errors.Is(err, syscall.ECONNRESET) {
+		// The peer left without reading all we sent. The kernel says so before it
+		// hands out what the peer had sent, its last words among it.
+		n, _, flags, _, err = c.sock.ReadMsgUnix(buf, nil)
+	}
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return Message{}, io.EOF

@@ -196,3 +196,28 @@ func TestStringHidesTheToken(t *testing.T) {
 		}
 	}
 }
+
+// The last words of a peer that leaves without reading what it was sent arrive.
+func TestLastWordsOfAPeerThatDoesNotRead(t *testing.T) {
+	local, remote := pair(t)
+	ctx := t.Context()
+	for range 3 {
+		if err := local.Send(ctx, control.Message{Type: control.TypeToken, Token: "unread"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range []control.Message{{Type: control.TypeReady}, {Type: control.TypeFailed, Reason: control.ReasonCrashed}} {
+		if err := remote.Send(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remote.Close()
+	for _, want := range []control.Type{control.TypeReady, control.TypeFailed} {
+		if m, err := local.Receive(ctx); err != nil || m.Type != want {
+			t.Fatalf("got %v, %v; want %s", m, err, want)
+		}
+	}
+	if _, err := local.Receive(ctx); err != io.EOF {
+		t.Fatalf("got %v, want io.EOF", err)
+	}
+}
