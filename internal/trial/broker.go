@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -80,12 +81,12 @@ func (b *Broker) Restart(ctx context.Context, program string) error {
 	}
 	b.cmd = exec.Command(program)
 	b.cmd.Env, b.cmd.Stdout, b.cmd.Stderr = b.env, b.log, b.log
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches us alone
-	if err := b.cmd.Start(); err != nil {
+	// Ctrl-C reaches us alone, and the broker does not outlive us.
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	b.Ended = make(chan error, 1)
+	if err := startAndWait(b.cmd, b.Ended); err != nil {
 		return fmt.Errorf("cannot start the broker: %w", err)
 	}
-	b.Ended = make(chan error, 1)
-	go func(cmd *exec.Cmd, ended chan error) { ended <- cmd.Wait() }(b.cmd, b.Ended)
 	if err := b.wait(ctx); err != nil {
 		b.Stop(syscall.SIGTERM)
 		return err
@@ -103,6 +104,21 @@ func (b *Broker) Second(ctx context.Context, program string) (*Broker, error) {
 	second := &Broker{URL: "http://" + address, log: b.log, env: slices.Clone(b.env)}
 	second.Setenv("FJMCP_BROKER_LISTEN", address)
 	return second, second.Restart(ctx, program)
+}
+
+// startAndWait starts cmd from a thread of its own, whose end is what sends the
+// death signal, and passes on how it ended.
+func startAndWait(cmd *exec.Cmd, ended chan<- error) error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	return <-started
 }
 
 // Setenv changes a setting from the next Restart on.
