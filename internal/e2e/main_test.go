@@ -130,11 +130,30 @@ func must(t *testing.T, err error) {
 
 func connect(t *testing.T, s *System, user string) *walk.Client {
 	t.Helper()
-	c, err := s.Connect(t.Context(), user, func(step string) { t.Log(step) })
+	c, err := s.Connect(t.Context(), user, logWhileRunning(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// logWhileRunning is t.Log for a client that may still come back for its stream
+// when the test is over.
+func logWhileRunning(t *testing.T) func(string) {
+	var mu sync.Mutex
+	over := false
+	t.Cleanup(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+	})
+	return func(step string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			t.Log(step)
+		}
+	}
 }
 
 // await polls cond for up to 30 seconds.
