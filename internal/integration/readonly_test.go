@@ -77,14 +77,15 @@ func (w *world) wantText(r response, want string) {
 	}
 }
 
-// waitInFlight waits until a session has a call in flight.
-func (w *world) waitInFlight() {
+// waitInFlight waits until a session has a call in flight; answer would be its.
+func (w *world) waitInFlight(answer <-chan response) {
 	w.t.Helper()
 	for !strings.Contains(w.sessions(), `"in_flight":1`) {
-		if w.t.Context().Err() != nil {
-			w.t.Fatal("no call is in flight")
+		select {
+		case r := <-answer:
+			w.t.Fatalf("the call was answered already: %d %s", r.status, r.body)
+		case <-time.After(20 * time.Millisecond):
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -158,9 +159,9 @@ func TestStepUp(t *testing.T) {
 	// What the narrower token has begun does not end with more rights.
 	late := make(chan response, 1)
 	go func() {
-		late <- w.tool(narrow, id, "create_issue", map[string]any{"owner": "alice", "repo": "hello", "title": "too late", "delay_ms": 500})
+		late <- w.tool(narrow, id, "create_issue", map[string]any{"owner": "alice", "repo": "hello", "title": "too late", "delay_ms": 2000})
 	}()
-	w.waitInFlight()
+	w.waitInFlight(late)
 	w.wantText(w.tool(broad, id, "create_issue", newIssue), "made by a client")
 	if r := <-late; r.status != 403 {
 		t.Errorf("a write of the narrower token got %d %s", r.status, r.body)
@@ -198,7 +199,7 @@ func TestStepUpPastACallThatStays(t *testing.T) {
 	id := w.begin(narrow)
 	slow := make(chan response, 1)
 	go func() { slow <- w.tool(narrow, id, "slow", map[string]any{"ms": 60_000}) }()
-	w.waitInFlight()
+	w.waitInFlight(slow)
 	w.wantText(w.tool(broad, id, "create_issue", newIssue), "made by a client")
 	if r := <-slow; !strings.Contains(r.body, "the session ended while the call ran") {
 		t.Errorf("the call got %d %s", r.status, r.body)
