@@ -40,7 +40,7 @@ func TestConsentByKeyboard(t *testing.T) {
 	b := newBrowser(t)
 	b.open(c.authorizeURL())
 	b.see("Connect Example client?")
-	b.key(kb.Tab)
+	b.enter()
 	b.until("the focus on the choice", func() bool { return strings.HasPrefix(b.focused(), "Read and write") })
 	b.key(kb.ArrowDown)
 	b.until("the other choice", func() bool { return strings.HasPrefix(b.focused(), "Read only") })

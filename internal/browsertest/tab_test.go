@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // patience bounds every wait; nothing takes nearly as long.
@@ -192,6 +193,23 @@ func (b *tab) press(label string) {
 func (b *tab) key(keys string) {
 	b.t.Helper()
 	b.run(chromedp.KeyEvent(keys))
+}
+
+// enter presses Tab to go into a page that was just opened. One that is still
+// being set up loses the key, so it is pressed again while nothing has the focus.
+func (b *tab) enter() {
+	b.t.Helper()
+	var pressed time.Time
+	b.until("the focus to enter the page", func() bool {
+		if inside, _ := b.eval(`"" + (document.activeElement !== document.body)`); inside == "true" {
+			return true
+		}
+		if time.Since(pressed) > 2*time.Second {
+			b.key(kb.Tab)
+			pressed = time.Now()
+		}
+		return false
+	})
 }
 
 // focused is the text or value of what has the focus.
