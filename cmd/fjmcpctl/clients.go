@@ -64,24 +64,7 @@ func printAdded(w io.Writer, added admin.AddedClient) error {
 }
 
 func listClientsCommand(socket *string) *cobra.Command {
-	var asJSON bool
-	list := &cobra.Command{
-		Use:   "list",
-		Short: "List all clients, the oldest first",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := admin.NewCaller(*socket).ListClients(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
-			}
-			return printClients(cmd.OutOrStdout(), all, time.Now())
-		},
-	}
-	list.Flags().BoolVar(&asJSON, "json", false, "print JSON, with the redirect URIs")
-	return list
+	return listCommand(socket, "List all clients, the oldest first", "print JSON, with the redirect URIs", (*admin.Caller).ListClients, printClients)
 }
 
 func printClients(w io.Writer, all []admin.Client, now time.Time) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -19,24 +18,7 @@ func sessionsCommand(socket *string) *cobra.Command {
 		Args: cobra.NoArgs, // without it cobra takes a misspelt subcommand for a wish for help
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	var asJSON bool
-	list := &cobra.Command{
-		Use:   "list",
-		Short: "List all sessions, the longest unused first",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := admin.NewCaller(*socket).Sessions(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
-			}
-			return printSessions(cmd.OutOrStdout(), all, time.Now())
-		},
-	}
-	list.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.AddCommand(list)
+	cmd.AddCommand(listCommand(socket, "List all sessions, the longest unused first", "print JSON", (*admin.Caller).Sessions, printSessions))
 	return cmd
 }
 
