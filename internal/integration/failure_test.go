@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,6 +124,28 @@ func TestRevokedAtTheForge(t *testing.T) {
 		t.Fatalf("got %d %q %s", r.status, r.header.Get("WWW-Authenticate"), r.body)
 	}
 	w.mustConnect("alice")
+}
+
+// After another login the session goes on, and a tool's own error is just that.
+func TestRevivedAtTheForge(t *testing.T) {
+	w := start(t, "standin")
+	c := w.mustConnect("alice")
+	token, id := w.token(c), c.ID()
+	const call = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%q,"arguments":%s}}`
+	whoami := fmt.Sprintf(call, "get_my_user_info", "{}")
+	if _, err := w.forge.RevokeGrants("alice"); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.post(token, id, whoami); r.status != 401 {
+		t.Fatalf("a revoked login gave %d %s", r.status, r.body)
+	}
+	w.mustConnect("alice")
+	if r := w.post(token, id, whoami); r.status != 200 || !strings.Contains(r.body, "alice") {
+		t.Fatalf("the revived login gave %d %s", r.status, r.body)
+	}
+	if r := w.post(token, id, fmt.Sprintf(call, "list_repo_issues", `{"owner":"alice","repo":"no-such"}`)); r.status != 200 {
+		t.Errorf("a tool's own error gave %d %s", r.status, r.body)
+	}
 }
 
 func TestRefusedRequests(t *testing.T) {

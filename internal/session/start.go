@@ -52,8 +52,10 @@ func (m *Manager) start(ctx context.Context, s *Session) (*unit, mcp.Message, er
 	}
 	answer, err := u.initialize(ctx)
 	if err != nil {
-		u.stop(context.WithoutCancel(ctx))
-		u.report(err)
+		u.stop(ctx)
+		if !errors.Is(err, context.Canceled) { // the client has left; nothing is wrong
+			u.report(err)
+		}
 		return nil, mcp.Message{}, err
 	}
 	e := s.event(audit.SessionStarted, "ok")

@@ -178,6 +178,7 @@ func (u *unit) push(ctx context.Context, set broker.ForgejoTokens) error {
 	if same {
 		return nil
 	}
+	u.grantDead.Store(false) // a login has revived it
 	return u.control.Send(ctx, control.Message{Type: control.TypeToken, Token: set.AccessToken})
 }
 
@@ -200,8 +201,11 @@ func (u *unit) stop(ctx context.Context) {
 	<-u.gone
 }
 
-// remove has the launcher stop what is left of the unit, its reap timer included.
+// remove has the launcher stop what is left of the unit, its reap timer included,
+// also when the request that wants it is over.
 func (u *unit) remove(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.manager.cfg.StartTimeout)
+	defer cancel()
 	if err := u.manager.cfg.Launcher.Stop(ctx, u.id); err != nil {
 		u.manager.cfg.Log.Error("cannot stop a session unit; it ends by its reap timer", "unit", unitName(u.id), "error", err)
 	}
@@ -287,9 +291,7 @@ func (u *unit) watch() {
 	<-u.heard
 	m := u.manager
 	if !u.stopping.Load() { // a unit that ends by itself leaves its reap timer
-		ctx, cancel := context.WithTimeout(context.Background(), m.cfg.StartTimeout)
-		u.remove(ctx)
-		cancel()
+		u.remove(context.Background())
 	}
 	m.mu.Lock()
 	delete(m.units, u.id)
