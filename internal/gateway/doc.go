@@ -1,8 +1,8 @@
-// Package gateway is the MCP resource server: Streamable HTTP (2025-03-26 to
-// 2025-11-25) at one endpoint, every request authenticated by its bearer token
-// before anything else is looked at, then relayed to its session.
+// Package gateway is the front of the MCP resource server: every request is
+// authenticated by its bearer token before anything else is looked at, then
+// handed to the transport it speaks.
 //
-//	bearer ─▶ origin ─▶ method ─▶ body ─▶ session ─▶ JSON or event stream
+//	bearer ─▶ origin ─▶ method ─▶ body ─▶ era ─▶ streamable
 //
 // cmd/fjmcp-broker makes it.
 package gateway

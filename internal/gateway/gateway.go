@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -14,9 +12,11 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/streamable"
 )
 
 // Authenticator checks bearer tokens and challenges those without one.
@@ -47,8 +47,10 @@ type Config struct {
 
 // Handler serves the MCP endpoint.
 type Handler struct {
-	cfg     Config
-	origins []string // our own and the allowed ones
+	cfg        Config
+	origins    []string // our own and the allowed ones
+	exchanges  *exchange.Exchanges
+	streamable *streamable.Handler
 
 	draining chan struct{}
 	drain    sync.Once
@@ -66,7 +68,10 @@ func New(cfg Config) *Handler {
 		cfg.RequestTimeout = 5 * time.Minute
 	}
 	own := cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host
-	return &Handler{cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), draining: make(chan struct{})}
+	h := &Handler{cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), draining: make(chan struct{})}
+	h.exchanges = exchange.New(exchange.Config{PublicURL: cfg.PublicURL, Auth: cfg.Auth, Audit: cfg.Audit, Log: cfg.Log, Timeout: cfg.RequestTimeout})
+	h.streamable = streamable.New(streamable.Config{Sessions: cfg.Sessions, Exchanges: h.exchanges, Log: cfg.Log, KeepAlive: cfg.KeepAlive, Draining: h.draining})
+	return h
 }
 
 // Drain ends the streams that would never end by themselves; their clients come
@@ -86,19 +91,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !h.originAllowed(r.Header.Get("Origin")) {
-		reply(w, http.StatusForbidden, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "this Origin may not use the endpoint"))
+		exchange.Reply(w, http.StatusForbidden, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "this Origin may not use the endpoint"))
 		return
 	}
 	switch r.Method {
 	case http.MethodPost:
 		h.post(w, r, access)
 	case http.MethodGet:
-		h.listen(w, r, access)
+		h.streamable.Listen(w, r, access)
 	case http.MethodDelete:
-		h.delete(w, r, access)
+		h.streamable.Delete(w, r, access)
 	default:
 		w.Header().Set("Allow", "GET, POST, DELETE, OPTIONS")
-		reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "use GET, POST or DELETE"))
+		exchange.Reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "use GET, POST or DELETE"))
 	}
 }
 
@@ -107,13 +112,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // requests without one are never limited.
 func (h *Handler) unauthenticated(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, broker.ErrForgejoDown) {
-		h.fail(w, nil, err)
+		h.exchanges.Fail(w, nil, err)
 		return
 	}
 	if badToken(err) {
 		if wait := h.cfg.FailedBearers.Take(r, r.Header.Get("Authorization")); wait > 0 {
 			limit.SetRetryAfter(w, wait)
-			reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too many requests with an access token that is not valid; log in again"))
+			exchange.Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too many requests with an access token that is not valid; log in again"))
 			return
 		}
 	}
@@ -124,18 +129,6 @@ func badToken(err error) bool {
 	return errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrExpired) || errors.Is(err, broker.ErrRevoked) || errors.Is(err, broker.ErrForgejoGrantDead)
 }
 
-func (h *Handler) delete(w http.ResponseWriter, r *http.Request, access broker.Access) {
-	s, ok := h.session(w, r, access, nil)
-	if !ok {
-		return
-	}
-	if err := h.cfg.Sessions.End(r.Context(), s); err != nil {
-		h.fail(w, nil, err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
-}
-
 // post takes one message of a client, or a batch of them.
 func (h *Handler) post(w http.ResponseWriter, r *http.Request, access broker.Access) {
 	body, ok := h.body(w, r)
@@ -143,121 +136,36 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, access broker.Acc
 		return
 	}
 	if v := r.Header.Get(mcp.HeaderProtocolVersion); v != "" && !mcp.KnownVersion(v) {
-		reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "unknown "+mcp.HeaderProtocolVersion+"; supported are 2025-03-26, 2025-06-18 and 2025-11-25"))
+		exchange.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "unknown "+mcp.HeaderProtocolVersion+"; supported are 2025-03-26, 2025-06-18 and 2025-11-25"))
 		return
 	}
 	if mcp.IsBatch(body) {
-		h.postBatch(w, r, access, body)
+		h.streamable.Batch(w, r, access, body)
 		return
 	}
 	m, err := mcp.Parse(body)
 	if err != nil {
-		unreadable(w, err)
+		exchange.Unreadable(w, err)
 		return
 	}
-	if m.Kind == mcp.Request && m.Method == mcp.MethodInitialize {
-		h.initialize(w, r, access, m)
-		return
-	}
-	s, ok := h.session(w, r, access, m.ID())
-	if !ok {
-		return
-	}
-	if m.Kind == mcp.Request {
-		h.call(w, r, s, access, m)
-		return
-	}
-	if err := h.oneWay(r.Context(), s, m); err != nil {
-		h.fail(w, nil, err)
-		return
-	}
-	w.WriteHeader(http.StatusAccepted)
-}
-
-// oneWay passes on what asks for no response.
-func (h *Handler) oneWay(ctx context.Context, s *session.Session, m mcp.Message) error {
-	if m.Kind == mcp.Notification {
-		return s.Notify(ctx, m)
-	}
-	return s.Respond(ctx, m)
-}
-
-// postBatch takes a JSON array, which only 2025-03-26 has.
-func (h *Handler) postBatch(w http.ResponseWriter, r *http.Request, access broker.Access, body []byte) {
-	all, err := mcp.ParseBatch(body)
-	if err != nil {
-		unreadable(w, err)
-		return
-	}
-	s, ok := h.session(w, r, access, nil)
-	if !ok {
-		return
-	}
-	if s.Protocol() != mcp.Version20250326 {
-		unreadable(w, fmt.Errorf("%w: revision %s has no batches", mcp.ErrNotMessage, s.Protocol()))
-		return
-	}
-	h.batch(w, r, s, access, all)
-}
-
-// unreadable answers a body that is no message.
-func unreadable(w http.ResponseWriter, err error) {
-	code := mcp.CodeInvalidRequest
-	if errors.Is(err, mcp.ErrNotJSON) {
-		code = mcp.CodeParseError
-	}
-	reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, code, err.Error()))
+	h.streamable.Post(w, r, access, m)
 }
 
 // body reads the body of a POST.
 func (h *Handler) body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		reply(w, http.StatusUnsupportedMediaType, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Content-Type must be application/json"))
+		exchange.Reply(w, http.StatusUnsupportedMediaType, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Content-Type must be application/json"))
 		return nil, false
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.cfg.MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		reply(w, http.StatusRequestEntityTooLarge, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "message too large"))
+		exchange.Reply(w, http.StatusRequestEntityTooLarge, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "message too large"))
 	case err != nil:
-		reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, mcp.CodeParseError, "cannot read the request body"))
+		exchange.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, mcp.CodeParseError, "cannot read the request body"))
 	default:
 		return body, true
 	}
 	return nil, false
-}
-
-// session finds the session a request names, or answers.
-func (h *Handler) session(w http.ResponseWriter, r *http.Request, access broker.Access, id []byte) (*session.Session, bool) {
-	name := r.Header.Get(mcp.HeaderSessionID)
-	if name == "" {
-		reply(w, http.StatusBadRequest, mcp.ErrorResponse(id, mcp.CodeInvalidRequest, mcp.HeaderSessionID+" header is missing; send initialize first"))
-		return nil, false
-	}
-	s, err := h.cfg.Sessions.Get(r.Context(), name, access)
-	if err != nil {
-		h.fail(w, id, err)
-		return nil, false
-	}
-	return s, true
-}
-
-func (h *Handler) initialize(w http.ResponseWriter, r *http.Request, access broker.Access, m mcp.Message) {
-	s, response, err := h.cfg.Sessions.Create(r.Context(), access, m)
-	if err != nil {
-		h.fail(w, m.ID(), err)
-		return
-	}
-	if s != nil {
-		w.Header().Set(mcp.HeaderSessionID, s.ID())
-	}
-	reply(w, http.StatusOK, response)
-}
-
-func reply(w http.ResponseWriter, status int, message []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(message)
 }

@@ -1,7 +1,8 @@
-package gateway
+package exchange
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -12,47 +13,48 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
 
-// fail maps an error to its answer. A JSON-RPC error about a request goes with
+// Fail answers a request that could not begin, or had no session; a nil id
+// becomes null. A JSON-RPC error about a request goes with
 // status 200, since clients show its message and take a 5xx for a broken
 // connection.
-func (h *Handler) fail(w http.ResponseWriter, id []byte, err error) {
+func (xs *Exchanges) Fail(w http.ResponseWriter, id json.RawMessage, err error) {
 	switch {
-	case errors.Is(err, broker.ErrForgejoGrantDead):
-		h.cfg.Auth.Challenge(w, err)
+	case errors.Is(err, broker.ErrForgejoGrantDead), errors.Is(err, broker.ErrInsufficientScope):
+		xs.cfg.Auth.Challenge(w, err)
 	case errors.Is(err, broker.ErrNotFound):
-		reply(w, http.StatusNotFound, mcp.ErrorResponse(id, mcp.CodeSessionNotFound, mcp.SessionNotFound))
+		Reply(w, http.StatusNotFound, mcp.ErrorResponse(id, mcp.CodeSessionNotFound, mcp.SessionNotFound))
 	case errors.Is(err, relay.ErrTooManyCalls):
 		w.Header().Set("Retry-After", "1")
-		reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(id, mcp.CodeServerError, "too many calls in flight in this session"))
+		Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(id, mcp.CodeServerError, "too many calls in flight in this session"))
 	case errors.Is(err, session.ErrBusy):
 		w.Header().Set("Retry-After", "30")
-		reply(w, http.StatusServiceUnavailable, mcp.ErrorResponse(id, mcp.CodeServerError, publicMessage(err)))
+		Reply(w, http.StatusServiceUnavailable, mcp.ErrorResponse(id, mcp.CodeServerError, Message(err)))
 	case errors.Is(err, relay.ErrNoQuestion):
-		reply(w, http.StatusBadRequest, mcp.ErrorResponse(id, mcp.CodeInvalidRequest, "this response answers no request of the server"))
+		Reply(w, http.StatusBadRequest, mcp.ErrorResponse(id, mcp.CodeInvalidRequest, "this response answers no request of the server"))
 	case errors.Is(err, context.Canceled):
 		// The client has left; nobody reads an answer.
 	default:
 		if session.StartReason(err) == "" { // else it is in the audit
-			h.cfg.Log.Error("cannot serve a request", "error", err)
+			xs.cfg.Log.Error("cannot serve a request", "error", err)
 		}
-		reply(w, http.StatusOK, mcp.ErrorResponse(id, mcp.CodeInternalError, publicMessage(err)))
+		Reply(w, http.StatusOK, mcp.ErrorResponse(id, mcp.CodeInternalError, Message(err)))
 	}
 }
 
 // refusalText answers a tool call whose request to the forge was held back, in
 // words for the model and its user.
-func (h *Handler) refusalText(reason control.Reason) string {
+func (xs *Exchanges) refusalText(reason control.Reason) string {
 	if reason == control.ReasonReadOnly {
 		return "This connection to Forgejo is read-only, so this was refused and nothing was changed. " +
-			"To allow changes, disconnect this application at " + h.cfg.PublicURL.String() + "/account and connect it again with read and write access."
+			"To allow changes, disconnect this application at " + xs.cfg.PublicURL.String() + "/account and connect it again with read and write access."
 	}
 	return "This server keeps connected applications away from parts of Forgejo that give lasting access, such as keys, tokens and administration, " +
-		"whatever access they have. This was refused and nothing was sent. Do it in Forgejo itself. What is connected is listed at " + h.cfg.PublicURL.String() + "/account."
+		"whatever access they have. This was refused and nothing was sent. Do it in Forgejo itself. What is connected is listed at " + xs.cfg.PublicURL.String() + "/account."
 }
 
-// publicMessage words an error for the client's user: what is wrong and who can
+// Message words an error for the client's user: what is wrong and who can
 // mend it, without internals.
-func publicMessage(err error) string {
+func Message(err error) string {
 	switch {
 	case errors.Is(err, session.ErrBusy):
 		return "all sessions this server allows are busy; close another client or try again shortly"
@@ -77,4 +79,22 @@ func publicMessage(err error) string {
 		return "the forgejo-mcp program did not answer in time; try again"
 	}
 	return "the server cannot carry this out right now; its operator finds the cause in the journal"
+}
+
+// Reply answers with one JSON-RPC message.
+func Reply(w http.ResponseWriter, status int, message []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(message)
+}
+
+// Unreadable answers a body that is no message: err is mcp.ErrNotJSON or
+// mcp.ErrNotMessage.
+func Unreadable(w http.ResponseWriter, err error) {
+	code := mcp.CodeInvalidRequest
+	if errors.Is(err, mcp.ErrNotJSON) {
+		code = mcp.CodeParseError
+	}
+	Reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, code, err.Error()))
 }

@@ -1,4 +1,4 @@
-package gateway
+package streamable
 
 import (
 	"net/http"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
@@ -25,12 +26,12 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Sess
 	h.follow(w, r, l, 0, nil)
 }
 
-// listen answers GET: the stream of what belongs to no request, or the rest of
+// Listen answers GET: the stream of what belongs to no request, or the rest of
 // the stream that broke after Last-Event-ID.
-func (h *Handler) listen(w http.ResponseWriter, r *http.Request, access broker.Access) {
+func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access broker.Access) {
 	if r.Header.Get(mcp.HeaderSessionID) == "" || !acceptsEvents(r) {
 		w.Header().Set("Allow", "GET, POST, DELETE, OPTIONS")
-		reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "GET is for the event stream of a session: send "+mcp.HeaderSessionID+" and Accept: text/event-stream"))
+		exchange.Reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "GET is for the event stream of a session: send "+mcp.HeaderSessionID+" and Accept: text/event-stream"))
 		return
 	}
 	s, ok := h.session(w, r, access, nil)
@@ -65,7 +66,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, l *stream.Log, 
 	var replaced, draining <-chan struct{}
 	told := func(int) {}
 	if listener != nil {
-		replaced, draining, told = listener.Replaced, h.draining, listener.Told
+		replaced, draining, told = listener.Replaced, h.cfg.Draining, listener.Told
 	}
 	for {
 		events, after, done, changed := l.From(next)

@@ -1,0 +1,173 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+)
+
+// Challenger answers a request whose token is not, or no longer, good for it.
+type Challenger interface {
+	Challenge(http.ResponseWriter, error)
+}
+
+// Config is what Exchanges are made of. All fields are required.
+type Config struct {
+	PublicURL *url.URL
+	Auth      Challenger
+	Audit     *audit.Logger
+	Log       *slog.Logger
+	Timeout   time.Duration // for a response, counted from the last sign of life
+}
+
+// Exchanges begins exchanges and answers those that cannot begin.
+type Exchanges struct{ cfg Config }
+
+// New returns the Exchanges of one broker.
+func New(cfg Config) *Exchanges { return &Exchanges{cfg} }
+
+// Exchange is one request of a client on its way through a session.
+type Exchange struct {
+	of       *Exchanges
+	session  *session.Session
+	access   broker.Access
+	request  mcp.Message
+	call     *session.Call
+	deadline time.Time
+}
+
+// Begin sends the request to the session. An error has been audited; tell it
+// with Fail. Errors are those of session.Session.Call.
+func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access broker.Access, m mcp.Message) (*Exchange, error) {
+	x := &Exchange{of: xs, session: s, access: access, request: m, deadline: time.Now().Add(xs.cfg.Timeout)}
+	c, err := s.Call(ctx, access, m)
+	if err != nil {
+		x.audit(ctx, outcomeOf(err))
+		return nil, err
+	}
+	x.call = c
+	return x, nil
+}
+
+// Errors of Next beside those of session.Call.Next.
+var (
+	// ErrQuiet: nothing came within the caller's patience.
+	ErrQuiet = errors.New("nothing to say yet")
+	// ErrTimeout: no response came in time.
+	ErrTimeout = errors.New("no response in time")
+)
+
+// Next waits for what the call yields, at most for patience (ErrQuiet; 0 means
+// no such bound) and until the deadline (ErrTimeout), which every sign of life
+// moves.
+func (x *Exchange) Next(ctx context.Context, patience time.Duration) (relay.Event, error) {
+	ctx, cancel := context.WithDeadlineCause(ctx, x.deadline, ErrTimeout)
+	defer cancel()
+	if patience > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, patience, ErrQuiet)
+		defer stop()
+	}
+	e, err := x.call.Next(ctx)
+	if err == nil {
+		x.deadline = time.Now().Add(x.of.cfg.Timeout)
+	}
+	return e, err
+}
+
+// End is how an exchange ended.
+type End struct {
+	Raw []byte // the response; nil when the client cancelled the request
+	// Challenge, if set, is what to challenge the client with instead of the
+	// response when no header has been sent yet.
+	Challenge error
+}
+
+// End says what to answer to what Next gave last, and audits the exchange.
+func (x *Exchange) End(ctx context.Context, e relay.Event, err error) End {
+	raw, outcome := x.response(e, err)
+	x.audit(ctx, outcome)
+	end := End{Raw: raw}
+	switch {
+	case x.mayAskForMore(outcome):
+		end.Challenge = broker.ErrInsufficientScope
+	case raw != nil && outcome != outcomeOK && x.call.GrantDead():
+		end.Challenge = broker.ErrForgejoGrantDead
+	}
+	return end
+}
+
+// Left ends an exchange whose client closed its connection before it had seen
+// anything.
+func (x *Exchange) Left(ctx context.Context) { x.audit(ctx, outcomeLeft) }
+
+// mayAskForMore reports whether the client itself asked for less than it wants to
+// do. Where the user gave less, it would come back with as much.
+func (x *Exchange) mayAskForMore(outcome string) bool {
+	asked := x.access.Requested
+	return outcome == string(control.ReasonReadOnly) && asked != "" && oauth.ReadOnly(asked)
+}
+
+// response is what to send at the end of a call and its outcome; nil when the
+// client has cancelled it.
+func (x *Exchange) response(e relay.Event, err error) ([]byte, string) {
+	id := x.request.ID()
+	switch {
+	case err == nil && e.Raw == nil:
+		return nil, outcomeCancelled
+	case err == nil && x.call.Refusal() != "":
+		return mcp.ToolError(id, x.of.refusalText(x.call.Refusal())), string(x.call.Refusal())
+	case err == nil:
+		m, err := mcp.Parse(e.Raw)
+		if err != nil || m.IsError() || string(m.ResultField("isError")) == "true" {
+			return e.Raw, outcomeError
+		}
+		return e.Raw, outcomeOK
+	case errors.Is(err, relay.ErrClosed):
+		if fail := x.call.Failure(); fail != nil {
+			err = fail
+		}
+		return mcp.ErrorResponse(id, mcp.CodeInternalError, Message(err)), outcomeOf(err)
+	}
+	return mcp.ErrorResponse(id, mcp.CodeServerError, "the backend did not answer in time"), outcomeTimeout
+}
+
+// audit records a tools/call; other methods only read what the tools are.
+func (x *Exchange) audit(ctx context.Context, outcome string) {
+	if x.request.Method != mcp.MethodToolsCall {
+		return
+	}
+	x.of.cfg.Audit.Event(ctx, audit.Event{
+		Kind: audit.ToolCall, User: x.access.User.Name, Client: x.access.Client, Session: x.session.Label(),
+		Tool: x.request.ParamString("name"), Outcome: outcome, Failed: outcome != outcomeOK,
+	})
+}
+
+// Outcomes of a tool call in the audit, besides control.ReasonReadOnly,
+// control.ReasonDeniedPath and the reasons of a session.StartError.
+const (
+	outcomeOK        = "ok"
+	outcomeError     = "error"     // the tool or the backend says so
+	outcomeLeft      = "left"      // the client closed its connection
+	outcomeTimeout   = "timeout"   // no response in time
+	outcomeCancelled = "cancelled" // the client cancelled it
+	outcomeFailed    = "failed"    // the session could not carry it out
+)
+
+func outcomeOf(err error) string {
+	if reason := session.StartReason(err); reason != "" {
+		return string(reason)
+	}
+	return outcomeFailed
+}
