@@ -5,5 +5,5 @@
 // under what an attacker would try from another page, tab or browser.
 //
 // $FJMCP_SCREENSHOTS names a directory for pictures of every page. axe-core comes
-// from the npm registry into $FJMCP_TEST_CACHE.
+// from the npm registry by package npm.
 package browsertest

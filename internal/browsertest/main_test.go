@@ -7,11 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/fjmcp/fjmcp-broker/internal/npm"
 )
 
 var (
@@ -108,53 +109,13 @@ func startChromium(program string) (stop func(), err error) {
 	return stop, nil
 }
 
-// axeVersion is of the npm package axe-core (MPL-2.0), which is not part of this
+// fetchAxe returns the source of axe-core (MPL-2.0), which is not part of this
 // project.
-const axeVersion = "4.14.1"
-
-// fetchAxe returns the source of axe-core, from the cache or the npm registry.
 func fetchAxe() (string, error) {
-	cache := os.Getenv("FJMCP_TEST_CACHE")
-	if cache == "" {
-		cache = "/var/cache/fjmcp-test"
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		if cache, err = os.UserCacheDir(); err != nil { // not root
-			return "", err
-		}
-		cache = filepath.Join(cache, "fjmcp-test")
-		if err := os.MkdirAll(cache, 0o755); err != nil {
-			return "", err
-		}
-	}
-	path := filepath.Join(cache, "axe-core-"+axeVersion+".js")
-	if b, err := os.ReadFile(path); err == nil {
-		return string(b), nil
-	}
-	return downloadAxe(path)
-}
-
-func downloadAxe(path string) (string, error) {
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".axe-")
-	if err != nil {
-		return "", fmt.Errorf("cannot fetch axe-core: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	pack := exec.Command("npm", "pack", "--silent", "axe-core@"+axeVersion)
-	pack.Dir = dir
-	name, err := pack.Output()
-	if err != nil {
-		return "", fmt.Errorf("cannot fetch axe-core %s with npm: %w", axeVersion, err)
-	}
-	extract := exec.Command("tar", "-xzf", strings.TrimSpace(string(name)), "package/axe.min.js")
-	extract.Dir = dir
-	if out, err := extract.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("cannot unpack axe-core: %w: %s", err, out)
-	}
-	file := filepath.Join(dir, "package", "axe.min.js")
-	b, err := os.ReadFile(file)
+	dir, err := npm.Install(context.Background(), "testdata/npm")
 	if err != nil {
 		return "", err
 	}
-	return string(b), os.Rename(file, path)
+	b, err := os.ReadFile(filepath.Join(dir, "node_modules", "axe-core", "axe.min.js"))
+	return string(b), err
 }
