@@ -7,5 +7,5 @@
 // cancellation are replaced. What the child says belongs to a call when it
 // names the call (answer, progress) or when just one call is in flight.
 //
-// Package session imports it.
+// Package unit runs one; packages above it see its Call and errors.
 package relay

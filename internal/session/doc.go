@@ -1,6 +1,6 @@
-// Package session owns the lifecycle of MCP sessions: starting a unit for one,
-// keeping it awake while it is used, handing it fresh tokens, letting it go
-// dormant when systemd reaps it, and waking it on the next request.
+// Package session owns the lifecycle of MCP sessions: having a unit started for
+// one within the limits, letting it go dormant when systemd reaps the unit, and
+// waking it on the next request. One unit is the affair of package unit.
 //
 //	            Create                 reaped, evicted, broker restarted
 //	(nothing) ─────────▶ running ───────────────────────────▶ dormant
@@ -8,5 +8,6 @@
 //	                        └──────────────────────────────────────┘
 //	running, dormant ── DELETE, revocation, maximum age ──▶ ended (404)
 //
-// Package gateway and the admin socket use it; cmd/fjmcp-broker makes it.
+// Packages gateway, streamable and exchange and the admin socket use it;
+// cmd/fjmcp-broker makes it.
 package session

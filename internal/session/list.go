@@ -32,7 +32,7 @@ func (m *Manager) view(row broker.Session) admin.Session {
 		return v
 	}
 	if u := s.running(); u != nil {
-		v.State, v.Unit, v.LastUsed, v.InFlight = "running", unitName(u.id), u.used(), u.relay.InFlight()
+		v.State, v.Unit, v.LastUsed, v.InFlight = "running", u.Name(), u.Used(), u.InFlight()
 	}
 	return v
 }

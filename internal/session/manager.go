@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
@@ -50,7 +50,7 @@ type Manager struct {
 
 	mu       sync.Mutex
 	sessions map[string]*Session // by Mcp-Session-Id, loaded from the store on use
-	units    map[string]*unit    // running or starting, by unit id
+	units    map[string]member   // running or starting, by unit id
 	stopped  bool
 }
 
@@ -59,7 +59,15 @@ func New(cfg Config) *Manager {
 	if cfg.StartTimeout == 0 {
 		cfg.StartTimeout = 10 * time.Second
 	}
-	return &Manager{cfg: cfg, sessions: map[string]*Session{}, units: map[string]*unit{}}
+	return &Manager{cfg: cfg, sessions: map[string]*Session{}, units: map[string]member{}}
+}
+
+// unitConfig is what all units have in common.
+func (m *Manager) unitConfig() unit.Config {
+	return unit.Config{
+		Launcher: m.cfg.Launcher, Tokens: m.cfg.Tokens, Log: m.cfg.Log, Now: m.cfg.Now,
+		IdleTimeout: m.cfg.IdleTimeout, StartTimeout: m.cfg.StartTimeout,
+	}
 }
 
 // Reconcile stops units that no broker serves any more and marks the stored
@@ -73,9 +81,9 @@ func (m *Manager) Reconcile(ctx context.Context) error {
 		if m.running(id) {
 			continue
 		}
-		m.cfg.Log.Info("stopping a session unit that belongs to no session", "unit", unitName(id))
+		m.cfg.Log.Info("stopping a session unit that belongs to no session", "unit", unit.Name(id))
 		if err := m.cfg.Launcher.Stop(ctx, id); err != nil {
-			return fmt.Errorf("cannot stop %s: %w", unitName(id), err)
+			return fmt.Errorf("cannot stop %s: %w", unit.Name(id), err)
 		}
 	}
 	return m.settleStored(ctx)
@@ -84,7 +92,8 @@ func (m *Manager) Reconcile(ctx context.Context) error {
 func (m *Manager) running(unitID string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.units[unitID] != nil
+	_, ok := m.units[unitID]
+	return ok
 }
 
 func (m *Manager) settleStored(ctx context.Context) error {
@@ -126,12 +135,12 @@ func (m *Manager) Create(ctx context.Context, access broker.Access, initialize m
 	}
 	response := answer.WithID(initialize.ID())
 	if answer.IsError() {
-		u.stop(ctx)
+		u.Stop(ctx)
 		return nil, response, nil
 	}
-	s.row.UnitID, s.row.Protocol = u.id, answer.ResultString("protocolVersion")
+	s.row.UnitID, s.row.Protocol = u.ID(), answer.ResultString("protocolVersion")
 	if err := m.cfg.Store.CreateSession(ctx, s.row); err != nil {
-		u.stop(ctx)
+		u.Stop(ctx)
 		return nil, nil, fmt.Errorf("cannot store the session: %w", err)
 	}
 	m.mu.Lock()
@@ -195,7 +204,7 @@ func (m *Manager) end(ctx context.Context, s *Session, why string) error {
 	m.mu.Unlock()
 	s.streams.Close()
 	if u != nil {
-		u.stop(ctx)
+		u.Stop(ctx)
 	}
 	m.cfg.Audit.Event(ctx, s.event(audit.SessionStopped, why))
 	return nil
@@ -230,12 +239,12 @@ func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
 // unit that is starting, once.
 func (m *Manager) Token(ctx context.Context, unitID string) (string, error) {
 	m.mu.Lock()
-	u := m.units[unitID]
+	waiting, ok := m.units[unitID]
 	m.mu.Unlock()
-	if u == nil || !u.tokenTaken.CompareAndSwap(false, true) {
-		return "", fmt.Errorf("no session is waiting for a token in %s", unitName(unitID))
+	if !ok {
+		return "", fmt.Errorf("no session is waiting for a token in %s", unit.Name(unitID))
 	}
-	return u.fetchToken(ctx)
+	return waiting.unit.Token(ctx)
 }
 
 // Shutdown lets all units go; their sessions stay and wake under the next broker.
@@ -245,8 +254,8 @@ func (m *Manager) Shutdown(ctx context.Context) {
 	all := slices.Collect(maps.Values(m.units))
 	m.mu.Unlock()
 	var stopped sync.WaitGroup
-	for _, u := range all {
-		stopped.Go(func() { u.stop(ctx) })
+	for _, o := range all {
+		stopped.Go(func() { o.unit.Stop(ctx) })
 	}
 	stopped.Wait()
 }
@@ -257,7 +266,3 @@ func label(sessionID string) string {
 	sum := sha256.Sum256([]byte(sessionID))
 	return hex.EncodeToString(sum[:8])
 }
-
-func newUnitID() string { return strings.ToLower(rand.Text())[:20] }
-
-func unitName(id string) string { return "fjmcp-session@" + id + ".service" }

@@ -7,10 +7,10 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
+	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
 // Session is one MCP session, running or dormant.
@@ -20,7 +20,7 @@ type Session struct {
 
 	gate  sync.RWMutex // read-held while a call begins, written while the mode is raised
 	wake  sync.Mutex   // held while a unit starts, so that concurrent requests start one
-	unit  *unit        // under manager.mu; nil while dormant
+	unit  *unit.Unit   // under manager.mu; nil while dormant
 	ended bool         // under manager.mu
 	level []byte       // last logging/setLevel request, under manager.mu
 
@@ -36,33 +36,6 @@ func (s *Session) Label() string { return label(s.row.ID) }
 // Protocol is the negotiated MCP protocol version.
 func (s *Session) Protocol() string { return s.row.Protocol }
 
-// Call is one request in flight in a session.
-type Call struct {
-	*relay.Call
-	unit    *unit
-	refusal control.Reason
-}
-
-// Next is relay.Call.Next.
-func (c *Call) Next(ctx context.Context) (relay.Event, error) {
-	e, err := c.Call.Next(ctx)
-	if e.Final && e.Raw != nil {
-		c.refusal = c.unit.refusalOf(c.Call, e.Raw)
-	}
-	return e, err
-}
-
-// Refusal tells, after the final event, why a request that the tool made to the
-// forge was not sent; "" if none was held back.
-func (c *Call) Refusal() control.Reason { return c.refusal }
-
-// GrantDead reports whether the forge refused the user's login for good while
-// the call ran.
-func (c *Call) GrantDead() bool { return c.unit.grantDead.Load() }
-
-// Failure tells why no answer came, after Next gave relay.ErrClosed.
-func (c *Call) Failure() error { return c.unit.failure() }
-
 // Call sends a request, waking the session if it is dormant. What access may do
 // beyond the session's mode, the session may do from then on. Errors are those of
 // Manager.Create, broker.ErrNotFound when the session has ended or may do more
@@ -77,9 +50,8 @@ func (s *Session) Call(ctx context.Context, access broker.Access, request mcp.Me
 		return nil, broker.ErrNotFound
 	}
 	var call *Call
-	err := s.with(ctx, func(u *unit) (err error) {
-		c, err := u.relay.Start(ctx, request)
-		call = &Call{Call: c, unit: u}
+	err := s.with(ctx, func(u *unit.Unit) (err error) {
+		call, err = u.Call(ctx, request)
 		return err
 	})
 	if err != nil {
@@ -97,10 +69,10 @@ func (s *Session) Call(ctx context.Context, access broker.Access, request mcp.Me
 // it would have nothing to refer to.
 func (s *Session) Notify(ctx context.Context, n mcp.Message) error {
 	u := s.running()
-	if u == nil || n.Method == mcp.MethodInitialized && u.initialized.Swap(true) {
+	if u == nil {
 		return nil
 	}
-	return ignoreClosed(u.relay.Notify(ctx, n))
+	return ignoreClosed(u.Notify(ctx, n))
 }
 
 // Respond passes a client's answer to what the backend asked.
@@ -109,7 +81,7 @@ func (s *Session) Respond(ctx context.Context, response mcp.Message) error {
 	if u == nil {
 		return relay.ErrNoQuestion
 	}
-	return ignoreClosed(u.relay.Respond(ctx, response))
+	return ignoreClosed(u.Respond(ctx, response))
 }
 
 func ignoreClosed(err error) error {
@@ -121,26 +93,26 @@ func ignoreClosed(err error) error {
 
 // with runs do on a live unit. A unit that ends between the look and the use is
 // replaced once.
-func (s *Session) with(ctx context.Context, do func(*unit) error) error {
+func (s *Session) with(ctx context.Context, do func(*unit.Unit) error) error {
 	for attempt := 0; ; attempt++ {
 		u, err := s.ensure(ctx)
 		if err != nil {
 			return err
 		}
-		if err = u.prepare(ctx); err == nil {
+		if err = u.Prepare(ctx); err == nil {
 			err = do(u)
 		}
 		if attempt > 0 || !errors.Is(err, relay.ErrClosed) {
 			return err
 		}
-		<-u.gone
+		<-u.Gone()
 	}
 }
 
-func (s *Session) running() *unit {
+func (s *Session) running() *unit.Unit {
 	s.manager.mu.Lock()
 	defer s.manager.mu.Unlock()
-	if s.unit == nil || s.unit.closed() {
+	if s.unit == nil || s.unit.Closed() {
 		return nil
 	}
 	return s.unit
@@ -148,7 +120,7 @@ func (s *Session) running() *unit {
 
 // ensure returns the running unit, or starts one and brings it to where the
 // client left the last.
-func (s *Session) ensure(ctx context.Context) (*unit, error) {
+func (s *Session) ensure(ctx context.Context) (*unit.Unit, error) {
 	if u := s.running(); u != nil {
 		return u, nil
 	}
@@ -168,16 +140,16 @@ func (s *Session) ensure(ctx context.Context) (*unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := u.resume(ctx, answer, level); err != nil {
-		u.stop(ctx)
+	if err := u.Resume(ctx, answer, level); err != nil {
+		u.Stop(ctx)
 		return nil, err
 	}
-	if err := m.cfg.Store.SetSessionUnit(ctx, s.row.ID, u.id); err != nil {
-		u.stop(ctx)
+	if err := m.cfg.Store.SetSessionUnit(ctx, s.row.ID, u.ID()); err != nil {
+		u.Stop(ctx)
 		return nil, err
 	}
 	m.mu.Lock()
-	s.unit, s.row.UnitID = u, u.id
+	s.unit, s.row.UnitID = u, u.ID()
 	m.mu.Unlock()
 	return u, nil
 }

@@ -4,5 +4,5 @@
 // descriptor 0, the control socket as descriptor 1, the user's token as
 // $CREDENTIALS_DIRECTORY/forgejo-token.
 //
-// Package session and cmd/fjmcp-broker import it.
+// Packages unit and session and cmd/fjmcp-broker import it.
 package spawn

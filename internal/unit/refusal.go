@@ -1,4 +1,4 @@
-package session
+package unit
 
 import (
 	"bytes"
@@ -26,12 +26,12 @@ type refusal struct {
 }
 
 // refusals are those that belong to no answered call yet, oldest first; under
-// unit.mu.
+// Unit.mu.
 type refusals []refusal
 
 // refused notes a refusal and lets the proxy answer the child. So the refusal is
 // known before any answer that comes of it.
-func (u *unit) refused(m control.Message) {
+func (u *Unit) refused(m control.Message) {
 	r := refusal{id: m.ID, reason: m.Reason}
 	for _, c := range u.relay.Calls() {
 		if c.Method == mcp.MethodToolsCall {
@@ -51,7 +51,7 @@ func (u *unit) refused(m control.Message) {
 
 // refusalOf finds the refusal that a tool call's answer comes of, "" if there is
 // none.
-func (u *unit) refusalOf(c *relay.Call, answer []byte) control.Reason {
+func (u *Unit) refusalOf(c *relay.Call, answer []byte) control.Reason {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.refusals.settle(c, answer)

@@ -1,0 +1,45 @@
+package unit
+
+import (
+	"context"
+
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
+)
+
+// Call is one request in flight in a unit.
+type Call struct {
+	*relay.Call
+	unit    *Unit
+	refusal control.Reason
+}
+
+// Call sends a request to the backend. Errors are those of relay.Relay.Start.
+func (u *Unit) Call(ctx context.Context, request mcp.Message) (*Call, error) {
+	c, err := u.relay.Start(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	return &Call{Call: c, unit: u}, nil
+}
+
+// Next is relay.Call.Next.
+func (c *Call) Next(ctx context.Context) (relay.Event, error) {
+	e, err := c.Call.Next(ctx)
+	if e.Final && e.Raw != nil {
+		c.refusal = c.unit.refusalOf(c.Call, e.Raw)
+	}
+	return e, err
+}
+
+// Refusal tells, after the final event, why a request that the tool made to the
+// forge was not sent; "" if none was held back.
+func (c *Call) Refusal() control.Reason { return c.refusal }
+
+// GrantDead reports whether the forge refused the user's login for good while
+// the call ran.
+func (c *Call) GrantDead() bool { return c.unit.GrantDead() }
+
+// Failure tells why no answer came, after Next gave relay.ErrClosed.
+func (c *Call) Failure() error { return c.unit.Failure() }

@@ -1,0 +1,59 @@
+package unit
+
+import (
+	"context"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+)
+
+// Stop ends the unit and waits until it is accounted for.
+func (u *Unit) Stop(ctx context.Context) {
+	u.stopping.Store(true)
+	u.remove(ctx)
+	u.relay.Close()
+	<-u.gone
+}
+
+// remove has the launcher stop what is left of the unit, its reap timer included,
+// also when the request that wants it is over.
+func (u *Unit) remove(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.cfg.StartTimeout)
+	defer cancel()
+	if err := u.cfg.Launcher.Stop(ctx, u.id); err != nil {
+		u.cfg.Log.Error("cannot stop a session unit; it ends by its reap timer", "unit", u.Name(), "error", err)
+	}
+}
+
+// watch accounts for the unit's end, however it comes.
+func (u *Unit) watch() {
+	<-u.relay.Done()
+	select { // its last words may be a moment behind
+	case <-u.heard:
+	case <-time.After(2 * time.Second):
+	}
+	u.control.Close()
+	<-u.heard
+	if !u.stopping.Load() { // a unit that ends by itself leaves its reap timer
+		u.remove(context.Background())
+	}
+	u.spec.Ended(u)
+	close(u.gone)
+}
+
+// Failure is the *StartError of a unit that has ended by itself, nil for one that
+// was told to.
+func (u *Unit) Failure() error {
+	if u.stopping.Load() {
+		return nil // its last words may not have come yet
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch u.last.Type {
+	case control.TypeFailed:
+		return &StartError{Reason: u.last.Reason, Detail: u.last.Detail, LastLines: u.last.LastLines}
+	case control.TypeExited:
+		return nil
+	}
+	return &StartError{Reason: control.ReasonCrashed, Detail: "the session ended without a word"}
+}

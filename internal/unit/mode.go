@@ -1,0 +1,76 @@
+package unit
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
+)
+
+// raiseTimeout bounds the wait for calls in flight, and for the proxy, when a
+// unit's mode is raised.
+const raiseTimeout = 5 * time.Second
+
+// Raise waits until the backend has done with what a narrower token asked of it,
+// which must not end with more rights than it began with, and then lets it write.
+func (u *Unit) Raise(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, raiseTimeout)
+	defer cancel()
+	if err := u.relay.Drain(ctx); err != nil {
+		return err
+	}
+	if err := u.setMode(ctx, false); err != nil {
+		return err
+	}
+	return u.awaitMode(ctx)
+}
+
+// modeChange is a mode on its way into a unit's proxy.
+type modeChange struct {
+	id      string
+	inForce chan struct{} // closed by the first answer to id
+}
+
+// setMode sends the mode. It is in force when awaitMode returns nil.
+func (u *Unit) setMode(ctx context.Context, readOnly bool) error {
+	c := &modeChange{id: rand.Text(), inForce: make(chan struct{})}
+	u.mu.Lock()
+	u.mode = c
+	u.mu.Unlock()
+	m := control.Message{Type: control.TypeMode, ID: c.id, Mode: control.ModeReadWrite}
+	if readOnly {
+		m.Mode = control.ModeReadOnly
+	}
+	if err := u.control.Send(ctx, m); err != nil {
+		return fmt.Errorf("cannot set the session's mode: %w", err)
+	}
+	return nil
+}
+
+// awaitMode waits until fjmcp-session has confirmed the mode that was sent last.
+func (u *Unit) awaitMode(ctx context.Context) error {
+	u.mu.Lock()
+	c := u.mode
+	u.mu.Unlock()
+	select {
+	case <-c.inForce:
+		return nil
+	case <-u.relay.Done():
+		return relay.ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// modeConfirmed takes an answer of fjmcp-session, which may repeat itself.
+func (u *Unit) modeConfirmed(id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if id != "" && u.mode.id == id {
+		close(u.mode.inForce)
+		u.mode.id = ""
+	}
+}

@@ -1,0 +1,112 @@
+package unit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/spawn"
+)
+
+// Reasons of a StartError beside those of package control.
+const (
+	// ReasonTimeout: the backend did not answer initialize in time.
+	ReasonTimeout control.Reason = "timeout"
+	// ReasonLauncher: the launcher could not start the unit.
+	ReasonLauncher control.Reason = "launcher"
+)
+
+// StartError says why a session could not start, or ended. Reason is fit for a
+// client, Detail for the operator only.
+type StartError struct {
+	Reason    control.Reason
+	Detail    string
+	LastLines []string // end of the backend's standard error
+}
+
+// Error names the reason and the detail.
+func (e *StartError) Error() string {
+	return fmt.Sprintf("cannot run the session (%s): %s", e.Reason, e.Detail)
+}
+
+// ErrStartTimeout is to be the cause of a context that bounds Initialize by
+// Config.StartTimeout.
+var ErrStartTimeout = errors.New("the session did not start in time")
+
+// launchFailure tells a client's reason from the launcher's error.
+func launchFailure(err error) *StartError {
+	var refused *spawn.Error
+	if errors.As(err, &refused) && refused.Code == launchproto.CodeConfig {
+		return &StartError{Reason: control.ReasonBackendMissing, Detail: err.Error()}
+	}
+	return &StartError{Reason: ReasonLauncher, Detail: err.Error()}
+}
+
+// Initialize sends the initialize request once the mode is in force, and returns
+// the backend's answer, which may be an error of its own. Errors: *StartError, or
+// ctx's.
+func (u *Unit) Initialize(ctx context.Context, request mcp.Message) (mcp.Message, error) {
+	err := u.awaitMode(ctx)
+	var answer mcp.Message
+	if err == nil {
+		answer, err = u.ask(ctx, request)
+	}
+	if err != nil {
+		return mcp.Message{}, u.startFailure(err)
+	}
+	return answer, checkVersion(answer)
+}
+
+// startFailure words why there was no first answer.
+func (u *Unit) startFailure(err error) error {
+	switch {
+	case errors.Is(err, relay.ErrClosed):
+		<-u.gone
+		if fail := u.Failure(); fail != nil {
+			return fail
+		}
+		return &StartError{Reason: control.ReasonCrashed, Detail: "the backend ended before it answered initialize"}
+	case errors.Is(err, ErrStartTimeout):
+		return &StartError{Reason: ReasonTimeout, Detail: fmt.Sprintf("no answer to initialize within %v", u.cfg.StartTimeout)}
+	}
+	return err
+}
+
+// ask makes a call of the broker's own and returns the response.
+func (u *Unit) ask(ctx context.Context, request mcp.Message) (mcp.Message, error) {
+	call, err := u.relay.Start(ctx, request)
+	if err != nil {
+		return mcp.Message{}, err
+	}
+	for {
+		e, err := call.Next(ctx)
+		if err != nil {
+			return mcp.Message{}, err
+		}
+		if e.Final {
+			return mcp.Parse(e.Raw)
+		}
+	}
+}
+
+// Resume brings a fresh unit to where the session was after the backend's answer
+// to initialize: initialized, with the client's last logging/setLevel, nil for
+// none.
+func (u *Unit) Resume(ctx context.Context, answer mcp.Message, level []byte) error {
+	if answer.IsError() {
+		return &StartError{Reason: control.ReasonCrashed, Detail: "the backend refused the replayed initialize"}
+	}
+	initialized, _ := mcp.Parse([]byte(`{"jsonrpc":"2.0","method":"` + mcp.MethodInitialized + `"}`))
+	if err := u.Notify(ctx, initialized); err != nil || level == nil {
+		return err
+	}
+	request, err := mcp.Parse(level)
+	if err == nil {
+		_, err = u.ask(ctx, request)
+	}
+	return err
+}

@@ -1,0 +1,75 @@
+package unit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+)
+
+// refreshAhead is how long before its end a Forgejo token is replaced in a
+// running unit.
+const refreshAhead = 5 * time.Minute
+
+// Token is the credential the unit starts with. It is handed over once.
+func (u *Unit) Token(ctx context.Context) (string, error) {
+	if !u.tokenTaken.CompareAndSwap(false, true) {
+		return "", fmt.Errorf("%s has taken its token already", u.Name())
+	}
+	set, err := u.cfg.Tokens.Token(ctx, u.spec.UserID)
+	if err != nil {
+		return "", err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.token = set
+	return set.AccessToken, nil
+}
+
+// refresh hands the unit the user's current token when that is another.
+func (u *Unit) refresh(ctx context.Context) error {
+	set, err := u.cfg.Tokens.Token(ctx, u.spec.UserID)
+	if err != nil {
+		return err
+	}
+	return u.push(ctx, set)
+}
+
+func (u *Unit) push(ctx context.Context, set broker.ForgejoTokens) error {
+	u.mu.Lock()
+	same := set.AccessToken == u.token.AccessToken
+	u.token = set
+	u.mu.Unlock()
+	if same {
+		return nil
+	}
+	u.grantDead.Store(false) // a login has revived it
+	return u.control.Send(ctx, control.Message{Type: control.TypeToken, Token: set.AccessToken})
+}
+
+var errNoOther = errors.New("the forge refuses the current token, and there is no other")
+
+// renew answers the unit's report that the forge refused its token.
+func (u *Unit) renew() {
+	ctx, cancel := context.WithTimeout(context.Background(), u.cfg.StartTimeout)
+	defer cancel()
+	u.mu.Lock()
+	stale := u.token.AccessToken
+	u.mu.Unlock()
+	set, err := u.cfg.Tokens.Renew(ctx, u.spec.UserID, stale)
+	if err == nil && set.AccessToken == stale {
+		err = errNoOther
+	}
+	if err == nil {
+		err = u.push(ctx, set)
+	}
+	if err == nil {
+		return
+	}
+	u.grantDead.Store(errors.Is(err, broker.ErrForgejoGrantDead))
+	u.cfg.Log.Warn("cannot renew the Forgejo token of a session", "unit", u.Name(), "user", u.spec.User, "error", err)
+	_ = u.control.Send(ctx, control.Message{Type: control.TypeNoToken})
+}

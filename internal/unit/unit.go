@@ -1,0 +1,226 @@
+package unit
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/spawn"
+	"github.com/fjmcp/fjmcp-broker/internal/upstream"
+)
+
+// Config is what all units of a broker have in common. All fields are required.
+type Config struct {
+	Launcher spawn.Launcher
+	Tokens   *upstream.Tokens
+	Log      *slog.Logger
+	Now      func() time.Time
+
+	IdleTimeout  time.Duration // a unit unused this long is reaped
+	StartTimeout time.Duration // for the backend's first answer, and for each exchange with the launcher
+}
+
+// Spec is one unit. All fields but ReadOnly and Other are required.
+type Spec struct {
+	Session  string // label for the journal
+	UserID   string
+	User     string // login name, for the journal
+	ReadOnly bool   // the mode it starts with
+	MaxAge   time.Duration
+
+	// Other is relay.Config.Other.
+	Other func(raw []byte) bool
+	// Ended is called once, when the unit has ended, its last words are known and
+	// nothing of it is left at the launcher.
+	Ended func(*Unit)
+}
+
+// Unit is one running fjmcp-session@<id>.service, or its like under the process
+// launcher.
+type Unit struct {
+	id      string
+	cfg     Config
+	spec    Spec
+	control *control.Conn
+	relay   *relay.Relay
+	far     far
+	gone    chan struct{} // closed when the unit has ended and is accounted for
+	heard   chan struct{} // closed when the control socket has said its last
+
+	tokenTaken  atomic.Bool // the credential was handed over
+	initialized atomic.Bool // notifications/initialized was sent
+	grantDead   atomic.Bool // the forge refused the login for good
+	stopping    atomic.Bool // we end it, so its end is no failure
+
+	touch     sync.Mutex // one touch at a time
+	lastTouch time.Time  // under touch
+
+	mu       sync.Mutex
+	lastUsed time.Time
+	token    broker.ForgejoTokens
+	last     control.Message // TypeFailed or TypeExited
+	mode     *modeChange     // the latest
+	refusals refusals
+}
+
+// far holds the session's ends of a unit's sockets until they are handed over.
+type far struct{ mcp, control *os.File }
+
+func (f far) close() {
+	f.mcp.Close()
+	f.control.Close()
+}
+
+// New makes a unit's sockets and begins to attend to our ends of them. Launch or
+// Discard must follow.
+func New(cfg Config, spec Spec) (*Unit, error) {
+	ours, theirs, err := streamPair()
+	if err != nil {
+		return nil, err
+	}
+	local, remote, err := control.Pair()
+	if err != nil {
+		ours.Close()
+		theirs.Close()
+		return nil, err
+	}
+	u := &Unit{
+		id: strings.ToLower(rand.Text())[:20], cfg: cfg, spec: spec, control: local, far: far{theirs, remote},
+		gone: make(chan struct{}), heard: make(chan struct{}), lastUsed: cfg.Now(),
+	}
+	u.lastTouch = u.lastUsed
+	u.relay = relay.New(relay.Config{Conn: ours, Other: spec.Other, Log: cfg.Log.With("unit", u.Name())})
+	// It waits in the socket for fjmcp-session, which is read-only without it.
+	if err := u.setMode(context.Background(), spec.ReadOnly); err != nil {
+		u.relay.Close()
+		local.Close()
+		u.far.close()
+		return nil, err
+	}
+	go u.listen()
+	go u.stayAwake()
+	go u.watch()
+	return u, nil
+}
+
+// streamPair makes the MCP socket: our end as a connection, the child's as a
+// file to hand over.
+func streamPair() (net.Conn, *os.File, error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot make a socket pair: %w", err)
+	}
+	near, far := os.NewFile(uintptr(fds[0]), "mcp"), os.NewFile(uintptr(fds[1]), "mcp-remote")
+	defer near.Close()
+	conn, err := net.FileConn(near)
+	if err != nil {
+		far.Close()
+		return nil, nil, fmt.Errorf("cannot use the socket pair: %w", err)
+	}
+	return conn, far, nil
+}
+
+// Launch has the unit started and hands over its sockets. Errors are of type
+// *StartError; the unit is gone then, or about to be.
+func (u *Unit) Launch(ctx context.Context) error {
+	defer u.far.close()
+	err := u.cfg.Launcher.Start(ctx, spawn.Spec{
+		UnitID: u.id, SessionID: u.spec.Session, User: u.spec.User,
+		Idle: u.cfg.IdleTimeout, MaxAge: u.spec.MaxAge,
+		MCP: u.far.mcp, Control: u.far.control,
+	})
+	if err != nil {
+		u.relay.Close()
+		return launchFailure(err)
+	}
+	return nil
+}
+
+// Discard undoes New.
+func (u *Unit) Discard() {
+	u.far.close()
+	u.relay.Close()
+}
+
+// ID is the unit's own id, fresh for every unit.
+func (u *Unit) ID() string { return u.id }
+
+// Name is what systemd calls the unit.
+func (u *Unit) Name() string { return Name(u.id) }
+
+// Name is what systemd calls the unit of that id.
+func Name(id string) string { return "fjmcp-session@" + id + ".service" }
+
+// Gone is closed when the unit has ended and Spec.Ended has returned.
+func (u *Unit) Gone() <-chan struct{} { return u.gone }
+
+// Closed reports whether the backend can no longer be spoken to.
+func (u *Unit) Closed() bool {
+	select {
+	case <-u.relay.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// InFlight counts the calls the backend has yet to answer.
+func (u *Unit) InFlight() int { return u.relay.InFlight() }
+
+// Used is when a request last came for the unit.
+func (u *Unit) Used() time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.lastUsed
+}
+
+// GrantDead reports whether the forge has refused the user's login for good.
+func (u *Unit) GrantDead() bool { return u.grantDead.Load() }
+
+// Notify sends a client's notification; notifications/initialized once.
+func (u *Unit) Notify(ctx context.Context, n mcp.Message) error {
+	if n.Method == mcp.MethodInitialized && u.initialized.Swap(true) {
+		return nil
+	}
+	return u.relay.Notify(ctx, n)
+}
+
+// Respond passes a client's answer to what the backend asked.
+func (u *Unit) Respond(ctx context.Context, response mcp.Message) error {
+	return u.relay.Respond(ctx, response)
+}
+
+// listen takes what fjmcp-session reports, until it has ended.
+func (u *Unit) listen() {
+	defer close(u.heard)
+	for {
+		msg, err := u.control.Receive(context.Background())
+		if err != nil {
+			return
+		}
+		switch msg.Type {
+		case control.TypeUnauthorized:
+			go u.renew()
+		case control.TypeAck:
+			u.modeConfirmed(msg.ID)
+		case control.TypeRefused:
+			u.refused(msg)
+		case control.TypeFailed, control.TypeExited:
+			u.mu.Lock()
+			u.last = msg
+			u.mu.Unlock()
+		}
+	}
+}
