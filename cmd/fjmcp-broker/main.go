@@ -37,12 +37,12 @@ func run() int {
 	log := logging.New(os.Stderr)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	sockets, err := systemd.Inherited()
+	passed, err := systemd.Inherited()
 	if err != nil {
 		log.Error(err.Error())
 		return 1
 	}
-	return serve(ctx, sockets, log)
+	return serve(ctx, passed.Sockets, log)
 }
 
 func serve(ctx context.Context, sockets map[string][]net.Listener, log *slog.Logger) int {

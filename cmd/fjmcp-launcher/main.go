@@ -78,8 +78,8 @@ func inherited() (*net.UnixListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(found["launcher"]) == 1 {
-		if l, ok := found["launcher"][0].(*net.UnixListener); ok && l.Addr().Network() == "unixpacket" {
+	if ls := found.Sockets["launcher"]; len(ls) == 1 {
+		if l, ok := ls[0].(*net.UnixListener); ok && l.Addr().Network() == "unixpacket" {
 			return l, nil
 		}
 	}

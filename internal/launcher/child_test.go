@@ -52,12 +52,12 @@ func broker() int {
 		}
 		return tokenOf(id), nil
 	}
-	sockets, err := systemd.Inherited()
-	if err == nil && len(sockets["http"]) == 2 && len(sockets["admin"]) == 1 && len(sockets["credentials"]) == 1 {
+	passed, err := systemd.Inherited()
+	if err == nil && len(passed.Sockets["http"]) == 2 && len(passed.Sockets["admin"]) == 1 && len(passed.Sockets["credentials"]) == 1 {
 		go systemd.Watchdog(ctx, func() bool { return true })
-		err = errors.Join(systemd.Notify(systemd.Ready), credential.Serve(ctx, sockets["credentials"][0], token, slog.Default()))
+		err = errors.Join(systemd.Notify(systemd.Ready), credential.Serve(ctx, passed.Sockets["credentials"][0], token, slog.Default()))
 	} else {
-		err = fmt.Errorf("inherited %v, %w", sockets, err)
+		err = fmt.Errorf("inherited %v, %w", passed.Sockets, err)
 	}
 	if err != nil {
 		fmt.Println(err)

@@ -5,43 +5,66 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"golang.org/x/sys/unix"
 )
 
-// Inherited returns the listening sockets the service manager passed to this
-// process, by the FileDescriptorName= of their socket unit, in the order of
-// its Listen…= lines (sd_listen_fds_with_names(3)). Stream and sequential
-// packet sockets are known. Without activation the map is empty.
+// Passed is what the service manager passed to this process.
+type Passed struct {
+	// Sockets are the listening sockets by the FileDescriptorName= of their
+	// socket unit, in the order of its Listen…= lines.
+	Sockets map[string][]net.Listener
+	// Stored are the descriptors that StoreFiles gave away in an earlier process
+	// of this service, by their name there.
+	Stored map[string][]*os.File
+}
+
+// Close closes everything that was passed.
+func (p Passed) Close() {
+	for _, ls := range p.Sockets {
+		for _, l := range ls {
+			l.Close()
+		}
+	}
+	for _, fs := range p.Stored {
+		for _, f := range fs {
+			f.Close()
+		}
+	}
+}
+
+// Inherited returns what the service manager passed to this process
+// (sd_listen_fds_with_names(3)). Stream and sequential packet sockets are known.
+// Without activation there is nothing.
 //
-// It takes the sockets out of the environment, so only the first call finds
+// It takes the descriptors out of the environment, so only the first call finds
 // them. The sockets' files are not unlinked when the listeners close. A
-// descriptor that is no listening socket is an error; nothing stays open then.
-func Inherited() (map[string][]net.Listener, error) {
-	found := make(map[string][]net.Listener)
+// descriptor that is neither a listening socket nor stored is an error; nothing
+// stays open then.
+func Inherited() (Passed, error) {
+	found := Passed{Sockets: map[string][]net.Listener{}, Stored: map[string][]*os.File{}}
 	var faults []error
 	for _, f := range activation.Files(true) {
+		if name, ok := strings.CutPrefix(f.Name(), storedPrefix); ok {
+			found.Stored[name] = append(found.Stored[name], f)
+			continue
+		}
 		l, err := listener(f)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("cannot use inherited descriptor %q: %w", f.Name(), err))
 			continue
 		}
-		found[f.Name()] = append(found[f.Name()], l)
+		found.Sockets[f.Name()] = append(found.Sockets[f.Name()], l)
 	}
 	if len(faults) == 0 {
 		return found, nil
 	}
-	for _, ls := range found {
-		for _, l := range ls {
-			l.Close()
-		}
-	}
-	return nil, errors.Join(faults...)
+	found.Close()
+	return Passed{}, errors.Join(faults...)
 }
 
-// listener consumes f. net.FileListener takes connected sockets as well, so the
-// kernel is asked first.
 func listener(f *os.File) (net.Listener, error) {
 	defer f.Close()
 	listening, err := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_ACCEPTCONN)

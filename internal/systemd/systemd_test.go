@@ -2,7 +2,9 @@ package systemd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -12,6 +14,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain lets the test binary play the activated service: it prints what it
@@ -26,14 +30,20 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	var lines []string
-	for name, ls := range found {
+	for name, fs := range found.Stored {
+		for _, f := range fs {
+			b, err := io.ReadAll(f)
+			lines = append(lines, fmt.Sprintf("stored %s: %q %v", name, b, err))
+		}
+	}
+	for name, ls := range found.Sockets {
 		for i, l := range ls {
 			lines = append(lines, fmt.Sprintf("%s/%d %s", name, i, l.Addr().Network()))
 		}
 	}
 	sort.Strings(lines)
 	fmt.Print(strings.Join(lines, "\n"))
-	if again, err := Inherited(); len(again) != 0 || err != nil {
+	if again, err := Inherited(); len(again.Sockets)+len(again.Stored) != 0 || err != nil {
 		fmt.Println("second call:", again, err)
 	}
 	os.Exit(0)
@@ -112,7 +122,7 @@ func TestInheritedRefusesOtherDescriptors(t *testing.T) {
 func TestInheritedWithoutActivation(t *testing.T) {
 	t.Setenv("LISTEN_PID", "")
 	found, err := Inherited()
-	if err != nil || len(found) != 0 {
+	if err != nil || len(found.Sockets)+len(found.Stored) != 0 {
 		t.Errorf("Inherited() = %v, %v; want none", found, err)
 	}
 }
@@ -197,5 +207,95 @@ func TestWatchdogUnset(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "soon")
 	if err := Watchdog(t.Context(), func() bool { return true }); err == nil {
 		t.Error("a bad WATCHDOG_USEC is no error")
+	}
+}
+
+// keep plays the service manager: it takes one notification with descriptors.
+func keep(t *testing.T, c *net.UnixConn) (string, []*os.File) {
+	t.Helper()
+	buf, oob := make([]byte, 256), make([]byte, unix.CmsgSpace(16*4))
+	n, oobn, _, _, err := c.ReadMsgUnix(buf, oob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []*os.File
+	for _, m := range messages {
+		fds, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "kept"))
+		}
+	}
+	return string(buf[:n]), files
+}
+
+func TestStoredFilesComeBack(t *testing.T) {
+	c := manager(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	stored := make(chan error, 1)
+	go func() { stored <- StoreFiles(t.Context(), "abc-mcp", r) }()
+	state, kept := keep(t, c)
+	if state != "FDSTORE=1\nFDNAME=stored-abc-mcp" || len(kept) != 1 {
+		t.Fatalf("manager got %q and %d descriptors", state, len(kept))
+	}
+	state, sync := keep(t, c)
+	if state != "BARRIER=1" || len(sync) != 1 {
+		t.Fatalf("manager got %q and %d descriptors", state, len(sync))
+	}
+	select {
+	case err := <-stored:
+		t.Fatalf("returned before the manager had the descriptors: %v", err)
+	default:
+	}
+	sync[0].Close()
+	if err := <-stored; err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := w.WriteString("hello"); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	out, err := activated(t, "http:stored-abc-mcp", listenFile(t, "tcp", "127.0.0.1:0"), kept[0])
+	if err != nil || out != "http/0 tcp\nstored abc-mcp: \"hello\" <nil>" {
+		t.Errorf("the next process found %q, %v", out, err)
+	}
+	kept[0].Close()
+
+	if err := ForgetFiles("abc-mcp"); err != nil {
+		t.Fatal(err)
+	}
+	if state, _ := keep(t, c); state != "FDSTOREREMOVE=1\nFDNAME=stored-abc-mcp" {
+		t.Errorf("manager got %q", state)
+	}
+}
+
+func TestStoreFilesGivesUp(t *testing.T) {
+	c := manager(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	go func() { failed <- StoreFiles(ctx, "x", os.Stdin) }()
+	_, kept := keep(t, c)
+	_, sync := keep(t, c) // and never closes it
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("StoreFiles = %v, want the context's end", err)
+	}
+	for _, f := range append(kept, sync...) {
+		f.Close()
+	}
+	t.Setenv("NOTIFY_SOCKET", "")
+	if err := StoreFiles(t.Context(), "x", os.Stdin); !errors.Is(err, ErrNoStore) {
+		t.Errorf("without a manager: %v", err)
 	}
 }
