@@ -12,20 +12,21 @@ import (
 // DrainTimeout is how long requests in flight may take to finish at shutdown.
 const DrainTimeout = 30 * time.Second
 
-// Serve serves handler on all listeners until ctx ends, then calls drain, which
-// may be nil and ends what would never end by itself, and lets requests in flight
-// finish within DrainTimeout. Headers get 10 s. Bodies, and what a client is to
-// take, get 30 s and one more for every 16 KiB; between writes a response may take
-// as long as it likes, since event streams do.
+// Serve serves handler on all listeners until ctx ends. Then it takes no new
+// connections, which wait in the sockets' queues for the next process, calls
+// drain, which may be nil and ends what would never end by itself, lets requests
+// in flight finish within DrainTimeout, and closes connections once they are
+// quiet. Headers get 10 s. Bodies, and what a client is to take, get 30 s and one
+// more for every 16 KiB; between writes a response may take as long as it likes,
+// since event streams do.
 func Serve(ctx context.Context, listeners []net.Listener, handler http.Handler, drain func(), log *slog.Logger) error {
 	return serve(ctx, listeners, handler, drain, log, usual)
 }
 
 func serve(ctx context.Context, listeners []net.Listener, handler http.Handler, drain func(), log *slog.Logger, p pace) error {
-	s := newServer(p.bodies(handler), log, p)
-	if drain != nil {
-		s.RegisterOnShutdown(drain)
-	}
+	d := newDrainer(p.linger)
+	s := newServer(d.handler(p.bodies(handler)), log, p)
+	s.ConnState = d.track
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- s.Serve(slowListener{l, p}) }()
@@ -36,8 +37,16 @@ func serve(ctx context.Context, listeners []net.Listener, handler http.Handler, 
 		return err
 	case <-ctx.Done():
 	}
+	close(d.closing)
+	for _, l := range listeners {
+		l.Close()
+	}
+	if drain != nil {
+		drain()
+	}
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainTimeout)
 	defer cancel()
+	d.wait(patience)
 	if err := s.Shutdown(patience); err != nil {
 		log.Warn("requests in flight did not finish in time", "error", err)
 		return s.Close()

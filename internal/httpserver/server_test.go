@@ -66,6 +66,43 @@ func TestServeDrains(t *testing.T) {
 	}
 }
 
+// A client that sends its next request on a kept connection just as the server
+// shuts down gets an answer, and is told to use another connection.
+func TestServeDrainsKeptConnections(t *testing.T) {
+	l, url := listen(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	draining := make(chan struct{})
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") })
+	served := make(chan error, 1)
+	patient := usual
+	patient.linger = DrainTimeout
+	go func() {
+		served <- serve(ctx, []net.Listener{l}, handler, func() { close(draining) }, discard, patient)
+	}()
+	client := &http.Client{Transport: &http.Transport{}}
+	get := func() *http.Response {
+		resp, err := client.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(resp.Body); string(b) != "served" {
+			t.Fatalf("got %q, %v", b, err)
+		}
+		return resp
+	}
+	if get().Close {
+		t.Error("told to close before the drain")
+	}
+	cancel()
+	<-draining
+	if !get().Close { // on the kept connection: nobody accepts another
+		t.Error("not told to close in the drain")
+	}
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestHealthHidesTheCause(t *testing.T) {
 	h := Health(discard,
 		Check{"store", func(context.Context) error { return nil }},

@@ -13,9 +13,10 @@ type pace struct {
 	headers  time.Duration // for all of a request's headers
 	patience time.Duration // for the first bytes of a body, or what is written at once
 	slowest  int64         // bytes per second, beyond that
+	linger   time.Duration // at shutdown, for a kept connection's next request
 }
 
-var usual = pace{headers: 10 * time.Second, patience: 30 * time.Second, slowest: 16 << 10}
+var usual = pace{headers: 10 * time.Second, patience: 30 * time.Second, slowest: 16 << 10, linger: time.Second}
 
 // allowed is how long n bytes may take.
 func (p pace) allowed(n int64) time.Duration {
