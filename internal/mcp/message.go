@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Kind says what a message is (JSON-RPC 2.0 §4, §5).
@@ -44,24 +45,11 @@ var (
 // It refuses requests whose id is neither a string nor a number (MCP forbids
 // null).
 func Parse(raw []byte) (Message, error) {
-	if !json.Valid(raw) {
-		return Message{}, ErrNotJSON
-	}
 	m := Message{Raw: raw}
 	var version, method span
-	slots := map[string]*span{"jsonrpc": &version, "id": &m.id, "method": &method, "params": &m.params, "result": &m.result, "error": &m.err}
-	repeated := false
-	object := members(raw, 0, func(key []byte, value span) {
-		slot, ok := slots[strings.ToLower(string(key))]
-		if !ok {
-			return
-		}
-		repeated = repeated || slot.found() || slots[string(key)] == nil
-		*slot = value
-	})
-	switch {
-	case !object:
-		return Message{}, fmt.Errorf("%w: not an object", ErrNotMessage)
+	switch repeated, err := m.envelope(&version, &method); {
+	case err != nil:
+		return Message{}, err
 	case repeated:
 		return Message{}, fmt.Errorf("%w: a member stands twice or in another case", ErrNotMessage)
 	case string(version.of(raw)) != `"2.0"`:
@@ -73,16 +61,88 @@ func Parse(raw []byte) (Message, error) {
 	return m, m.checkToolName()
 }
 
+// envelope checks that raw is one JSON object and notes where the envelope's
+// members stand, in one pass. repeated: one of them stands twice or in another
+// case.
+func (m *Message) envelope(version, method *span) (repeated bool, err error) {
+	doc := m.Raw
+	i := skipSpace(doc, 0)
+	if i >= len(doc) || doc[i] != '{' {
+		if end := checkValue(doc, i, 0); end < 0 || skipSpace(doc, end) < len(doc) {
+			return false, ErrNotJSON
+		}
+		return false, fmt.Errorf("%w: not an object", ErrNotMessage)
+	}
+	i = skipSpace(doc, i+1)
+	for first := true; i < len(doc) && (doc[i] != '}' || !first); first = false {
+		from := i
+		if i = checkKey(doc, from); i < 0 {
+			return false, ErrNotJSON
+		}
+		key := doc[from:skipString(doc, from)]
+		from = skipSpace(doc, i)
+		if i = checkValue(doc, from, 1); i < 0 {
+			return false, ErrNotJSON
+		}
+		slot, exact := m.slot(unquoteKey(key), version, method)
+		if slot != nil {
+			repeated = repeated || !exact || slot.found()
+			*slot = span{from, i}
+		}
+		if i = skipSpace(doc, i); i < len(doc) && doc[i] == '}' {
+			break
+		}
+		if i >= len(doc) || doc[i] != ',' {
+			return false, ErrNotJSON
+		}
+		i = skipSpace(doc, i+1)
+	}
+	if i >= len(doc) || skipSpace(doc, i+1) < len(doc) {
+		return false, ErrNotJSON
+	}
+	return repeated, nil
+}
+
+// slot is where the span of an envelope member goes; nil for any other. exact is
+// false when the key is the member's but for case, as encoding/json folds it.
+func (m *Message) slot(key []byte, version, method *span) (slot *span, exact bool) {
+	switch string(key) {
+	case "jsonrpc":
+		return version, true
+	case "id":
+		return &m.id, true
+	case "method":
+		return method, true
+	case "params":
+		return &m.params, true
+	case "result":
+		return &m.result, true
+	case "error":
+		return &m.err, true
+	}
+	if len(key) > 2*len("jsonrpc") {
+		return nil, false
+	}
+	for _, name := range []string{"jsonrpc", "id", "method", "params", "result", "error"} {
+		if strings.EqualFold(string(key), name) {
+			slot, _ = m.slot([]byte(name), version, method)
+			return slot, false
+		}
+	}
+	return nil, false
+}
+
 func (m *Message) checkToolName() error {
 	if m.Method != MethodToolsCall || !m.params.found() {
 		return nil
 	}
 	names := 0
-	members(m.Raw, m.params.from, func(key []byte, _ span) {
-		if strings.EqualFold(string(key), "name") {
+	w, ok := walk(m.Raw, m.params.from)
+	for ok && w.next() {
+		if strings.EqualFold(string(unquoteKey(w.key)), "name") {
 			names++
 		}
-	})
+	}
 	if names > 1 {
 		return fmt.Errorf(`%w: "name" stands twice`, ErrNotMessage)
 	}
@@ -91,7 +151,7 @@ func (m *Message) checkToolName() error {
 
 func (m *Message) classify(method span) error {
 	if method.found() {
-		if err := json.Unmarshal(method.of(m.Raw), &m.Method); err != nil || m.Method == "" {
+		if m.Method = text(method.of(m.Raw)); m.Method == "" {
 			return fmt.Errorf(`%w: "method" must be a string`, ErrNotMessage)
 		}
 		if !m.id.found() {
@@ -159,10 +219,7 @@ func (m Message) ParamString(path ...string) string { return text(m.Param(path..
 
 // ResultField returns the raw JSON at path below result, nil when there is none.
 func (m Message) ResultField(path ...string) json.RawMessage {
-	if !m.result.found() {
-		return nil
-	}
-	if at := find(m.Raw, m.result.from, path...); at.found() {
+	if at := m.resultField(path...); at.found() {
 		return at.of(m.Raw)
 	}
 	return nil
@@ -171,21 +228,74 @@ func (m Message) ResultField(path ...string) json.RawMessage {
 // ResultString returns the string at path below result, "" when there is none.
 func (m Message) ResultString(path ...string) string { return text(m.ResultField(path...)) }
 
+// Failed reports whether a response carries an error, or the result of a tool that
+// says it failed (isError).
+func (m Message) Failed() bool {
+	return m.IsError() || string(m.ResultField("isError")) == "true"
+}
+
 // WithID returns the message's bytes with another id. The message must have one.
 func (m Message) WithID(id json.RawMessage) []byte { return splice(m.Raw, m.id, id) }
 
 // WithParam returns the message with the value at path below params replaced;
-// the message itself when nothing stands there.
+// the message itself when nothing stands there. value must be valid JSON.
 func (m Message) WithParam(value json.RawMessage, path ...string) Message {
-	at := m.param(path...)
+	return m.with(m.param(path...), value)
+}
+
+// WithResultField is WithParam for a path below result.
+func (m Message) WithResultField(value json.RawMessage, path ...string) Message {
+	return m.with(m.resultField(path...), value)
+}
+
+// with replaces a value inside params or result.
+func (m Message) with(at span, value []byte) Message {
 	if !at.found() {
 		return m
 	}
-	changed, err := Parse(splice(m.Raw, at, value))
-	if err != nil { // only when value is not JSON
-		return m
+	m.Raw = splice(m.Raw, at, value)
+	by := len(value) - (at.to - at.from)
+	for _, s := range []*span{&m.id, &m.params, &m.result, &m.err} {
+		*s = s.moved(at, by)
 	}
-	return changed
+	return m
+}
+
+// LineWith returns the message as one line of the stdio transport (see Line) under
+// another id and, unless token is nil, with another progress token in place of the
+// one it has.
+func (m Message) LineWith(id, token json.RawMessage) []byte {
+	first, second := edit{m.id, id}, edit{}
+	if token != nil {
+		second = edit{m.param("_meta", "progressToken"), token}
+	}
+	if second.at.found() && second.at.from < first.at.from {
+		first, second = second, first
+	}
+	line := make([]byte, 0, len(m.Raw)+len(id)+len(token)+1)
+	done := 0
+	for _, e := range [...]edit{first, second} {
+		if e.at.found() {
+			line = append(append(line, m.Raw[done:e.at.from]...), e.value...)
+			done = e.at.to
+		}
+	}
+	line = append(line, m.Raw[done:]...)
+	unbreak(line)
+	return append(line, '\n')
+}
+
+// edit is a value to be put in another's place.
+type edit struct {
+	at    span
+	value []byte
+}
+
+func (m Message) resultField(path ...string) span {
+	if !m.result.found() {
+		return span{}
+	}
+	return find(m.Raw, m.result.from, path...)
 }
 
 func (m Message) param(path ...string) span {
@@ -196,6 +306,9 @@ func (m Message) param(path ...string) span {
 }
 
 func text(raw json.RawMessage) string {
+	if n := len(raw); n >= 2 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
+		return string(raw[1 : n-1])
+	}
 	var s string
 	if json.Unmarshal(raw, &s) != nil {
 		return ""
@@ -206,11 +319,23 @@ func text(raw json.RawMessage) string {
 // Line returns raw as one line of the stdio transport: without line breaks,
 // which valid JSON holds only between tokens, and with one at its end.
 func Line(raw []byte) []byte {
-	line := make([]byte, 0, len(raw)+1)
-	if bytes.ContainsAny(raw, "\r\n") {
-		raw = bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("\r"), []byte(" ")), []byte("\n"), []byte(" "))
+	line := append(append(make([]byte, 0, len(raw)+1), raw...), '\n')
+	unbreak(line[:len(raw)])
+	return line
+}
+
+// unbreak replaces line breaks by spaces.
+func unbreak(line []byte) {
+	for _, c := range []byte{'\n', '\r'} {
+		for rest := line; ; {
+			i := bytes.IndexByte(rest, c)
+			if i < 0 {
+				break
+			}
+			rest[i] = ' '
+			rest = rest[i+1:]
+		}
 	}
-	return append(append(line, raw...), '\n')
 }
 
 // IsBatch reports whether raw is a JSON array.

@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 )
 
@@ -25,26 +26,50 @@ func NewEventStream(w http.ResponseWriter) *EventStream {
 }
 
 // Message sends one JSON-RPC message as an event under an id by which the client
-// can resume. An empty message tells the id alone (2025-11-25, "priming").
+// can resume. An empty message tells the id alone (2025-11-25, "priming"). The
+// reader gets raw byte for byte, but for carriage returns, which the format cannot
+// carry and valid JSON holds only between tokens: they become spaces.
 func (s *EventStream) Message(id string, raw []byte) error {
-	var b bytes.Buffer
-	b.Grow(len(raw) + len(id) + 32)
-	b.WriteString("id: ")
-	b.WriteString(id)
+	head := "id: " + id + "\n"
 	if len(raw) > 0 {
-		b.WriteString("\nevent: message")
+		head += "event: message\n"
 	}
-	b.WriteString("\ndata: ")
-	b.Write(bytes.TrimSuffix(Line(raw), []byte("\n")))
-	b.WriteString("\n\n")
-	return s.write(b.Bytes())
+	raw = withoutReturns(raw)
+	for more := true; more; head = "" {
+		var line []byte
+		line, raw, more = bytes.Cut(raw, []byte("\n"))
+		if err := s.put(head+"data: ", line); err != nil {
+			return err
+		}
+	}
+	return s.write("\n")
+}
+
+func withoutReturns(raw []byte) []byte {
+	if bytes.IndexByte(raw, '\r') < 0 {
+		return raw
+	}
+	return bytes.ReplaceAll(raw, []byte("\r"), []byte(" "))
+}
+
+// put writes one line of an event; a long one passes without being copied.
+func (s *EventStream) put(field string, value []byte) error {
+	_, err := io.WriteString(s.w, field)
+	if err == nil {
+		_, err = s.w.Write(value)
+	}
+	if err == nil {
+		_, err = io.WriteString(s.w, "\n")
+	}
+	return err
 }
 
 // KeepAlive sends a comment, which clients ignore and proxies count as traffic.
-func (s *EventStream) KeepAlive() error { return s.write([]byte(": keep-alive\n\n")) }
+func (s *EventStream) KeepAlive() error { return s.write(": keep-alive\n\n") }
 
-func (s *EventStream) write(b []byte) error {
-	if _, err := s.w.Write(b); err != nil {
+// write ends an event and sends it off.
+func (s *EventStream) write(text string) error {
+	if _, err := io.WriteString(s.w, text); err != nil {
 		return err
 	}
 	return s.rc.Flush()
