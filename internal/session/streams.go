@@ -24,6 +24,5 @@ func (s *Session) other(raw []byte) bool {
 	if err != nil || m.Kind == mcp.Request && !heard {
 		return false
 	}
-	s.streams.Own().Append(raw)
-	return heard
+	return s.streams.Own().Append(raw) && heard
 }

@@ -1,33 +1,42 @@
 package stream
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 )
 
-// maxLogs bounds how many finished streams a Hub remembers.
-const maxLogs = 64
+const (
+	// maxLogs bounds how many finished streams a Hub remembers.
+	maxLogs = 64
+	// overhead is what a message costs beside its bytes.
+	overhead = 64
+	// ceiling bounds, in bytes, what followers have yet to be told in all streams of
+	// a Hub, when each of them waits for one large message.
+	ceiling = 64 << 20
+)
 
 // Hub holds the streams of one session.
 type Hub struct {
-	limit int // bytes kept in all logs together
+	limit int // bytes kept in all logs together, beside what followers have yet to be told
 
 	mu    sync.Mutex
 	next  int
 	logs  map[int]*Log
-	order []int // ids, oldest first
-	bytes int
+	order []*Log // oldest first
+	bytes int    // of all messages
+	owed  int    // of those that a follower has yet to be told
+	room  chan struct{}
 
-	own       *Log          // the stream at GET
-	delivered int           // position in own up to which a listener was told
-	listener  chan struct{} // closed when another listener takes its place; nil without one
+	own       *Log      // the stream at GET
+	delivered int       // position in own up to which a listener was told
+	listener  *Follower // of own; nil without one
 }
 
-// NewHub returns a Hub that keeps at most limit bytes of messages.
+// NewHub returns a Hub that keeps at most limit bytes of messages. What a follower
+// has yet to be told is kept beyond it.
 func NewHub(limit int) *Hub {
-	h := &Hub{limit: limit, logs: map[int]*Log{}}
+	h := &Hub{limit: limit, logs: map[int]*Log{}, room: make(chan struct{})}
 	h.own = h.Open()
 	return h
 }
@@ -35,40 +44,21 @@ func NewHub(limit int) *Hub {
 // Own is the stream for messages that belong to no request.
 func (h *Hub) Own() *Log { return h.own }
 
-// Listener is the one who is told what the Hub's own stream carries.
-type Listener struct {
-	hub      *Hub
-	Next     int             // position after what any listener was told
-	Replaced <-chan struct{} // closed when another takes its place
-	mine     chan struct{}
-}
-
-// Listen makes the caller the one listener of the Hub's own stream: a message
-// goes to one stream only. The caller calls Told as it goes on, and Leave.
-func (h *Hub) Listen() *Listener {
+// Listen makes the caller the one listener of the Hub's own stream, from position
+// next on, or if that is negative after what any listener was told. A message goes
+// to one stream only: who listened before is replaced.
+func (h *Hub) Listen(next int) *Follower {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.listener != nil {
-		close(h.listener)
+		close(h.listener.replaced)
 	}
-	h.listener = make(chan struct{})
-	return &Listener{hub: h, Next: h.delivered, Replaced: h.listener, mine: h.listener}
-}
-
-// Told records that the messages before position next were written.
-func (l *Listener) Told(next int) {
-	l.hub.mu.Lock()
-	defer l.hub.mu.Unlock()
-	l.hub.delivered = max(l.hub.delivered, next)
-}
-
-// Leave makes room for another listener.
-func (l *Listener) Leave() {
-	l.hub.mu.Lock()
-	defer l.hub.mu.Unlock()
-	if l.hub.listener == l.mine {
-		l.hub.listener = nil
+	if next < 0 {
+		next = h.delivered
 	}
+	h.listener = h.own.follow(next)
+	h.listener.replaced = make(chan struct{})
+	return h.listener
 }
 
 // Heard reports whether somebody listens to the Hub's own stream.
@@ -91,12 +81,25 @@ func (h *Hub) Close() {
 func (h *Hub) Open() *Log {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l := &Log{hub: h, id: h.next, changed: make(chan struct{})}
-	h.next++
-	h.logs[l.id] = l
-	h.order = append(h.order, l.id)
+	l := h.add(h.next)
 	h.trim()
 	return l
+}
+
+// add enters a stream under an id. Called with mu held, but by NewHub.
+func (h *Hub) add(id int) *Log {
+	l := &Log{hub: h, id: id, followers: map[*Follower]bool{}, changed: make(chan struct{})}
+	h.next = max(h.next, id+1)
+	h.logs[id] = l
+	h.order = append(h.order, l)
+	return l
+}
+
+// Log returns the stream of an id, nil when it has been forgotten.
+func (h *Hub) Log(id int) *Log {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.logs[id]
 }
 
 // Resume finds the stream that an event id belongs to and the position after
@@ -112,102 +115,62 @@ func (h *Hub) Resume(eventID string) (l *Log, next int, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l = h.logs[id]
-	if l == nil || seq < 0 || seq >= l.first+len(l.items) {
+	if l == nil || seq < 0 || seq >= l.end() {
 		return nil, 0, false
 	}
 	return l, seq + 1, true
 }
 
-// trim forgets the oldest finished streams over the limits, then the oldest
-// messages of the others. Called with mu held.
+// trim forgets what is over the limits, but nothing that a follower has yet to be
+// told: first what finished streams hold beside their last message, the response;
+// then the oldest finished streams; then the oldest messages of the others. Called
+// with mu held.
 func (h *Hub) trim() {
-	for i := 0; i < len(h.order) && (h.bytes > h.limit || len(h.order) > maxLogs); {
-		l := h.logs[h.order[i]]
-		if !l.closed {
-			i++
+	for _, l := range h.order {
+		if h.bytes <= h.limit {
+			break
+		}
+		if n := len(l.items); l.over() && n > 0 {
+			if size(l.items[n-1]) <= h.limit {
+				n--
+			}
+			h.drop(l, n)
+		}
+	}
+	kept := h.order[:0]
+	for i, l := range h.order {
+		if left := len(kept) + len(h.order) - i; l.over() && (h.bytes > h.limit || left > maxLogs) {
+			h.drop(l, len(l.items))
+			delete(h.logs, l.id)
 			continue
 		}
-		h.drop(l, len(l.items))
-		delete(h.logs, l.id)
-		h.order = append(h.order[:i], h.order[i+1:]...)
+		kept = append(kept, l)
 	}
-	for _, id := range h.order {
-		for l := h.logs[id]; h.bytes > h.limit && len(l.items) > 0; {
-			h.drop(l, 1)
+	clear(h.order[len(kept):])
+	h.order = kept
+	for _, l := range h.order {
+		n := 0
+		for over := h.bytes - h.limit; over > 0 && l.first+n < l.floor && n < len(l.items); n++ {
+			over -= size(l.items[n])
 		}
+		h.drop(l, n)
 	}
 }
 
 // drop forgets the first n messages of l. Called with mu held.
 func (h *Hub) drop(l *Log, n int) {
 	for _, item := range l.items[:n] {
-		h.bytes -= len(item)
+		h.bytes -= size(item)
 	}
+	clear(l.items[:n])
 	l.items = l.items[n:]
 	l.first += n
 }
 
-// Log is one stream: messages in order, each with an id that names it in the Hub.
-type Log struct {
-	hub *Hub
-	id  int
-
-	// under hub.mu
-	first   int // sequence number of items[0]
-	items   [][]byte
-	closed  bool
-	changed chan struct{} // closed and replaced at every change
+// makeRoom wakes those who wait to write. Called with mu held.
+func (h *Hub) makeRoom() {
+	close(h.room)
+	h.room = make(chan struct{})
 }
 
-// Append adds a message. An empty one carries an event id and nothing else. On
-// a closed Log it does nothing.
-func (l *Log) Append(raw []byte) {
-	l.hub.mu.Lock()
-	defer l.hub.mu.Unlock()
-	if l.closed {
-		return
-	}
-	l.items = append(l.items, raw)
-	l.hub.bytes += len(raw)
-	l.hub.trim()
-	l.wake()
-}
-
-// Close ends the stream: followers end after its last message.
-func (l *Log) Close() {
-	l.hub.mu.Lock()
-	defer l.hub.mu.Unlock()
-	l.close()
-}
-
-// close is Close with hub.mu held.
-func (l *Log) close() {
-	if !l.closed {
-		l.closed = true
-		l.wake()
-	}
-}
-
-func (l *Log) wake() {
-	close(l.changed)
-	l.changed = make(chan struct{})
-}
-
-// Event is one message of a Log.
-type Event struct {
-	ID  string
-	Raw []byte
-}
-
-// From returns the messages from position next on, the position after them,
-// whether nothing can follow, and a channel that is closed at the next change.
-// Messages that were forgotten for want of memory are left out.
-func (l *Log) From(next int) (events []Event, after int, done bool, changed <-chan struct{}) {
-	l.hub.mu.Lock()
-	defer l.hub.mu.Unlock()
-	next = max(next, l.first)
-	for seq := next; seq < l.first+len(l.items); seq++ {
-		events = append(events, Event{fmt.Sprintf("%d-%d", l.id, seq), l.items[seq-l.first]})
-	}
-	return events, l.first + len(l.items), l.closed, l.changed
-}
+func size(item []byte) int { return len(item) + overhead }

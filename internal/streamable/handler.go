@@ -134,7 +134,7 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request, s *session.Sessio
 	case errors.Is(err, exchange.ErrQuiet):
 		h.stream(w, r, s, func(l *stream.Log) { carry(x, l) })
 	case err == nil && !e.Final:
-		h.stream(w, r, s, func(l *stream.Log) { l.Append(e.Raw); carry(x, l) })
+		h.stream(w, r, s, func(l *stream.Log) { write(l, e.Raw); carry(x, l) })
 	default:
 		h.answer(w, r, x, e, err)
 	}
@@ -153,17 +153,20 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, x *exchange.Exc
 	}
 }
 
+// write waits for whoever follows l; that has to keep up, or it is cut off.
+func write(l *stream.Log, raw []byte) { _ = l.Write(context.Background(), raw) }
+
 // carry appends what the exchange yields to l, up to its response, whether or
 // not anybody follows.
 func carry(x *exchange.Exchange, l *stream.Log) {
 	for {
 		e, err := x.Next(context.Background(), 0)
 		if err == nil && !e.Final {
-			l.Append(e.Raw)
+			write(l, e.Raw)
 			continue
 		}
 		if end := x.End(context.Background(), e, err); end.Raw != nil {
-			l.Append(end.Raw)
+			write(l, end.Raw)
 		}
 		return
 	}
@@ -194,7 +197,7 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Sessi
 	}
 	h.stream(w, r, s, func(l *stream.Log) {
 		for _, raw := range failed {
-			l.Append(raw)
+			write(l, raw)
 		}
 		var carried sync.WaitGroup
 		for _, x := range begun {

@@ -19,11 +19,12 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Sess
 	if s.Protocol() >= mcp.Version20251125 { // older clients would take it for a broken message
 		l.Append(nil)
 	}
+	f := l.Follow(0) // before anything comes, so that nothing is forgotten
 	go func() {
 		defer l.Close()
 		fill(l)
 	}()
-	h.follow(w, r, l, 0, nil)
+	h.follow(w, r, f)
 }
 
 // Listen answers GET: the stream of what belongs to no request, or the rest of
@@ -40,15 +41,13 @@ func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access broker.A
 	}
 	l, next, resumed := s.Streams().Resume(r.Header.Get("Last-Event-ID"))
 	if resumed && l != s.Streams().Own() {
-		h.follow(w, r, l, next, nil)
+		h.follow(w, r, l.Follow(next))
 		return
 	}
-	listener := s.Streams().Listen()
-	defer listener.Leave()
 	if !resumed {
-		next = listener.Next
+		next = -1
 	}
-	h.follow(w, r, s.Streams().Own(), next, listener)
+	h.follow(w, r, s.Streams().Listen(next))
 }
 
 func acceptsEvents(r *http.Request) bool {
@@ -56,33 +55,31 @@ func acceptsEvents(r *http.Request) bool {
 	return strings.Contains(accept, "text/event-stream") || strings.Contains(accept, "*/*")
 }
 
-// follow writes l from position next on, with comments while it is quiet, until
-// l ends, the client leaves or another takes the listener's place. The listener
-// is nil but for a session's own stream.
-func (h *Handler) follow(w http.ResponseWriter, r *http.Request, l *stream.Log, next int, listener *stream.Listener) {
+// follow writes what f is told, with comments while it is quiet, until the stream
+// ends, the client leaves or another takes the listener's place.
+func (h *Handler) follow(w http.ResponseWriter, r *http.Request, f *stream.Follower) {
+	defer f.Close()
 	out := mcp.NewEventStream(w)
 	quiet := time.NewTicker(h.cfg.KeepAlive)
 	defer quiet.Stop()
-	var replaced, draining <-chan struct{}
-	told := func(int) {}
-	if listener != nil {
-		replaced, draining, told = listener.Replaced, h.cfg.Draining, listener.Told
+	var draining <-chan struct{}
+	if f.Replaced() != nil { // a session's own stream never ends by itself
+		draining = h.cfg.Draining
 	}
 	for {
-		events, after, done, changed := l.From(next)
+		events, done, changed := f.Take()
 		for _, e := range events {
 			if out.Message(e.ID, e.Raw) != nil {
 				return
 			}
 		}
-		next = after
-		told(next)
+		f.Told()
 		if done {
 			return
 		}
 		select {
 		case <-changed:
-		case <-replaced:
+		case <-f.Replaced():
 			return
 		case <-draining:
 			return

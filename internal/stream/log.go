@@ -1,0 +1,215 @@
+package stream
+
+import (
+	"context"
+	"strconv"
+)
+
+// Log is one stream: messages in order, each with an id that names it in the Hub.
+type Log struct {
+	hub *Hub
+	id  int
+
+	// under hub.mu
+	first     int // sequence number of items[0]
+	items     [][]byte
+	closed    bool
+	followers map[*Follower]bool
+	floor     int           // every follower was told what stands before it; end() without followers
+	changed   chan struct{} // closed and replaced at every change
+}
+
+// ID names the stream in its Hub, also in one that was restored.
+func (l *Log) ID() int { return l.id }
+
+// end is the position after the last message.
+func (l *Log) end() int { return l.first + len(l.items) }
+
+// over reports whether nobody writes or follows l any more.
+func (l *Log) over() bool { return l.closed && len(l.followers) == 0 }
+
+// Append adds a message and does not wait. It reports whether the message was
+// taken: one to a closed stream is not, nor one beyond the Hub's limit while a
+// follower has yet to be told as much. An empty message carries an event id and
+// nothing else.
+func (l *Log) Append(raw []byte) bool {
+	h := l.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if l.closed || l.owed() && h.owed+size(raw) > h.limit {
+		return false
+	}
+	l.add(raw)
+	return true
+}
+
+// Write adds a message that must not be lost. While followers have yet to be told
+// as much as the Hub's limit, it waits until they are or leave, or ctx ends. To a
+// closed stream it does nothing.
+func (l *Log) Write(ctx context.Context, raw []byte) error {
+	for {
+		room := l.write(raw)
+		if room == nil {
+			return nil
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// write adds raw and returns nil, or returns what to wait for.
+func (l *Log) write(raw []byte) <-chan struct{} {
+	h := l.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	owed := h.owed + size(raw)
+	// A follower that waits for nothing gets a message of any size, unless others
+	// fill the memory.
+	if len(l.followers) > 0 && owed > h.limit && (l.owed() || owed > ceiling && h.owed > 0) {
+		return h.room
+	}
+	l.add(raw)
+	return nil
+}
+
+// owed reports whether a follower has yet to be told something.
+func (l *Log) owed() bool { return l.floor < l.end() }
+
+// add is called with hub.mu held.
+func (l *Log) add(raw []byte) {
+	l.items = append(l.items, raw)
+	l.hub.bytes += size(raw)
+	if len(l.followers) > 0 {
+		l.hub.owed += size(raw)
+	} else {
+		l.floor = l.end()
+	}
+	l.hub.trim()
+	l.wake()
+}
+
+// settle finds the floor anew after a follower came, went on or left. Called with
+// hub.mu held.
+func (l *Log) settle() {
+	before := l.hub.owed
+	for _, item := range l.items[max(l.floor-l.first, 0):] {
+		l.hub.owed -= size(item)
+	}
+	l.floor = l.end()
+	for f := range l.followers {
+		l.floor = min(l.floor, f.told)
+	}
+	for _, item := range l.items[max(l.floor-l.first, 0):] {
+		l.hub.owed += size(item)
+	}
+	if l.hub.owed < before {
+		l.hub.makeRoom()
+	}
+	l.hub.trim()
+}
+
+// Close ends the stream: followers end after its last message.
+func (l *Log) Close() {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	l.close()
+	l.hub.trim()
+}
+
+// close is Close with hub.mu held.
+func (l *Log) close() {
+	if !l.closed {
+		l.closed = true
+		l.hub.makeRoom()
+		l.wake()
+	}
+}
+
+func (l *Log) wake() {
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// Follower goes along a Log. What it has yet to be told is kept for it. One
+// goroutine uses it.
+type Follower struct {
+	log      *Log
+	next     int           // position that Take goes on from
+	told     int           // position after what Told confirmed
+	replaced chan struct{} // nil but for a listener
+}
+
+// Event is one message of a Log.
+type Event struct {
+	ID  string
+	Raw []byte
+}
+
+// Follow goes along l from position next on. The caller calls Close.
+func (l *Log) Follow(next int) *Follower {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	return l.follow(next)
+}
+
+// follow is Follow with hub.mu held.
+func (l *Log) follow(next int) *Follower {
+	next = min(max(next, l.first), l.end())
+	f := &Follower{log: l, next: next, told: next}
+	l.followers[f] = true
+	l.settle()
+	return f
+}
+
+// Replaced is closed when another has taken this listener's place; nil for the
+// follower of a Log.
+func (f *Follower) Replaced() <-chan struct{} { return f.replaced }
+
+// Take returns the messages since the last Take, whether nothing can follow, and a
+// channel that is closed at the next change. The caller calls Told when it has
+// written them.
+func (f *Follower) Take() (events []Event, done bool, changed <-chan struct{}) {
+	l := f.log
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	prefix := strconv.Itoa(l.id) + "-"
+	for seq := max(f.next, l.first); seq < l.end(); seq++ {
+		events = append(events, Event{prefix + strconv.Itoa(seq), l.items[seq-l.first]})
+	}
+	f.next = l.end()
+	return events, l.closed, l.changed
+}
+
+// Told says that what Take returned has been written; it need not be kept for this
+// follower any longer.
+func (f *Follower) Told() {
+	l := f.log
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	if f.told == f.next {
+		return
+	}
+	f.told = f.next
+	if f.replaced != nil {
+		l.hub.delivered = max(l.hub.delivered, f.told)
+	}
+	l.settle()
+}
+
+// Close leaves the stream.
+func (f *Follower) Close() {
+	l := f.log
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	delete(l.followers, f)
+	if l.hub.listener == f {
+		l.hub.listener = nil
+	}
+	l.settle()
+}
