@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -52,31 +50,13 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// log collects a broker's output; it may be read while the broker writes.
-type log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // world is a forge and a broker.
 type world struct {
 	t         *testing.T
 	forge     *trial.Forge
 	broker    *trial.Broker
 	dir       string
-	log       *log
+	log       *trial.Log
 	transport *http.Transport
 }
 
@@ -84,7 +64,7 @@ type world struct {
 // further settings.
 func start(t *testing.T, backend string, env ...string) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), log: &log{}, transport: &http.Transport{DialContext: localhost.DialContext}}
+	w := &world{t: t, dir: t.TempDir(), log: &trial.Log{}, transport: &http.Transport{DialContext: localhost.DialContext}}
 	var err error
 	if w.forge, err = trial.StartForge("0"); err != nil {
 		t.Fatal(err)

@@ -81,10 +81,8 @@ func (b *Broker) Restart(ctx context.Context, program string) error {
 	}
 	b.cmd = exec.Command(program)
 	b.cmd.Env, b.cmd.Stdout, b.cmd.Stderr = b.env, b.log, b.log
-	// Ctrl-C reaches us alone, and the broker does not outlive us.
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	b.Ended = make(chan error, 1)
-	if err := startAndWait(b.cmd, b.Ended); err != nil {
+	var err error
+	if b.Ended, err = Spawn(b.cmd); err != nil {
 		return fmt.Errorf("cannot start the broker: %w", err)
 	}
 	if err := b.wait(ctx); err != nil {
@@ -106,19 +104,21 @@ func (b *Broker) Second(ctx context.Context, program string) (*Broker, error) {
 	return second, second.Restart(ctx, program)
 }
 
-// startAndWait starts cmd from a thread of its own, whose end is what sends the
-// death signal, and passes on how it ended.
-func startAndWait(cmd *exec.Cmd, ended chan<- error) error {
+// Spawn starts cmd and returns a channel that gets how it ended. It does not outlive this process, and
+// Ctrl-C reaches this process alone.
+func Spawn(cmd *exec.Cmd) (ended chan error, err error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	started := make(chan error)
+	ended = make(chan error, 1)
 	go func() {
-		runtime.LockOSThread()
+		runtime.LockOSThread() // the thread's end is what sends the death signal
 		err := cmd.Start()
 		started <- err
 		if err == nil {
 			ended <- cmd.Wait()
 		}
 	}()
-	return <-started
+	return ended, <-started
 }
 
 // Setenv changes a setting from the next Restart on.
