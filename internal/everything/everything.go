@@ -6,7 +6,6 @@ package everything
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,8 +28,30 @@ func init() {
 }
 `
 
+// held puts package hold on the server's standard streams.
+const held = `package main
+
+import "github.com/fjmcp/fjmcp-broker/internal/everything/hold"
+
+func init() {
+	if err := hold.Stdio(); err != nil {
+		panic(err)
+	}
+}
+`
+
 // Build compiles the server to the file out.
 func Build(ctx context.Context, out string) error {
+	return build(ctx, out, map[string]string{"flags.go": flags})
+}
+
+// BuildHeld compiles it held to 2025-11-25 (package hold), on stdio.
+func BuildHeld(ctx context.Context, out string) error {
+	return build(ctx, out, map[string]string{"flags.go": flags, "held.go": held})
+}
+
+// build compiles the server's main together with further files.
+func build(ctx context.Context, out string, files map[string]string) error {
 	root, err := golist(ctx, "-m", "-f", "{{.Dir}}")
 	if err != nil {
 		return err
@@ -45,17 +66,20 @@ func Build(ctx context.Context, out string) error {
 	}
 	defer os.RemoveAll(dir)
 	virtual := filepath.Join(root, "internal/everything/server") // a package that exists in the overlay only
-	overlay, _ := json.Marshal(map[string]map[string]string{"Replace": {
-		filepath.Join(virtual, "main.go"):  filepath.Join(source, "main.go"),
-		filepath.Join(virtual, "flags.go"): filepath.Join(dir, "flags.go"),
-	}})
-	err = errors.Join(
-		os.WriteFile(filepath.Join(dir, "flags.go"), []byte(flags), 0o600),
-		os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600))
-	if err != nil {
+	replace := map[string]string{filepath.Join(virtual, "main.go"): filepath.Join(source, "main.go")}
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		replace[filepath.Join(virtual, name)] = path
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	overlay, _ := json.Marshal(map[string]map[string]string{"Replace": replace})
+	path := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(path, overlay, 0o600); err != nil {
 		return err
 	}
-	_, err = run(ctx, root, "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", out, "./internal/everything/server")
+	_, err = run(ctx, root, "build", "-overlay", path, "-o", out, "./internal/everything/server")
 	return err
 }
 
