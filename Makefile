@@ -19,11 +19,11 @@ GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X $(VERSION_PKG).Version=$(VERSION) -X $(VERSION_PKG).Commit=$(COMMIT)"
 PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl
 
-.PHONY: help build install deb lintian deps test fuzz e2e bench run demo lint clean
+.PHONY: help build install deb lintian deps test conformance fuzz e2e bench run demo lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
-		awk -F '|' '{ printf "make %-10s %s\n", $$1, $$2 }'
+		awk -F '|' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
 build: ## build the four programs into bin/
 	mkdir -p bin
@@ -56,6 +56,10 @@ test: ## all tests; as root also those that need a container, and their Debian p
 	@.ci/deps test
 	@$(GO) build -o bin/testlog ./internal/tools/testlog
 	$(GO) test -json $(TESTFLAGS) ./... | bin/testlog $(TESTLOGFLAGS)
+
+conformance: ## the MCP conformance suite through the broker, as a table
+	@.ci/deps test
+	$(GO) test -count=1 -v -run '^TestConformance$$' ./internal/conformance/
 
 e2e: ## the installed package in a Debian 12 container (root)
 	@.ci/deps test

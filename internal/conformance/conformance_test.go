@@ -1,0 +1,169 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/everything"
+	"github.com/fjmcp/fjmcp-broker/internal/localhost"
+	"github.com/fjmcp/fjmcp-broker/internal/trial"
+	"github.com/fjmcp/fjmcp-broker/internal/walk"
+)
+
+// runs are those through the broker, by revision. Their names are headings in
+// docs/conformance.md.
+var runs = []struct{ name, revision, backend string }{
+	{"2025-11-25", Revision2025, "everything"},
+}
+
+// What everything-server passes by itself it passes behind the broker, but for the
+// exceptions in docs/conformance.md, all of which are needed.
+func TestConformance(t *testing.T) {
+	suite, err := Install(t.Context())
+	if err != nil {
+		t.Skipf("the conformance suite cannot be installed: %v", err)
+	}
+	bin := build(t)
+	doc, err := os.ReadFile("../../docs/conformance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var columns []Column
+	var direct Column
+	for i, r := range runs {
+		if i == 0 || runs[i-1].revision != r.revision {
+			direct = runDirect(t, suite, bin, r.revision)
+			columns = append(columns, direct)
+		}
+		c := Column{Name: r.name + " broker", Through: true, Scenarios: runBroker(t, suite, bin, r.backend, r.revision)}
+		exceptions, err := Exceptions(string(doc), r.name)
+		if err != nil {
+			t.Error(err)
+		}
+		c.Findings = Compare(direct.Scenarios, c.Scenarios)
+		var stale []Finding
+		c.Fresh, stale = Judge(c.Findings, exceptions)
+		for _, f := range c.Fresh {
+			t.Errorf("%s: %s passes directly and not through the broker: %s", r.name, f.name(), f.Message)
+		}
+		for _, f := range stale {
+			t.Errorf("%s: docs/conformance.md names an exception that passes: %s", r.name, f.name())
+		}
+		columns = append(columns, c)
+	}
+	fmt.Fprintf(t.Output(), "\n%s", Table(columns))
+}
+
+// build compiles the programs and returns their directory.
+func build(t *testing.T) string {
+	bin := t.TempDir()
+	out, err := exec.Command("go", "build", "-o", bin+"/", "../../cmd/fjmcp-broker", "../../cmd/fjmcp-session").CombinedOutput()
+	if err != nil {
+		t.Fatalf("cannot build the broker: %v\n%s", err, out)
+	}
+	if err := everything.Build(t.Context(), filepath.Join(bin, "everything")); err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+// runDirect is the ceiling: everything-server over its own HTTP.
+func runDirect(t *testing.T, suite *Suite, bin, revision string) Column {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	server := exec.Command(filepath.Join(bin, "everything"), "-http", address, "-stateless="+strconv.FormatBool(revision == Revision2026))
+	ended, err := trial.Spawn(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = server.Process.Kill()
+		<-ended
+	}()
+	for deadline := time.After(time.Minute); ; {
+		if conn, err := net.Dial("tcp", address); err == nil {
+			conn.Close()
+			break
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("everything-server did not start: %v", err)
+		case <-deadline:
+			t.Fatal("everything-server does not listen")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return Column{Name: revision + " direct", Scenarios: run(t, suite, "http://"+address+"/mcp", revision)}
+}
+
+// runBroker runs the suite as one logged-in client of a broker with the backend.
+func runBroker(t *testing.T, suite *Suite, bin, backend, revision string) []Scenario {
+	forge, err := trial.StartForge("0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer forge.Stop()
+	output := &trial.Log{}
+	broker, err := trial.Start(t.Context(), trial.Config{
+		Program: filepath.Join(bin, "fjmcp-broker"), Backend: filepath.Join(bin, backend), Port: "0", Dir: t.TempDir(), Forge: forge, Log: output,
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	defer func() {
+		broker.Stop(syscall.SIGTERM)
+		if t.Failed() {
+			t.Logf("the broker's log:\n%s", output)
+		}
+	}()
+	target, err := url.Parse(broker.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httptest.NewServer(Bearer(target, login(t, broker)))
+	defer proxy.Close()
+	return run(t, suite, proxy.URL+"/mcp", revision)
+}
+
+// login returns an access token of a new client.
+func login(t *testing.T, broker *trial.Broker) string {
+	transport := &http.Transport{DialContext: localhost.DialContext}
+	defer transport.CloseIdleConnections()
+	client, err := walk.Connect(t.Context(), walk.Config{
+		MCPURL: broker.URL + "/mcp", Transport: transport, Browser: walk.NewBrowser(transport, "alice", "alice-password"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	token, err := client.AccessToken(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func run(t *testing.T, suite *Suite, url, revision string) []Scenario {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	scenarios, err := suite.Run(ctx, url, revision, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scenarios
+}

@@ -1,0 +1,93 @@
+package conformance
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// Column is a run of the suite in the table.
+type Column struct {
+	Name      string
+	Scenarios []Scenario
+	// Through is whether it went through the broker; then Findings is all that
+	// Compare says, and Fresh what no exception covers.
+	Through         bool
+	Findings, Fresh []Finding
+}
+
+// Table shows every scenario in every run, and counts those that are scored.
+func Table(columns []Column) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "scenario")
+	for _, c := range columns {
+		fmt.Fprint(w, "\t", c.Name)
+	}
+	for _, s := range rows(columns) {
+		fmt.Fprint(w, "\n", s.Name)
+		if s.Unscored != "" {
+			fmt.Fprintf(w, " (%s)", s.Unscored)
+		}
+		for _, c := range columns {
+			fmt.Fprint(w, "\t", c.cell(s.Name))
+		}
+	}
+	fmt.Fprint(w, "\n", strings.Repeat("\t", len(columns)), "\nscored and passed")
+	for _, c := range columns {
+		fmt.Fprint(w, "\t", c.count())
+	}
+	fmt.Fprintln(w)
+	w.Flush()
+	return b.String()
+}
+
+// rows lists the scenarios of all columns, scored ones first.
+func rows(columns []Column) []Scenario {
+	var scored, unscored []Scenario
+	for _, c := range columns {
+		for _, s := range c.Scenarios {
+			same := func(o Scenario) bool { return o.Name == s.Name }
+			switch {
+			case slices.ContainsFunc(scored, same) || slices.ContainsFunc(unscored, same):
+			case s.Unscored == "":
+				scored = append(scored, s)
+			default:
+				unscored = append(unscored, s)
+			}
+		}
+	}
+	return append(scored, unscored...)
+}
+
+// cell is "pass", "fail", "-" where the run has no such scenario, and through the
+// broker "exception" or "FAIL" where direct service passes more.
+func (c Column) cell(scenario string) string {
+	i := slices.IndexFunc(c.Scenarios, func(s Scenario) bool { return s.Name == scenario })
+	of := func(f Finding) bool { return f.Scenario == scenario }
+	switch {
+	case i < 0:
+		return "-"
+	case slices.ContainsFunc(c.Fresh, of):
+		return "FAIL"
+	case slices.ContainsFunc(c.Findings, of):
+		return "exception"
+	case c.Scenarios[i].Passed():
+		return "pass"
+	}
+	return "fail"
+}
+
+func (c Column) count() string {
+	scored, passed := 0, 0
+	for _, s := range c.Scenarios {
+		if s.Unscored == "" {
+			scored++
+			if c.cell(s.Name) == "pass" {
+				passed++
+			}
+		}
+	}
+	return fmt.Sprintf("%d of %d", passed, scored)
+}
