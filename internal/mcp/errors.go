@@ -14,6 +14,16 @@ const (
 	CodeServerError = -32000
 	// CodeSessionNotFound goes with HTTP 404; clients match it and its text.
 	CodeSessionNotFound = -32001
+	// CodeResourceNotFound is of the revisions with a handshake; 2026-07-28 says
+	// CodeInvalidParams instead and forbids it.
+	CodeResourceNotFound = -32002
+)
+
+// Error codes of revision 2026-07-28, each with HTTP 400.
+const (
+	CodeHeaderMismatch     = -32020
+	CodeMissingCapability  = -32021 // data: requiredCapabilities
+	CodeUnsupportedVersion = -32022 // data: supported, requested
 )
 
 // SessionNotFound is the message clients look for in a 404.
@@ -40,17 +50,23 @@ func ToolError(id json.RawMessage, text string) []byte {
 
 // ErrorResponse returns a JSON-RPC error response. A nil id becomes null.
 func ErrorResponse(id json.RawMessage, code int, message string) []byte {
+	return ErrorResponseWith(id, code, message, nil)
+}
+
+// ErrorResponseWith is ErrorResponse with a data member, unless data is nil.
+func ErrorResponseWith(id json.RawMessage, code int, message string, data any) []byte {
 	if id == nil {
 		id = json.RawMessage("null")
 	}
 	type rpcError struct {
 		Code    int    `json:"code"`
 		Message string `json:"message"`
+		Data    any    `json:"data,omitempty"`
 	}
 	b, _ := json.Marshal(struct {
 		JSONRPC string          `json:"jsonrpc"`
 		ID      json.RawMessage `json:"id"`
 		Error   rpcError        `json:"error"`
-	}{"2.0", id, rpcError{code, message}})
+	}{"2.0", id, rpcError{code, message, data}})
 	return b
 }

@@ -13,24 +13,56 @@ const (
 	Version20260728 = "2026-07-28"
 )
 
-var known = []string{Version20241105, Version20250326, Version20250618, Version20251125, Version20260728}
+// Supported lists the revisions that /mcp serves, newest first, as error data and
+// server/discover give them.
+var Supported = []string{Version20260728, Version20251125, Version20250618, Version20250326}
+
+// Handshake reports whether v names a revision whose sessions begin with
+// initialize.
+func Handshake(v string) bool {
+	return slices.Contains([]string{Version20241105, Version20250326, Version20250618, Version20251125}, v)
+}
 
 // KnownVersion reports whether v names a published revision.
-func KnownVersion(v string) bool { return slices.Contains(known, v) }
+func KnownVersion(v string) bool { return v == Version20260728 || Handshake(v) }
 
-// Methods the relay has to know by name.
+// Methods that have to be known by name.
 const (
 	MethodInitialize      = "initialize"
 	MethodInitialized     = "notifications/initialized"
 	MethodCancelled       = "notifications/cancelled"
 	MethodProgress        = "notifications/progress"
 	MethodLog             = "notifications/message"
+	MethodPing            = "ping"
 	MethodToolsCall       = "tools/call"
+	MethodToolsList       = "tools/list"
+	MethodPromptsGet      = "prompts/get"
+	MethodPromptsList     = "prompts/list"
+	MethodResourcesRead   = "resources/read"
+	MethodResourcesList   = "resources/list"
+	MethodTemplatesList   = "resources/templates/list"
+	MethodComplete        = "completion/complete"
 	MethodSetLoggingLevel = "logging/setLevel"
+	MethodSubscribe       = "resources/subscribe"
+	MethodUnsubscribe     = "resources/unsubscribe"
+
+	// Of 2026-07-28.
+	MethodDiscover     = "server/discover"
+	MethodListen       = "subscriptions/listen"
+	MethodAcknowledged = "notifications/subscriptions/acknowledged"
+
+	// Of servers, to their clients.
+	MethodSample = "sampling/createMessage"
+	MethodElicit = "elicitation/create"
+	MethodRoots  = "roots/list"
 )
 
-// Header names of Streamable HTTP.
+// Header names of Streamable HTTP; HeaderMethod and the ones after it are of
+// 2026-07-28.
 const (
 	HeaderSessionID       = "Mcp-Session-Id"
 	HeaderProtocolVersion = "MCP-Protocol-Version"
+	HeaderMethod          = "Mcp-Method"
+	HeaderName            = "Mcp-Name"
+	HeaderParamPrefix     = "Mcp-Param-"
 )

@@ -26,11 +26,15 @@ func NewEventStream(w http.ResponseWriter) *EventStream {
 }
 
 // Message sends one JSON-RPC message as an event under an id by which the client
-// can resume. An empty message tells the id alone (2025-11-25, "priming"). The
-// reader gets raw byte for byte, but for carriage returns, which the format cannot
-// carry and valid JSON holds only between tokens: they become spaces.
+// can resume, "" where it cannot. An empty message tells the id alone (2025-11-25,
+// "priming"). The reader gets raw byte for byte, but for carriage returns, which
+// the format cannot carry and valid JSON holds only between tokens: they become
+// spaces.
 func (s *EventStream) Message(id string, raw []byte) error {
-	head := "id: " + id + "\n"
+	var head string
+	if id != "" {
+		head = "id: " + id + "\n"
+	}
 	if len(raw) > 0 {
 		head += "event: message\n"
 	}

@@ -2,6 +2,7 @@ package walk
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,7 +28,10 @@ type Config struct {
 	Transport http.RoundTripper
 	Browser   Authorizer
 	Options   *mcp.ClientOptions // handlers for what servers ask; may be nil
-	Steps     func(string)       // told what happens, if set
+	// Protocol is the revision it opens with, 2025-11-25 if empty. From 2026-07-28
+	// on there is no session, and ID is empty.
+	Protocol string
+	Steps    func(string) // told what happens, if set
 }
 
 // Authorizer is a browser with a person at it.
@@ -44,6 +48,7 @@ type Client struct {
 	http               *http.Client
 	url                string
 	options            *mcp.ClientOptions
+	protocol           string
 }
 
 // Connect registers, has the browser authorize, fetches a token and initializes
@@ -54,18 +59,18 @@ func Connect(ctx context.Context, c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return connect(ctx, &Client{handler: h, http: client, url: c.MCPURL, options: c.Options})
+	return connect(ctx, &Client{handler: h, http: client, url: c.MCPURL, options: c.Options, protocol: cmp.Or(c.Protocol, "2025-11-25")})
 }
 
 // Again opens a further session with the tokens of c, as a client does after a
 // restart: without registering or logging in.
 func (c *Client) Again(ctx context.Context) (*Client, error) {
-	return connect(ctx, &Client{handler: c.handler, http: c.http, url: c.url, options: c.options})
+	return connect(ctx, &Client{handler: c.handler, http: c.http, url: c.url, options: c.options, protocol: c.protocol})
 }
 
 func connect(ctx context.Context, c *Client) (*Client, error) {
 	session, err := mcp.NewClient(&mcp.Implementation{Name: "fjmcp-walk", Version: "1"}, c.options).
-		Connect(ctx, &mcp.StreamableClientTransport{Endpoint: c.url, HTTPClient: c.http, OAuthHandler: c.handler}, nil)
+		Connect(ctx, &mcp.StreamableClientTransport{Endpoint: c.url, HTTPClient: c.http, OAuthHandler: c.handler}, &mcp.ClientSessionOptions{ProtocolVersion: c.protocol})
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to %s: %w", c.url, err)
 	}

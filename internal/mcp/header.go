@@ -1,0 +1,89 @@
+package mcp
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+)
+
+// CheckHeaders holds the headers that mirror a request of 2026-07-28 against its
+// body (Streamable HTTP, Server Validation). Errors are for the client, with
+// CodeHeaderMismatch.
+func CheckHeaders(h http.Header, m Message) error {
+	for _, c := range []struct {
+		name   string
+		body   string
+		coded  bool // may be in Base64
+		wanted bool
+	}{
+		{HeaderProtocolVersion, m.ParamString("_meta", MetaProtocolVersion), false, true},
+		{HeaderMethod, m.Method, false, true},
+		{HeaderName, named(m), true, hasName(m.Method)},
+	} {
+		if !c.wanted {
+			continue
+		}
+		got, err := headerValue(h, c.name, c.coded)
+		if err != nil {
+			return err
+		}
+		if got != c.body {
+			return fmt.Errorf("header mismatch: %s is not what the body says", c.name)
+		}
+	}
+	return nil
+}
+
+func hasName(method string) bool {
+	return method == MethodToolsCall || method == MethodPromptsGet || method == MethodResourcesRead
+}
+
+// named is what a request's Mcp-Name repeats.
+func named(m Message) string {
+	if m.Method == MethodResourcesRead {
+		return m.ParamString("uri")
+	}
+	return m.ParamString("name")
+}
+
+var errAbsent = errors.New("is missing")
+
+// headerValue reads a header that must stand just once.
+func headerValue(h http.Header, name string, coded bool) (string, error) {
+	values := h.Values(name)
+	if len(values) == 0 || values[0] == "" && !coded {
+		return "", fmt.Errorf("header mismatch: %s %w", name, errAbsent)
+	}
+	if len(values) > 1 {
+		return "", fmt.Errorf("header mismatch: %s stands twice", name)
+	}
+	for _, c := range []byte(values[0]) {
+		if c != '\t' && (c < ' ' || c > '~') {
+			return "", fmt.Errorf("header mismatch: %s contains invalid characters", name)
+		}
+	}
+	if !coded {
+		return values[0], nil
+	}
+	value, ok := decodeHeader(values[0])
+	if !ok {
+		return "", fmt.Errorf("header mismatch: %s is not valid Base64", name)
+	}
+	return value, nil
+}
+
+// decodeHeader undoes =?base64?…?= (Streamable HTTP, Value Encoding).
+func decodeHeader(value string) (string, bool) {
+	coded, ok := strings.CutPrefix(value, "=?base64?")
+	if !ok {
+		return value, true
+	}
+	if coded, ok = strings.CutSuffix(coded, "?="); !ok {
+		return value, true
+	}
+	plain, err := base64.StdEncoding.Strict().DecodeString(coded)
+	return string(plain), err == nil && utf8.Valid(plain)
+}

@@ -1,0 +1,132 @@
+package mcp
+
+import (
+	"net/http"
+	"testing"
+)
+
+func mustParse(t *testing.T, raw string) Message {
+	t.Helper()
+	m, err := Parse([]byte(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func header(pairs ...string) http.Header {
+	h := http.Header{}
+	for i := 0; i < len(pairs); i += 2 {
+		h.Add(pairs[i], pairs[i+1])
+	}
+	return h
+}
+
+func TestCheckHeaders(t *testing.T) {
+	const (
+		call = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`
+		list = `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`
+		read = `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///é","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`
+		odd  = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"=?base64?YQ==?=","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`
+	)
+	for _, tc := range []struct {
+		name, body string
+		header     http.Header
+		want       bool
+	}{
+		{"all there", call, header("MCP-Protocol-Version", "2026-07-28", "mcp-method", "tools/call", "MCP-NAME", "a"), true},
+		{"no name needed", list, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/list"), true},
+		{"a name nobody asked for", list, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/list", "Mcp-Name", "a"), true},
+		{"no version", list, header("Mcp-Method", "tools/list"), false},
+		{"empty version", list, header("MCP-Protocol-Version", "", "Mcp-Method", "tools/list"), false},
+		{"another version", list, header("MCP-Protocol-Version", "2025-11-25", "Mcp-Method", "tools/list"), false},
+		{"no method", list, header("MCP-Protocol-Version", "2026-07-28"), false},
+		{"another method", list, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call"), false},
+		{"method in another case", list, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "TOOLS/LIST"), false},
+		{"method twice", list, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/list", "Mcp-Method", "tools/call"), false},
+		{"method in Base64", list, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "=?base64?dG9vbHMvbGlzdA==?="), false},
+		{"no name", call, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call"), false},
+		{"another name", call, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "b"), false},
+		{"name in Base64", call, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "=?base64?YQ==?="), true},
+		{"another name in Base64", call, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "=?base64?Yg==?="), false},
+		{"Base64 without padding", call, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "=?base64?YQ?="), false},
+		{"Base64 with stray bits", call, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "=?base64?YR==?="), false},
+		{"URI in Base64", read, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "resources/read", "Mcp-Name", "=?base64?ZmlsZTovLy/DqQ==?="), true},
+		{"URI as it is", read, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "resources/read", "Mcp-Name", "file:///é"), false},
+		{"a name like the marker, coded", odd, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "=?base64?PT9iYXNlNjQ/WVE9PT89?="), true},
+		{"a name like the marker, as it is", odd, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "=?base64?YQ==?="), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if err := CheckHeaders(tc.header, mustParse(t, tc.body)); (err == nil) != tc.want {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestParamHeaders(t *testing.T) {
+	result := []byte(`{"tools":[
+		{"name":"flat","inputSchema":{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region","default":{"x-mcp-header":"no"}},"other":{"type":"string"}}}},
+		{"name":"deep","inputSchema":{"type":"object","properties":{"a":{"type":"object","properties":{"b":{"type":"integer","x-mcp-header":"A-B"}}},"x-mcp-header":{"type":"boolean","x-mcp-header":"c"}}}},
+		{"name":"none","inputSchema":{"type":"object"}},
+		{"name":"number","inputSchema":{"properties":{"n":{"type":"number","x-mcp-header":"N"}}}},
+		{"name":"twice","inputSchema":{"properties":{"n":{"type":"string","x-mcp-header":"N"},"m":{"type":"string","x-mcp-header":"n"}}}},
+		{"name":"items","inputSchema":{"properties":{"n":{"type":"array","items":{"type":"string","x-mcp-header":"N"}},"m":{"type":"string","x-mcp-header":"M"}}}},
+		{"name":"any","inputSchema":{"anyOf":[{"properties":{"n":{"type":"string","x-mcp-header":"N"}}}]}},
+		{"name":"root","inputSchema":{"type":"string","x-mcp-header":"N"}},
+		{"name":"token","inputSchema":{"properties":{"n":{"type":"string","x-mcp-header":"a b"}}}},
+		{"name":"empty","inputSchema":{"properties":{"n":{"type":"string","x-mcp-header":""}}}},
+		{"name":"no text","inputSchema":{"properties":{"n":{"type":"string","x-mcp-header":1}}}}
+	]}`)
+	got := ParamHeaders(result)
+	if len(got) != 2 || len(got["flat"]) != 1 || len(got["deep"]) != 2 {
+		t.Fatalf("got %v", got)
+	}
+	if p := got["flat"][0]; p.Header != "Mcp-Param-Region" || len(p.Path) != 1 || p.Path[0] != "region" {
+		t.Errorf("got %+v", p)
+	}
+	if len(ParamHeaders([]byte(`{"tools":"x-mcp-header"}`))) != 0 {
+		t.Error("annotations where there are no tools")
+	}
+}
+
+func TestCheckParamHeaders(t *testing.T) {
+	want := []ParamHeader{{"Mcp-Param-Region", []string{"region"}}, {"Mcp-Param-N", []string{"a", "n"}}, {"Mcp-Param-Ok", []string{"ok"}}}
+	for _, tc := range []struct {
+		name, arguments string
+		header          http.Header
+		want            bool
+	}{
+		{"all", `{"region":"eu","a":{"n":42},"ok":true}`, header("mcp-param-REGION", "eu", "Mcp-Param-N", "42", "Mcp-Param-Ok", "true"), true},
+		{"none", `{}`, header(), true},
+		{"null", `{"region":null,"a":null}`, header(), true},
+		{"unknown ones", `{}`, header("Mcp-Param-Other", "é"), true},
+		{"missing", `{"region":"eu"}`, header(), false},
+		{"too many", `{"region":null}`, header("Mcp-Param-Region", "eu"), false},
+		{"other text", `{"region":"eu"}`, header("Mcp-Param-Region", "EU"), false},
+		{"twice", `{"region":"eu"}`, header("Mcp-Param-Region", "eu", "Mcp-Param-Region", "eu"), false},
+		{"empty", `{"region":""}`, header("Mcp-Param-Region", ""), true},
+		{"Base64", `{"region":"Hello"}`, header("Mcp-Param-Region", "=?base64?SGVsbG8=?="), true},
+		{"bad Base64", `{"region":"Hello"}`, header("Mcp-Param-Region", "=?base64?SGVs!!!bG8=?="), false},
+		{"bad padding", `{"region":"Hello"}`, header("Mcp-Param-Region", "=?base64?SGVsbG8?="), false},
+		{"looks like Base64", `{"region":"SGVsbG8="}`, header("Mcp-Param-Region", "SGVsbG8="), true},
+		{"no end of Base64", `{"region":"=?base64?SGVsbG8="}`, header("Mcp-Param-Region", "=?base64?SGVsbG8="), true},
+		{"raw bytes", `{"region":"é"}`, header("Mcp-Param-Region", "é"), false},
+		{"equal numbers", `{"a":{"n":42.0}}`, header("Mcp-Param-N", "42"), true},
+		{"equal numbers, other way", `{"a":{"n":42}}`, header("Mcp-Param-N", "42.0"), true},
+		{"other number", `{"a":{"n":42}}`, header("Mcp-Param-N", "43"), false},
+		{"null is no number", `{"a":{"n":0}}`, header("Mcp-Param-N", "null"), false},
+		{"no integer", `{"a":{"n":1.5}}`, header("Mcp-Param-N", "1.5"), false},
+		{"beyond safe", `{"a":{"n":9007199254740993}}`, header("Mcp-Param-N", "9007199254740992"), false},
+		{"no number", `{"a":{"n":42}}`, header("Mcp-Param-N", "0x2a"), false},
+		{"other truth", `{"ok":true}`, header("Mcp-Param-Ok", "True"), false},
+		{"an object", `{"region":{}}`, header("Mcp-Param-Region", "{}"), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			m := mustParse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":`+tc.arguments+`}}`)
+			if err := CheckParamHeaders(tc.header, m, want); (err == nil) != tc.want {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
