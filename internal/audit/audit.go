@@ -37,6 +37,8 @@ const (
 	ToolCall         Kind = "tool_call"
 	RateLimited      Kind = "rate_limited"
 	KeyRotated       Kind = "key_rotated"
+	Drained          Kind = "drained"
+	Undrained        Kind = "undrained"
 )
 
 // Event is one entry. Empty fields are left out.
@@ -50,6 +52,15 @@ type Event struct {
 	Outcome string // "ok", "error" or a reason code
 	Detail  string // for the operator; never a secret
 	Failed  bool   // raises the priority from info to warning
+
+	operator string // from the context, see By
+}
+
+type operatorKey struct{}
+
+// By returns a context whose events name the operator who caused them.
+func By(ctx context.Context, operator string) context.Context {
+	return context.WithValue(ctx, operatorKey{}, operator)
 }
 
 // maxField bounds a field's length in bytes; clients choose some of the values.
@@ -74,6 +85,7 @@ func New(w io.Writer) *Logger {
 // Event writes e. An event that the journal does not take goes to standard
 // error instead: an audit trail with holes is worse than an ugly one.
 func (l *Logger) Event(ctx context.Context, e Event) {
+	e.operator, _ = ctx.Value(operatorKey{}).(string)
 	fields := e.fields()
 	if l.send != nil {
 		if err := l.send(e.message(), e.priority(), fields); err == nil {
@@ -93,10 +105,10 @@ func (l *Logger) Event(ctx context.Context, e Event) {
 	l.text.LogAttrs(ctx, level, "audit", attrs...)
 }
 
-var fieldOrder = []string{"FJMCP_EVENT", "FJMCP_USER", "FJMCP_CLIENT", "FJMCP_SESSION", "FJMCP_UNIT", "FJMCP_TOOL", "FJMCP_OUTCOME", "FJMCP_DETAIL"}
+var fieldOrder = []string{"FJMCP_EVENT", "FJMCP_USER", "FJMCP_CLIENT", "FJMCP_SESSION", "FJMCP_UNIT", "FJMCP_TOOL", "FJMCP_OUTCOME", "FJMCP_DETAIL", "FJMCP_OPERATOR"}
 
 func (e Event) fields() map[string]string {
-	values := []string{string(e.Kind), e.User, e.Client, e.Session, e.Unit, e.Tool, e.Outcome, e.Detail}
+	values := []string{string(e.Kind), e.User, e.Client, e.Session, e.Unit, e.Tool, e.Outcome, e.Detail, e.operator}
 	fields := make(map[string]string, len(values))
 	for i, v := range values {
 		if v = Clean(v); v != "" {
@@ -110,7 +122,7 @@ func (e Event) message() string {
 	var b strings.Builder
 	b.WriteString(strings.ReplaceAll(string(e.Kind), "_", " "))
 	for _, p := range []struct{ name, value string }{
-		{"tool", e.Tool}, {"user", e.User}, {"client", e.Client}, {"session", e.Session}, {"outcome", e.Outcome}, {"detail", e.Detail},
+		{"tool", e.Tool}, {"user", e.User}, {"client", e.Client}, {"session", e.Session}, {"outcome", e.Outcome}, {"detail", e.Detail}, {"operator", e.operator},
 	} {
 		if p.value != "" {
 			fmt.Fprintf(&b, " %s=%q", p.name, Clean(p.value))

@@ -46,3 +46,19 @@ func TestCleanBoundsLength(t *testing.T) {
 		t.Fatalf("Clean gave %d bytes, valid %v", len(got), utf8.ValidString(got))
 	}
 }
+
+// What an operator causes names the operator, whoever writes the event.
+func TestEventNamesTheOperator(t *testing.T) {
+	var got map[string]string
+	var text string
+	l := &Logger{send: func(m string, _ journal.Priority, f map[string]string) error { got, text = f, m; return nil }}
+	ctx := By(context.Background(), "alice (uid 1000)")
+	l.Event(context.WithoutCancel(ctx), Event{Kind: SessionStopped, User: "bob"})
+	if got["FJMCP_OPERATOR"] != "alice (uid 1000)" || !strings.Contains(text, `operator="alice (uid 1000)"`) {
+		t.Errorf("%q %v", text, got)
+	}
+	l.Event(context.Background(), Event{Kind: SessionStopped, User: "bob"})
+	if _, named := got["FJMCP_OPERATOR"]; named {
+		t.Errorf("an event of no operator: %v", got)
+	}
+}

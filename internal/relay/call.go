@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"time"
 )
 
 // eventBuffer is how many messages wait for a slow client before progress and
@@ -11,7 +12,9 @@ const eventBuffer = 64
 
 // Call is one request in flight.
 type Call struct {
-	Method string // of the request
+	Method string    // of the request
+	Tool   string    // that a tools/call names
+	Began  time.Time // when the client's request came
 
 	relay         *Relay
 	id            uint64

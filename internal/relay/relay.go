@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 )
@@ -28,8 +29,9 @@ var (
 type Config struct {
 	Conn     net.Conn // our end of the child's stdin and stdout; Relay closes it
 	Log      *slog.Logger
-	MaxLine  int // longest line taken from the child, bytes; 0 means 64 MiB
-	MaxCalls int // calls in flight; 0 means 100, the length of forgejo-mcp's queue
+	MaxLine  int              // longest line taken from the child, bytes; 0 means 64 MiB
+	MaxCalls int              // calls in flight; 0 means 100, the length of forgejo-mcp's queue
+	Now      func() time.Time // nil means time.Now
 
 	// Other takes what the child says that belongs to no call in flight, and
 	// reports whether somebody will hear it. It must not wait.
@@ -43,6 +45,7 @@ type Relay struct {
 	maxLine  int
 	maxCalls int
 	other    func([]byte) bool
+	now      func() time.Time
 	out      chan []byte
 	done     chan struct{}
 	close    sync.Once
@@ -77,8 +80,11 @@ func New(cfg Config) *Relay {
 	if cfg.Other == nil {
 		cfg.Other = func([]byte) bool { return false }
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	r := &Relay{
-		conn: cfg.Conn, log: cfg.Log, maxLine: cfg.MaxLine, maxCalls: cfg.MaxCalls, other: cfg.Other,
+		conn: cfg.Conn, log: cfg.Log, maxLine: cfg.MaxLine, maxCalls: cfg.MaxCalls, other: cfg.Other, now: cfg.Now,
 		out: make(chan []byte, 16), done: make(chan struct{}),
 		calls: map[uint64]*Call{}, asked: map[string]question{}, cancelled: map[uint64]bool{},
 	}
@@ -141,7 +147,10 @@ func (r *Relay) Drain(ctx context.Context) error {
 // Call.Next. A caller that stops listening leaves the call in flight until the
 // child answers.
 func (r *Relay) Start(ctx context.Context, request mcp.Message) (*Call, error) {
-	c := &Call{Method: request.Method, relay: r, clientID: request.ID(), events: make(chan []byte, eventBuffer), final: make(chan []byte, 1)}
+	c := &Call{Method: request.Method, Began: r.now(), relay: r, clientID: request.ID(), events: make(chan []byte, eventBuffer), final: make(chan []byte, 1)}
+	if c.Method == mcp.MethodToolsCall {
+		c.Tool = request.ParamString("name")
+	}
 	if err := r.add(c); err != nil {
 		return nil, err
 	}

@@ -24,6 +24,9 @@ func (u *Unit) Call(ctx context.Context, request mcp.Message) (*Call, error) {
 	return &Call{Call: c, unit: u}, nil
 }
 
+// Calls returns the calls that InFlight counts.
+func (u *Unit) Calls() []*relay.Call { return u.relay.Calls() }
+
 // Next is relay.Call.Next.
 func (c *Call) Next(ctx context.Context) (relay.Event, error) {
 	e, err := c.Call.Next(ctx)

@@ -101,7 +101,7 @@ func New(cfg Config, spec Spec) (*Unit, error) {
 		gone: make(chan struct{}), heard: make(chan struct{}), lastUsed: cfg.Now(),
 	}
 	u.lastTouch = u.lastUsed
-	u.relay = relay.New(relay.Config{Conn: ours, Other: spec.Other, Log: cfg.Log.With("unit", u.Name())})
+	u.relay = relay.New(relay.Config{Conn: ours, Other: spec.Other, Now: cfg.Now, Log: cfg.Log.With("unit", u.Name())})
 	// It waits in the socket for fjmcp-session, which is read-only without it.
 	if err := u.setMode(context.Background(), spec.ReadOnly); err != nil {
 		u.relay.Close()
