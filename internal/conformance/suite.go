@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/npm"
@@ -24,14 +25,19 @@ const (
 type Suite struct{ node, script string }
 
 // Install finds the suite and the Node.js it needs, from the npm registry or the
-// cache of tests.
+// cache of tests. The npm package node would fetch its program by a script, past
+// the lock file; what it fetches is a package as well.
 func Install(ctx context.Context) (*Suite, error) {
 	dir, err := npm.Install(ctx, "testdata/npm")
 	if err != nil {
 		return nil, err
 	}
-	bin := filepath.Join(dir, "node_modules", ".bin")
-	return &Suite{node: filepath.Join(bin, "node"), script: filepath.Join(bin, "conformance")}, nil
+	modules := filepath.Join(dir, "node_modules")
+	arch := strings.Replace(runtime.GOARCH, "amd64", "x64", 1)
+	return &Suite{
+		node:   filepath.Join(modules, "node-linux-"+arch, "bin", "node"),
+		script: filepath.Join(modules, "@modelcontextprotocol", "conformance", "dist", "index.js"),
+	}, nil
 }
 
 // Scenario is what one scenario of the suite found.
