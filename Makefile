@@ -69,8 +69,17 @@ e2e: ## the installed package in a Debian 12 container (root)
 fuzz: ## every fuzz target in turn, FUZZTIME= each (30s)
 	.ci/fuzz $(FUZZTIME)
 
-bench: ## benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+# BENCH_HTTP= names further baselines, name=URL[,name=URL]; ROUNDS= and BENCHTIME=
+# shorten or lengthen the two halves. See docs/benchmarks.md.
+ROUNDS    ?= 10
+BENCHTIME ?= 1s
+bench: build ## the broker beside other ways to the same server, then go test -bench
+	@.ci/deps bench
+	$(GO_BUILD) -o bin/bench ./internal/tools/bench
+	$(GO_BUILD) -o bin/bench-child -ldflags "-s -w -X main.more=130" ./internal/standin
+	bin/bench -rounds $(ROUNDS) -http "$(BENCH_HTTP)" -child "$(FJMCP_TEST_FORGEJO_MCP)"
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) \
+		$$(grep -rl --include='*_test.go' '^func Benchmark' internal | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 run: build ## broker, fake forge and one login; ONCE=1 ends after it, FORGEJO_MCP=path for the real backend
 	$(GO) build -o bin/run ./internal/tools/run

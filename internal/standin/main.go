@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -17,6 +18,10 @@ var reported = "2.34.1"
 
 // name is what it calls itself in initialize, overwritten likewise.
 var name = "fjmcp-standin"
+
+// more is how many tools it has beside those that do something; benchmarks
+// overwrite it so that its tools/list is as long as forgejo-mcp's.
+var more = "0"
 
 func main() {
 	if err := run(context.Background(), os.Args[1:], os.Stdout); err != nil {
@@ -41,11 +46,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if *transport != "stdio" || *url == "" {
 		return errors.New("want --transport stdio --url URL")
 	}
+	n, err := strconv.Atoi(more)
+	if err != nil {
+		return err
+	}
 	f := &forge{url: *url, agent: *agent}
 	v, err := f.version(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot use the forge: %w", err)
 	}
 	fmt.Fprintf(os.Stderr, "\x1b[32mINF\x1b[0m serving %s (Forgejo %s) on stdio\n", *url, v)
-	return newServer(f).Run(ctx, &mcp.StdioTransport{})
+	return newServer(f, n).Run(ctx, &mcp.StdioTransport{})
 }

@@ -40,10 +40,11 @@ type pullRequest struct {
 	Later bool `json:"merge_when_checks_succeed,omitempty"`
 }
 
-func newServer(f *forge) *mcp.Server {
+func newServer(f *forge, more int) *mcp.Server {
 	s := mcp.NewServer(&mcp.Implementation{Name: name, Version: reported}, nil)
 	addForgeTools(s, f)
 	addOwnTools(s, f)
+	addMoreTools(s, more)
 	return s
 }
 
@@ -61,6 +62,8 @@ func add[In any](s *mcp.Server, name, description string, do func(context.Contex
 
 // addForgeTools adds tools that forgejo-mcp has under the same names.
 func addForgeTools(s *mcp.Server, f *forge) {
+	add(s, "get_forgejo_mcp_server_version", "Get the server's version, without asking the forge",
+		func(context.Context, *mcp.CallToolRequest, none) (string, error) { return reported, nil })
 	add(s, "get_my_user_info", "Get the user the token belongs to",
 		func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (string, error) {
 			return f.json(ctx, http.MethodGet, "/user", nil)
@@ -83,6 +86,22 @@ func addForgeTools(s *mcp.Server, f *forge) {
 		func(ctx context.Context, _ *mcp.CallToolRequest, in pullRequest) (string, error) {
 			return f.merge(ctx, in)
 		})
+}
+
+// addMoreTools adds tools of the usual size, some 640 bytes each in tools/list,
+// that do nothing.
+func addMoreTools(s *mcp.Server, n int) {
+	type page struct {
+		repository
+		Index int    `json:"index" jsonschema:"Number of the issue or pull request, as in its address"`
+		Page  int    `json:"page,omitempty" jsonschema:"Page to give, from 1"`
+		Limit int    `json:"limit,omitempty" jsonschema:"How many a page holds, at most 50"`
+		Query string `json:"query,omitempty" jsonschema:"Words to look for in titles and bodies"`
+	}
+	for i := range n {
+		add(s, fmt.Sprintf("do_nothing_%03d", i), "Do nothing. The description is as long as those of tools that do something, with what they need and what they give, so that a list of them is as long as a real one.",
+			func(context.Context, *mcp.CallToolRequest, page) (string, error) { return "nothing", nil })
+	}
 }
 
 // merge hides the body of an error, as forgejo-mcp's does, and with later takes

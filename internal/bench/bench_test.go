@@ -1,0 +1,201 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// build makes the programs under test.
+func build(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for _, args := range [][]string{
+		{"-o", dir + "/", "../../cmd/fjmcp-broker", "../../cmd/fjmcp-session"},
+		{"-o", filepath.Join(dir, "child"), "-ldflags", "-X main.more=130", "../standin"},
+	} {
+		if out, err := exec.Command("go", append([]string{"build"}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("cannot build the programs under test: %v\n%s", err, out)
+		}
+	}
+	return dir
+}
+
+// A whole run, cut short: every target has its lines and rows under its own name,
+// and those that cannot be measured are said to be missing.
+func TestRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts hundreds of processes")
+	}
+	bin := build(t)
+	broken := httptest.NewServer(http.NotFoundHandler())
+	defer broken.Close()
+	further, err := Endpoints("broken=" + broken.URL + "/mcp,")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err = Run(t.Context(), Config{
+		Broker: filepath.Join(bin, "fjmcp-broker"), Child: filepath.Join(bin, "child"), Tool: "get_forgejo_mcp_server_version",
+		Supergateway: filepath.Join(t.TempDir(), "absent"), HTTP: further,
+		Rounds: 2, Slice: time.Millisecond, Out: &out, Progress: io.Discard,
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	for _, name := range []string{"Start", "Call", "List", "Sessions8", "Sessions64"} {
+		for _, via := range []string{"broker", "stdio"} {
+			line := regexp.MustCompile(fmt.Sprintf(`(?m)^Benchmark%s/via=%s-\d+\t\d+\t\d+ ns/op\t`, name, via))
+			if n := len(line.FindAll(out.Bytes(), -1)); n != 2 {
+				t.Errorf("%d lines of %s for %s, want one a round", n, name, via)
+			}
+		}
+	}
+	for _, want := range []string{`BenchmarkMemory/of=fjmcp-session-\d+\t1\t\d+ private-B`, `tbxark's +not measured: there is no baseline tbxark`} {
+		if !regexp.MustCompile(want).Match(out.Bytes()) {
+			t.Errorf("lacks %s", want)
+		}
+	}
+	for row, why := range map[string]string{"supergateway": "absent", "broken": "404 Not Found"} {
+		missing := regexp.MustCompile(`(?m)^` + row + ` +missing: .*` + why)
+		if n := len(missing.FindAll(out.Bytes(), -1)); n != 5 {
+			t.Errorf("%d tables say that %s is missing, want 5", n, row)
+		}
+	}
+	if t.Failed() {
+		t.Logf("\n%s", &out)
+	}
+}
+
+// reply is a server's answer to every request, with its id put in for ID.
+func reply(t *testing.T, contentType, body string) Target {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		id := regexp.MustCompile(`"id":(\d+)`).FindSubmatch(b)
+		switch {
+		case id == nil:
+			w.WriteHeader(http.StatusAccepted)
+		case bytes.Contains(b, []byte("initialize")):
+			w.Header().Set("Mcp-Session-Id", "of-the-test")
+			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-03-26"}}`, id[1])
+		case r.Header.Get("Mcp-Session-Id") != "of-the-test" || r.Header.Get("MCP-Protocol-Version") != "2025-03-26" || r.Header.Get("Authorization") != "Bearer secret":
+			w.WriteHeader(http.StatusBadRequest)
+		default:
+			w.Header().Set("Content-Type", contentType)
+			fmt.Fprint(w, strings.ReplaceAll(body, "ID", string(id[1])))
+		}
+	}))
+	t.Cleanup(s.Close)
+	target, err := HTTP("reply", s.URL+"/mcp", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target
+}
+
+// The response is found in whatever form a server may give it, and the connection
+// serves for the next request.
+func TestHTTP(t *testing.T) {
+	const response = `{"jsonrpc":"2.0","id":ID,"result":{}}`
+	for name, c := range map[string]struct{ contentType, body, want string }{
+		"json":          {"application/json", response, response},
+		"event":         {"text/event-stream", "event: message\ndata: " + response + "\n\n", response},
+		"events before": {"text/event-stream", ": hello\n\nid: 1\ndata:\n\ndata: {\"method\":\"x\"}\n\ndata:" + response + "\r\n\r\n: after\n\n", response},
+		"other lines":   {"text/event-stream; charset=utf-8", "id: 7\ndata: " + response + "\nretry: 10\n\n", response},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _, err := reply(t, c.contentType, c.body).Open(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			for n := 2; n < 4; n++ {
+				want := strings.ReplaceAll(c.want, "ID", fmt.Sprint(firstID+n))
+				if got, _, err := s.Call(request{"ping", "{}"}); err != nil || string(got) != want {
+					t.Fatalf("got %q, %v, want %q", got, err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestHTTPFailures(t *testing.T) {
+	for name, c := range map[string]struct{ contentType, body, want string }{
+		"another's response": {"application/json", `{"jsonrpc":"2.0","id":1,"result":{}}`, "answers no request"},
+		"end without one":    {"text/event-stream", "data: {}\n\n", "ended without a response"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _, err := reply(t, c.contentType, c.body).Open(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if got, _, err := s.Call(request{"ping", "{}"}); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %q, %v, want %q", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for raw, want := range map[string]string{
+		`{"id":1,"result":{"content":[]}}`:                 "",
+		`{"id":1,"error":{"code":1}}`:                      `error: {"code":1}`,
+		`{"id":1,"result":{"isError":true,"content":"x"}}`: `tool failed: "x"`,
+		`{"id":1}`: "no result",
+		`{`:        "cannot read",
+	} {
+		if err := check([]byte(raw)); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", raw, err, want)
+		}
+	}
+}
+
+func TestEndpoints(t *testing.T) {
+	got, err := Endpoints("a=http://127.0.0.1:1/mcp,b=http://127.0.0.1:2/x/mcp")
+	if err != nil || len(got) != 2 || got[0].Name != "a" || got[1].Name != "b" {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for _, bad := range []string{"a", "=http://x/", "a=https://x/", "a=x", "stdio=http://x/", "broker=http://x/", "supergateway=http://x/", "a/b=http://x/"} {
+		if _, err := Endpoints(bad); err == nil {
+			t.Errorf("took %q", bad)
+		}
+	}
+}
+
+// A target that fails once is out; the others go on, each in every round.
+func TestRunDropsWhatFails(t *testing.T) {
+	order := ""
+	target := func(name string, good int) Target {
+		return Target{name, func(context.Context) (Session, time.Duration, error) {
+			if good--; good < 0 {
+				return nil, 0, errors.New("out of order")
+			}
+			return idle{}, time.Second, nil
+		}}
+	}
+	m := measure{name: "Start"}
+	results, err := m.run(t.Context(), Config{Rounds: 3}, []Target{target("a", 9), target("b", 1), target("c", 9)},
+		func(t Target, _ slice) { order += t.Name })
+	if err != nil || results["b"].failed == nil || results["a"].failed != nil {
+		t.Fatalf("got %v, %v", results, err)
+	}
+	if want := "abc" + "ca" + "ca"; order != want {
+		t.Errorf("order %q, want %q", order, want)
+	}
+}
+
+type idle struct{ Session }
+
+func (idle) Close() error { return nil }

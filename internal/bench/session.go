@@ -1,0 +1,88 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Target is one way to an MCP server.
+type Target struct {
+	Name string
+	// Open begins a session of its own and tells how long it took to the answer
+	// to initialize.
+	Open func(context.Context) (Session, time.Duration, error)
+}
+
+// Session is one MCP session. It carries one request at a time.
+type Session interface {
+	// Call sends a request and returns the whole response and how long it took to
+	// come. The bytes are good until the next Call.
+	Call(request) ([]byte, time.Duration, error)
+	// Notify sends a notification.
+	Notify(method string) error
+	// Close ends the session at the server too.
+	Close() error
+}
+
+// request is a request but for its id.
+type request struct{ method, params string }
+
+var initialize = request{"initialize", `{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"fjmcp-bench","version":"1"}}`}
+
+const initialized = "notifications/initialized"
+
+// firstID makes ids that stand nowhere else in a message.
+const firstID = 1_000_000_000
+
+// append writes the request under id as one line without its end.
+func (r request) append(to []byte, id int) []byte {
+	to = append(to, `{"jsonrpc":"2.0","id":`...)
+	to = strconv.AppendInt(to, int64(id), 10)
+	to = append(to, `,"method":"`...)
+	to = append(to, r.method...)
+	to = append(to, `","params":`...)
+	to = append(to, r.params...)
+	return append(to, '}')
+}
+
+// answers reports whether raw is the message that answers the request of that id.
+// It does not decode, which for a long message would take longer than the call.
+func answers(raw []byte, id int) bool {
+	return bytes.Contains(raw, strconv.AppendInt([]byte(`"id":`), int64(id), 10))
+}
+
+// check decodes a response and says what is wrong with it.
+func check(raw []byte) error {
+	var response struct {
+		Result *struct {
+			IsError bool
+			Content json.RawMessage
+		}
+		Error json.RawMessage
+	}
+	if err := json.Unmarshal(raw, &response); err != nil {
+		return fmt.Errorf("cannot read the response: %w", err)
+	}
+	switch {
+	case response.Error != nil:
+		return fmt.Errorf("the server answered with an error: %s", response.Error)
+	case response.Result == nil:
+		return fmt.Errorf("the response has no result: %.200s", raw)
+	case response.Result.IsError:
+		return fmt.Errorf("the tool failed: %s", response.Result.Content)
+	}
+	return nil
+}
+
+// begin initializes a session that can be spoken to.
+func begin(s Session) (answer []byte, took time.Duration, err error) {
+	answer, took, err = s.Call(initialize)
+	if err == nil {
+		err = check(answer)
+	}
+	return answer, took, err
+}

@@ -1,0 +1,60 @@
+package bench
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+)
+
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   spread
+	}{
+		{[]float64{7}, spread{7, 7, 7}},
+		{[]float64{4, 1, 3, 2}, spread{1.75, 2.5, 3.25}},
+		{[]float64{5, 1, 4, 2, 3}, spread{2, 3, 4}},
+	} {
+		if got := spreadOf(c.values); got != c.want {
+			t.Errorf("spreadOf(%v) = %v, want %v", c.values, got, c.want)
+		}
+	}
+	if got := quantile(nil, 0.5); !math.IsNaN(got) {
+		t.Errorf("of nothing: %v", got)
+	}
+}
+
+// rounds makes a report of one measure.
+func rounds(name string, values map[string][]float64) *report {
+	results := map[string]*series{}
+	for target, v := range values {
+		results[target] = &series{rounds: v}
+	}
+	return &report{names: []string{"broker"}, done: []measured{{measure{name: name}, results}}}
+}
+
+// The ratio is that of neighbours: a machine that was slow in one round was slow
+// for both.
+func TestFigures(t *testing.T) {
+	r := rounds("Sessions8", map[string][]float64{"broker": {500, 50, 700}, supergatewayName: {100, 10, 100}})
+	r.memory = memory{none: 8 << 20, listening: 8<<20 + 200*(65<<10), sessions: []float64{1 << 20}}
+	got := map[string]string{}
+	for _, f := range figures {
+		got[f.text] = strings.Join(strings.Fields(f.verdict(r)), " ")
+	}
+	for text, want := range map[string]string{
+		"calls a second of 8 sessions, at least 5 times supergateway's": "5.00× held",
+		"calls a second of 8 sessions, at least tbxark's":               "not measured: there is no baseline tbxark",
+		"each idle session in it, at most 64 KiB":                       "65.0 KiB NOT HELD",
+		"fjmcp-session, at most 4 MiB":                                  "1.0 MiB held",
+	} {
+		if got[text] != want {
+			t.Errorf("%s: %q, want %q", text, got[text], want)
+		}
+	}
+	r.done[0].results[supergatewayName].failed = errors.New("it broke")
+	if v := figures[3].verdict(r); !strings.HasPrefix(v, "not measured") {
+		t.Errorf("after a failure: %q", v)
+	}
+}

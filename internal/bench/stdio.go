@@ -1,0 +1,95 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"time"
+)
+
+// Stdio returns the way without anything in between: a child of ours over pipes.
+func Stdio(command ...string) Target {
+	return Target{"stdio", func(ctx context.Context) (Session, time.Duration, error) {
+		start := time.Now()
+		s, err := startStdio(ctx, command)
+		if err != nil {
+			return nil, 0, err
+		}
+		if _, _, err := begin(s); err != nil {
+			return nil, 0, errors.Join(err, s.Close())
+		}
+		return s, time.Since(start), s.Notify(initialized)
+	}}
+}
+
+// stdio is a session with a child of this process.
+type stdio struct {
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *bufio.Reader
+	next int
+	line []byte // sent
+	got  []byte // received
+}
+
+func startStdio(ctx context.Context, command []string) (*stdio, error) {
+	s := &stdio{cmd: exec.CommandContext(ctx, command[0], command[1:]...), next: firstID}
+	s.cmd.WaitDelay = time.Second
+	var err error
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.out = bufio.NewReaderSize(out, 64<<10)
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot start the child: %w", err)
+	}
+	return s, nil
+}
+
+// Call implements Session.
+func (s *stdio) Call(r request) ([]byte, time.Duration, error) {
+	s.next++
+	s.line = append(r.append(s.line[:0], s.next), '\n')
+	start := time.Now()
+	if _, err := s.in.Write(s.line); err != nil {
+		return nil, 0, err
+	}
+	for {
+		if err := s.readLine(); err != nil {
+			return nil, 0, fmt.Errorf("the child ended: %w", err)
+		}
+		if answers(s.got, s.next) {
+			return s.got, time.Since(start), nil
+		}
+	}
+}
+
+func (s *stdio) readLine() error {
+	s.got = s.got[:0]
+	for {
+		part, err := s.out.ReadSlice('\n')
+		s.got = append(s.got, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
+	}
+}
+
+// Notify implements Session.
+func (s *stdio) Notify(method string) error {
+	_, err := fmt.Fprintf(s.in, `{"jsonrpc":"2.0","method":%q}`+"\n", method)
+	return err
+}
+
+// Close implements Session.
+func (s *stdio) Close() error {
+	s.in.Close() // at which the child ends
+	return s.cmd.Wait()
+}

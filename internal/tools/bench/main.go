@@ -1,0 +1,51 @@
+// Command bench is the first half of `make bench`: it measures the broker beside
+// other ways to the same MCP server (package bench). The programs under test
+// stand in its own directory.
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/bench"
+)
+
+func main() {
+	rounds := flag.Int("rounds", 10, "how often each baseline has its turn")
+	slice := flag.Duration("slice", 400*time.Millisecond, "how long a turn lasts")
+	http := flag.String("http", "", "further baselines, name=URL[,name=URL], that speak Streamable HTTP")
+	tool := flag.String("tool", "get_forgejo_mcp_server_version", "tool for the small call; it takes no arguments")
+	child := flag.String("child", "", "MCP server behind all of them; the built-in stand-in without it")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *child, *http, bench.Config{Tool: *tool, Rounds: *rounds, Slice: *slice}); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, child, http string, cfg bench.Config) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	bin := filepath.Dir(self)
+	if cfg.Child, err = filepath.Abs(cmp.Or(child, filepath.Join(bin, "bench-child"))); err != nil {
+		return err
+	}
+	if cfg.HTTP, err = bench.Endpoints(http); err != nil {
+		return err
+	}
+	cfg.Broker = filepath.Join(bin, "fjmcp-broker")
+	cfg.Supergateway = "internal/bench/supergateway"
+	cfg.Out, cfg.Progress = os.Stdout, os.Stderr
+	return bench.Run(ctx, cfg)
+}
