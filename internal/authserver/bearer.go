@@ -29,19 +29,19 @@ func (s *Server) Authenticate(r *http.Request) (broker.Access, error) {
 	return s.access.Access(r.Context(), oauth.Hash(token))
 }
 
-// Challenge answers a request that Authenticate refused, or whose user Forgejo
-// no longer accepts: 401 with where to log in (RFC 9728 §5.1). One that failed for
+// Challenge answers a request to endpoint, mcp.PathStreamable or mcp.PathSSE, that
+// Authenticate refused, or whose user Forgejo no longer accepts: 401 with where to log in (RFC 9728 §5.1). One that failed for
 // broker.ErrInsufficientScope gets 403 with the scope to ask for. A failure that
 // says nothing about the token is 503, since a client would throw away a good
 // one on 401.
-func (s *Server) Challenge(w http.ResponseWriter, err error) {
+func (s *Server) Challenge(w http.ResponseWriter, endpoint string, err error) {
 	description := bearerFault(err)
 	if description == "" && !errors.Is(err, ErrNoToken) {
 		writeError(w, refusal(err))
 		return
 	}
 	params := []string{
-		fmt.Sprintf("resource_metadata=%q", s.resourceMetadataURL(s.endpoints()[0])),
+		fmt.Sprintf("resource_metadata=%q", s.resourceMetadataURL(endpoint)),
 		fmt.Sprintf("scope=%q", strings.Join(oauth.Scopes(), " ")),
 	}
 	status, body := http.StatusUnauthorized, oauth.Errorf("invalid_token", "%s", description)

@@ -18,6 +18,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
@@ -104,7 +105,7 @@ func CallbackURL(public *url.URL) string { return issuer(public) + "/oauth/callb
 func (s *Server) RedirectURL() string { return CallbackURL(s.cfg.PublicURL) }
 
 // endpoints lists the paths of the protected resources, the main one first.
-func (s *Server) endpoints() []string { return []string{"/mcp"} }
+func (s *Server) endpoints() []string { return []string{mcp.PathStreamable, mcp.PathSSE} }
 
 func (s *Server) resources() []string {
 	list := s.endpoints()

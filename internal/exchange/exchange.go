@@ -19,13 +19,14 @@ import (
 
 // Challenger answers a request whose token is not, or no longer, good for it.
 type Challenger interface {
-	Challenge(http.ResponseWriter, error)
+	Challenge(w http.ResponseWriter, endpoint string, err error)
 }
 
 // Config is what Exchanges are made of. All fields are required.
 type Config struct {
 	PublicURL *url.URL
 	Auth      Challenger
+	Endpoint  string // to challenge for
 	Audit     *audit.Logger
 	Log       *slog.Logger
 	Timeout   time.Duration // for a response, counted from the last sign of life

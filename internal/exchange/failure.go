@@ -20,7 +20,7 @@ import (
 func (xs *Exchanges) Fail(w http.ResponseWriter, id json.RawMessage, err error) {
 	switch {
 	case errors.Is(err, broker.ErrForgejoGrantDead), errors.Is(err, broker.ErrInsufficientScope):
-		xs.cfg.Auth.Challenge(w, err)
+		xs.cfg.Auth.Challenge(w, xs.cfg.Endpoint, err)
 	case errors.Is(err, broker.ErrNotFound):
 		Reply(w, http.StatusNotFound, mcp.ErrorResponse(id, mcp.CodeSessionNotFound, mcp.SessionNotFound))
 	case errors.Is(err, relay.ErrTooManyCalls):

@@ -30,6 +30,7 @@ func KnownVersion(v string) bool { return v == Version20260728 || Handshake(v) }
 const (
 	MethodInitialize      = "initialize"
 	MethodInitialized     = "notifications/initialized"
+	MethodPing            = "ping"
 	MethodCancelled       = "notifications/cancelled"
 	MethodProgress        = "notifications/progress"
 	MethodLog             = "notifications/message"
@@ -65,4 +66,11 @@ const (
 	HeaderMethod          = "Mcp-Method"
 	HeaderName            = "Mcp-Name"
 	HeaderParamPrefix     = "Mcp-Param-"
+)
+
+// Paths below the public URL.
+const (
+	PathStreamable = "/mcp"      // Streamable HTTP, and 2026-07-28
+	PathSSE        = "/sse"      // HTTP+SSE (2024-11-05): the event stream
+	PathMessages   = "/messages" // HTTP+SSE: what clients post
 )
