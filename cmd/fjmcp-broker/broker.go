@@ -100,7 +100,7 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 		FailedBearers:  limit.New(limit.Config{Rule: limit.Bearer, Addresses: addresses, Audit: events, Now: time.Now}),
 		RequestTimeout: cfg.RequestTimeout,
 	})
-	mux.Handle(cfg.PublicURL.Path+"/mcp", s.mcp)
+	s.mcp.Routes(mux)
 	mux.Handle("GET /healthz", httpserver.Health(log, httpserver.Check{Name: "store", Run: s.store.Check}, httpserver.Check{Name: "launcher", Run: s.launcher.Check}))
 	s.handler = mux
 	return s, nil

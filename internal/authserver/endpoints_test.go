@@ -23,6 +23,7 @@ func TestMetadata(t *testing.T) {
 			"/.well-known/oauth-authorization-server" + prefix, "/.well-known/oauth-authorization-server" + prefix + "/mcp",
 			"/.well-known/openid-configuration" + prefix, "/.well-known/openid-configuration" + prefix + "/mcp",
 			prefix + "/.well-known/openid-configuration", prefix + "/mcp/.well-known/openid-configuration",
+			"/.well-known/oauth-authorization-server" + prefix + "/sse", prefix + "/sse/.well-known/openid-configuration",
 		}
 		for _, path := range server {
 			a := w.get(root+path, "Host", "evil.example")
@@ -37,9 +38,13 @@ func TestMetadata(t *testing.T) {
 				t.Errorf("%s: jwks_uri %v", path, v["jwks_uri"])
 			}
 		}
-		for _, path := range []string{"/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource" + prefix + "/mcp"} {
+		for path, resource := range map[string]string{
+			"/.well-known/oauth-protected-resource":                   "/mcp",
+			"/.well-known/oauth-protected-resource" + prefix + "/mcp": "/mcp",
+			"/.well-known/oauth-protected-resource" + prefix + "/sse": "/sse",
+		} {
 			v := w.get(root + path).json(t)
-			if v["resource"] != w.url+"/mcp" || !reflect.DeepEqual(v["authorization_servers"], []any{w.url}) {
+			if v["resource"] != w.url+resource || !reflect.DeepEqual(v["authorization_servers"], []any{w.url}) {
 				t.Errorf("%s: %v", path, v)
 			}
 		}
@@ -159,7 +164,7 @@ func TestChallenge(t *testing.T) {
 		{errors.New("disk full"), 503, nil, "Bearer"},
 	} {
 		rec := httptest.NewRecorder()
-		w.server.Challenge(rec, tt.err)
+		w.server.Challenge(rec, "/mcp", tt.err)
 		header := rec.Header().Get("WWW-Authenticate")
 		if rec.Code != tt.status || tt.not != "" && strings.Contains(header, tt.not) || strings.Contains(rec.Body.String(), "disk full") {
 			t.Errorf("%v: %d %s", tt.err, rec.Code, header)
@@ -167,9 +172,13 @@ func TestChallenge(t *testing.T) {
 		if tt.status == 503 {
 			continue
 		}
-		where := strings.TrimSuffix(w.url, "/p") + "/.well-known/oauth-protected-resource/p/mcp"
-		if !strings.HasPrefix(header, `Bearer resource_metadata="`+where+`"`) {
-			t.Errorf("%v: %s", tt.err, header)
+		for _, endpoint := range []string{"/mcp", "/sse"} {
+			rec := httptest.NewRecorder()
+			w.server.Challenge(rec, endpoint, tt.err)
+			where := strings.TrimSuffix(w.url, "/p") + "/.well-known/oauth-protected-resource/p" + endpoint
+			if header := rec.Header().Get("WWW-Authenticate"); !strings.HasPrefix(header, `Bearer resource_metadata="`+where+`"`) {
+				t.Errorf("%s, %v: %s", endpoint, tt.err, header)
+			}
 		}
 		for _, want := range tt.header {
 			if !strings.Contains(header, want) {

@@ -12,11 +12,11 @@ import (
 )
 
 func TestCodeFlow(t *testing.T) {
-	for _, prefix := range []string{"", "/fjmcp"} {
+	for prefix, endpoint := range map[string]string{"": "/mcp", "/fjmcp": "/sse"} {
 		t.Run("prefix "+prefix, func(t *testing.T) {
 			w := newWorldAt(t, prefix)
 			c, b := w.newClient(), newBrowser()
-			query := c.authorizeQuery("resource", w.url+"/mcp/", "scope", "openid offline_access")
+			query := c.authorizeQuery("resource", w.url+endpoint+"/", "scope", "openid offline_access")
 			back := w.do(b, w.request(http.MethodGet, w.atForge(b, query), "")).location(t)
 			if !strings.HasPrefix(back.String(), c.redirectURI+"?") {
 				t.Fatalf("sent to %s", back)
@@ -24,7 +24,7 @@ func TestCodeFlow(t *testing.T) {
 			if q := back.Query(); q.Get("state") != "client state &=" || q.Get("iss") != w.url {
 				t.Errorf("returned with %v", q)
 			}
-			a := w.post("/oauth/token", c.tokenForm(back.Query().Get("code"), "resource", w.url+"/mcp"))
+			a := w.post("/oauth/token", c.tokenForm(back.Query().Get("code"), "resource", w.url+endpoint))
 			v := a.json(t)
 			if a.StatusCode != 200 || v["token_type"] != "Bearer" || v["expires_in"].(float64) != 14400 || v["scope"] != "forgejo:read forgejo:write" {
 				t.Errorf("%d %v", a.StatusCode, v)

@@ -141,9 +141,9 @@ func TestFailedBearersAreLimited(t *testing.T) {
 	good, _ := w.tokens(c, w.logIn(c))
 	public, err := url.Parse(w.url)
 	w.must(err)
-	w.mux.Load().Handle("/mcp", gateway.New(gateway.Config{PublicURL: public, Auth: w.server, FailedBearers: limit.New(limit.Config{
+	gateway.New(gateway.Config{PublicURL: public, Auth: w.server, FailedBearers: limit.New(limit.Config{
 		Rule: limit.Bearer, Addresses: &limit.Addresses{}, Audit: audit.New(w.trail), Now: w.now,
-	})}))
+	})}).Routes(w.mux.Load())
 	call := func(token string) answer {
 		if token == "" {
 			return w.do(newBrowser(), w.request(http.MethodPost, w.url+"/mcp", "{}"))

@@ -15,6 +15,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/stream"
 )
 
 // Challenger answers a request whose token is not, or no longer, good for it.
@@ -107,6 +108,22 @@ func (x *Exchange) End(ctx context.Context, e relay.Event, err error) End {
 		end.Challenge = broker.ErrForgejoGrantDead
 	}
 	return end
+}
+
+// Carry writes what the exchange yields to l, up to its response, whether or not
+// anybody follows. Who follows has to keep up, or is cut off.
+func (x *Exchange) Carry(l *stream.Log) {
+	for {
+		e, err := x.Next(context.Background(), 0)
+		if err == nil && !e.Final {
+			_ = l.Write(context.Background(), e.Raw)
+			continue
+		}
+		if end := x.End(context.Background(), e, err); end.Raw != nil {
+			_ = l.Write(context.Background(), end.Raw)
+		}
+		return
+	}
 }
 
 // Left ends an exchange whose client closed its connection before it had seen

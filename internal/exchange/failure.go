@@ -25,20 +25,29 @@ func (xs *Exchanges) Fail(w http.ResponseWriter, id json.RawMessage, err error) 
 		Reply(w, http.StatusNotFound, mcp.ErrorResponse(id, mcp.CodeSessionNotFound, mcp.SessionNotFound))
 	case errors.Is(err, relay.ErrTooManyCalls):
 		w.Header().Set("Retry-After", "1")
-		Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(id, mcp.CodeServerError, "too many calls in flight in this session"))
+		Reply(w, http.StatusTooManyRequests, xs.Refusal(id, err))
 	case errors.Is(err, session.ErrBusy):
 		w.Header().Set("Retry-After", "30")
-		Reply(w, http.StatusServiceUnavailable, mcp.ErrorResponse(id, mcp.CodeServerError, Message(err)))
+		Reply(w, http.StatusServiceUnavailable, xs.Refusal(id, err))
 	case errors.Is(err, relay.ErrNoQuestion):
 		Reply(w, http.StatusBadRequest, mcp.ErrorResponse(id, mcp.CodeInvalidRequest, "this response answers no request of the server"))
 	case errors.Is(err, context.Canceled):
 		// The client has left; nobody reads an answer.
 	default:
-		if session.StartReason(err) == "" { // else it is in the audit
-			xs.cfg.Log.Error("cannot serve a request", "error", err)
-		}
-		Reply(w, http.StatusOK, mcp.ErrorResponse(id, mcp.CodeInternalError, Message(err)))
+		Reply(w, http.StatusOK, xs.Refusal(id, err))
 	}
+}
+
+// Refusal is the JSON-RPC error for a request that could not begin. What its
+// words hide is logged, unless the audit has it.
+func (xs *Exchanges) Refusal(id json.RawMessage, err error) []byte {
+	if errors.Is(err, relay.ErrTooManyCalls) || errors.Is(err, session.ErrBusy) {
+		return mcp.ErrorResponse(id, mcp.CodeServerError, Message(err))
+	}
+	if session.StartReason(err) == "" {
+		xs.cfg.Log.Error("cannot serve a request", "error", err)
+	}
+	return mcp.ErrorResponse(id, mcp.CodeInternalError, Message(err))
 }
 
 // refusalText answers a tool call whose request to the forge was held back, in
@@ -56,6 +65,8 @@ func (xs *Exchanges) refusalText(reason control.Reason) string {
 // mend it, without internals.
 func Message(err error) string {
 	switch {
+	case errors.Is(err, relay.ErrTooManyCalls):
+		return "too many calls in flight in this session"
 	case errors.Is(err, session.ErrBusy):
 		return "all sessions this server allows are busy; close another client or try again shortly"
 	case errors.Is(err, broker.ErrForgejoDown):

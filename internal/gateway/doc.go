@@ -2,7 +2,8 @@
 // authenticated by its bearer token before anything else is looked at, then
 // handed to the transport it speaks.
 //
-//	bearer ─▶ origin ─▶ method ─▶ body ─▶ era ─▶ streamable
+//	bearer ─▶ origin ─▶ path, method ─▶ body ─▶ era ─▶ streamable
+//	                                          └──────▶ httpsse
 //
 // cmd/fjmcp-broker makes it.
 package gateway

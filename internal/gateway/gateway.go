@@ -13,6 +13,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
+	"github.com/fjmcp/fjmcp-broker/internal/httpsse"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
@@ -22,7 +23,7 @@ import (
 // Authenticator checks bearer tokens and challenges those without one.
 type Authenticator interface {
 	Authenticate(*http.Request) (broker.Access, error)
-	Challenge(http.ResponseWriter, error)
+	Challenge(w http.ResponseWriter, endpoint string, err error)
 }
 
 // Config is what a Handler is made of.
@@ -45,18 +46,18 @@ type Config struct {
 	RequestTimeout time.Duration // for a response, counted from the last progress; 0 means 5 min
 }
 
-// Handler serves the MCP endpoint.
+// Handler serves the MCP endpoints.
 type Handler struct {
 	cfg        Config
 	origins    []string // our own and the allowed ones
-	exchanges  *exchange.Exchanges
 	streamable *streamable.Handler
+	httpsse    *httpsse.Handler
 
 	draining chan struct{}
 	drain    sync.Once
 }
 
-// New returns the handler of the MCP endpoint.
+// New returns the handler of the MCP endpoints.
 func New(cfg Config) *Handler {
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = 64 << 20
@@ -69,17 +70,42 @@ func New(cfg Config) *Handler {
 	}
 	own := cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host
 	h := &Handler{cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), draining: make(chan struct{})}
-	h.exchanges = exchange.New(exchange.Config{PublicURL: cfg.PublicURL, Auth: cfg.Auth, Audit: cfg.Audit, Log: cfg.Log, Timeout: cfg.RequestTimeout})
-	h.streamable = streamable.New(streamable.Config{Sessions: cfg.Sessions, Exchanges: h.exchanges, Log: cfg.Log, KeepAlive: cfg.KeepAlive, Draining: h.draining})
+	h.streamable = streamable.New(streamable.Config{Sessions: cfg.Sessions, Exchanges: h.exchanges(mcp.PathStreamable), Log: cfg.Log, KeepAlive: cfg.KeepAlive, Draining: h.draining})
+	h.httpsse = httpsse.New(httpsse.Config{Path: cfg.PublicURL.Path + mcp.PathMessages, Sessions: cfg.Sessions, Exchanges: h.exchanges(mcp.PathSSE), KeepAlive: cfg.KeepAlive})
 	return h
+}
+
+// exchanges are those of one protected resource.
+func (h *Handler) exchanges(resource string) *exchange.Exchanges {
+	return exchange.New(exchange.Config{PublicURL: h.cfg.PublicURL, Auth: h.cfg.Auth, Endpoint: resource, Audit: h.cfg.Audit, Log: h.cfg.Log, Timeout: h.cfg.RequestTimeout})
 }
 
 // Drain ends the streams that would never end by themselves; their clients come
 // back and resume. Responses under way go on.
-func (h *Handler) Drain() { h.drain.Do(func() { close(h.draining) }) }
+func (h *Handler) Drain() {
+	h.drain.Do(func() { close(h.draining) })
+	h.httpsse.Drain()
+}
 
-// ServeHTTP implements http.Handler.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// Routes registers the endpoints, below the public URL's path.
+func (h *Handler) Routes(mux *http.ServeMux) {
+	for path, e := range map[string]endpoint{
+		mcp.PathStreamable: {mcp.PathStreamable, h.serveStreamable},
+		mcp.PathSSE:        {mcp.PathSSE, h.serveEvents},
+		mcp.PathMessages:   {mcp.PathSSE, h.serveMessages},
+	} {
+		mux.HandleFunc(h.cfg.PublicURL.Path+path, func(w http.ResponseWriter, r *http.Request) { h.guard(w, r, e) })
+	}
+}
+
+// endpoint is what serves a path once the client is known.
+type endpoint struct {
+	resource string // the protected resource it belongs to
+	serve    func(http.ResponseWriter, *http.Request, broker.Access)
+}
+
+// guard lets only authenticated requests of allowed origins through.
+func (h *Handler) guard(w http.ResponseWriter, r *http.Request, e endpoint) {
 	h.cors(w, r)
 	if r.Method == http.MethodOptions {
 		w.WriteHeader(http.StatusNoContent)
@@ -87,13 +113,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	access, err := h.cfg.Auth.Authenticate(r)
 	if err != nil {
-		h.unauthenticated(w, r, err)
+		h.unauthenticated(w, r, e.resource, err)
 		return
 	}
 	if !h.originAllowed(r.Header.Get("Origin")) {
 		exchange.Reply(w, http.StatusForbidden, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "this Origin may not use the endpoint"))
 		return
 	}
+	e.serve(w, r, access)
+}
+
+func (h *Handler) serveStreamable(w http.ResponseWriter, r *http.Request, access broker.Access) {
 	switch r.Method {
 	case http.MethodPost:
 		h.post(w, r, access)
@@ -102,17 +132,48 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.MethodDelete:
 		h.streamable.Delete(w, r, access)
 	default:
-		w.Header().Set("Allow", "GET, POST, DELETE, OPTIONS")
-		exchange.Reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "use GET, POST or DELETE"))
+		methodNotAllowed(w, "GET, POST, DELETE, OPTIONS", "use GET, POST or DELETE")
 	}
+}
+
+// serveEvents refuses POST, upon which clients that try Streamable HTTP first fall
+// back to this transport.
+func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, access broker.Access) {
+	if r.Method != http.MethodGet {
+		methodNotAllowed(w, "GET, OPTIONS", "GET opens the event stream; post where its first event says")
+		return
+	}
+	h.httpsse.Listen(w, r, access)
+}
+
+func (h *Handler) serveMessages(w http.ResponseWriter, r *http.Request, access broker.Access) {
+	if r.Method != http.MethodPost {
+		methodNotAllowed(w, "POST, OPTIONS", "POST messages here; the event stream is at "+mcp.PathSSE)
+		return
+	}
+	body, ok := h.body(w, r)
+	if !ok {
+		return
+	}
+	m, err := mcp.Parse(body)
+	if err != nil { // a batch among others, which this revision does not have
+		exchange.Unreadable(w, err)
+		return
+	}
+	h.httpsse.Post(w, r, access, m)
+}
+
+func methodNotAllowed(w http.ResponseWriter, allow, hint string) {
+	w.Header().Set("Allow", allow)
+	exchange.Reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, hint))
 }
 
 // unauthenticated answers a request without a good token. One that came with a
 // bad token counts, since clients that have gone wrong repeat it; good tokens and
 // requests without one are never limited.
-func (h *Handler) unauthenticated(w http.ResponseWriter, r *http.Request, err error) {
+func (h *Handler) unauthenticated(w http.ResponseWriter, r *http.Request, resource string, err error) {
 	if errors.Is(err, broker.ErrForgejoDown) {
-		h.exchanges.Fail(w, nil, err)
+		h.exchanges(resource).Fail(w, nil, err)
 		return
 	}
 	if badToken(err) {
@@ -122,7 +183,7 @@ func (h *Handler) unauthenticated(w http.ResponseWriter, r *http.Request, err er
 			return
 		}
 	}
-	h.cfg.Auth.Challenge(w, err)
+	h.cfg.Auth.Challenge(w, resource, err)
 }
 
 func badToken(err error) bool {

@@ -13,7 +13,8 @@ func TestPreflight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := New(Config{PublicURL: public, AllowedOrigins: []string{"https://app.example.org:8443"}})
+	mux := http.NewServeMux()
+	New(Config{PublicURL: public, AllowedOrigins: []string{"https://app.example.org:8443"}}).Routes(mux)
 	for origin, allowed := range map[string]bool{
 		"":                                    false, // needs no header
 		"https://mcp.example.org":             true,
@@ -44,7 +45,7 @@ func TestPreflight(t *testing.T) {
 			r.Header.Set("Origin", origin)
 		}
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
+		mux.ServeHTTP(w, r)
 		header := w.Result().Header
 		if w.Code != http.StatusNoContent || !strings.Contains(strings.Join(header.Values("Vary"), ","), "Origin") {
 			t.Errorf("%q: %d %v", origin, w.Code, header)

@@ -15,7 +15,7 @@ import (
 )
 
 // event is one server-sent event.
-type event struct{ id, data string }
+type event struct{ id, name, data string }
 
 // events is an open event stream.
 type events struct {
@@ -27,20 +27,15 @@ type events struct {
 // open sends a request whose answer must be an event stream.
 func (w *world) open(method, token, session, body string, header ...string) *events {
 	w.t.Helper()
+	return w.openAt(method, "/mcp", token, body, append([]string{"Mcp-Session-Id", session}, header...)...)
+}
+
+// openAt is open for any path below the public URL.
+func (w *world) openAt(method, path, token, body string, header ...string) *events {
+	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	w.t.Cleanup(cancel)
-	r, err := http.NewRequestWithContext(ctx, method, w.broker.URL+"/mcp", strings.NewReader(body))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Accept", "application/json, text/event-stream")
-	r.Header.Set("Authorization", "Bearer "+token)
-	r.Header.Set("Mcp-Session-Id", session)
-	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	resp, err := (&http.Client{Transport: w.transport}).Do(r)
+	resp, err := (&http.Client{Transport: w.transport}).Do(w.request(ctx, method, path, token, body, header...))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -57,6 +52,8 @@ func (e *events) next() (got event, ok bool) {
 	for e.in.Scan() {
 		name, value, _ := strings.Cut(e.in.Text(), ": ")
 		switch {
+		case name == "event":
+			got.name = value
 		case name == "id":
 			got.id, ok = value, true
 		case name == "data":
@@ -187,7 +184,7 @@ func TestBackendAsksTheClient(t *testing.T) {
 func (w *world) mustConnectAs(user string, options *mcp.ClientOptions) *walk.Client {
 	w.t.Helper()
 	b := walk.NewBrowser(w.transport, user, user+"-password")
-	c, err := walk.Connect(w.t.Context(), walk.Config{MCPURL: w.broker.URL + "/mcp", Transport: w.transport, Browser: b, Options: options})
+	c, err := walk.Connect(w.t.Context(), walk.Config{MCPURL: w.url + "/mcp", Transport: w.transport, Browser: b, Options: options})
 	if err != nil {
 		w.t.Fatal(err)
 	}

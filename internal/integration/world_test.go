@@ -55,6 +55,7 @@ type world struct {
 	t         *testing.T
 	forge     *trial.Forge
 	broker    *trial.Broker
+	url       string // the public one
 	dir       string
 	log       *trial.Log
 	transport *http.Transport
@@ -63,6 +64,12 @@ type world struct {
 // start runs a broker with the named backend of bin (or an absolute path) and
 // further settings.
 func start(t *testing.T, backend string, env ...string) *world {
+	t.Helper()
+	return startAt(t, "", backend, env...)
+}
+
+// startAt is start with a path prefix in the public URL.
+func startAt(t *testing.T, prefix, backend string, env ...string) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), log: &trial.Log{}, transport: &http.Transport{DialContext: localhost.DialContext}}
 	var err error
@@ -74,11 +81,12 @@ func start(t *testing.T, backend string, env ...string) *world {
 		backend = filepath.Join(bin, backend)
 	}
 	w.broker, err = trial.Start(t.Context(), trial.Config{
-		Program: w.program(), Backend: backend, Port: "0", Dir: w.dir, Env: env, Forge: w.forge, Log: w.log,
+		Program: w.program(), Backend: backend, Port: "0", Prefix: prefix, Dir: w.dir, Env: env, Forge: w.forge, Log: w.log,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, w.log)
 	}
+	w.url = w.broker.URL + prefix
 	t.Cleanup(func() {
 		w.broker.Stop(syscall.SIGTERM)
 		w.transport.CloseIdleConnections()
@@ -94,7 +102,7 @@ func (w *world) program() string { return filepath.Join(bin, "fjmcp-broker") }
 // connect logs user in as a new client.
 func (w *world) connect(user string) (*walk.Client, error) {
 	b := walk.NewBrowser(w.transport, user, user+"-password")
-	return walk.Connect(w.t.Context(), walk.Config{MCPURL: w.broker.URL + "/mcp", Transport: w.transport, Browser: b})
+	return walk.Connect(w.t.Context(), walk.Config{MCPURL: w.url + "/mcp", Transport: w.transport, Browser: b})
 }
 
 func (w *world) mustConnect(user string) *walk.Client {
@@ -157,22 +165,16 @@ func (w *world) post(token, session, body string, header ...string) response {
 
 func (w *world) do(method, token, session, body string, header ...string) response {
 	w.t.Helper()
-	r, err := http.NewRequestWithContext(w.t.Context(), method, w.broker.URL+"/mcp", strings.NewReader(body))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Accept", "application/json, text/event-stream")
-	if token != "" {
-		r.Header.Set("Authorization", "Bearer "+token)
-	}
 	if session != "" {
-		r.Header.Set("Mcp-Session-Id", session)
+		header = append([]string{"Mcp-Session-Id", session}, header...)
 	}
-	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	resp, err := (&http.Client{Transport: w.transport}).Do(r)
+	return w.doAt(method, "/mcp", token, body, header...)
+}
+
+// doAt is do for any path below the public URL.
+func (w *world) doAt(method, path, token, body string, header ...string) response {
+	w.t.Helper()
+	resp, err := (&http.Client{Transport: w.transport}).Do(w.request(w.t.Context(), method, path, token, body, header...))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -182,6 +184,23 @@ func (w *world) do(method, token, session, body string, header ...string) respon
 		w.t.Fatal(err)
 	}
 	return response{resp.StatusCode, resp.Header, string(b)}
+}
+
+func (w *world) request(ctx context.Context, method, path, token, body string, header ...string) *http.Request {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(ctx, method, w.url+path, strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "application/json, text/event-stream")
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	return r
 }
 
 func (w *world) token(c *walk.Client) string {

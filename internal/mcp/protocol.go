@@ -30,7 +30,6 @@ func KnownVersion(v string) bool { return v == Version20260728 || Handshake(v) }
 const (
 	MethodInitialize      = "initialize"
 	MethodInitialized     = "notifications/initialized"
-	MethodPing            = "ping"
 	MethodCancelled       = "notifications/cancelled"
 	MethodProgress        = "notifications/progress"
 	MethodLog             = "notifications/message"

@@ -71,7 +71,7 @@ func (s *EventStream) put(field string, value []byte) error {
 // Endpoint sends the event that tells a client of HTTP+SSE where to post its
 // messages (2024-11-05, Transports). uri must hold no line break.
 func (s *EventStream) Endpoint(id, uri string) error {
-	return s.write([]byte("id: " + id + "\nevent: endpoint\ndata: " + uri + "\n\n"))
+	return s.write("id: " + id + "\nevent: endpoint\ndata: " + uri + "\n\n")
 }
 
 // KeepAlive sends a comment, which clients ignore and proxies count as traffic.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/stream"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
@@ -124,8 +126,14 @@ func (m *Manager) aged(created time.Time) bool {
 // no session. Errors: *StartError, ErrBusy, broker.ErrForgejoDown,
 // broker.ErrForgejoGrantDead.
 func (m *Manager) Create(ctx context.Context, access broker.Access, initialize mcp.Message) (*Session, []byte, error) {
-	s := newSession(m, broker.Session{
-		ID: rand.Text(), UserID: access.User.ID, UserName: access.User.Name,
+	return m.CreateOn(ctx, rand.Text(), NewStreams(), access, initialize)
+}
+
+// CreateOn is Create for a transport that opens a session's streams before there
+// is a session, and knows the id that it will have.
+func (m *Manager) CreateOn(ctx context.Context, id string, streams *stream.Hub, access broker.Access, initialize mcp.Message) (*Session, []byte, error) {
+	s := newSession(m, streams, broker.Session{
+		ID: id, UserID: access.User.ID, UserName: access.User.Name,
 		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID,
 		Initialize: string(initialize.Raw), ReadOnly: oauth.ReadOnly(access.Scope), CreatedAt: m.cfg.Now(), LastUsedAt: m.cfg.Now(),
 	})
@@ -148,6 +156,22 @@ func (m *Manager) Create(ctx context.Context, access broker.Access, initialize m
 	s.unit = u
 	m.sessions[s.row.ID] = s
 	return s, response, nil
+}
+
+// LastInitialize returns the initialize request of the session that access's user
+// and client used last, of those whose ids begin with prefix; broker.ErrNotFound if
+// there is none.
+func (m *Manager) LastInitialize(ctx context.Context, prefix string, access broker.Access) (mcp.Message, error) {
+	rows, err := m.cfg.Store.Sessions(ctx)
+	if err != nil {
+		return mcp.Message{}, err
+	}
+	for _, row := range slices.Backward(rows) {
+		if strings.HasPrefix(row.ID, prefix) && row.UserID == access.User.ID && row.ClientID == access.ClientID && !m.aged(row.CreatedAt) {
+			return mcp.Parse([]byte(row.Initialize))
+		}
+	}
+	return mcp.Message{}, broker.ErrNotFound
 }
 
 // Get returns the session of that id if it belongs to access's user and client
@@ -183,7 +207,7 @@ func (m *Manager) lookup(ctx context.Context, id string) (*Session, error) {
 	if s := m.sessions[id]; s != nil { // another request was faster
 		return s, nil
 	}
-	s = newSession(m, row)
+	s = newSession(m, NewStreams(), row)
 	m.sessions[id] = s
 	return s, nil
 }

@@ -65,6 +65,15 @@ func (s *Session) Call(ctx context.Context, access broker.Access, request mcp.Me
 	return call, nil
 }
 
+// Tell sends what asks for no response: a notification or a response. Errors are
+// those of Respond.
+func (s *Session) Tell(ctx context.Context, m mcp.Message) error {
+	if m.Kind == mcp.Notification {
+		return s.Notify(ctx, m)
+	}
+	return s.Respond(ctx, m)
+}
+
 // Notify sends a client's notification. A dormant session is not woken for one:
 // it would have nothing to refer to.
 func (s *Session) Notify(ctx context.Context, n mcp.Message) error {

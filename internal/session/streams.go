@@ -9,8 +9,11 @@ import (
 // streamMemory bounds what a session keeps for clients that come back, bytes.
 const streamMemory = 4 << 20
 
-func newSession(m *Manager, row broker.Session) *Session {
-	return &Session{manager: m, row: row, streams: stream.NewHub(streamMemory)}
+// NewStreams returns the event streams of a session to come.
+func NewStreams() *stream.Hub { return stream.NewHub(streamMemory) }
+
+func newSession(m *Manager, streams *stream.Hub, row broker.Session) *Session {
+	return &Session{manager: m, row: row, streams: streams}
 }
 
 // Streams are the session's event streams. They outlive its units.

@@ -46,7 +46,7 @@ func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access broker.Acc
 		h.call(w, r, s, access, m)
 		return
 	}
-	if err := h.oneWay(r.Context(), s, m); err != nil {
+	if err := s.Tell(r.Context(), m); err != nil {
 		h.cfg.Exchanges.Fail(w, nil, err)
 		return
 	}
@@ -82,14 +82,6 @@ func (h *Handler) Delete(w http.ResponseWriter, r *http.Request, access broker.A
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-// oneWay passes on what asks for no response.
-func (h *Handler) oneWay(ctx context.Context, s *session.Session, m mcp.Message) error {
-	if m.Kind == mcp.Notification {
-		return s.Notify(ctx, m)
-	}
-	return s.Respond(ctx, m)
 }
 
 // session finds the session a request names, or answers.
@@ -132,9 +124,9 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request, s *session.Sessio
 	case r.Context().Err() != nil: // the client has seen nothing that it could come back to
 		x.Left(r.Context())
 	case errors.Is(err, exchange.ErrQuiet):
-		h.stream(w, r, s, func(l *stream.Log) { carry(x, l) })
+		h.stream(w, r, s, func(l *stream.Log) { x.Carry(l) })
 	case err == nil && !e.Final:
-		h.stream(w, r, s, func(l *stream.Log) { write(l, e.Raw); carry(x, l) })
+		h.stream(w, r, s, func(l *stream.Log) { write(l, e.Raw); x.Carry(l) })
 	default:
 		h.answer(w, r, x, e, err)
 	}
@@ -153,24 +145,9 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, x *exchange.Exc
 	}
 }
 
-// write waits for whoever follows l; that has to keep up, or it is cut off.
+// write adds to l and waits for whoever follows it; that has to keep up, or it is
+// cut off.
 func write(l *stream.Log, raw []byte) { _ = l.Write(context.Background(), raw) }
-
-// carry appends what the exchange yields to l, up to its response, whether or
-// not anybody follows.
-func carry(x *exchange.Exchange, l *stream.Log) {
-	for {
-		e, err := x.Next(context.Background(), 0)
-		if err == nil && !e.Final {
-			write(l, e.Raw)
-			continue
-		}
-		if end := x.End(context.Background(), e, err); end.Raw != nil {
-			write(l, end.Raw)
-		}
-		return
-	}
-}
 
 // batch relays the messages of one JSON array: each request's response goes to
 // one common stream.
@@ -179,7 +156,7 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Sessi
 	var failed [][]byte
 	for _, m := range all {
 		if m.Kind != mcp.Request {
-			if err := h.oneWay(r.Context(), s, m); err != nil {
+			if err := s.Tell(r.Context(), m); err != nil {
 				h.cfg.Log.Debug("dropped a message of a batch", "error", err)
 			}
 			continue
@@ -201,7 +178,7 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Sessi
 		}
 		var carried sync.WaitGroup
 		for _, x := range begun {
-			carried.Go(func() { carry(x, l) })
+			carried.Go(func() { x.Carry(l) })
 		}
 		carried.Wait()
 	})

@@ -3,7 +3,6 @@ package streamable
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
@@ -55,40 +54,12 @@ func acceptsEvents(r *http.Request) bool {
 	return strings.Contains(accept, "text/event-stream") || strings.Contains(accept, "*/*")
 }
 
-// follow writes what f is told, with comments while it is quiet, until the stream
-// ends, the client leaves or another takes the listener's place.
+// follow writes what f is told. A session's own stream, which never ends by itself,
+// ends at shutdown.
 func (h *Handler) follow(w http.ResponseWriter, r *http.Request, f *stream.Follower) {
-	defer f.Close()
-	out := mcp.NewEventStream(w)
-	quiet := time.NewTicker(h.cfg.KeepAlive)
-	defer quiet.Stop()
-	var draining <-chan struct{}
-	if f.Replaced() != nil { // a session's own stream never ends by itself
-		draining = h.cfg.Draining
+	var end <-chan struct{}
+	if f.Replaced() != nil {
+		end = h.cfg.Draining
 	}
-	for {
-		events, done, changed := f.Take()
-		for _, e := range events {
-			if out.Message(e.ID, e.Raw) != nil {
-				return
-			}
-		}
-		f.Told()
-		if done {
-			return
-		}
-		select {
-		case <-changed:
-		case <-f.Replaced():
-			return
-		case <-draining:
-			return
-		case <-r.Context().Done():
-			return
-		case <-quiet.C:
-			if out.KeepAlive() != nil {
-				return
-			}
-		}
-	}
+	f.Serve(r.Context(), mcp.NewEventStream(w), h.cfg.KeepAlive, end)
 }

@@ -32,6 +32,7 @@ type Config struct {
 	// PublicURL is where clients reach the broker, if not at its own address but
 	// through a proxy.
 	PublicURL string
+	Prefix    string // path of the public URL where PublicURL is not set, such as "/p"
 }
 
 // Broker is a running fjmcp-broker.
@@ -52,7 +53,7 @@ func Start(ctx context.Context, c Config) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{URL: "http://" + address, log: c.Log}
-	public := cmp.Or(c.PublicURL, b.URL)
+	public := cmp.Or(c.PublicURL, b.URL+c.Prefix)
 	app, err := c.Forge.Register(testforge.App{Name: "fjmcp", RedirectURIs: []string{public + "/oauth/callback"}})
 	if err != nil {
 		return nil, err

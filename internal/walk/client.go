@@ -47,35 +47,80 @@ type Client struct {
 	handler            *auth.AuthorizationCodeHandler
 	http               *http.Client
 	url                string
+	sse                bool // HTTP+SSE
 	options            *mcp.ClientOptions
 	protocol           string
 }
 
 // Connect registers, has the browser authorize, fetches a token and initializes
 // an MCP session, as the Go SDK does it.
-func Connect(ctx context.Context, c Config) (*Client, error) {
+func Connect(ctx context.Context, c Config) (*Client, error) { return c.connect(ctx, false) }
+
+// ConnectSSE is Connect over HTTP+SSE (2024-11-05) to the event stream at MCPURL.
+// Closing such a client does not end its session.
+func ConnectSSE(ctx context.Context, c Config) (*Client, error) { return c.connect(ctx, true) }
+
+func (c Config) connect(ctx context.Context, sse bool) (*Client, error) {
 	client := &http.Client{Transport: observer{next: c.Transport, steps: c.Steps}}
 	h, err := c.handler(client)
 	if err != nil {
 		return nil, err
 	}
-	return connect(ctx, &Client{handler: h, http: client, url: c.MCPURL, options: c.Options, protocol: cmp.Or(c.Protocol, "2025-11-25")})
+	return connect(ctx, &Client{handler: h, http: client, url: c.MCPURL, sse: sse, options: c.Options, protocol: cmp.Or(c.Protocol, "2025-11-25")})
 }
 
 // Again opens a further session with the tokens of c, as a client does after a
 // restart: without registering or logging in.
 func (c *Client) Again(ctx context.Context) (*Client, error) {
-	return connect(ctx, &Client{handler: c.handler, http: c.http, url: c.url, options: c.options, protocol: c.protocol})
+	return connect(ctx, &Client{handler: c.handler, http: c.http, url: c.url, sse: c.sse, options: c.options, protocol: c.protocol})
 }
 
 func connect(ctx context.Context, c *Client) (*Client, error) {
 	session, err := mcp.NewClient(&mcp.Implementation{Name: "fjmcp-walk", Version: "1"}, c.options).
-		Connect(ctx, &mcp.StreamableClientTransport{Endpoint: c.url, HTTPClient: c.http, OAuthHandler: c.handler}, &mcp.ClientSessionOptions{ProtocolVersion: c.protocol})
+		Connect(ctx, c.transport(), &mcp.ClientSessionOptions{ProtocolVersion: c.protocol})
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to %s: %w", c.url, err)
 	}
 	c.ClientSession = session
 	return c, nil
+}
+
+func (c *Client) transport() mcp.Transport {
+	if c.sse {
+		return &mcp.SSEClientTransport{Endpoint: c.url, HTTPClient: &http.Client{Transport: authorizing{c.http.Transport, c.handler}}}
+	}
+	return &mcp.StreamableClientTransport{Endpoint: c.url, HTTPClient: c.http, OAuthHandler: c.handler}
+}
+
+// authorizing logs in upon 401, which the SDK's SSE transport leaves to others.
+type authorizing struct {
+	next    http.RoundTripper
+	handler *auth.AuthorizationCodeHandler
+}
+
+func (a authorizing) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := a.send(r)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || r.Body != nil {
+		return resp, err
+	}
+	if err := a.handler.Authorize(r.Context(), r, resp); err != nil {
+		return nil, err
+	}
+	return a.send(r)
+}
+
+func (a authorizing) send(r *http.Request) (*http.Response, error) {
+	source, err := a.handler.TokenSource(r.Context())
+	if err != nil || source == nil {
+		return a.next.RoundTrip(r)
+	}
+	token, err := source.Token()
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	token.SetAuthHeader(r)
+	return a.next.RoundTrip(r)
 }
 
 // AccessToken returns the bearer token in use, for requests beside the SDK's.

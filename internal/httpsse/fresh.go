@@ -1,0 +1,120 @@
+package httpsse
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/stream"
+)
+
+// maxFresh bounds the streams of one user that are open without a session.
+const maxFresh = 16
+
+// errTooManyStreams: the user has maxFresh of them.
+var errTooManyStreams = errors.New("too many streams without a session")
+
+// fresh is an open stream that has no session yet.
+type fresh struct {
+	id, user, client string
+	streams          *stream.Hub // the session's, once there is one
+
+	mu      sync.Mutex // held while the session begins
+	session *session.Session
+	begun   atomic.Bool // there is a session
+
+	listeners int // under Handler.mu
+}
+
+func (f *fresh) of(access broker.Access) bool {
+	return f.user == access.User.ID && f.client == access.ClientID
+}
+
+// open adds a listener to the fresh stream of that id, making it if need be.
+func (h *Handler) open(id string, access broker.Access) (*fresh, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := h.fresh[id]
+	switch {
+	case f == nil && h.freshOf(access.User.ID) >= maxFresh:
+		return nil, errTooManyStreams
+	case f == nil:
+		f = &fresh{id: id, user: access.User.ID, client: access.ClientID, streams: session.NewStreams()}
+		h.fresh[id] = f
+	case !f.of(access):
+		return nil, broker.ErrNotFound
+	}
+	f.listeners++
+	return f, nil
+}
+
+// freshOf is called with mu held.
+func (h *Handler) freshOf(user string) (n int) {
+	for _, f := range h.fresh {
+		if f.user == user && !f.begun.Load() {
+			n++
+		}
+	}
+	return n
+}
+
+// leave forgets a fresh stream with its last listener.
+func (h *Handler) leave(f *fresh) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f.listeners--; f.listeners == 0 {
+		delete(h.fresh, f.id)
+	}
+}
+
+// find returns the open fresh stream of that id, nil if there is none.
+func (h *Handler) find(id string, access broker.Access) *fresh {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f := h.fresh[id]; f != nil && f.of(access) {
+		return f
+	}
+	return nil
+}
+
+// begin starts the session of a fresh stream and returns the backend's response,
+// which may be an error; then there is no session. When another request has
+// started it, response is nil.
+func (h *Handler) begin(ctx context.Context, f *fresh, access broker.Access, initialize mcp.Message) (s *session.Session, response []byte, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.session != nil {
+		return f.session, nil, nil
+	}
+	f.session, response, err = h.cfg.Sessions.CreateOn(ctx, sessionID(f.id), f.streams, access, initialize)
+	f.begun.Store(f.session != nil)
+	return f.session, response, err
+}
+
+// goOn starts a session for a client that takes itself for initialized: its
+// connection broke and it came back without Last-Event-ID, which the TypeScript SDK
+// never sends on this transport. It gets a session like the one it had.
+//
+// broker.ErrNotFound: it never had one, or its last has ended.
+func (h *Handler) goOn(ctx context.Context, f *fresh, access broker.Access) (*session.Session, error) {
+	initialize, err := h.cfg.Sessions.LastInitialize(ctx, sessionPrefix, access)
+	if err != nil {
+		return nil, err
+	}
+	s, response, err := h.begin(ctx, f, access, initialize)
+	switch {
+	case err != nil:
+		return nil, err
+	case s == nil:
+		return nil, &session.StartError{Reason: control.ReasonCrashed, Detail: "the backend refused the replayed initialize"}
+	case response == nil: // another request was faster
+		return s, nil
+	}
+	initialized, _ := mcp.Parse([]byte(`{"jsonrpc":"2.0","method":"` + mcp.MethodInitialized + `"}`))
+	return s, s.Notify(ctx, initialized)
+}

@@ -1,0 +1,77 @@
+package httpsse
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/stream"
+)
+
+// Listen answers GET with an event stream: a new one, or the rest of the one that
+// Last-Event-ID names. It goes on until the session ends, the client leaves, or
+// another connection takes its place; at shutdown until no response is to come.
+func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access broker.Access) {
+	id, seen := cutEventID(r.Header.Get("Last-Event-ID"))
+	if id == "" {
+		id = newStreamID()
+	}
+	streams, leave, err := h.enter(r.Context(), id, seen, access)
+	if errors.Is(err, errTooManyStreams) {
+		tooManyStreams(w)
+		return
+	}
+	if err != nil {
+		h.cfg.Exchanges.Fail(w, nil, err)
+		return
+	}
+	defer leave()
+	f := streams.Listen(position(streams, seen))
+	out := eventStream{mcp.NewEventStream(w), id}
+	if out.Endpoint(eventID(id, seen), h.cfg.Path+"?"+streamParam+"="+id) != nil {
+		f.Close()
+		return
+	}
+	f.Serve(r.Context(), out, h.cfg.KeepAlive, h.calls.over)
+}
+
+// position is where a client goes on that has seen an event last: at the beginning
+// if none, and after all that was sent if nothing is known of that event.
+func position(streams *stream.Hub, seen string) int {
+	if seen == "" {
+		return 0
+	}
+	if l, next, ok := streams.Resume(seen); ok && l == streams.Own() {
+		return next
+	}
+	return -1
+}
+
+// enter finds what to follow. A client that has seen messages has had a session,
+// which must still be there; others come before their session begins.
+func (h *Handler) enter(ctx context.Context, id, seen string, access broker.Access) (*stream.Hub, func(), error) {
+	s, err := h.cfg.Sessions.Get(ctx, sessionID(id), access)
+	if err == nil {
+		return s.Streams(), func() {}, nil
+	}
+	if seen != "" || !errors.Is(err, broker.ErrNotFound) {
+		return nil, nil, err
+	}
+	f, err := h.open(id, access)
+	if err != nil {
+		return nil, nil, err
+	}
+	return f.streams, func() { h.leave(f) }, nil
+}
+
+// eventStream tells of which stream the events are.
+type eventStream struct {
+	*mcp.EventStream
+	id string
+}
+
+func (s eventStream) Message(event string, raw []byte) error {
+	return s.EventStream.Message(eventID(s.id, event), raw)
+}
