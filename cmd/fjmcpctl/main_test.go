@@ -110,7 +110,7 @@ func forget(ts *testscript.TestScript, neg bool, args []string) {
 func twoSessions(context.Context) ([]admin.Session, error) {
 	now := time.Now()
 	return []admin.Session{
-		{ID: "aa11", User: "alice", Client: "Claude", State: "dormant", Protocol: "2025-06-18", Created: now.Add(-3 * time.Hour), LastUsed: now.Add(-2 * time.Hour)},
-		{ID: "bb22", User: "bob", Client: "VS\nCode", State: "running", Unit: "fjmcp-session@x.service", Protocol: "2025-11-25", Created: now.Add(-5 * time.Minute), LastUsed: now, InFlight: 2},
+		{ID: "aa11", User: "alice", Client: "Claude", Kind: "client", State: "dormant", Protocol: "2025-06-18", Created: now.Add(-3 * time.Hour), LastUsed: now.Add(-2 * time.Hour)},
+		{ID: "bb22", User: "bob", Client: "VS\nCode", Kind: "shared", State: "running", Unit: "fjmcp-session@x.service", Protocol: "2025-11-25", Created: now.Add(-5 * time.Minute), LastUsed: now, InFlight: 2},
 	}, nil
 }

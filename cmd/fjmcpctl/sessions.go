@@ -24,13 +24,13 @@ func sessionsCommand(socket *string) *cobra.Command {
 
 func printSessions(w io.Writer, all []admin.Session, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SESSION\tUSER\tCLIENT\tSTATE\tAGE\tIDLE\tCALLS\tUNIT")
+	fmt.Fprintln(t, "SESSION\tUSER\tCLIENT\tKIND\tSTATE\tAGE\tIDLE\tCALLS\tUNIT")
 	for _, s := range all {
 		unit := s.Unit
 		if unit == "" {
 			unit = "-"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.ID, audit.Clean(s.User), audit.Clean(s.Client), s.State,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.ID, audit.Clean(s.User), audit.Clean(s.Client), s.Kind, s.State,
 			since(now, s.Created), since(now, s.LastUsed), s.InFlight, unit)
 	}
 	if err := t.Flush(); err != nil {

@@ -42,6 +42,7 @@ type Session struct {
 	ID       string    `json:"id"` // FJMCP_SESSION in the journal
 	User     string    `json:"user"`
 	Client   string    `json:"client"`
+	Kind     string    `json:"kind"`  // client or shared
 	State    string    `json:"state"` // running or dormant
 	Unit     string    `json:"unit,omitempty"`
 	Protocol string    `json:"protocol"`

@@ -94,6 +94,19 @@ type Access struct {
 	ExpiresAt time.Time
 }
 
+// SessionKind says whom a session serves.
+type SessionKind string
+
+// Session kinds.
+const (
+	// SessionClient is begun by a client's initialize and named by its
+	// Mcp-Session-Id.
+	SessionClient SessionKind = "client"
+	// SessionShared serves all requests of a grant that name no session. There is
+	// one for each mode.
+	SessionShared SessionKind = "shared"
+)
+
 // Session is one MCP session. Its ID is the Mcp-Session-Id; UnitID names the
 // running unit, changes at every start and is empty when none runs.
 // Neither is a credential.
@@ -105,9 +118,10 @@ type Session struct {
 	ClientID   string
 	ClientName string
 	GrantID    string
-	Protocol   string // negotiated MCP protocol version
-	Initialize string // the client's initialize request, replayed when a unit starts anew
-	ReadOnly   bool   // nothing of it may write at the forge
+	Kind       SessionKind // empty is SessionClient
+	Protocol   string      // negotiated MCP protocol version
+	Initialize string      // the client's initialize request, replayed when a unit starts anew; empty if shared
+	ReadOnly   bool        // nothing of it may write at the forge
 	CreatedAt  time.Time
 	LastUsedAt time.Time
 }

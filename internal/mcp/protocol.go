@@ -55,6 +55,11 @@ const (
 	MethodSample = "sampling/createMessage"
 	MethodElicit = "elicitation/create"
 	MethodRoots  = "roots/list"
+
+	MethodToolsChanged     = "notifications/tools/list_changed"
+	MethodPromptsChanged   = "notifications/prompts/list_changed"
+	MethodResourcesChanged = "notifications/resources/list_changed"
+	MethodResourceUpdated  = "notifications/resources/updated"
 )
 
 // Header names of Streamable HTTP; HeaderMethod and the ones after it are of

@@ -22,7 +22,7 @@ func (m *Manager) List(ctx context.Context) ([]admin.Session, error) {
 
 func (m *Manager) view(row broker.Session) admin.Session {
 	v := admin.Session{
-		ID: label(row.ID), User: row.UserName, Client: row.ClientName, State: "dormant",
+		ID: label(row.ID), User: row.UserName, Client: row.ClientName, Kind: string(row.Kind), State: "dormant",
 		Protocol: row.Protocol, Created: row.CreatedAt, LastUsed: row.LastUsedAt, ReadOnly: row.ReadOnly,
 	}
 	m.mu.Lock()

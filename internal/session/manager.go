@@ -30,7 +30,7 @@ import (
 // ErrBusy says that the limit of running sessions is reached and none is idle.
 var ErrBusy = errors.New("all sessions are busy")
 
-// Config is what a Manager is made of. All fields but StartTimeout are required.
+// Config is what a Manager is made of. All fields but the last two are required.
 type Config struct {
 	Launcher spawn.Launcher
 	Store    *store.Store
@@ -44,6 +44,7 @@ type Config struct {
 	PerUser      int           // running units of one user
 	Max          int           // running units in all
 	StartTimeout time.Duration // for a unit to answer initialize; 0 means 10 s
+	ProbeTimeout time.Duration // for a backend to answer server/discover, if it ever does; 0 means 2 s
 }
 
 // Manager owns all sessions of this broker.
@@ -51,8 +52,9 @@ type Manager struct {
 	cfg Config
 
 	mu       sync.Mutex
-	sessions map[string]*Session // by Mcp-Session-Id, loaded from the store on use
-	units    map[string]member   // running or starting, by unit id
+	sessions map[string]*Session // by id, loaded from the store on use
+	shared   map[sharedKey]*Session
+	units    map[string]member // running or starting, by unit id
 	stopped  bool
 }
 
@@ -61,14 +63,17 @@ func New(cfg Config) *Manager {
 	if cfg.StartTimeout == 0 {
 		cfg.StartTimeout = 10 * time.Second
 	}
-	return &Manager{cfg: cfg, sessions: map[string]*Session{}, units: map[string]member{}}
+	if cfg.ProbeTimeout == 0 {
+		cfg.ProbeTimeout = 2 * time.Second
+	}
+	return &Manager{cfg: cfg, sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, units: map[string]member{}}
 }
 
 // unitConfig is what all units have in common.
 func (m *Manager) unitConfig() unit.Config {
 	return unit.Config{
 		Launcher: m.cfg.Launcher, Tokens: m.cfg.Tokens, Log: m.cfg.Log, Now: m.cfg.Now,
-		IdleTimeout: m.cfg.IdleTimeout, StartTimeout: m.cfg.StartTimeout,
+		IdleTimeout: m.cfg.IdleTimeout, StartTimeout: m.cfg.StartTimeout, ProbeTimeout: m.cfg.ProbeTimeout,
 	}
 }
 
@@ -134,10 +139,14 @@ func (m *Manager) Create(ctx context.Context, access broker.Access, initialize m
 func (m *Manager) CreateOn(ctx context.Context, id string, streams *stream.Hub, access broker.Access, initialize mcp.Message) (*Session, []byte, error) {
 	s := newSession(m, streams, broker.Session{
 		ID: id, UserID: access.User.ID, UserName: access.User.Name,
-		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID,
+		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID, Kind: broker.SessionClient,
 		Initialize: string(initialize.Raw), ReadOnly: oauth.ReadOnly(access.Scope), CreatedAt: m.cfg.Now(), LastUsedAt: m.cfg.Now(),
 	})
-	u, answer, err := m.start(ctx, s)
+	var answer mcp.Message
+	u, err := m.start(ctx, s, func(ctx context.Context, u *unit.Unit) (err error) {
+		answer, err = u.Initialize(ctx, initialize)
+		return err
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -174,14 +183,15 @@ func (m *Manager) LastInitialize(ctx context.Context, prefix string, access brok
 	return mcp.Message{}, broker.ErrNotFound
 }
 
-// Get returns the session of that id if it belongs to access's user and client
-// and may do no more than access; broker.ErrNotFound for any other.
+// Get returns the session that a client began under that id if it belongs to
+// access's user and client and may do no more than access; broker.ErrNotFound for
+// any other.
 func (m *Manager) Get(ctx context.Context, id string, access broker.Access) (*Session, error) {
 	s, err := m.lookup(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if s.row.UserID != access.User.ID || s.row.ClientID != access.ClientID || !s.covered(access) {
+	if s.row.Kind == broker.SessionShared || s.row.UserID != access.User.ID || s.row.ClientID != access.ClientID || !s.covered(access) {
 		return nil, broker.ErrNotFound
 	}
 	if m.aged(s.row.CreatedAt) {
@@ -204,12 +214,18 @@ func (m *Manager) lookup(ctx context.Context, id string) (*Session, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if s := m.sessions[id]; s != nil { // another request was faster
-		return s, nil
+	return m.adopt(row), nil
+}
+
+// adopt returns the session of that row, which another request may have loaded
+// meanwhile. Called with mu held.
+func (m *Manager) adopt(row broker.Session) *Session {
+	s := m.sessions[row.ID]
+	if s == nil {
+		s = newSession(m, NewStreams(), row)
+		m.sessions[row.ID] = s
 	}
-	s = newSession(m, NewStreams(), row)
-	m.sessions[id] = s
-	return s, nil
+	return s
 }
 
 // End ends a session for good: its row goes first, then its unit.
@@ -218,20 +234,37 @@ func (m *Manager) End(ctx context.Context, s *Session) error { return m.end(ctx,
 func (m *Manager) end(ctx context.Context, s *Session, why string) error {
 	s.wake.Lock()
 	defer s.wake.Unlock()
+	if s.ended() {
+		return nil
+	}
 	if err := m.cfg.Store.DeleteSession(ctx, s.row.ID); err != nil {
 		return fmt.Errorf("cannot end the session: %w", err)
 	}
-	m.mu.Lock()
-	delete(m.sessions, s.row.ID)
-	u := s.unit
-	s.ended, s.unit = true, nil
-	m.mu.Unlock()
-	s.streams.Close()
-	if u != nil {
+	if u := m.forget(s); u != nil {
 		u.Stop(ctx)
 	}
 	m.cfg.Audit.Event(ctx, s.event(audit.SessionStopped, why))
 	return nil
+}
+
+// key is that of a shared session.
+func (s *Session) key() sharedKey { return sharedKey{s.row.GrantID, s.row.ReadOnly} }
+
+// forget makes the session one that has ended, and returns the unit that is left
+// of it. Called with s.wake held.
+func (m *Manager) forget(s *Session) *unit.Unit {
+	m.mu.Lock()
+	delete(m.sessions, s.row.ID)
+	if key := s.key(); m.shared[key] == s {
+		delete(m.shared, key)
+	}
+	u := s.unit
+	s.unit = nil
+	m.mu.Unlock()
+	close(s.done)
+	s.streams.Close()
+	s.shared.subscriptions.Close()
+	return u
 }
 
 // EndGrant ends all sessions of a grant, after its revocation.

@@ -19,10 +19,10 @@ func (s *Session) covered(access broker.Access) bool {
 	return !oauth.ReadOnly(access.Scope) || s.ReadOnly()
 }
 
-// raise lets a read-only session write from now on if access may. The session
-// stays read-only when it returns an error before the store has agreed.
+// raise lets a read-only session write from now on if access may. A shared one
+// never changes its mode: access has another for that. The session stays read-only when it returns an error before the store has agreed.
 func (s *Session) raise(ctx context.Context, access broker.Access) error {
-	if oauth.ReadOnly(access.Scope) || !s.ReadOnly() {
+	if s.row.Kind == broker.SessionShared || oauth.ReadOnly(access.Scope) || !s.ReadOnly() {
 		return nil
 	}
 	s.gate.Lock()

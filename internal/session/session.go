@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
@@ -16,15 +17,17 @@ import (
 // Session is one MCP session, running or dormant.
 type Session struct {
 	manager *Manager
-	row     broker.Session // UnitID, LastUsedAt and ReadOnly under manager.mu, the rest constant
+	row     broker.Session // UnitID, LastUsedAt, ReadOnly and Protocol under manager.mu, the rest constant
 
 	gate  sync.RWMutex // read-held while a call begins, written while the mode is raised
 	wake  sync.Mutex   // held while a unit starts, so that concurrent requests start one
 	unit  *unit.Unit   // under manager.mu; nil while dormant
-	ended bool         // under manager.mu
-	level []byte       // last logging/setLevel request, under manager.mu
+	level []byte       // last logging/setLevel request of its client, under manager.mu
+	done  chan struct{}
 
 	streams *stream.Hub
+	server  Server // of a shared session, under manager.mu; of its latest unit
+	shared  shared
 }
 
 // ID is the Mcp-Session-Id.
@@ -33,24 +36,33 @@ func (s *Session) ID() string { return s.row.ID }
 // Label is the id the journal knows the session by.
 func (s *Session) Label() string { return label(s.row.ID) }
 
-// Protocol is the negotiated MCP protocol version.
-func (s *Session) Protocol() string { return s.row.Protocol }
+// Protocol is the negotiated MCP protocol version; of a shared session "" until it
+// first ran.
+func (s *Session) Protocol() string {
+	s.manager.mu.Lock()
+	defer s.manager.mu.Unlock()
+	return s.row.Protocol
+}
+
+// Done is closed when the session has ended for good.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+func (s *Session) ended() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
 
 // Call sends a request, waking the session if it is dormant. What access may do
 // beyond the session's mode, the session may do from then on. Errors are those of
 // Manager.Create, broker.ErrNotFound when the session has ended or may do more
 // than access, and relay.ErrTooManyCalls.
 func (s *Session) Call(ctx context.Context, access broker.Access, request mcp.Message) (*Call, error) {
-	if err := s.raise(ctx, access); err != nil {
-		return nil, err
-	}
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	if !s.covered(access) {
-		return nil, broker.ErrNotFound
-	}
 	var call *Call
-	err := s.with(ctx, func(u *unit.Unit) (err error) {
+	err := s.use(ctx, access, func(u *unit.Unit) (err error) {
 		call, err = u.Call(ctx, request)
 		return err
 	})
@@ -100,6 +112,19 @@ func ignoreClosed(err error) error {
 	return err
 }
 
+// use runs do on a live unit if access may have it.
+func (s *Session) use(ctx context.Context, access broker.Access, do func(*unit.Unit) error) error {
+	if err := s.raise(ctx, access); err != nil {
+		return err
+	}
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if !s.covered(access) {
+		return broker.ErrNotFound
+	}
+	return s.with(ctx, do)
+}
+
 // with runs do on a live unit. A unit that ends between the look and the use is
 // replaced once.
 func (s *Session) with(ctx context.Context, do func(*unit.Unit) error) error {
@@ -138,29 +163,60 @@ func (s *Session) ensure(ctx context.Context) (*unit.Unit, error) {
 	if u := s.running(); u != nil {
 		return u, nil
 	}
-	m := s.manager
-	m.mu.Lock()
-	ended, level := s.ended, s.level
-	m.mu.Unlock()
-	if ended {
+	if s.ended() {
 		return nil, broker.ErrNotFound
 	}
-	u, answer, err := m.start(ctx, s)
-	if err != nil {
-		return nil, err
+	return s.awaken(ctx)
+}
+
+// awaken starts a unit, brings it to where the last one was left, and makes it
+// the session's. Called with wake held.
+func (s *Session) awaken(ctx context.Context) (*unit.Unit, error) {
+	m := s.manager
+	begin := s.resume
+	if s.row.Kind == broker.SessionShared {
+		begin = s.open
 	}
-	if err := u.Resume(ctx, answer, level); err != nil {
-		u.Stop(ctx)
+	u, err := m.start(ctx, s, begin)
+	if err != nil {
 		return nil, err
 	}
 	if err := m.cfg.Store.SetSessionUnit(ctx, s.row.ID, u.ID()); err != nil {
 		u.Stop(ctx)
+		if errors.Is(err, broker.ErrNotFound) { // another process has ended it
+			m.forget(s)
+		}
 		return nil, err
 	}
 	m.mu.Lock()
 	s.unit, s.row.UnitID = u, u.ID()
 	m.mu.Unlock()
 	return u, nil
+}
+
+// resume replays what the client began with, and the log level it set.
+func (s *Session) resume(ctx context.Context, u *unit.Unit) error {
+	initialize, err := mcp.Parse([]byte(s.row.Initialize))
+	if err != nil {
+		return fmt.Errorf("cannot replay initialize: %w", err)
+	}
+	if err := u.Resume(ctx, initialize); err != nil {
+		return err
+	}
+	s.manager.mu.Lock()
+	level := s.level
+	s.manager.mu.Unlock()
+	if level == nil {
+		return nil
+	}
+	request, err := mcp.Parse(level)
+	if err != nil {
+		return fmt.Errorf("cannot replay the log level: %w", err)
+	}
+	if err := u.Ask(ctx, request.Method, request.Params()); !errors.Is(err, unit.ErrRefused) { // as it did then
+		return err
+	}
+	return nil
 }
 
 func (s *Session) event(kind audit.Kind, outcome string) audit.Event {

@@ -8,7 +8,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/control"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
@@ -32,35 +31,30 @@ func StartReason(err error) control.Reason {
 	return ""
 }
 
-// start starts a unit for s and has it answer the session's initialize request.
-func (m *Manager) start(ctx context.Context, s *Session) (*unit.Unit, mcp.Message, error) {
+// start starts a unit for s and has begin speak with its backend first.
+func (m *Manager) start(ctx context.Context, s *Session, begin func(context.Context, *unit.Unit) error) (*unit.Unit, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.cfg.StartTimeout, unit.ErrStartTimeout)
 	defer cancel()
-	request, err := mcp.Parse([]byte(s.row.Initialize))
-	if err != nil {
-		return nil, mcp.Message{}, err
-	}
 	// Asked here too so that a dead login or a forge that is down is told apart
 	// from a unit that does not start.
 	if _, err := m.cfg.Tokens.Token(ctx, s.row.UserID); err != nil {
-		return nil, mcp.Message{}, err
+		return nil, err
 	}
 	u, err := m.run(ctx, s)
 	if err != nil {
-		return nil, mcp.Message{}, err
+		return nil, err
 	}
-	answer, err := u.Initialize(ctx, request)
-	if err != nil {
+	if err := begin(ctx, u); err != nil {
 		u.Stop(ctx)
 		if !errors.Is(err, context.Canceled) { // the client has left; nothing is wrong
 			s.report(u, err)
 		}
-		return nil, mcp.Message{}, err
+		return nil, err
 	}
 	e := s.event(audit.SessionStarted, "ok")
 	e.Unit = u.Name()
 	m.cfg.Audit.Event(ctx, e)
-	return u, answer, nil
+	return u, nil
 }
 
 // run takes a place among the running units and has a unit started there.

@@ -4,6 +4,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
+	"github.com/fjmcp/fjmcp-broker/internal/subscription"
 )
 
 // streamMemory bounds what a session keeps for clients that come back, bytes.
@@ -13,18 +14,30 @@ const streamMemory = 4 << 20
 func NewStreams() *stream.Hub { return stream.NewHub(streamMemory) }
 
 func newSession(m *Manager, streams *stream.Hub, row broker.Session) *Session {
-	return &Session{manager: m, row: row, streams: streams}
+	return &Session{
+		manager: m, row: row, done: make(chan struct{}), streams: streams,
+		shared: shared{subscriptions: subscription.NewSet()},
+	}
 }
 
 // Streams are the session's event streams. They outlive its units.
 func (s *Session) Streams() *stream.Hub { return s.streams }
 
-// other takes what a backend says beside all calls. What is to be answered needs
-// a listener; what is to be known waits for one.
+// other takes what a backend says beside all calls, and reports whether somebody
+// hears it. What is to be answered needs a listener; what is to be known waits for
+// one. In a shared session nobody can tell whom a question or a log message is
+// for.
 func (s *Session) other(raw []byte) bool {
-	heard := s.streams.Heard()
 	m, err := mcp.Parse(raw)
-	if err != nil || m.Kind == mcp.Request && !heard {
+	if err != nil {
+		return false
+	}
+	if s.row.Kind == broker.SessionShared {
+		s.shared.subscriptions.Take(m)
+		return false
+	}
+	heard := s.streams.Heard()
+	if m.Kind == mcp.Request && !heard {
 		return false
 	}
 	return s.streams.Own().Append(raw) && heard

@@ -193,6 +193,10 @@ var migrations = []*gormigrate.Migration{
 		`ALTER TABLE sessions ADD COLUMN read_only INTEGER NOT NULL DEFAULT 0`,
 		`UPDATE sessions SET read_only = 1 WHERE grant_id IN (SELECT id FROM grants WHERE scope NOT LIKE '%forgejo:write%')`,
 	)},
+	{ID: "0007_shared_sessions", Migrate: statements(
+		`ALTER TABLE sessions ADD COLUMN kind TEXT NOT NULL DEFAULT 'client'`,
+		`CREATE UNIQUE INDEX sessions_shared ON sessions (grant_id, read_only) WHERE kind = 'shared'`,
+	)},
 }
 
 func statements(list ...string) gormigrate.MigrateFunc {

@@ -1,10 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 )
@@ -20,6 +23,7 @@ type sessionRow struct {
 	CreatedAt  int64 `gorm:"autoCreateTime:false"`
 	LastUsedAt int64
 	ReadOnly   bool
+	Kind       string
 }
 
 func (sessionRow) TableName() string { return "sessions" }
@@ -35,18 +39,47 @@ func (r namedSession) session() broker.Session {
 	return broker.Session{
 		ID: r.Row.ID, UnitID: r.Row.UnitID, UserID: r.Row.UserID, UserName: r.UserName, ClientID: r.Row.ClientID, ClientName: r.ClientName,
 		GrantID: r.Row.GrantID, Protocol: r.Row.Protocol, Initialize: r.Row.Initialize, CreatedAt: fromMS(r.Row.CreatedAt), LastUsedAt: fromMS(r.Row.LastUsedAt),
-		ReadOnly: r.Row.ReadOnly,
+		ReadOnly: r.Row.ReadOnly, Kind: broker.SessionKind(r.Row.Kind),
+	}
+}
+
+func rowOf(v broker.Session) *sessionRow {
+	return &sessionRow{
+		ID: v.ID, UnitID: v.UnitID, UserID: v.UserID, ClientID: v.ClientID, GrantID: v.GrantID,
+		Protocol: v.Protocol, Initialize: v.Initialize, CreatedAt: ms(v.CreatedAt), LastUsedAt: ms(v.LastUsedAt),
+		ReadOnly: v.ReadOnly, Kind: string(cmp.Or(v.Kind, broker.SessionClient)),
 	}
 }
 
 // CreateSession stores a new session. User, client and grant must exist; the
 // two names are read from them.
 func (s *Store) CreateSession(ctx context.Context, v broker.Session) error {
-	return s.write.WithContext(ctx).Create(&sessionRow{
-		ID: v.ID, UnitID: v.UnitID, UserID: v.UserID, ClientID: v.ClientID, GrantID: v.GrantID,
-		Protocol: v.Protocol, Initialize: v.Initialize, CreatedAt: ms(v.CreatedAt), LastUsedAt: ms(v.LastUsedAt),
-		ReadOnly: v.ReadOnly,
-	}).Error
+	return s.write.WithContext(ctx).Create(rowOf(v)).Error
+}
+
+// SharedSession returns the shared session of v's grant and mode, which is v
+// where there was none. broker.ErrRevoked: the grant has ended, so there is none.
+func (s *Store) SharedSession(ctx context.Context, v broker.Session) (broker.Session, error) {
+	v.Kind = broker.SessionShared
+	var id string
+	err := s.update(ctx, func(tx *gorm.DB) error {
+		err := tx.Where("id = ? AND revoked_at = 0", v.GrantID).Take(&grantRow{}).Error
+		if errors.Is(err, gorm.ErrRecordNotFound) {
+			return broker.ErrRevoked
+		}
+		if err != nil {
+			return err
+		}
+		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(rowOf(v)).Error; err != nil {
+			return err
+		}
+		return tx.Table("sessions").Select("id").
+			Where("grant_id = ? AND read_only = ? AND kind = ?", v.GrantID, v.ReadOnly, v.Kind).Take(&id).Error
+	})
+	if err != nil {
+		return broker.Session{}, err
+	}
+	return s.Session(ctx, id)
 }
 
 func (s *Store) sessions(ctx context.Context) *gorm.DB {

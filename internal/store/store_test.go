@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -312,7 +313,7 @@ func TestSessions(t *testing.T) {
 	l := storetest.LogIn(t, s, "alice", c.Now())
 	want := broker.Session{
 		ID: "s1", UnitID: "u1", UserID: l.User.ID, UserName: "alice", ClientID: l.Client.ID, ClientName: "test client",
-		GrantID: l.Grant.ID, Protocol: "2025-11-25", Initialize: `{"method":"initialize"}`, CreatedAt: c.Now(), LastUsedAt: c.Now(),
+		GrantID: l.Grant.ID, Kind: broker.SessionClient, Protocol: "2025-11-25", Initialize: `{"method":"initialize"}`, CreatedAt: c.Now(), LastUsedAt: c.Now(),
 	}
 	must(t, s.CreateSession(t.Context(), want))
 	second := want
@@ -338,6 +339,49 @@ func TestSessions(t *testing.T) {
 	must(t, s.DeleteSession(t.Context(), "s1"))
 	_, err = s.Session(t.Context(), "s1")
 	wantErr(t, err, broker.ErrNotFound)
+}
+
+// Two processes that ask for a grant's shared session get the same, one for each
+// mode, and none of a grant that has ended.
+func TestSharedSessions(t *testing.T) {
+	path := storetest.Path(t)
+	one, other := storetest.Open(t, path, nil), storetest.Open(t, path, nil)
+	l := storetest.LogIn(t, one, "alice", time.Now())
+	ask := func(s *store.Store, id string, readOnly bool) (broker.Session, error) {
+		return s.SharedSession(t.Context(), broker.Session{ID: id, UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, ReadOnly: readOnly, CreatedAt: time.Now()})
+	}
+	var ids [20]string
+	var all sync.WaitGroup
+	for i := range ids {
+		all.Go(func() {
+			v, err := ask([]*store.Store{one, other}[i%2], fmt.Sprint("s", i), i%4 < 2)
+			if err != nil {
+				t.Error(err)
+			}
+			if v.Kind != broker.SessionShared || v.UserName != "alice" || v.ReadOnly != (i%4 < 2) {
+				t.Errorf("got %+v", v)
+			}
+			ids[i] = v.ID
+		})
+	}
+	all.Wait()
+	for i, id := range ids {
+		if id != ids[i%4/2*2] {
+			t.Errorf("request %d got session %s", i, id)
+		}
+	}
+	list, err := one.Sessions(t.Context())
+	must(t, err)
+	if len(list) != 2 {
+		t.Errorf("sessions: %+v", list)
+	}
+	must(t, other.DeleteSession(t.Context(), ids[0]))
+	if v, err := ask(one, "next", true); err != nil || v.ID != "next" {
+		t.Errorf("after its end: %+v, %v", v, err)
+	}
+	must(t, other.RevokeGrant(t.Context(), l.Grant.ID))
+	_, err = ask(one, "late", true)
+	wantErr(t, err, broker.ErrRevoked)
 }
 
 func TestCollect(t *testing.T) {

@@ -58,7 +58,7 @@ func (u *Unit) Initialize(ctx context.Context, request mcp.Message) (mcp.Message
 	if err != nil {
 		return mcp.Message{}, u.startFailure(err)
 	}
-	return answer, checkVersion(answer)
+	return answer, checkVersion(answer.ResultField("serverInfo"))
 }
 
 // startFailure words why there was no first answer.
@@ -69,44 +69,22 @@ func (u *Unit) startFailure(err error) error {
 		if fail := u.Failure(); fail != nil {
 			return fail
 		}
-		return &StartError{Reason: control.ReasonCrashed, Detail: "the backend ended before it answered initialize"}
+		return &StartError{Reason: control.ReasonCrashed, Detail: "the backend ended before it answered its first request"}
 	case errors.Is(err, ErrStartTimeout):
 		return &StartError{Reason: ReasonTimeout, Detail: fmt.Sprintf("no answer to initialize within %v", u.cfg.StartTimeout)}
 	}
 	return err
 }
 
-// ask makes a call of the broker's own and returns the response.
-func (u *Unit) ask(ctx context.Context, request mcp.Message) (mcp.Message, error) {
-	call, err := u.relay.Start(ctx, request)
+// Resume has a fresh unit answer the initialize request a session began with, and
+// tells it that the client has taken the answer. Errors are those of Initialize.
+func (u *Unit) Resume(ctx context.Context, initialize mcp.Message) error {
+	answer, err := u.Initialize(ctx, initialize)
 	if err != nil {
-		return mcp.Message{}, err
+		return err
 	}
-	for {
-		e, err := call.Next(ctx)
-		if err != nil {
-			return mcp.Message{}, err
-		}
-		if e.Final {
-			return mcp.Parse(e.Raw)
-		}
-	}
-}
-
-// Resume brings a fresh unit to where the session was after the backend's answer
-// to initialize: initialized, with the client's last logging/setLevel, nil for
-// none.
-func (u *Unit) Resume(ctx context.Context, answer mcp.Message, level []byte) error {
 	if answer.IsError() {
 		return &StartError{Reason: control.ReasonCrashed, Detail: "the backend refused the replayed initialize"}
 	}
-	initialized, _ := mcp.Parse([]byte(`{"jsonrpc":"2.0","method":"` + mcp.MethodInitialized + `"}`))
-	if err := u.Notify(ctx, initialized); err != nil || level == nil {
-		return err
-	}
-	request, err := mcp.Parse(level)
-	if err == nil {
-		_, err = u.ask(ctx, request)
-	}
-	return err
+	return u.Notify(ctx, notification(mcp.MethodInitialized, nil))
 }

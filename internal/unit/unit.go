@@ -30,6 +30,7 @@ type Config struct {
 
 	IdleTimeout  time.Duration // a unit unused this long is reaped
 	StartTimeout time.Duration // for the backend's first answer, and for each exchange with the launcher
+	ProbeTimeout time.Duration // for its answer to server/discover
 }
 
 // Spec is one unit. All fields but ReadOnly and Other are required.
@@ -59,10 +60,11 @@ type Unit struct {
 	gone    chan struct{} // closed when the unit has ended and is accounted for
 	heard   chan struct{} // closed when the control socket has said its last
 
-	tokenTaken  atomic.Bool // the credential was handed over
-	initialized atomic.Bool // notifications/initialized was sent
-	grantDead   atomic.Bool // the forge refused the login for good
-	stopping    atomic.Bool // we end it, so its end is no failure
+	tokenTaken  atomic.Bool  // the credential was handed over
+	initialized atomic.Bool  // notifications/initialized was sent
+	grantDead   atomic.Bool  // the forge refused the login for good
+	stopping    atomic.Bool  // we end it, so its end is no failure
+	asked       atomic.Int64 // requests of the broker's own
 
 	touch     sync.Mutex // one touch at a time
 	lastTouch time.Time  // under touch

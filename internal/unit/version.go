@@ -1,12 +1,12 @@
 package unit
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/control"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 )
 
 const (
@@ -14,14 +14,15 @@ const (
 	oldestBackend = "2.18.0"
 )
 
-// checkVersion refuses a forgejo-mcp, by its answer to initialize, that is too
-// old to work here.
-func checkVersion(answer mcp.Message) error {
-	v := answer.ResultString("serverInfo", "version")
-	if answer.ResultString("serverInfo", "name") != backendName || !olderThan(v, oldestBackend) {
+// checkVersion refuses a forgejo-mcp that is, by its serverInfo, too old to work
+// here.
+func checkVersion(serverInfo json.RawMessage) error {
+	var info struct{ Name, Version string }
+	_ = json.Unmarshal(serverInfo, &info) // another backend may say what it likes
+	if info.Name != backendName || !olderThan(info.Version, oldestBackend) {
 		return nil
 	}
-	return &StartError{Reason: control.ReasonBackendTooOld, Detail: fmt.Sprintf("forgejo-mcp %s is too old; install %s or newer", v, oldestBackend)}
+	return &StartError{Reason: control.ReasonBackendTooOld, Detail: fmt.Sprintf("forgejo-mcp %s is too old; install %s or newer", info.Version, oldestBackend)}
 }
 
 // olderThan compares dotted versions numerically. What is no version ("dev") is

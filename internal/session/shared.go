@@ -1,0 +1,156 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/subscription"
+	"github.com/fjmcp/fjmcp-broker/internal/unit"
+)
+
+// Server is what a shared session's backend says of itself.
+type Server = unit.Server
+
+// sharedKey names a shared session among those that have not ended.
+type sharedKey struct {
+	grantID  string
+	readOnly bool
+}
+
+// Shared returns the session that serves the requests of access's grant and mode
+// that name no session, and makes it at the first. No unit starts before its first
+// use. One that is past its maximum age is replaced; a request that still holds it
+// gets broker.ErrNotFound, and may ask for it anew. broker.ErrRevoked: the grant
+// has ended.
+func (m *Manager) Shared(ctx context.Context, access broker.Access) (*Session, error) {
+	for {
+		s, err := m.findShared(ctx, access)
+		if err != nil || !m.aged(s.row.CreatedAt) {
+			return s, err
+		}
+		if err := m.end(ctx, s, "max_age"); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// findShared gets it from memory, the store, or nothing.
+func (m *Manager) findShared(ctx context.Context, access broker.Access) (*Session, error) {
+	key := sharedKey{access.GrantID, oauth.ReadOnly(access.Scope)}
+	m.mu.Lock()
+	s := m.shared[key]
+	m.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	now := m.cfg.Now()
+	row, err := m.cfg.Store.SharedSession(ctx, broker.Session{
+		ID: rand.Text(), UserID: access.User.ID, ClientID: access.ClientID, GrantID: key.grantID,
+		ReadOnly: key.readOnly, CreatedAt: now, LastUsedAt: now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s = m.adopt(row)
+	m.shared[key] = s
+	return s, nil
+}
+
+// Server wakes a shared session and tells what its backend says of itself. Errors
+// are those of Call.
+func (s *Session) Server(ctx context.Context, access broker.Access) (server Server, err error) {
+	err = s.use(ctx, access, func(*unit.Unit) error {
+		s.manager.mu.Lock()
+		defer s.manager.mu.Unlock()
+		server = s.server
+		return nil
+	})
+	return server, err
+}
+
+// LogFrom has the backend of a shared session log from level on, one of MCP's,
+// unless it logs more already. A modern backend is told with each request instead, and one that
+// does not log not at all. A dormant session is not woken for it. The level holds
+// for the session's next units as well.
+func (s *Session) LogFrom(ctx context.Context, level string) error {
+	return s.shared.level.ask(ctx, level)
+}
+
+// Subscribe wakes a shared session whose backend is of a handshake revision and
+// opens a subscription to what it says beside all calls. A modern backend honours
+// nothing this way: it takes subscriptions/listen as a call. A subscription
+// outlives units but starts none, and keeps none awake. Errors are those of Call and of
+// subscription.Set.Subscribe.
+func (s *Session) Subscribe(ctx context.Context, access broker.Access, f subscription.Filter) (sub *subscription.Subscription, err error) {
+	err = s.use(ctx, access, func(*unit.Unit) error {
+		sub, err = s.shared.subscriptions.Subscribe(ctx, f)
+		return err
+	})
+	return sub, err
+}
+
+// shared is what only a shared session has.
+type shared struct {
+	level         logLevel
+	subscriptions *subscription.Set
+}
+
+// open speaks with a fresh unit of a shared session, and has it do what the last
+// one did besides answering calls.
+func (s *Session) open(ctx context.Context, u *unit.Unit) error {
+	server, err := u.Open(ctx)
+	if err != nil {
+		return err
+	}
+	m := s.manager
+	m.mu.Lock()
+	s.server = server
+	same := s.row.Protocol == server.Protocol
+	s.row.Protocol = server.Protocol
+	m.mu.Unlock()
+	if !same {
+		if err := m.cfg.Store.SetSessionProtocol(ctx, s.row.ID, server.Protocol); err != nil {
+			return err
+		}
+	}
+	can := server.Supports()
+	if server.Modern {
+		can = unit.Supports{}
+	}
+	logging := u
+	if !can.Logging {
+		logging = nil
+	}
+	if err := s.shared.level.attach(ctx, logging); err != nil {
+		return err
+	}
+	lists := subscription.Filter{Tools: can.ToolsChanged, Prompts: can.PromptsChanged, Resources: can.ResourcesChanged}
+	return s.shared.subscriptions.Attach(ctx, told{u}, lists, can.ResourcesSubscribe)
+}
+
+// told is a unit as the backend of subscriptions.
+type told struct{ unit *unit.Unit }
+
+// Subscribe implements subscription.Backend.
+func (t told) Subscribe(ctx context.Context, uri string) error {
+	return t.ask(ctx, mcp.MethodSubscribe, uri)
+}
+
+// Unsubscribe implements subscription.Backend.
+func (t told) Unsubscribe(ctx context.Context, uri string) error {
+	return t.ask(ctx, mcp.MethodUnsubscribe, uri)
+}
+
+func (t told) ask(ctx context.Context, method, uri string) error {
+	err := t.unit.Ask(ctx, method, map[string]string{"uri": uri})
+	if errors.Is(err, unit.ErrRefused) {
+		return subscription.ErrRefused
+	}
+	return err
+}

@@ -1,0 +1,218 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/everything"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/spawn"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/upstream"
+)
+
+// bin holds fjmcp-session and the backends.
+var bin string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	var err error
+	if bin, err = os.MkdirTemp("", "fjmcp-session-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(bin)
+	for _, build := range [][]string{
+		{"-o", filepath.Join(bin, "fjmcp-session"), "../../cmd/fjmcp-session"},
+		{"-o", filepath.Join(bin, "standin"), "../standin"},
+		{"-o", filepath.Join(bin, "old"), "-ldflags", "-X main.reported=2.17.0 -X 'main.name=Forgejo MCP Server'", "../standin"},
+	} {
+		if out, err := exec.Command("go", append([]string{"build"}, build...)...).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "cannot build the programs under test: %v\n%s", err, out)
+			return 1
+		}
+	}
+	err = errors.Join(
+		everything.Build(context.Background(), filepath.Join(bin, "everything")),
+		everything.BuildHeld(context.Background(), filepath.Join(bin, "held")))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// buffer is a bytes.Buffer for many writers.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// world is a store, a forge, and the session manager of one broker.
+type world struct {
+	*session.Manager
+	t      *testing.T
+	cfg    session.Config
+	store  *store.Store
+	login  storetest.Login
+	access broker.Access // read and write
+	offset atomic.Int64  // of the clock
+	log    *buffer
+}
+
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
+
+func (w *world) advance(d time.Duration) { w.offset.Add(int64(d)) }
+
+// start runs a manager with the named backend of bin.
+func start(t *testing.T, backend string) *world {
+	t.Helper()
+	t.Setenv("JOURNAL_STREAM", "")
+	const callback = "http://127.0.0.1/oauth/callback"
+	w := &world{t: t, log: &buffer{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log:\n%s", w.log)
+		}
+	})
+	forge := testforge.Start(t, testforge.Config{}, callback)
+	client, err := forgejo.New(forgejo.Config{URL: forge.URL, ClientID: forge.App.ClientID, ClientSecret: forge.App.ClientSecret, RedirectURL: callback, Now: w.now})
+	w.must(err)
+	log, events := slog.New(slog.NewTextHandler(w.log, nil)), audit.New(w.log)
+	w.store = storetest.Open(t, storetest.Path(t), w.now)
+	tokens, err := upstream.New(upstream.Config{Store: w.store, Forgejo: client, Now: w.now, Log: log, Audit: events})
+	w.must(err)
+	launcher, err := spawn.NewProcess(spawn.ProcessConfig{
+		SessionBinary: filepath.Join(bin, "fjmcp-session"), ForgejoURL: strings.Replace(forge.URL, "127.0.0.1", "forge.localhost", 1), ForgejoMCP: filepath.Join(bin, backend),
+		Token: func(ctx context.Context, id string) (string, error) { return w.Token(ctx, id) }, Now: w.now, Log: log,
+	})
+	w.must(err)
+	w.cfg = session.Config{
+		Launcher: launcher, Store: w.store, Tokens: tokens, Audit: events, Log: log, Now: w.now,
+		IdleTimeout: time.Hour, MaxAge: 24 * time.Hour, PerUser: 5, Max: 10, StartTimeout: time.Minute, ProbeTimeout: 30 * time.Second,
+	}
+	w.Manager = session.New(w.cfg)
+	t.Cleanup(func() {
+		w.Shutdown(context.Background())
+		launcher.Close()
+	})
+	w.login = storetest.LogIn(t, w.store, "alice", w.now())
+	verifier := forgejo.NewVerifier()
+	back, err := testforge.NewBrowser("alice", "alice-password", nil).Authorize(client.AuthCodeURL("s", verifier))
+	w.must(err)
+	set, err := client.Exchange(t.Context(), back.Query().Get("code"), verifier)
+	w.must(err)
+	w.must(tokens.Put(t.Context(), w.login.User.ID, set))
+	w.access = broker.Access{
+		User: w.login.User, ClientID: w.login.Client.ID, Client: w.login.Client.Name,
+		GrantID: w.login.Grant.ID, Scope: w.login.Grant.Scope,
+	}
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// restart is what the next broker process does.
+func (w *world) restart() {
+	w.t.Helper()
+	w.Shutdown(w.t.Context())
+	w.Manager = session.New(w.cfg)
+	w.must(w.Reconcile(w.t.Context()))
+}
+
+// reader is an access token of the same grant that may read alone.
+func (w *world) reader() broker.Access {
+	a := w.access
+	a.Scope = "forgejo:read"
+	return a
+}
+
+func (w *world) shared(access broker.Access) *session.Session {
+	w.t.Helper()
+	s, err := w.Shared(w.t.Context(), access)
+	w.must(err)
+	return s
+}
+
+func (w *world) server(s *session.Session, access broker.Access) session.Server {
+	w.t.Helper()
+	server, err := s.Server(w.t.Context(), access)
+	w.must(err)
+	return server
+}
+
+func message(raw string) mcp.Message {
+	m, err := mcp.Parse([]byte(raw))
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+// call makes a request of s and returns everything that came, the response last.
+func (w *world) call(s *session.Session, access broker.Access, raw string) (all []mcp.Message) {
+	w.t.Helper()
+	c, err := s.Call(w.t.Context(), access, message(raw))
+	w.must(err)
+	for {
+		e, err := c.Next(w.t.Context())
+		w.must(err)
+		all = append(all, message(string(e.Raw)))
+		if e.Final {
+			return all
+		}
+	}
+}
+
+// units are the units that run.
+func (w *world) units() []string {
+	w.t.Helper()
+	ids, err := w.cfg.Launcher.List(w.t.Context())
+	w.must(err)
+	return ids
+}
+
+// until waits for a condition.
+func (w *world) until(what string, ok func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("waited too long: %s", what)
+		}
+	}
+}

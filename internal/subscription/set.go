@@ -1,0 +1,248 @@
+package subscription
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+)
+
+// Limits of one Set.
+const (
+	MaxSubscriptions = 100
+	MaxURIs          = 1000 // of all subscriptions together
+	MaxURILength     = 4096 // bytes
+
+	askTimeout = 10 * time.Second // for the backend to answer one request
+)
+
+// Errors of Set and Subscription.
+var (
+	// ErrTooMany: the session has as many subscriptions, or as many resources in
+	// them, as it may have.
+	ErrTooMany = errors.New("too many subscriptions in this session")
+	// ErrURITooLong: a URI has more than MaxURILength bytes.
+	ErrURITooLong = errors.New("the URI of a resource is too long")
+	// ErrEnded: the subscription was closed or the session has ended.
+	ErrEnded = errors.New("the subscription has ended")
+)
+
+// Filter is what a subscription is to, or what a backend can tell.
+type Filter struct {
+	Tools, Prompts, Resources bool     // changes of a list
+	URIs                      []string // updates of these resources
+}
+
+// Backend is what a Set asks of a running backend. ErrRefused: the backend says
+// no; any other error: it could not be asked.
+type Backend interface {
+	Subscribe(ctx context.Context, uri string) error
+	Unsubscribe(ctx context.Context, uri string) error
+}
+
+// ErrRefused is a Backend's error for a resource that it does not tell of.
+var ErrRefused = errors.New("the backend does not tell of this resource")
+
+// Set is the subscriptions of one session.
+type Set struct {
+	// talk is held while the backend is asked, so that it is asked in order.
+	talk    sync.Mutex
+	backend Backend         // under talk; nil before the first
+	telling map[string]bool // under talk; resources the backend tells of; false where it may
+	lists   Filter          // under talk; lists whose changes the backend tells
+	updates bool            // under talk; it takes subscriptions to resources
+
+	mu     sync.Mutex
+	all    map[*Subscription]bool
+	wanted map[string]int // listeners of a resource
+	uris   int            // sum of wanted
+	ended  bool
+}
+
+// NewSet returns a Set without a backend.
+func NewSet() *Set {
+	return &Set{all: map[*Subscription]bool{}, wanted: map[string]int{}}
+}
+
+// Attach makes b the backend and has it tell of what is listened to. lists are the
+// lists whose changes it tells, updates whether it takes subscriptions to
+// resources. The error is b's, unless it refuses.
+func (s *Set) Attach(ctx context.Context, b Backend, lists Filter, updates bool) error {
+	s.talk.Lock()
+	defer s.talk.Unlock()
+	s.backend, s.lists, s.updates, s.telling = b, lists, updates, map[string]bool{}
+	if !updates {
+		return nil
+	}
+	for _, uri := range s.listened() {
+		if err := s.settle(ctx, uri); err != nil && !errors.Is(err, ErrRefused) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Set) listened() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.wanted))
+}
+
+// settle has the backend tell of uri if somebody listens, and else not. A backend
+// that does not answer is taken to refuse. Called with talk held.
+func (s *Set) settle(ctx context.Context, uri string) error {
+	bounded, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	s.mu.Lock()
+	wanted := s.wanted[uri] > 0
+	s.mu.Unlock()
+	tells, asked := s.telling[uri]
+	if !wanted && asked {
+		delete(s.telling, uri) // whatever it answers, nobody will hear it
+		return s.backend.Unsubscribe(bounded, uri)
+	}
+	if !wanted || tells {
+		return nil
+	}
+	s.telling[uri] = false
+	err := s.backend.Subscribe(bounded, uri)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		err = ErrRefused
+	}
+	switch {
+	case err == nil:
+		s.telling[uri] = true
+	case errors.Is(err, ErrRefused):
+		delete(s.telling, uri)
+	}
+	return err
+}
+
+// Subscribe opens a subscription to what of f the backend can tell. Errors:
+// ErrTooMany, ErrURITooLong, ErrEnded, or the backend's. Attach comes first.
+func (s *Set) Subscribe(ctx context.Context, f Filter) (*Subscription, error) {
+	s.talk.Lock()
+	defer s.talk.Unlock()
+	if !s.updates {
+		f.URIs = nil
+	}
+	sub := newSubscription(s, f)
+	sub.lists = Filter{Tools: f.Tools && s.lists.Tools, Prompts: f.Prompts && s.lists.Prompts, Resources: f.Resources && s.lists.Resources}
+	if err := s.enter(sub); err != nil {
+		return nil, err
+	}
+	honoured := sub.lists
+	for _, uri := range f.URIs {
+		err := s.settle(ctx, uri)
+		switch {
+		case errors.Is(err, ErrRefused):
+			s.leave(sub, uri)
+		case err != nil:
+			sub.Close()
+			return nil, err
+		case !slices.Contains(honoured.URIs, uri):
+			honoured.URIs = append(honoured.URIs, uri)
+		}
+	}
+	sub.honoured = honoured
+	return sub, nil
+}
+
+// enter counts a new subscription.
+func (s *Set) enter(sub *Subscription) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return ErrEnded
+	}
+	if len(s.all) >= MaxSubscriptions || s.uris+len(sub.uris) > MaxURIs {
+		return ErrTooMany
+	}
+	for uri := range sub.uris {
+		if len(uri) > MaxURILength {
+			return ErrURITooLong
+		}
+	}
+	s.all[sub] = true
+	for uri := range sub.uris {
+		s.wanted[uri]++
+	}
+	s.uris += len(sub.uris)
+	return nil
+}
+
+// leave takes one resource out of a subscription.
+func (s *Set) leave(sub *Subscription, uri string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sub.uris[uri] { // else it has ended meanwhile
+		s.drop(sub, uri)
+	}
+}
+
+// drop is leave with mu held.
+func (s *Set) drop(sub *Subscription, uri string) {
+	delete(sub.uris, uri)
+	s.uris--
+	if s.wanted[uri]--; s.wanted[uri] == 0 {
+		delete(s.wanted, uri)
+	}
+}
+
+// release tells the backend which resources have no listener any more.
+func (s *Set) release(uris []string) {
+	s.talk.Lock()
+	defer s.talk.Unlock()
+	for _, uri := range uris {
+		if err := s.settle(context.Background(), uri); err != nil && !errors.Is(err, ErrRefused) {
+			return // it has ended, or does not listen
+		}
+	}
+}
+
+// Take passes what the backend says beside all calls to those who listen to it. It
+// does not wait.
+func (s *Set) Take(m mcp.Message) {
+	if len(m.Raw) > maxNotification {
+		return
+	}
+	var uri string
+	if m.Method == mcp.MethodResourceUpdated {
+		uri = m.ParamString("uri")
+	}
+	raw := bytes.Clone(m.Raw)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sub := range s.all {
+		if sub.wants(m.Method, uri) {
+			sub.put(m.Method+" "+uri, raw)
+		}
+	}
+}
+
+// Close ends all subscriptions, and those to come.
+func (s *Set) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	for sub := range s.all {
+		s.remove(sub)
+	}
+}
+
+// remove ends a subscription. Called with mu held.
+func (s *Set) remove(sub *Subscription) {
+	if !s.all[sub] {
+		return
+	}
+	delete(s.all, sub)
+	for uri := range sub.uris {
+		s.drop(sub, uri)
+	}
+	close(sub.done)
+}

@@ -1,0 +1,133 @@
+package unit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/version"
+)
+
+// ReasonProtocol: the backend speaks no revision of MCP that the broker knows.
+const ReasonProtocol control.Reason = "protocol"
+
+// Open begins to speak with a backend on the broker's own behalf, for clients
+// that have no session: it asks server/discover, and initializes a backend that
+// does not know that (2026-07-28, stdio, Backward Compatibility). Errors:
+// *StartError, or ctx's.
+func (u *Unit) Open(ctx context.Context) (Server, error) {
+	server, err := u.open(ctx)
+	if err != nil {
+		return Server{}, u.startFailure(err)
+	}
+	return server, checkVersion(server.Info)
+}
+
+func (u *Unit) open(ctx context.Context) (Server, error) {
+	if err := u.awaitMode(ctx); err != nil {
+		return Server{}, err
+	}
+	answer, err := u.discover(ctx)
+	if errors.Is(err, errSilent) {
+		return u.handshake(ctx, mcp.Version20251125)
+	}
+	if err != nil {
+		return Server{}, err
+	}
+	server, older, err := discovered(answer)
+	if older != "" {
+		return u.handshake(ctx, older)
+	}
+	return server, err
+}
+
+// errSilent ends the wait for an answer to server/discover.
+var errSilent = errors.New("no answer to server/discover")
+
+// implementation is how the broker calls itself.
+func implementation() map[string]string {
+	return map[string]string{"name": "fjmcp-broker", "version": version.Version}
+}
+
+// discover asks server/discover, and gives up on a backend that does not answer in
+// time.
+func (u *Unit) discover(ctx context.Context) (mcp.Message, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, u.cfg.ProbeTimeout, errSilent)
+	defer cancel()
+	return u.inquire(ctx, mcp.MethodDiscover, map[string]any{"_meta": map[string]any{
+		mcp.MetaProtocolVersion:    mcp.Version20260728,
+		mcp.MetaClientInfo:         implementation(),
+		mcp.MetaClientCapabilities: struct{}{},
+	}})
+}
+
+// discovered reads the answer to server/discover: the server if it is modern, or
+// the older revision to initialize it with.
+func discovered(answer mcp.Message) (s Server, older string, err error) {
+	var a struct {
+		Result struct {
+			Meta              map[string]json.RawMessage `json:"_meta"`
+			SupportedVersions []string
+			Capabilities      json.RawMessage
+			Instructions      json.RawMessage
+		}
+		Error struct {
+			Code int
+			Data struct{ Supported []string }
+		}
+	}
+	_ = json.Unmarshal(answer.Raw, &a) // what is not as it should be is taken for absent
+	offered := a.Result.SupportedVersions
+	switch {
+	case slices.Contains(offered, mcp.Version20260728):
+		return Server{
+			Modern: true, Protocol: mcp.Version20260728, Info: a.Result.Meta[mcp.MetaServerInfo],
+			Capabilities: a.Result.Capabilities, Instructions: a.Result.Instructions, Discover: answer.Result(),
+		}, "", nil
+	case a.Error.Code == mcp.CodeHeaderMismatch, a.Error.Code == mcp.CodeMissingCapability:
+		return Server{Modern: true, Protocol: mcp.Version20260728}, "", nil
+	case a.Error.Code == mcp.CodeUnsupportedVersion:
+		offered = a.Error.Data.Supported
+	case len(offered) == 0:
+		return Server{}, mcp.Version20251125, nil
+	}
+	for _, v := range offered {
+		if mcp.Handshake(v) && v > older {
+			older = v
+		}
+	}
+	if older == "" {
+		err = &StartError{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend speaks %q and none of the broker's revisions of MCP", offered)}
+	}
+	return Server{}, older, err
+}
+
+// handshake initializes a backend with all a client can be able to do: whether
+// the client of a request is, is seen when the backend asks for it.
+func (u *Unit) handshake(ctx context.Context, revision string) (Server, error) {
+	type can = struct{}
+	answer, err := u.ask(ctx, request("initialize", mcp.MethodInitialize, map[string]any{
+		"protocolVersion": revision,
+		"clientInfo":      implementation(),
+		"capabilities": map[string]any{
+			"roots":       map[string]bool{"listChanged": true},
+			"sampling":    map[string]can{"tools": {}, "context": {}},
+			"elicitation": map[string]can{"form": {}, "url": {}},
+		},
+	}))
+	if err != nil {
+		return Server{}, err
+	}
+	if answer.IsError() {
+		return Server{}, &StartError{Reason: ReasonProtocol, Detail: "the backend knows neither server/discover nor initialize"}
+	}
+	s := Server{
+		Protocol: answer.ResultString("protocolVersion"), Info: answer.ResultField("serverInfo"),
+		Capabilities: answer.ResultField("capabilities"), Instructions: answer.ResultField("instructions"),
+	}
+	return s, u.Notify(ctx, notification(mcp.MethodInitialized, nil))
+}
