@@ -128,7 +128,10 @@ func (x *Exchange) Carry(l *stream.Log) {
 
 // Left ends an exchange whose client closed its connection before it had seen
 // anything.
-func (x *Exchange) Left(ctx context.Context) { x.audit(ctx, outcomeLeft) }
+func (x *Exchange) Left(ctx context.Context) {
+	x.call.Leave()
+	x.audit(ctx, outcomeLeft)
+}
 
 // mayAskForMore reports whether the client itself asked for less than it wants to
 // do. Where the user gave less, it would come back with as much.
@@ -147,8 +150,7 @@ func (x *Exchange) response(e relay.Event, err error) ([]byte, string) {
 	case err == nil && x.call.Refusal() != "":
 		return mcp.ToolError(id, x.of.refusalText(x.call.Refusal())), string(x.call.Refusal())
 	case err == nil:
-		m, err := mcp.Parse(e.Raw)
-		if err != nil || m.IsError() || string(m.ResultField("isError")) == "true" {
+		if e.Failed {
 			return e.Raw, outcomeError
 		}
 		return e.Raw, outcomeOK
@@ -158,6 +160,7 @@ func (x *Exchange) response(e relay.Event, err error) ([]byte, string) {
 		}
 		return mcp.ErrorResponse(id, mcp.CodeInternalError, Message(err)), outcomeOf(err)
 	}
+	x.call.Cancel("no response in time")
 	return mcp.ErrorResponse(id, mcp.CodeServerError, "the backend did not answer in time"), outcomeTimeout
 }
 

@@ -3,12 +3,20 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 )
 
-// eventBuffer is how many messages wait for a slow client before progress and
-// log messages are dropped.
-const eventBuffer = 64
+const (
+	// maxEvents and maxEventBytes bound what waits for a slow client of one call
+	// before progress and log messages are dropped.
+	maxEvents     = 256
+	maxEventBytes = 1 << 20
+	// overhead is what a message that waits costs beside its bytes.
+	overhead = 128
+)
 
 // Call is one request in flight.
 type Call struct {
@@ -16,79 +24,240 @@ type Call struct {
 	Tool   string    // that a tools/call names
 	Began  time.Time // when the client's request came
 
-	relay         *Relay
-	id            uint64
-	clientID      json.RawMessage
-	progressToken json.RawMessage
-	events        chan []byte
-	final         chan []byte
+	relay    *Relay
+	id       uint64 // the child's for it
+	clientID json.RawMessage
+	token    json.RawMessage // the client's progress token; nil without one
+	standing bool            // subscriptions/listen
+	gated    bool            // takes part in turns
+	ready    chan struct{}   // holds one value when there may be something to take
+
+	// under relay.mu
+	tag       string
+	sent      bool // to the child
+	running   bool // see turns
+	open      int  // questions that wait for the client's answer
+	cancelled bool // the child was told; nothing more comes of it
+	left      bool // nobody takes what comes
+	events    []Event
+	final     *Event
+	queued    int         // size of events and final
+	stop      func() bool // the timer that ends the wait for a child's answer
 }
 
 // Event is one message for the client of a call.
 type Event struct {
-	Raw   []byte // nil in the final event of a call the client cancelled
-	Final bool   // the response; nothing follows
+	Raw    []byte // nil in the final event of a call that ended without a response
+	Final  bool   // nothing follows
+	Failed bool   // the response is an error, or the result of a tool that failed
+
+	// Question, if not empty, is the id under which Relay.Respond or Relay.Refuse
+	// takes the answer to a request of the child. It is the id in Raw.
+	Question string
 }
+
+func (e Event) size() int { return len(e.Raw) + overhead }
 
 // Next waits for the next message of the call: what the child says meanwhile,
-// then the response under the client's own id. ErrClosed: the child has ended
-// and no response will come.
+// then the response under the client's own id. One goroutine at a time calls it.
+// ErrClosed: the child has ended and no response will come. ErrSuspended: what has
+// not been taken is in the State.
 func (c *Call) Next(ctx context.Context) (Event, error) {
-	select { // what came before the response goes before it
-	case raw := <-c.events:
-		return Event{Raw: raw}, nil
-	default:
-	}
-	select {
-	case raw := <-c.events:
-		return Event{Raw: raw}, nil
-	case raw := <-c.final:
-		return c.last(raw), nil
-	case <-c.relay.done:
-		return c.afterClose()
-	case <-ctx.Done():
-		return Event{}, context.Cause(ctx)
+	for {
+		if e, ok, err := c.take(); ok || err != nil {
+			return e, err
+		}
+		select {
+		case <-c.ready:
+		case <-c.relay.done:
+		case <-c.relay.suspended:
+		case <-ctx.Done():
+			return Event{}, context.Cause(ctx)
+		}
 	}
 }
 
-// last holds the response back while an event that came before it waits.
-func (c *Call) last(raw []byte) Event {
-	select {
-	case event := <-c.events:
-		c.final <- raw
-		return Event{Raw: event}
+func (c *Call) take() (e Event, ok bool, err error) {
+	r := c.relay
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.paused:
+		return Event{}, false, ErrSuspended
+	case len(c.events) > 0:
+		e = c.events[0]
+		c.events[0] = Event{}
+		c.events = c.events[1:]
+	case c.cancelled:
+		return Event{Final: true}, true, nil
+	case c.final != nil:
+		e = *c.final
+		c.final = nil
+		delete(r.answered, c)
+	case r.closed:
+		r.end(c)
+		return Event{}, false, ErrClosed
 	default:
-		return Event{Raw: raw, Final: true}
+		return Event{}, false, nil
+	}
+	c.count(-e.size())
+	return e, true, nil
+}
+
+// SetTag keeps a word of the owner's with the call, for State.
+func (c *Call) SetTag(tag string) {
+	c.relay.mu.Lock()
+	defer c.relay.mu.Unlock()
+	c.tag = tag
+}
+
+// Tag is what SetTag set.
+func (c *Call) Tag() string {
+	c.relay.mu.Lock()
+	defer c.relay.mu.Unlock()
+	return c.tag
+}
+
+// ClientID is the raw JSON of the client's id for the call.
+func (c *Call) ClientID() json.RawMessage { return c.clientID }
+
+// ProgressToken is the raw JSON of the client's progress token, nil without one.
+func (c *Call) ProgressToken() json.RawMessage { return c.token }
+
+// Cancelled reports whether the child was told that the call is cancelled.
+func (c *Call) Cancelled() bool {
+	c.relay.mu.Lock()
+	defer c.relay.mu.Unlock()
+	return c.cancelled
+}
+
+// Cancel tells the child that the call is cancelled, and ends it for its client:
+// Next gives a final event without a message. The call keeps its slot until the
+// child answers, at most for Config.Abandon; a standing call has none to keep.
+// Reason is for the child's log.
+func (c *Call) Cancel(reason string) {
+	r := c.relay
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cancel(c) {
+		r.put(cancellation(c.id, reason))
 	}
 }
 
-// afterClose gives out what arrived before the child ended.
-func (c *Call) afterClose() (Event, error) {
-	select {
-	case raw := <-c.events:
-		return Event{Raw: raw}, nil
-	case raw := <-c.final:
-		return c.last(raw), nil
-	default:
-		c.relay.remove(c)
-		return Event{}, ErrClosed
+func cancellation(id uint64, reason string) []byte {
+	why, _ := json.Marshal(reason)
+	return append(append(append(append([]byte(`{"jsonrpc":"2.0","method":"`+mcp.MethodCancelled+`","params":{"requestId":`), number(id)...), `,"reason":`...), why...), "}}\n"...)
+}
+
+// Leave says that nobody will take what comes of the call. It stays in flight, but
+// after Config.Abandon it is cancelled and loses its slot.
+func (c *Call) Leave() {
+	r := c.relay
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.left = true
+	c.discard()
+	r.unask(c)
+	if r.calls[c.id] == c && c.stop == nil && !r.closed && !r.paused {
+		c.stop = r.cfg.AfterFunc(r.cfg.Abandon, func() { r.abandon(c) })
 	}
 }
 
-// finish delivers the response, or with nil ends the call without one.
-func (c *Call) finish(raw []byte) {
-	select {
-	case c.final <- raw:
-	default: // answered already
-	}
-}
-
-// offer hands the client a message, or drops it when the client does not keep up.
-func (c *Call) offer(raw []byte) bool {
-	select {
-	case c.events <- raw:
-		return true
-	default:
+// cancel ends a call for its client, and reports whether the child is to be told.
+// Called with mu held.
+func (r *Relay) cancel(c *Call) (tell bool) {
+	if c.cancelled || r.paused {
 		return false
 	}
+	c.cancelled = true
+	c.discard()
+	c.wake()
+	if r.calls[c.id] != c || !c.sent { // it has ended, or the child does not know of it yet
+		r.end(c)
+		return false
+	}
+	r.unask(c)
+	if c.standing {
+		r.end(c)
+		return true
+	}
+	c.stopTimer()
+	c.stop = r.cfg.AfterFunc(r.cfg.Abandon, func() { r.abandon(c) })
+	return true
 }
+
+// abandon takes a call's slot that the child has not answered in time.
+func (r *Relay) abandon(c *Call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.calls[c.id] != c || r.closed || r.paused || len(r.abandoned) >= maxAbandoned {
+		return
+	}
+	if !c.cancelled {
+		r.reply(cancellation(c.id, "no client waits for it"), c.Method)
+	}
+	r.abandoned[c.id] = true
+	r.end(c)
+}
+
+func (c *Call) stopTimer() {
+	if c.stop != nil {
+		c.stop()
+		c.stop = nil
+	}
+}
+
+// finish delivers the last event. Called with relay.mu held.
+func (c *Call) finish(e Event) {
+	if c.deaf() {
+		return
+	}
+	c.final = &e
+	c.relay.answered[c] = true
+	c.count(e.size())
+	c.wake()
+}
+
+// deaf reports whether nobody takes what comes. Called with relay.mu held.
+func (c *Call) deaf() bool { return c.left || c.cancelled }
+
+// offer hands the client a message, or drops it when the client does not keep up.
+// Called with relay.mu held.
+func (c *Call) offer(e Event) bool {
+	n := len(c.events)
+	if c.deaf() || n >= maxEvents || n > 0 && c.queued+e.size() > maxEventBytes {
+		return false
+	}
+	c.events = append(c.events, e)
+	c.count(e.size())
+	c.wake()
+	return true
+}
+
+// discard forgets what waits. Called with relay.mu held.
+func (c *Call) discard() {
+	c.events, c.final = nil, nil
+	delete(c.relay.answered, c)
+	c.count(-c.queued)
+}
+
+// count adds bytes that wait to be taken. Called with relay.mu held.
+func (c *Call) count(bytes int) {
+	r := c.relay
+	c.queued += bytes
+	r.queued += bytes
+	if r.taken != nil && r.queued <= r.cfg.MaxQueued {
+		close(r.taken)
+		r.taken = nil
+	}
+}
+
+func (c *Call) wake() {
+	select {
+	case c.ready <- struct{}{}:
+	default:
+	}
+}
+
+// number is an id as JSON.
+func number(id uint64) json.RawMessage { return strconv.AppendUint(nil, id, 10) }

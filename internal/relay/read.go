@@ -1,10 +1,8 @@
 package relay
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"strconv"
 
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
@@ -12,46 +10,66 @@ import (
 
 // read takes the child's lines until it closes its end.
 func (r *Relay) read() {
-	defer r.Close()
-	in := bufio.NewReaderSize(r.conn, 64<<10)
-	for {
-		line, err := r.readLine(in)
-		if len(bytes.TrimSpace(line)) > 0 {
+	defer r.work.Done()
+	for r.awaitTaken() {
+		line, skipped, ok := r.in.next()
+		switch {
+		case skipped > 0:
+			r.tooLong.note("bytes", skipped, "limit", r.cfg.MaxLine)
+		case ok:
 			r.take(line)
-		}
-		if err != nil {
-			return
+		default:
+			if err := r.in.fill(r.raw); err != nil {
+				r.endOfInput()
+				return
+			}
 		}
 	}
 }
 
-// readLine returns a line in memory of its own. A line over the limit is
-// skipped and logged.
-func (r *Relay) readLine(in *bufio.Reader) ([]byte, error) {
-	var line []byte
-	skipped := 0
-	for {
-		part, err := in.ReadSlice('\n')
-		if skipped > 0 || len(line)+len(part) > r.maxLine {
-			skipped += len(line) + len(part)
-			line = nil
-		} else {
-			line = append(line, part...)
+// awaitTaken waits while too much waits to be taken. It reports whether to go on.
+func (r *Relay) awaitTaken() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.queued > r.cfg.MaxQueued && !r.closed && !r.paused {
+		if r.taken == nil {
+			r.taken = make(chan struct{})
 		}
-		if errors.Is(err, bufio.ErrBufferFull) {
-			continue
+		taken := r.taken
+		r.mu.Unlock()
+		select {
+		case <-taken:
+		case <-r.done:
+		case <-r.suspended:
 		}
-		if skipped > 0 {
-			r.log.Warn("backend wrote a line over the limit; skipped it", "bytes", skipped, "limit", r.maxLine)
-		}
-		return line, err
+		r.mu.Lock()
 	}
+	return !r.closed && !r.paused
 }
 
+// endOfInput closes the relay, unless reading ended because it is suspended.
+func (r *Relay) endOfInput() {
+	r.mu.Lock()
+	suspended := r.paused && r.in.err == nil
+	r.mu.Unlock()
+	if suspended {
+		return
+	}
+	if rest := r.in.rest(); len(rest) > 0 {
+		r.take(rest)
+	}
+	r.Close()
+}
+
+// take takes one line. It keeps nothing of it.
 func (r *Relay) take(line []byte) {
-	m, err := mcp.Parse(bytes.TrimRight(line, "\r\n"))
+	line = bytes.TrimRight(line, "\r")
+	if len(bytes.TrimLeft(line, " \t\r")) == 0 {
+		return
+	}
+	m, err := mcp.Parse(line)
 	if err != nil {
-		r.log.Warn("backend wrote something that is not a JSON-RPC message; skipped it", "bytes", len(line), "error", err)
+		r.rubbish.note("bytes", len(line), "error", err)
 		return
 	}
 	switch m.Kind {
@@ -65,78 +83,96 @@ func (r *Relay) take(line []byte) {
 }
 
 func (r *Relay) takeResponse(m mcp.Message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	c := r.byID(m.ID())
-	if c == nil {
+	if c == nil || !c.sent {
 		if n, err := strconv.ParseUint(string(m.ID()), 10, 64); err == nil {
-			r.answered(n)
+			delete(r.abandoned, n)
+			r.tellDrained()
 		}
-		r.log.Debug("backend answered a call that is not in flight", "id", string(m.ID()))
+		r.cfg.Log.Debug("backend answered a call that is not in flight", "id", string(m.ID()))
 		return
 	}
-	r.remove(c)
-	c.finish(m.WithID(c.clientID))
+	if !c.deaf() {
+		r.mu.Unlock() // the message may be large
+		e := c.response(m)
+		r.mu.Lock()
+		if r.calls[c.id] == c {
+			c.finish(e)
+		}
+	}
+	r.end(c)
 }
 
-// takeNotification routes what the child says beside its answers. Progress names
-// its call. A log message belongs to the call in flight when there is just one.
-// The rest is about no call.
+// response is the last event of a call that was answered.
+func (c *Call) response(m mcp.Message) Event {
+	if c.standing {
+		m = m.WithResultField(c.clientID, "_meta", mcp.MetaSubscriptionID)
+	}
+	failed := m.IsError() || c.Method == mcp.MethodToolsCall && m.Failed()
+	return Event{Raw: m.WithID(c.clientID), Final: true, Failed: failed}
+}
+
+// takeNotification routes what the child says beside its answers. Progress and
+// what comes of a subscription name their call. A log message belongs to the call
+// in flight when there is just one. The rest is about no call.
 func (r *Relay) takeNotification(m mcp.Message) {
 	switch m.Method {
+	case mcp.MethodCancelled:
+		r.takeCancellation(m)
+		return
 	case mcp.MethodProgress:
-		if c := r.byID(m.Param("progressToken")); c != nil && c.progressToken != nil {
-			c.offer(m.WithParam(c.progressToken, "progressToken").Raw)
-		}
-		return
-	case mcp.MethodLog:
-		if c := r.only(); c != nil {
-			c.offer(m.Raw)
-			return
-		}
-	}
-	r.other(m.Raw)
-}
-
-// takeQuestion passes the child's own request to the client of the one call in
-// flight, or beside all calls when there is none, under an id that no client can
-// mistake for its own. When nobody can be asked the child is told at once, so
-// that it does not wait for ever.
-func (r *Relay) takeQuestion(m mcp.Message) {
-	if r.ask(m) {
+		r.forward(m, m.Param("progressToken"), (*Call).progress)
 		return
 	}
-	refusal := mcp.ErrorResponse(m.ID(), mcp.CodeMethodNotFound, "no client can be asked now: "+m.Method)
-	select { // never wait for a child that does not read while it waits for us
-	case r.out <- mcp.Line(refusal):
-	default:
-		r.log.Warn("backend does not read its input; dropped the answer to its request", "method", m.Method)
+	if id := m.Param("_meta", mcp.MetaSubscriptionID); id != nil {
+		r.forward(m, id, (*Call).notice)
+		return
+	}
+	raw := bytes.Clone(m.Raw)
+	if m.Method != mcp.MethodLog || !r.log(raw) {
+		r.cfg.Other(raw)
 	}
 }
 
-// ask reports whether the question reached a stream.
-func (r *Relay) ask(m mcp.Message) bool {
-	c := r.only()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.asked) >= r.maxCalls || c == nil && len(r.calls) > 0 {
-		return false
-	}
-	r.next++
-	ours := "fjmcp-" + strconv.FormatUint(r.next, 10)
-	raw := m.WithID(json.RawMessage(strconv.Quote(ours)))
-	if c != nil && !c.offer(raw) || c == nil && !r.other(raw) {
-		return false
-	}
-	r.asked[ours] = question{id: m.ID(), call: c}
-	return true
-}
-
-// byID finds a call by the id we gave the child.
-func (r *Relay) byID(id json.RawMessage) *Call {
-	n, err := strconv.ParseUint(string(id), 10, 64)
-	if err != nil {
+// progress and notice are m as the call's client knows it, nil when it cannot be
+// the call's.
+func (c *Call) progress(m mcp.Message) []byte {
+	if c.token == nil {
 		return nil
 	}
+	return m.WithParam(c.token, "progressToken").Raw
+}
+
+func (c *Call) notice(m mcp.Message) []byte {
+	if !c.standing {
+		return nil
+	}
+	return m.WithParam(c.clientID, "_meta", mcp.MetaSubscriptionID).Raw
+}
+
+// forward hands m to the call that id names.
+func (r *Relay) forward(m mcp.Message, id json.RawMessage, as func(*Call, mcp.Message) []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.calls[n]
+	var raw []byte
+	c := r.byID(id)
+	if c != nil {
+		raw = as(c, m)
+	}
+	if raw == nil || !c.offer(Event{Raw: raw}) {
+		r.cfg.Log.Debug("dropped a message of the backend's", "method", m.Method, "id", string(id))
+	}
+}
+
+// log reports whether a log line belongs to a call; its client may lose it.
+func (r *Relay) log(raw []byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, _ := r.only()
+	if c != nil {
+		c.offer(Event{Raw: raw})
+	}
+	return c != nil
 }

@@ -2,24 +2,23 @@ package relay
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"slices"
-	"strconv"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
-
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 )
 
 // Errors of Relay.
 var (
 	// ErrClosed: the child's end of the socket is closed; it will not answer.
 	ErrClosed = errors.New("the backend has ended")
-	// ErrTooManyCalls: the child has MaxCalls calls to answer already.
+	// ErrSuspended: Suspend was called; another Relay goes on.
+	ErrSuspended = errors.New("the relay to the backend was suspended")
+	// ErrTooManyCalls: the child has as much to answer or to read as it may.
 	ErrTooManyCalls = errors.New("too many calls in flight")
 	// ErrNoQuestion: a response answers no question the child has open.
 	ErrNoQuestion = errors.New("nothing was asked under this id")
@@ -27,55 +26,123 @@ var (
 
 // Config is what a Relay is made of.
 type Config struct {
-	Conn     net.Conn // our end of the child's stdin and stdout; Relay closes it
-	Log      *slog.Logger
-	MaxLine  int              // longest line taken from the child, bytes; 0 means 64 MiB
-	MaxCalls int              // calls in flight; 0 means 100, the length of forgejo-mcp's queue
-	Now      func() time.Time // nil means time.Now
+	// Conn is our end of the child's stdin and stdout, a stream socket. The Relay
+	// closes it, unless it is suspended.
+	Conn *net.UnixConn
+	Log  *slog.Logger
+
+	// Epoch tells this Relay's calls from those of earlier Relays over the same
+	// child: 0 to MaxEpoch, other than theirs.
+	Epoch uint64
+
+	MaxLine   int           // longest line taken from the child, bytes; 0 means 64 MiB
+	MaxCalls  int           // calls in flight; 0 means 100, the length of forgejo-mcp's queue
+	MaxQueued int           // bytes waiting to be taken by Next beyond which the child is not read, and bytes waiting for the child; 0 means 64 MiB
+	Abandon   time.Duration // how long a cancelled call keeps its slot without an answer; 0 means 5 min
 
 	// Other takes what the child says that belongs to no call in flight, and
-	// reports whether somebody will hear it. It must not wait.
+	// reports whether somebody will hear it. It must neither wait nor use the Relay.
 	Other func(raw []byte) bool
+
+	// State, if set, is what an earlier Relay over the same child left.
+	State *State
+	// Resync says that the last Relay over this child left no State: what the child
+	// writes up to the next newline is thrown away, since it may be the rest of a
+	// line.
+	Resync bool
+
+	Now func() time.Time // nil means time.Now
+	// AfterFunc is time.AfterFunc, but returns the timer's Stop; nil means that.
+	AfterFunc func(d time.Duration, f func()) (stop func() bool)
 }
+
+// Ids are exact as floating-point numbers, as which JavaScript reads them: an
+// epoch of 13 bits above a counter of 40.
+const (
+	counterBits = 40
+	// MaxEpoch is the highest Config.Epoch.
+	MaxEpoch = 1<<13 - 1
+)
+
+const (
+	// maxStanding bounds the standing calls.
+	maxStanding = 100
+	// maxAbandoned bounds Relay.abandoned; a call cancelled beyond it keeps its slot.
+	maxAbandoned = 1000
+)
 
 // Relay is the broker's side of one running child.
 type Relay struct {
-	conn     net.Conn
-	log      *slog.Logger
-	maxLine  int
-	maxCalls int
-	other    func([]byte) bool
-	now      func() time.Time
-	out      chan []byte
-	done     chan struct{}
-	close    sync.Once
+	cfg     Config
+	raw     syscall.RawConn
+	counter atomic.Uint64 // of the last id
+	in      input         // the reader's, and Suspend's after it
+	rubbish noise
+	tooLong noise
+	unread  noise
 
-	mu    sync.Mutex
-	next  uint64
-	calls map[uint64]*Call
-	asked map[string]question // by the id we gave it
-	// cancelled are calls that left calls for their client's cancellation. The
-	// child may still work on them, and answer or not.
-	cancelled map[uint64]bool
-	drained   chan struct{} // closed when neither is left; nil while nobody waits for it
+	done      chan struct{}  // closed by Close
+	suspended chan struct{}  // closed by Suspend
+	work      sync.WaitGroup // the goroutines that read and write
+
+	mu       sync.Mutex
+	closed   bool
+	paused   bool
+	restored []*Call
+	calls    map[uint64]*Call // the child has yet to answer them, or to be sent them
+	answered map[*Call]bool   // their responses have yet to be taken
+	standing int              // of calls
+	queued   int              // bytes that wait for Next
+	taken    chan struct{}    // closed when there is room in queued; nil while nobody waits for it
+	asked    map[string]question
+	turns    turns
+	out      output
+	// abandoned are cancelled calls that lost their slot. The child may still work
+	// on them, and answer or not.
+	abandoned map[uint64]bool
+	drained   chan struct{} // closed when the child works on nothing; nil while nobody waits for it
 }
 
-// maxCancelled bounds Relay.cancelled; a call cancelled beyond it stays in flight.
-const maxCancelled = 1000
-
-// question is a request of the child that a client has yet to answer.
-type question struct {
-	id   json.RawMessage // the child's
-	call *Call           // nil when it was asked beside all calls
+// New starts relaying over cfg.Conn. It fails only when Conn is closed.
+func New(cfg Config) (*Relay, error) {
+	cfg = cfg.withDefaults()
+	raw, err := cfg.Conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	r := &Relay{
+		cfg: cfg, raw: raw, done: make(chan struct{}), suspended: make(chan struct{}),
+		calls: map[uint64]*Call{}, answered: map[*Call]bool{}, asked: map[string]question{}, abandoned: map[uint64]bool{},
+		rubbish: noise{text: "backend wrote something that is not a JSON-RPC message; skipped it"},
+		tooLong: noise{text: "backend wrote a line over the limit; skipped it"},
+		unread:  noise{text: "backend does not read its input; dropped the answer to its request"},
+	}
+	for _, n := range r.noises() {
+		n.log, n.after = cfg.Log, cfg.AfterFunc
+	}
+	r.in.max, r.in.skipping, r.in.resync = cfg.MaxLine, cfg.Resync, cfg.Resync
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if cfg.State != nil {
+		r.restore(cfg.State)
+	}
+	r.work.Add(1)
+	go r.read()
+	return r, nil
 }
 
-// New starts relaying over cfg.Conn.
-func New(cfg Config) *Relay {
+func (cfg Config) withDefaults() Config {
 	if cfg.MaxLine == 0 {
 		cfg.MaxLine = 64 << 20
 	}
 	if cfg.MaxCalls == 0 {
 		cfg.MaxCalls = 100
+	}
+	if cfg.MaxQueued == 0 {
+		cfg.MaxQueued = 64 << 20
+	}
+	if cfg.Abandon == 0 {
+		cfg.Abandon = 5 * time.Minute
 	}
 	if cfg.Other == nil {
 		cfg.Other = func([]byte) bool { return false }
@@ -83,48 +150,90 @@ func New(cfg Config) *Relay {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	r := &Relay{
-		conn: cfg.Conn, log: cfg.Log, maxLine: cfg.MaxLine, maxCalls: cfg.MaxCalls, other: cfg.Other, now: cfg.Now,
-		out: make(chan []byte, 16), done: make(chan struct{}),
-		calls: map[uint64]*Call{}, asked: map[string]question{}, cancelled: map[uint64]bool{},
+	if cfg.AfterFunc == nil {
+		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
-	go r.write()
-	go r.read()
-	return r
+	return cfg
 }
+
+func (r *Relay) noises() []*noise { return []*noise{&r.rubbish, &r.tooLong, &r.unread} }
 
 // Done is closed when the child can no longer be spoken to.
 func (r *Relay) Done() <-chan struct{} { return r.done }
 
 // Close ends the relay; calls in flight see ErrClosed.
 func (r *Relay) Close() {
-	r.close.Do(func() {
-		close(r.done)
-		r.conn.Close()
-	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	r.closed = true
+	close(r.done)
+	r.stopTimers()
+	if !r.paused { // else another Relay has it
+		r.cfg.Conn.Close()
+	}
+}
+
+// stopTimers is called with mu held.
+func (r *Relay) stopTimers() {
+	for _, c := range r.calls {
+		c.stopTimer()
+	}
+	for _, n := range r.noises() {
+		n.stop()
+	}
+}
+
+// usable is nil while the child can be spoken to. Called with mu held.
+func (r *Relay) usable() error {
+	switch {
+	case r.closed || r.out.failed:
+		return ErrClosed
+	case r.paused:
+		return ErrSuspended
+	}
+	return nil
 }
 
 // InFlight counts the calls the child has yet to answer, those whose client has
-// left among them.
+// left or cancelled among them, without the standing ones.
 func (r *Relay) InFlight() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.calls)
+	return len(r.calls) - r.standing
 }
 
-// Calls returns the calls that InFlight counts.
+// Calls returns the calls that the child has and has yet to answer, standing ones
+// among them, oldest first.
 func (r *Relay) Calls() []*Call {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Collect(maps.Values(r.calls))
+	var calls []*Call
+	for _, c := range r.calls {
+		if c.sent {
+			calls = append(calls, c)
+		}
+	}
+	sortCalls(calls)
+	return calls
 }
 
-// Drain waits until the child works on no call, so that it has answered the
-// cancelled ones too. It keeps nobody from starting another. ErrClosed: the child
-// has ended.
+// Restored returns the calls of Config.State, oldest first. Their owner takes what
+// comes with Next, as for those that Start returns.
+func (r *Relay) Restored() []*Call { return slices.Clone(r.restored) }
+
+func sortCalls(calls []*Call) {
+	slices.SortFunc(calls, func(a, b *Call) int { return int(int64(a.id) - int64(b.id)) })
+}
+
+// Drain waits until the child works on no call but standing ones, so that it has
+// answered the cancelled ones too, also those that have lost their slot. It keeps
+// nobody from starting another. ErrClosed: the child has ended.
 func (r *Relay) Drain(ctx context.Context) error {
 	r.mu.Lock()
-	if len(r.calls)+len(r.cancelled) == 0 {
+	if r.idle() {
 		r.mu.Unlock()
 		return nil
 	}
@@ -138,176 +247,19 @@ func (r *Relay) Drain(ctx context.Context) error {
 		return nil
 	case <-r.done:
 		return ErrClosed
+	case <-r.suspended:
+		return ErrSuspended
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-// Start sends a request to the child. The caller takes what comes with
-// Call.Next. A caller that stops listening leaves the call in flight until the
-// child answers.
-func (r *Relay) Start(ctx context.Context, request mcp.Message) (*Call, error) {
-	c := &Call{Method: request.Method, Began: r.now(), relay: r, clientID: request.ID(), events: make(chan []byte, eventBuffer), final: make(chan []byte, 1)}
-	if c.Method == mcp.MethodToolsCall {
-		c.Tool = request.ParamString("name")
-	}
-	if err := r.add(c); err != nil {
-		return nil, err
-	}
-	id := json.RawMessage(strconv.FormatUint(c.id, 10))
-	if token := request.Param("_meta", "progressToken"); token != nil {
-		c.progressToken = token
-		request = request.WithParam(id, "_meta", "progressToken")
-	}
-	if err := r.send(ctx, request.WithID(id)); err != nil {
-		r.remove(c)
-		return nil, err
-	}
-	return c, nil
-}
-
-// Notify sends a client's notification. A cancellation is passed on under the
-// child's id for the call and ends the call's stream; one that names no call in
-// flight is dropped.
-func (r *Relay) Notify(ctx context.Context, n mcp.Message) error {
-	if n.Method != mcp.MethodCancelled {
-		return r.send(ctx, n.Raw)
-	}
-	c := r.byClientID(n.Param("requestId"))
-	if c == nil {
-		return nil
-	}
-	id := json.RawMessage(strconv.FormatUint(c.id, 10))
-	err := r.send(ctx, n.WithParam(id, "requestId").Raw)
-	if r.cancel(c) {
-		r.remove(c)
-	}
-	c.finish(nil)
-	return err
-}
-
-// Respond passes a client's answer to the question it belongs to.
-func (r *Relay) Respond(ctx context.Context, response mcp.Message) error {
-	var id string
-	if json.Unmarshal(response.ID(), &id) != nil {
-		return ErrNoQuestion
-	}
-	r.mu.Lock()
-	q, ok := r.asked[id]
-	delete(r.asked, id)
-	r.mu.Unlock()
-	if !ok {
-		return ErrNoQuestion
-	}
-	return r.send(ctx, response.WithID(q.id))
-}
-
-func (r *Relay) add(c *Call) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.calls) >= r.maxCalls {
-		return ErrTooManyCalls
-	}
-	r.next++
-	c.id = r.next
-	r.calls[c.id] = c
-	return nil
-}
-
-// cancel notes that the child may still work on a call that is about to be
-// removed, and reports whether there was room to.
-func (r *Relay) cancel(c *Call) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.cancelled) >= maxCancelled {
-		return false
-	}
-	if r.calls[c.id] == c { // else it has been answered meanwhile
-		r.cancelled[c.id] = true
-	}
-	return true
-}
-
-// answered notes the child's answer to a cancelled call.
-func (r *Relay) answered(id uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.cancelled, id)
-	r.tellDrained()
-}
+func (r *Relay) idle() bool { return len(r.calls)-r.standing+len(r.abandoned) == 0 }
 
 // tellDrained is called with mu held.
 func (r *Relay) tellDrained() {
-	if len(r.calls)+len(r.cancelled) == 0 && r.drained != nil {
+	if r.drained != nil && r.idle() {
 		close(r.drained)
 		r.drained = nil
-	}
-}
-
-// remove forgets a call and what the child asked during it.
-func (r *Relay) remove(c *Call) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.calls, c.id)
-	r.tellDrained()
-	for id, q := range r.asked {
-		if q.call == c {
-			delete(r.asked, id)
-		}
-	}
-}
-
-func (r *Relay) byClientID(id json.RawMessage) *Call {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, c := range r.calls {
-		if string(c.clientID) == string(id) {
-			return c
-		}
-	}
-	return nil
-}
-
-// only returns the call in flight when there is just one.
-func (r *Relay) only() *Call {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.calls) != 1 {
-		return nil
-	}
-	for _, c := range r.calls {
-		return c
-	}
-	return nil
-}
-
-// send queues one message for the child. Lines are written whole or not at all.
-func (r *Relay) send(ctx context.Context, raw []byte) error {
-	select {
-	case <-r.done:
-		return ErrClosed
-	default:
-	}
-	select {
-	case <-r.done:
-		return ErrClosed
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case r.out <- mcp.Line(raw):
-		return nil
-	}
-}
-
-func (r *Relay) write() {
-	for {
-		select {
-		case <-r.done:
-			return
-		case line := <-r.out:
-			if _, err := r.conn.Write(line); err != nil {
-				r.Close()
-				return
-			}
-		}
 	}
 }

@@ -83,7 +83,7 @@ func (s *Session) Tell(ctx context.Context, m mcp.Message) error {
 	if m.Kind == mcp.Notification {
 		return s.Notify(ctx, m)
 	}
-	return s.Respond(ctx, m)
+	return s.Respond(m)
 }
 
 // Notify sends a client's notification. A dormant session is not woken for one:
@@ -97,12 +97,12 @@ func (s *Session) Notify(ctx context.Context, n mcp.Message) error {
 }
 
 // Respond passes a client's answer to what the backend asked.
-func (s *Session) Respond(ctx context.Context, response mcp.Message) error {
+func (s *Session) Respond(response mcp.Message) error {
 	u := s.running()
 	if u == nil {
 		return relay.ErrNoQuestion
 	}
-	return ignoreClosed(u.Respond(ctx, response))
+	return ignoreClosed(u.Respond(response))
 }
 
 func ignoreClosed(err error) error {

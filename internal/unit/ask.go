@@ -49,6 +49,7 @@ func (u *Unit) ask(ctx context.Context, request mcp.Message) (mcp.Message, error
 	for {
 		e, err := call.Next(ctx)
 		if err != nil {
+			call.Leave()
 			return mcp.Message{}, err
 		}
 		if e.Final {

@@ -62,6 +62,9 @@ func (u *Unit) refusalOf(c *relay.Call, answer []byte) control.Reason {
 // forgejo-mcp does for some methods of its SDK that look at the status only; then
 // it is the call's if no other was in flight, or if the call failed.
 func (rs *refusals) settle(c *relay.Call, answer []byte) control.Reason {
+	if len(*rs) == 0 {
+		return ""
+	}
 	at := slices.IndexFunc(*rs, func(r refusal) bool {
 		return slices.Contains(r.calls, c) && bytes.Contains(answer, []byte(r.id))
 	})
@@ -92,5 +95,5 @@ func (rs *refusals) strike(c *relay.Call) {
 // failedAnswer reports whether a response to tools/call says that the call failed.
 func failedAnswer(raw []byte) bool {
 	m, err := mcp.Parse(raw)
-	return err != nil || m.IsError() || string(m.ResultField("isError")) == "true"
+	return err != nil || m.Failed()
 }

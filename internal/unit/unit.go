@@ -103,10 +103,13 @@ func New(cfg Config, spec Spec) (*Unit, error) {
 		gone: make(chan struct{}), heard: make(chan struct{}), lastUsed: cfg.Now(),
 	}
 	u.lastTouch = u.lastUsed
-	u.relay = relay.New(relay.Config{Conn: ours, Other: spec.Other, Now: cfg.Now, Log: cfg.Log.With("unit", u.Name())})
-	// It waits in the socket for fjmcp-session, which is read-only without it.
-	if err := u.setMode(context.Background(), spec.ReadOnly); err != nil {
-		u.relay.Close()
+	u.relay, err = relay.New(relay.Config{Conn: ours, Other: spec.Other, Now: cfg.Now, Log: cfg.Log.With("unit", u.Name())})
+	if err == nil {
+		// It waits in the socket for fjmcp-session, which is read-only without it.
+		err = u.setMode(context.Background(), spec.ReadOnly)
+	}
+	if err != nil {
+		ours.Close() // and the relay with it
 		local.Close()
 		u.far.close()
 		return nil, err
@@ -119,7 +122,7 @@ func New(cfg Config, spec Spec) (*Unit, error) {
 
 // streamPair makes the MCP socket: our end as a connection, the child's as a
 // file to hand over.
-func streamPair() (net.Conn, *os.File, error) {
+func streamPair() (*net.UnixConn, *os.File, error) {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot make a socket pair: %w", err)
@@ -131,7 +134,7 @@ func streamPair() (net.Conn, *os.File, error) {
 		far.Close()
 		return nil, nil, fmt.Errorf("cannot use the socket pair: %w", err)
 	}
-	return conn, far, nil
+	return conn.(*net.UnixConn), far, nil
 }
 
 // Launch has the unit started and hands over its sockets. Errors are of type
@@ -200,8 +203,8 @@ func (u *Unit) Notify(ctx context.Context, n mcp.Message) error {
 }
 
 // Respond passes a client's answer to what the backend asked.
-func (u *Unit) Respond(ctx context.Context, response mcp.Message) error {
-	return u.relay.Respond(ctx, response)
+func (u *Unit) Respond(response mcp.Message) error {
+	return u.relay.Respond(response)
 }
 
 // listen takes what fjmcp-session reports, until it has ended.

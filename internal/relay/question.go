@@ -1,0 +1,177 @@
+package relay
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"strconv"
+
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+)
+
+// question is a request of the child that a client has yet to answer.
+type question struct {
+	id   json.RawMessage // the child's
+	call *Call           // nil when it was asked beside all calls
+}
+
+// takeQuestion passes the child's own request to the client it belongs to, under
+// an id that no client can mistake for its own nor guess. When nobody can be asked
+// the child is told at once, so that it does not wait for ever.
+func (r *Relay) takeQuestion(m mcp.Message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.Method == mcp.MethodPing {
+		r.reply([]byte(`{"jsonrpc":"2.0","id":`+string(m.ID())+`,"result":{}}`+"\n"), m.Method)
+		return
+	}
+	if !r.ask(m) {
+		r.reply(mcp.Line(mcp.ErrorResponse(m.ID(), mcp.CodeMethodNotFound, "no client can be asked now: "+m.Method)), m.Method)
+	}
+}
+
+// ask reports whether the question reached a stream. Called with mu held.
+func (r *Relay) ask(m mcp.Message) bool {
+	c, ok := r.addressee()
+	r.turns.serial = true
+	if !ok || len(r.asked) >= r.cfg.MaxCalls {
+		return false
+	}
+	ours := "fjmcp-" + rand.Text()
+	raw := m.WithID(json.RawMessage(strconv.Quote(ours)))
+	q := question{id: bytes.Clone(m.ID()), call: c}
+	if c == nil {
+		if !r.cfg.Other(raw) {
+			return false
+		}
+		r.asked[ours] = q
+		return true
+	}
+	if !c.offer(Event{Raw: raw, Question: ours}) {
+		return false
+	}
+	r.asked[ours] = q
+	c.open++
+	r.rest(c)
+	return true
+}
+
+// addressee is the call that a question belongs to; nil when it is beside all
+// calls. ok is false when it cannot be told. Called with mu held.
+func (r *Relay) addressee() (c *Call, ok bool) {
+	if r.turns.serial {
+		if c, several := r.one(func(c *Call) bool { return c.running }); c != nil || several {
+			return c, !several
+		}
+		if c, several := r.one(func(c *Call) bool { return c.open > 0 }); c != nil || several {
+			return c, !several
+		}
+	}
+	c, several := r.only()
+	return c, !several
+}
+
+// one returns the call with a property when there is just one.
+func (r *Relay) one(is func(*Call) bool) (found *Call, several bool) {
+	for _, c := range r.calls {
+		if !c.sent || !is(c) {
+			continue
+		}
+		if found != nil {
+			return nil, true
+		}
+		found = c
+	}
+	return found, false
+}
+
+// Respond passes a client's answer to the question it belongs to; the answer waits
+// for its call's turn, Respond does not. Errors: ErrNoQuestion, ErrClosed,
+// ErrSuspended, and ErrTooManyCalls when too much waits for the child already; then
+// the question stays open.
+func (r *Relay) Respond(response mcp.Message) error {
+	var id string
+	if json.Unmarshal(response.ID(), &id) != nil {
+		return ErrNoQuestion
+	}
+	return r.answer(id, func(childs json.RawMessage) []byte { return response.LineWith(childs, nil) })
+}
+
+// Refuse answers a question (Event.Question) with an error. Errors are those of
+// Respond.
+func (r *Relay) Refuse(question string, code int, message string) error {
+	return r.answer(question, func(childs json.RawMessage) []byte {
+		return mcp.Line(mcp.ErrorResponse(childs, code, message))
+	})
+}
+
+func (r *Relay) answer(id string, line func(childs json.RawMessage) []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.usable(); err != nil {
+		return err
+	}
+	q, ok := r.asked[id]
+	if !ok {
+		return ErrNoQuestion
+	}
+	raw := line(q.id)
+	if waiting := r.out.bytes + r.turns.answers; waiting > 0 && waiting+len(raw) > r.cfg.MaxQueued {
+		return ErrTooManyCalls
+	}
+	delete(r.asked, id)
+	if q.call != nil {
+		q.call.open--
+	}
+	r.resume(q.call, raw)
+	return nil
+}
+
+// unask refuses what the child still asks the client of a call that ends or whose
+// client has left. The call works on then. Called with mu held.
+func (r *Relay) unask(c *Call) {
+	if c.open == 0 {
+		return
+	}
+	for id, q := range r.asked {
+		if q.call == c {
+			delete(r.asked, id)
+			r.reply(mcp.Line(mcp.ErrorResponse(q.id, mcp.CodeServerError, "the client that was asked has left")), c.Method)
+		}
+	}
+	c.open = 0
+	if c.gated {
+		r.run(c)
+	}
+}
+
+// takeCancellation takes the child's word that it wants no answer to its question
+// any more, or that it ends a subscription (2026-07-28, Cancellation).
+func (r *Relay) takeCancellation(m mcp.Message) {
+	id := m.Param("requestId")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for ours, q := range r.asked {
+		if string(q.id) != string(id) {
+			continue
+		}
+		delete(r.asked, ours)
+		raw := m.WithParam(json.RawMessage(strconv.Quote(ours)), "requestId").Raw
+		c := q.call
+		if c == nil {
+			r.cfg.Other(raw)
+			return
+		}
+		c.offer(Event{Raw: raw})
+		if c.open--; c.open == 0 && c.gated {
+			r.run(c)
+		}
+		return
+	}
+	if c := r.byID(id); c != nil && c.standing {
+		c.finish(Event{Final: true})
+		r.end(c)
+		return
+	}
+	r.cfg.Log.Debug("dropped the backend's cancellation of something that is not open", "id", string(id))
+}

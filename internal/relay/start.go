@@ -1,0 +1,148 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+)
+
+// Start sends a request to the child; once the child has asked something, it waits
+// for the request's turn first. The caller takes what comes with Call.Next, or says
+// with Call.Leave or Call.Cancel that it will not. Errors: ErrClosed, ErrSuspended,
+// ErrTooManyCalls, or ctx's.
+func (r *Relay) Start(ctx context.Context, request mcp.Message) (*Call, error) {
+	c := &Call{
+		Method: request.Method, Began: r.cfg.Now(), relay: r, id: r.cfg.Epoch<<counterBits | r.counter.Add(1),
+		clientID: request.ID(), token: request.Param("_meta", "progressToken"),
+	}
+	if c.Method == mcp.MethodToolsCall {
+		c.Tool = request.ParamString("name")
+	}
+	c.init()
+	var token json.RawMessage
+	if c.token != nil {
+		token = number(c.id)
+	}
+	line := request.LineWith(number(c.id), token)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.add(c); err != nil {
+		return nil, err
+	}
+	err := r.awaitTurn(ctx, c)
+	if err == nil {
+		err = r.awaitOutput(ctx)
+	}
+	switch {
+	case c.cancelled: // meanwhile; Next says so
+		return c, nil
+	case err != nil:
+		r.end(c)
+		return nil, err
+	}
+	c.sent = true
+	r.put(line)
+	return c, nil
+}
+
+// init sets what follows from the method. The answer to subscriptions/listen comes
+// when the child ends the subscription (2026-07-28, Subscriptions).
+func (c *Call) init() {
+	c.ready = make(chan struct{}, 1)
+	c.standing, c.gated = c.Method == mcp.MethodListen, takesTurns(c.Method)
+}
+
+// add gives a call a slot. Called with mu held.
+func (r *Relay) add(c *Call) error {
+	if err := r.usable(); err != nil {
+		return err
+	}
+	if c.standing && r.standing >= maxStanding || !c.standing && len(r.calls)-r.standing >= r.cfg.MaxCalls {
+		return ErrTooManyCalls
+	}
+	r.calls[c.id] = c
+	if c.standing {
+		r.standing++
+	}
+	return nil
+}
+
+// end gives a call's slot and turn back, and refuses what the child still asks for
+// it. Called with mu held.
+func (r *Relay) end(c *Call) {
+	if r.calls[c.id] != c {
+		return
+	}
+	c.stopTimer()
+	r.unask(c)
+	delete(r.calls, c.id)
+	if c.standing {
+		r.standing--
+	}
+	r.leaveTurns(c)
+	r.tellDrained()
+}
+
+// Notify sends a client's notification. A cancellation is passed on under the
+// child's id for the call and ends the call as Call.Cancel does; one that names no
+// call in flight is dropped, and so is one that names several, as it can in a
+// session that clients share.
+func (r *Relay) Notify(ctx context.Context, n mcp.Message) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n.Method == mcp.MethodCancelled {
+		c := r.byClientID(n.Param("requestId"))
+		if c == nil || !r.cancel(c) {
+			return nil
+		}
+		n = n.WithParam(number(c.id), "requestId")
+	}
+	if err := r.awaitOutput(ctx); err != nil {
+		return err
+	}
+	r.put(mcp.Line(n.Raw))
+	return nil
+}
+
+// byClientID finds the one call in flight that a client knows by id. Called with
+// mu held.
+func (r *Relay) byClientID(id json.RawMessage) *Call {
+	var found *Call
+	for _, c := range r.calls {
+		if c.cancelled || string(c.clientID) != string(id) {
+			continue
+		}
+		if found != nil {
+			r.cfg.Log.Debug("dropped a cancellation that may mean several calls")
+			return nil
+		}
+		found = c
+	}
+	return found
+}
+
+// byID finds a call by the id we gave the child. Called with mu held.
+func (r *Relay) byID(id json.RawMessage) *Call {
+	n, err := strconv.ParseUint(string(id), 10, 64)
+	if err != nil {
+		return nil
+	}
+	return r.calls[n]
+}
+
+// only returns the call that the child works on when there is just one, standing
+// ones aside; several reports that there are more. Called with mu held.
+func (r *Relay) only() (one *Call, several bool) {
+	for _, c := range r.calls {
+		if !c.sent || c.standing {
+			continue
+		}
+		if one != nil {
+			return nil, true
+		}
+		one = c
+	}
+	return one, false
+}

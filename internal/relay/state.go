@@ -1,0 +1,216 @@
+package relay
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+)
+
+// State is a Relay written down, for the next one over the same child. It holds
+// what clients and child say to each other and is to be kept as secret as that.
+type State struct {
+	Counter   uint64          `json:"counter"`
+	Serial    bool            `json:"serial,omitempty"` // the child has asked something
+	Calls     []SavedCall     `json:"calls,omitempty"`
+	Questions []SavedQuestion `json:"questions,omitempty"`
+	Answers   []SavedAnswer   `json:"answers,omitempty"`   // that wait for their call's turn
+	Abandoned []uint64        `json:"abandoned,omitempty"` // calls without a slot that may still be answered
+	Input     []byte          `json:"input,omitempty"`     // read from the child and not yet taken
+	Skipping  bool            `json:"skipping,omitempty"`  // Input begins within a line over the limit
+	Skipped   int             `json:"skipped,omitempty"`   // bytes of that line so far
+	Resync    bool            `json:"resync,omitempty"`    // as Config.Resync, not done yet
+	Output    []byte          `json:"output,omitempty"`    // not yet written to the child; begins within a line
+}
+
+// SavedCall is a call that the child has yet to answer, or whose answer has yet to
+// be taken. Ids and tokens are bytes, since JSON in JSON may be changed in form.
+type SavedCall struct {
+	ID        uint64       `json:"id"`
+	ClientID  []byte       `json:"client_id"`
+	Token     []byte       `json:"token,omitempty"`
+	Method    string       `json:"method"`
+	Tool      string       `json:"tool,omitempty"`
+	Began     time.Time    `json:"began"`
+	Tag       string       `json:"tag,omitempty"`
+	Ended     bool         `json:"ended,omitempty"` // the child has answered it
+	Running   bool         `json:"running,omitempty"`
+	Cancelled bool         `json:"cancelled,omitempty"`
+	Left      bool         `json:"left,omitempty"`
+	Events    []SavedEvent `json:"events,omitempty"` // not yet taken
+}
+
+// SavedEvent is an Event.
+type SavedEvent struct {
+	Raw      []byte `json:"raw,omitempty"`
+	Final    bool   `json:"final,omitempty"`
+	Failed   bool   `json:"failed,omitempty"`
+	Question string `json:"question,omitempty"`
+}
+
+// SavedQuestion is a request of the child that a client has yet to answer.
+type SavedQuestion struct {
+	ID     string `json:"id"` // the client's
+	Childs []byte `json:"childs"`
+	Call   uint64 `json:"call,omitempty"` // 0 for none
+}
+
+// SavedAnswer is a client's answer that waits for its call's turn.
+type SavedAnswer struct {
+	Call uint64 `json:"call"`
+	Line []byte `json:"line"`
+}
+
+// Suspend stops the Relay and returns what the next one needs. The socket stays
+// open, and the child notices nothing. Calls that wait for their turn, or to be
+// written, end with ErrSuspended and are not in the State; so do all later uses of
+// the Relay. Whoever takes events must have put them where they belong before the
+// State is used. An error, ErrClosed or ctx's, means that there is no next one.
+func (r *Relay) Suspend(ctx context.Context) (State, error) {
+	r.mu.Lock()
+	if err := r.usable(); err != nil {
+		r.mu.Unlock()
+		return State{}, err
+	}
+	r.paused = true
+	close(r.suspended)
+	r.stopTimers()
+	r.mu.Unlock()
+	if err := r.halt(ctx); err != nil {
+		return State{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || r.out.failed {
+		return State{}, ErrClosed
+	}
+	return r.save(), nil
+}
+
+// halt waits until nothing reads or writes.
+func (r *Relay) halt(ctx context.Context) error {
+	_ = r.cfg.Conn.SetDeadline(time.Unix(1, 0))
+	halted := make(chan struct{})
+	go func() {
+		r.work.Wait()
+		close(halted)
+	}()
+	select {
+	case <-halted:
+		return r.cfg.Conn.SetDeadline(time.Time{})
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// save is called with mu held, when nothing reads or writes.
+func (r *Relay) save() State {
+	s := State{
+		Counter: r.counter.Load(), Serial: r.turns.serial,
+		Input: r.in.rest(), Skipping: r.in.skipping, Skipped: r.in.skipped, Resync: r.in.resync, Output: slices.Concat(r.out.pending...),
+		Abandoned: slices.Sorted(maps.Keys(r.abandoned)),
+	}
+	var calls []*Call
+	for _, c := range r.calls {
+		if c.sent {
+			calls = append(calls, c)
+		}
+	}
+	for c := range r.answered {
+		if r.calls[c.id] != c {
+			calls = append(calls, c)
+		}
+	}
+	sortCalls(calls)
+	for _, c := range calls {
+		s.Calls = append(s.Calls, c.save())
+	}
+	for id, q := range r.asked {
+		saved := SavedQuestion{ID: id, Childs: q.id}
+		if q.call != nil {
+			saved.Call = q.call.id
+		}
+		s.Questions = append(s.Questions, saved)
+	}
+	for _, w := range r.turns.waiting {
+		if w.answer != nil {
+			s.Answers = append(s.Answers, SavedAnswer{w.call.id, w.answer})
+		}
+	}
+	return s
+}
+
+func (c *Call) save() SavedCall {
+	s := SavedCall{
+		ID: c.id, ClientID: c.clientID, Token: c.token, Method: c.Method, Tool: c.Tool, Began: c.Began, Tag: c.tag,
+		Ended: c.relay.calls[c.id] != c, Running: c.running, Cancelled: c.cancelled, Left: c.left,
+	}
+	for _, e := range c.events {
+		s.Events = append(s.Events, SavedEvent(e))
+	}
+	if c.final != nil {
+		s.Events = append(s.Events, SavedEvent(*c.final))
+	}
+	return s
+}
+
+// restore is called with mu held, before anything reads or writes.
+func (r *Relay) restore(s *State) {
+	r.counter.Store(s.Counter)
+	r.turns.serial = s.Serial
+	for _, id := range s.Abandoned {
+		r.abandoned[id] = true
+	}
+	for _, saved := range s.Calls {
+		r.restored = append(r.restored, r.restoreCall(saved))
+	}
+	for _, q := range s.Questions {
+		c := r.calls[q.Call]
+		r.asked[q.ID] = question{id: q.Childs, call: c}
+		if c != nil {
+			c.open++
+		}
+	}
+	if len(s.Output) > 0 {
+		r.out.pending, r.out.bytes = [][]byte{s.Output}, len(s.Output)
+		r.startFlush()
+	}
+	for _, a := range s.Answers {
+		r.resume(r.calls[a.Call], a.Line)
+	}
+	if !r.cfg.Resync {
+		r.in.hold(slices.Clone(s.Input))
+		r.in.skipping, r.in.skipped, r.in.resync = s.Skipping, s.Skipped, s.Resync
+	}
+}
+
+func (r *Relay) restoreCall(s SavedCall) *Call {
+	c := &Call{
+		Method: s.Method, Tool: s.Tool, Began: s.Began, relay: r, id: s.ID,
+		clientID: s.ClientID, token: s.Token, tag: s.Tag, sent: true, cancelled: s.Cancelled, left: s.Left,
+	}
+	c.init()
+	for _, e := range s.Events {
+		if e.Final {
+			c.finish(Event(e))
+			continue
+		}
+		c.events = append(c.events, Event(e))
+		c.count(Event(e).size())
+		c.wake()
+	}
+	if s.Ended {
+		return c
+	}
+	r.calls[c.id] = c
+	if c.standing {
+		r.standing++
+	}
+	if s.Running {
+		r.run(c)
+	}
+	if c.deaf() {
+		c.stop = r.cfg.AfterFunc(r.cfg.Abandon, func() { r.abandon(c) })
+	}
+	return c
+}

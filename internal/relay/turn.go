@@ -1,0 +1,122 @@
+package relay
+
+import (
+	"context"
+	"slices"
+
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+)
+
+// turns has calls run one at a time, once the child has asked its client
+// something: what it asks next can then be told to belong to the call that runs.
+// Under Relay.mu.
+type turns struct {
+	serial  bool
+	running int      // calls that have the turn; more than one only from before
+	waiting []waiter // in order of arrival
+	answers int      // bytes of the answers in waiting
+}
+
+// waiter is a call that waits for its turn, to begin or to go on.
+type waiter struct {
+	call    *Call
+	granted chan struct{} // closed when it may begin, or was cancelled
+	answer  []byte        // what it goes on with; nil for one that begins
+}
+
+// takesTurns tells the requests during which a server may ask its client
+// something (2026-07-28, Multi Round-Trip Requests).
+func takesTurns(method string) bool {
+	return method == mcp.MethodToolsCall || method == mcp.MethodPromptsGet || method == mcp.MethodResourcesRead
+}
+
+// awaitTurn gives c the turn, at once if it need not wait. Called with mu held,
+// which it releases while it waits.
+func (r *Relay) awaitTurn(ctx context.Context, c *Call) error {
+	switch t := &r.turns; {
+	case !c.gated:
+		return nil
+	case !t.serial || t.running == 0 && len(t.waiting) == 0:
+		r.run(c)
+		return nil
+	}
+	granted := make(chan struct{})
+	r.turns.waiting = append(r.turns.waiting, waiter{call: c, granted: granted})
+	r.mu.Unlock()
+	defer r.mu.Lock()
+	select {
+	case <-granted:
+		return nil
+	case <-r.done:
+		return ErrClosed
+	case <-r.suspended:
+		return ErrSuspended
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// run gives c the turn. Called with mu held.
+func (r *Relay) run(c *Call) {
+	if !c.running {
+		c.running = true
+		r.turns.running++
+	}
+}
+
+// rest takes the turn from c while it waits for its client's answer, or for good.
+// Called with mu held.
+func (r *Relay) rest(c *Call) {
+	if c.running {
+		c.running = false
+		r.turns.running--
+	}
+	r.pass()
+}
+
+// pass gives a free turn to whoever has waited longest. Called with mu held.
+func (r *Relay) pass() {
+	t := &r.turns
+	for t.running == 0 && len(t.waiting) > 0 {
+		w := t.waiting[0]
+		t.waiting = slices.Delete(t.waiting, 0, 1)
+		r.run(w.call)
+		if w.answer == nil {
+			close(w.granted)
+			continue
+		}
+		t.answers -= len(w.answer)
+		r.put(w.answer)
+	}
+}
+
+// resume passes an answer to the child when its call has the turn again. A call
+// that waits for another answer still goes on without. Called with mu held.
+func (r *Relay) resume(c *Call, answer []byte) {
+	if c == nil || !c.gated || c.open > 0 || r.calls[c.id] != c {
+		r.put(answer)
+		return
+	}
+	r.turns.waiting = append(r.turns.waiting, waiter{call: c, answer: answer})
+	r.turns.answers += len(answer)
+	r.pass()
+}
+
+// leaveTurns is for a call that ends: the child gets the answers that still wait.
+// Called with mu held.
+func (r *Relay) leaveTurns(c *Call) {
+	t := &r.turns
+	t.waiting = slices.DeleteFunc(t.waiting, func(w waiter) bool {
+		if w.call != c {
+			return false
+		}
+		if w.answer == nil {
+			close(w.granted)
+			return true
+		}
+		t.answers -= len(w.answer)
+		r.put(w.answer)
+		return true
+	})
+	r.rest(c)
+}
