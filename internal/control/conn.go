@@ -99,23 +99,47 @@ func (c *Conn) Close() error { return c.sock.Close() }
 func (c *Conn) File() (*os.File, error) { return c.sock.File() }
 
 func (c *Conn) read() (Message, error) {
-	buf := make([]byte, MaxPacket)
-	// No room for ancillary data: the kernel drops descriptors a peer may attach.
-	n, _, flags, _, err := c.sock.ReadMsgUnix(buf, nil)
+	packet, err := c.packet()
 	if errors.Is(err, syscall.ECONNRESET) {
 		// The peer left without reading all we sent. The kernel says so before it
 		// hands out what the peer had sent, its last words among it.
-		n, _, flags, _, err = c.sock.ReadMsgUnix(buf, nil)
+		packet, err = c.packet()
 	}
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, syscall.ECONNRESET), err == nil && len(packet) == 0:
 		return Message{}, io.EOF
 	case err != nil:
 		return Message{}, wrap("cannot receive a control message", err)
-	case flags&unix.MSG_TRUNC != 0:
-		return Message{}, fmt.Errorf("control packet is larger than %d bytes", MaxPacket)
 	}
-	return decode(buf[:n])
+	return decode(packet)
+}
+
+// packet waits for a packet, none when the peer is gone. It makes room for it
+// only once it is there: connections wait most of the time.
+func (c *Conn) packet() (packet []byte, err error) {
+	raw, err := c.sock.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		packet, failed = receive(int(fd))
+		return failed != unix.EAGAIN
+	})
+	return packet, errors.Join(err, failed)
+}
+
+func receive(fd int) ([]byte, error) {
+	size, _, err := unix.Recvfrom(fd, nil, unix.MSG_PEEK|unix.MSG_TRUNC)
+	if err != nil {
+		return nil, err
+	}
+	packet := make([]byte, min(size, MaxPacket))
+	// No room for ancillary data: the kernel drops descriptors a peer may attach.
+	if _, _, _, _, err = unix.Recvmsg(fd, packet, nil, 0); err == nil && size > MaxPacket {
+		err = fmt.Errorf("control packet is larger than %d bytes", MaxPacket)
+	}
+	return packet, err
 }
 
 func encode(m Message) ([]byte, error) {

@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"bytes"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -210,6 +211,12 @@ func (l *lineLog) Write(p []byte) (int, error) {
 		l.log.Info("session: " + string(line))
 		l.rest = rest
 	}
+}
+
+// ReadFrom has os/exec copy through a buffer that fits a line or two: each session
+// holds one as long as it runs.
+func (l *lineLog) ReadFrom(r io.Reader) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{l}, r, make([]byte, 2<<10))
 }
 
 // flush logs what no newline ended.
