@@ -87,45 +87,52 @@ func New(w io.Writer) *Logger {
 func (l *Logger) Event(ctx context.Context, e Event) {
 	e.operator, _ = ctx.Value(operatorKey{}).(string)
 	fields := e.fields()
-	if l.send != nil {
-		if err := l.send(e.message(), e.priority(), fields); err == nil {
-			return
-		}
-	}
-	attrs := make([]slog.Attr, 0, len(fields))
-	for _, name := range fieldOrder {
-		if v, ok := fields[name]; ok {
-			attrs = append(attrs, slog.String(name, v))
-		}
+	if l.send != nil && l.send(message(fields), e.priority(), variables(fields)) == nil {
+		return
 	}
 	level := slog.LevelInfo
 	if e.Failed {
 		level = slog.LevelWarn
 	}
-	l.text.LogAttrs(ctx, level, "audit", attrs...)
+	l.text.LogAttrs(ctx, level, "audit", fields...)
 }
 
-var fieldOrder = []string{"FJMCP_EVENT", "FJMCP_USER", "FJMCP_CLIENT", "FJMCP_SESSION", "FJMCP_UNIT", "FJMCP_TOOL", "FJMCP_OUTCOME", "FJMCP_DETAIL", "FJMCP_OPERATOR"}
-
-func (e Event) fields() map[string]string {
-	values := []string{string(e.Kind), e.User, e.Client, e.Session, e.Unit, e.Tool, e.Outcome, e.Detail, e.operator}
-	fields := make(map[string]string, len(values))
-	for i, v := range values {
-		if v = Clean(v); v != "" {
-			fields[fieldOrder[i]] = v
+// fields are the values of e under their names in the journal, fit for a log, in
+// the order they are written.
+func (e Event) fields() []slog.Attr {
+	all := []slog.Attr{
+		slog.String("FJMCP_EVENT", string(e.Kind)), slog.String("FJMCP_USER", e.User), slog.String("FJMCP_CLIENT", e.Client),
+		slog.String("FJMCP_SESSION", e.Session), slog.String("FJMCP_UNIT", e.Unit), slog.String("FJMCP_TOOL", e.Tool),
+		slog.String("FJMCP_OUTCOME", e.Outcome), slog.String("FJMCP_DETAIL", e.Detail), slog.String("FJMCP_OPERATOR", e.operator),
+	}
+	fields := all[:0]
+	for _, f := range all {
+		if v := Clean(f.Value.String()); v != "" {
+			fields = append(fields, slog.String(f.Key, v))
 		}
 	}
 	return fields
 }
 
-func (e Event) message() string {
+func variables(fields []slog.Attr) map[string]string {
+	m := make(map[string]string, len(fields))
+	for _, f := range fields {
+		m[f.Key] = f.Value.String()
+	}
+	return m
+}
+
+// message is an event as one line for people. The unit stands in the journal's own
+// fields.
+func message(fields []slog.Attr) string {
 	var b strings.Builder
-	b.WriteString(strings.ReplaceAll(string(e.Kind), "_", " "))
-	for _, p := range []struct{ name, value string }{
-		{"tool", e.Tool}, {"user", e.User}, {"client", e.Client}, {"session", e.Session}, {"outcome", e.Outcome}, {"detail", e.Detail}, {"operator", e.operator},
-	} {
-		if p.value != "" {
-			fmt.Fprintf(&b, " %s=%q", p.name, Clean(p.value))
+	for _, f := range fields {
+		switch f.Key {
+		case "FJMCP_EVENT":
+			b.WriteString(strings.ReplaceAll(f.Value.String(), "_", " "))
+		case "FJMCP_UNIT":
+		default:
+			fmt.Fprintf(&b, " %s=%q", strings.ToLower(strings.TrimPrefix(f.Key, "FJMCP_")), f.Value.String())
 		}
 	}
 	return b.String()
@@ -141,6 +148,9 @@ func (e Event) priority() journal.Priority {
 // Clean makes a value fit for a log field: valid UTF-8, printable, one line,
 // at most 256 bytes.
 func Clean(v string) string {
+	if len(v) <= maxField && plain(v) {
+		return v
+	}
 	v = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '\uFFFD'
@@ -155,4 +165,14 @@ func Clean(v string) string {
 		v = v[:len(v)-1]
 	}
 	return v
+}
+
+// plain reports whether v is printable ASCII.
+func plain(v string) bool {
+	for i := range len(v) {
+		if v[i] < ' ' || v[i] > '~' {
+			return false
+		}
+	}
+	return true
 }

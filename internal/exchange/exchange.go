@@ -74,13 +74,12 @@ var (
 // no such bound) and until the deadline (ErrTimeout), which every sign of life
 // moves.
 func (x *Exchange) Next(ctx context.Context, patience time.Duration) (relay.Event, error) {
-	ctx, cancel := context.WithDeadlineCause(ctx, x.deadline, ErrTimeout)
-	defer cancel()
-	if patience > 0 {
-		var stop context.CancelFunc
-		ctx, stop = context.WithTimeoutCause(ctx, patience, ErrQuiet)
-		defer stop()
+	until, cause := x.deadline, ErrTimeout
+	if quiet := time.Now().Add(patience); patience > 0 && quiet.Before(until) {
+		until, cause = quiet, ErrQuiet
 	}
+	ctx, cancel := context.WithDeadlineCause(ctx, until, cause)
+	defer cancel()
 	e, err := x.call.Next(ctx)
 	if err == nil {
 		x.deadline = time.Now().Add(x.of.cfg.Timeout)

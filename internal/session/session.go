@@ -17,6 +17,7 @@ import (
 // Session is one MCP session, running or dormant.
 type Session struct {
 	manager *Manager
+	label   string         // by which the journal knows it
 	row     broker.Session // UnitID, LastUsedAt, ReadOnly and Protocol under manager.mu, the rest constant
 
 	gate  sync.RWMutex // read-held while a call begins, written while the mode is raised
@@ -34,7 +35,7 @@ type Session struct {
 func (s *Session) ID() string { return s.row.ID }
 
 // Label is the id the journal knows the session by.
-func (s *Session) Label() string { return label(s.row.ID) }
+func (s *Session) Label() string { return s.label }
 
 // Protocol is the negotiated MCP protocol version; of a shared session "" until it
 // first ran.

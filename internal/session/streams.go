@@ -15,7 +15,7 @@ func NewStreams() *stream.Hub { return stream.NewHub(streamMemory) }
 
 func newSession(m *Manager, streams *stream.Hub, row broker.Session) *Session {
 	return &Session{
-		manager: m, row: row, done: make(chan struct{}), streams: streams,
+		manager: m, label: label(row.ID), row: row, done: make(chan struct{}), streams: streams,
 		shared: shared{subscriptions: subscription.NewSet()},
 	}
 }
