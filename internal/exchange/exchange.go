@@ -46,13 +46,22 @@ type Exchange struct {
 	access   broker.Access
 	request  mcp.Message
 	call     *session.Call
-	deadline time.Time
+	deadline time.Time // for the next sign of life
+	latest   time.Time // for the response, whatever comes before it
 }
 
+// maxExtension is how many timeouts a request may take in all, however often
+// progress extends the first (2025-03-26 and later, Lifecycle, Timeouts: "a maximum
+// timeout regardless of progress").
+const maxExtension = 10
+
 // Begin sends the request to the session. An error has been audited; tell it
-// with Fail. Errors are those of session.Session.Call.
+// with Fail. Errors are ErrTimeout and those of session.Session.Call.
 func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access broker.Access, m mcp.Message) (*Exchange, error) {
-	x := &Exchange{of: xs, session: s, access: access, request: m, deadline: time.Now().Add(xs.cfg.Timeout)}
+	now := time.Now()
+	x := &Exchange{of: xs, session: s, access: access, request: m, deadline: now.Add(xs.cfg.Timeout), latest: now.Add(maxExtension * xs.cfg.Timeout)}
+	ctx, cancel := context.WithDeadlineCause(ctx, x.deadline, ErrTimeout)
+	defer cancel()
 	c, err := s.Call(ctx, access, m)
 	if err != nil {
 		x.audit(ctx, outcomeOf(err))
@@ -72,7 +81,7 @@ var (
 
 // Next waits for what the call yields, at most for patience (ErrQuiet; 0 means
 // no such bound) and until the deadline (ErrTimeout), which every sign of life
-// moves.
+// moves, within maxExtension.
 func (x *Exchange) Next(ctx context.Context, patience time.Duration) (relay.Event, error) {
 	until, cause := x.deadline, ErrTimeout
 	if quiet := time.Now().Add(patience); patience > 0 && quiet.Before(until) {
@@ -83,6 +92,9 @@ func (x *Exchange) Next(ctx context.Context, patience time.Duration) (relay.Even
 	e, err := x.call.Next(ctx)
 	if err == nil {
 		x.deadline = time.Now().Add(x.of.cfg.Timeout)
+		if x.deadline.After(x.latest) {
+			x.deadline = x.latest
+		}
 	}
 	return e, err
 }
@@ -105,6 +117,7 @@ func (x *Exchange) End(ctx context.Context, e relay.Event, err error) End {
 		end.Challenge = broker.ErrInsufficientScope
 	case raw != nil && outcome != outcomeOK && x.call.GrantDead():
 		end.Challenge = broker.ErrForgejoGrantDead
+		end.Raw = mcp.ErrorResponse(x.request.ID(), mcp.CodeServerError, Message(end.Challenge))
 	}
 	return end
 }
@@ -160,7 +173,7 @@ func (x *Exchange) response(e relay.Event, err error) ([]byte, string) {
 		return mcp.ErrorResponse(id, mcp.CodeInternalError, Message(err)), outcomeOf(err)
 	}
 	x.call.Cancel("no response in time")
-	return mcp.ErrorResponse(id, mcp.CodeServerError, "the backend did not answer in time"), outcomeTimeout
+	return mcp.ErrorResponse(id, mcp.CodeServerError, Message(ErrTimeout)), outcomeTimeout
 }
 
 // audit records a tools/call; other methods only read what the tools are.
@@ -188,6 +201,9 @@ const (
 func outcomeOf(err error) string {
 	if reason := session.StartReason(err); reason != "" {
 		return string(reason)
+	}
+	if errors.Is(err, ErrTimeout) {
+		return outcomeTimeout
 	}
 	return outcomeFailed
 }

@@ -41,7 +41,7 @@ func (xs *Exchanges) Fail(w http.ResponseWriter, id json.RawMessage, err error) 
 // Refusal is the JSON-RPC error for a request that could not begin. What its
 // words hide is logged, unless the audit has it.
 func (xs *Exchanges) Refusal(id json.RawMessage, err error) []byte {
-	if errors.Is(err, relay.ErrTooManyCalls) || errors.Is(err, session.ErrBusy) {
+	if errors.Is(err, relay.ErrTooManyCalls) || errors.Is(err, session.ErrBusy) || errors.Is(err, ErrTimeout) {
 		return mcp.ErrorResponse(id, mcp.CodeServerError, Message(err))
 	}
 	if session.StartReason(err) == "" {
@@ -71,8 +71,11 @@ func Message(err error) string {
 		return "all sessions this server allows are busy; close another client or try again shortly"
 	case errors.Is(err, broker.ErrForgejoDown):
 		return "Forgejo cannot be reached right now; try again later"
-	}
-	if errors.Is(err, relay.ErrClosed) {
+	case errors.Is(err, broker.ErrForgejoGrantDead):
+		return "Forgejo no longer accepts this login; connect again to log in"
+	case errors.Is(err, ErrTimeout):
+		return "the backend did not answer in time"
+	case errors.Is(err, relay.ErrClosed):
 		return "the session ended while the call ran; try again"
 	}
 	switch session.StartReason(err) {

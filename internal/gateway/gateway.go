@@ -192,6 +192,10 @@ func badToken(err error) bool {
 
 // post takes one message of a client, or a batch of them.
 func (h *Handler) post(w http.ResponseWriter, r *http.Request, access broker.Access) {
+	if !mcp.Accepts(r.Header, mcp.TypeJSON, mcp.TypeEventStream) {
+		exchange.Reply(w, http.StatusNotAcceptable, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Accept must allow application/json or text/event-stream"))
+		return
+	}
 	body, ok := h.body(w, r)
 	if !ok {
 		return
@@ -214,7 +218,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, access broker.Acc
 
 // body reads the body of a POST.
 func (h *Handler) body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != mcp.TypeJSON {
 		exchange.Reply(w, http.StatusUnsupportedMediaType, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Content-Type must be application/json"))
 		return nil, false
 	}

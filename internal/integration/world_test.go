@@ -199,6 +199,9 @@ func (w *world) request(ctx context.Context, method, path, token, body string, h
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
+		if header[i+1] == "" {
+			r.Header.Del(header[i])
+		}
 	}
 	return r
 }

@@ -16,7 +16,7 @@ type EventStream struct {
 // NewEventStream sends the headers of an event stream.
 func NewEventStream(w http.ResponseWriter) *EventStream {
 	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
+	h.Set("Content-Type", TypeEventStream)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 	w.WriteHeader(http.StatusOK)

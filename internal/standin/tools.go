@@ -137,12 +137,17 @@ func addOwnTools(s *mcp.Server, f *forge) {
 			return f.fetch(ctx, cmp.Or(in.Method, http.MethodGet), in.URL)
 		})
 	type pause struct {
-		Milliseconds int `json:"ms"`
-		Steps        int `json:"steps,omitempty" jsonschema:"progress notifications to send, 1 if absent"`
+		Milliseconds int  `json:"ms"`
+		Steps        int  `json:"steps,omitempty" jsonschema:"progress notifications to send, 1 if absent"`
+		Ask          bool `json:"ask,omitempty" jsonschema:"ask the forge who the user is, at the end"`
 	}
 	add(s, "slow", "Answer after a while, with progress notifications",
 		func(ctx context.Context, r *mcp.CallToolRequest, in pause) (string, error) {
-			return slow(ctx, r, in.Milliseconds, max(in.Steps, 1))
+			text, err := slow(ctx, r, in.Milliseconds, max(in.Steps, 1))
+			if err != nil || !in.Ask {
+				return text, err
+			}
+			return f.json(ctx, http.MethodGet, "/user", nil)
 		})
 	add(s, "crash", "End the server with status 3 after some last words",
 		func(context.Context, *mcp.CallToolRequest, none) (string, error) {

@@ -2,7 +2,6 @@ package streamable
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
@@ -29,7 +28,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Sess
 // Listen answers GET: the stream of what belongs to no request, or the rest of
 // the stream that broke after Last-Event-ID.
 func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access broker.Access) {
-	if r.Header.Get(mcp.HeaderSessionID) == "" || !acceptsEvents(r) {
+	if r.Header.Get(mcp.HeaderSessionID) == "" || !mcp.Accepts(r.Header, mcp.TypeEventStream) {
 		w.Header().Set("Allow", "GET, POST, DELETE, OPTIONS")
 		exchange.Reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "GET is for the event stream of a session: send "+mcp.HeaderSessionID+" and Accept: text/event-stream"))
 		return
@@ -47,11 +46,6 @@ func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access broker.A
 		next = -1
 	}
 	h.follow(w, r, s.Streams().Listen(next))
-}
-
-func acceptsEvents(r *http.Request) bool {
-	accept := strings.Join(r.Header.Values("Accept"), ",")
-	return strings.Contains(accept, "text/event-stream") || strings.Contains(accept, "*/*")
 }
 
 // follow writes what f is told. A session's own stream, which never ends by itself,
