@@ -89,6 +89,8 @@ func Message(err error) string {
 		return "Forgejo refused access for this account; log in at Forgejo in a browser to see why, then connect again"
 	case control.ReasonCrashed:
 		return "the forgejo-mcp program ended unexpectedly; try again, and tell the server's operator if it happens again"
+	case session.ReasonCrashLoop:
+		return "the forgejo-mcp program keeps ending unexpectedly and is left alone for a while; try again later, and tell the server's operator"
 	case session.ReasonTimeout:
 		return "the forgejo-mcp program did not answer in time; try again"
 	}

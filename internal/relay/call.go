@@ -163,6 +163,12 @@ func (c *Call) Leave() {
 	}
 }
 
+// Abandon is Cancel of a call whose slot is free at once.
+func (c *Call) Abandon(reason string) {
+	c.Cancel(reason)
+	c.relay.abandon(c)
+}
+
 // cancel ends a call for its client, and reports whether the child is to be told.
 // Called with mu held.
 func (r *Relay) cancel(c *Call) (tell bool) {

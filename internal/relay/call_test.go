@@ -27,3 +27,22 @@ func TestCallsAreDescribed(t *testing.T) {
 		t.Errorf("after one answer: %+v", left)
 	}
 }
+
+func TestAbandonGivesTheSlotBack(t *testing.T) {
+	r, child := start(t, Config{MaxCalls: 1})
+	c := call(t, r, `{"jsonrpc":"2.0","id":1,"method":"a"}`)
+	sent := child.reads()
+	c.Abandon("enough")
+	if got := child.reads(); got.Method != "notifications/cancelled" || string(got.Param("requestId")) != string(sent.ID()) {
+		t.Errorf("child read %s", got.Raw)
+	}
+	if n := r.InFlight(); n != 0 {
+		t.Errorf("%d calls in flight", n)
+	}
+	next := call(t, r, `{"jsonrpc":"2.0","id":2,"method":"b"}`)
+	child.writes(`{"jsonrpc":"2.0","id":%s,"result":"late"}`, sent.ID())
+	child.writes(`{"jsonrpc":"2.0","id":%s,"result":"b"}`, child.reads().ID())
+	if e, err := next.Next(t.Context()); err != nil || string(e.Raw) != `{"jsonrpc":"2.0","id":2,"result":"b"}` {
+		t.Errorf("got %s, %v", e.Raw, err)
+	}
+}

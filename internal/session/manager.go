@@ -161,10 +161,23 @@ func (m *Manager) CreateOn(ctx context.Context, id string, streams *stream.Hub, 
 		return nil, nil, fmt.Errorf("cannot store the session: %w", err)
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	s.unit = u
 	m.sessions[s.row.ID] = s
+	m.mu.Unlock()
+	if !m.publish(s, u) {
+		s.settle(u)
+	}
 	return s, response, nil
+}
+
+// publish makes u the session's unit, unless it has ended already.
+func (m *Manager) publish(s *Session, u *unit.Unit) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, runs := m.units[u.ID()]; !runs {
+		return false
+	}
+	s.unit, s.row.UnitID = u, u.ID()
+	return true
 }
 
 // LastInitialize returns the initialize request of the session that access's user

@@ -26,6 +26,8 @@ type Session struct {
 	level []byte       // last logging/setLevel request of its client, under manager.mu
 	done  chan struct{}
 
+	circuit circuit // under manager.mu
+
 	streams *stream.Hub
 	server  Server // of a shared session, under manager.mu; of its latest unit
 	shared  shared
@@ -173,6 +175,9 @@ func (s *Session) ensure(ctx context.Context) (*unit.Unit, error) {
 // awaken starts a unit, brings it to where the last one was left, and makes it
 // the session's. Called with wake held.
 func (s *Session) awaken(ctx context.Context) (*unit.Unit, error) {
+	if err := s.admit(); err != nil {
+		return nil, err
+	}
 	m := s.manager
 	begin := s.resume
 	if s.row.Kind == broker.SessionShared {
@@ -189,10 +194,14 @@ func (s *Session) awaken(ctx context.Context) (*unit.Unit, error) {
 		}
 		return nil, err
 	}
-	m.mu.Lock()
-	s.unit, s.row.UnitID = u, u.ID()
-	m.mu.Unlock()
-	return u, nil
+	if m.publish(s, u) {
+		return u, nil
+	}
+	s.settle(u)
+	if fail := u.Failure(); fail != nil {
+		return nil, fail
+	}
+	return nil, relay.ErrClosed
 }
 
 // resume replays what the client began with, and the log level it set.

@@ -109,18 +109,22 @@ func (s *Session) settle(u *unit.Unit) {
 }
 
 // report writes a unit's failure for the operator: one event, with the backend's
-// last words.
+// last words, and whether the session is left alone for a while.
 func (s *Session) report(u *unit.Unit, err error) {
+	m := s.manager
 	e := s.event(audit.SessionFailed, "error")
-	e.Unit, e.Failed = u.Name(), true
+	e.Unit, e.Failed, e.Detail = u.Name(), true, err.Error()
 	var fail *StartError
-	if errors.As(err, &fail) {
-		e.Outcome, e.Detail = string(fail.Reason), fail.Detail
-	} else if err != nil {
-		e.Detail = err.Error()
+	if !errors.As(err, &fail) {
+		m.cfg.Audit.Event(context.Background(), e)
+		return
 	}
-	s.manager.cfg.Audit.Event(context.Background(), e)
-	if fail != nil && len(fail.LastLines) > 0 {
-		s.manager.cfg.Log.Warn("last words of the backend", "unit", u.Name(), "user", s.row.UserName, "stderr", strings.Join(fail.LastLines, " ⏎ "))
+	e.Outcome, e.Detail = string(fail.Reason), fail.Detail
+	m.cfg.Audit.Event(context.Background(), e)
+	words := []any{"unit", u.Name(), "session", s.Label(), "user", s.row.UserName, "stderr", strings.Join(fail.LastLines, " ⏎ ")}
+	if wait := s.died(u, fail.Reason); wait > 0 {
+		m.cfg.Log.Warn("the backend keeps ending by itself; not starting it for a while", append(words, "wait", wait)...)
+	} else if len(fail.LastLines) > 0 {
+		m.cfg.Log.Warn("last words of the backend", words...)
 	}
 }

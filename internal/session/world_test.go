@@ -86,11 +86,12 @@ type world struct {
 	store  *store.Store
 	login  storetest.Login
 	access broker.Access // read and write
-	offset atomic.Int64  // of the clock
+	began  time.Time
+	offset atomic.Int64 // of the clock, which stands otherwise
 	log    *buffer
 }
 
-func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
+func (w *world) now() time.Time { return w.began.Add(time.Duration(w.offset.Load())) }
 
 func (w *world) advance(d time.Duration) { w.offset.Add(int64(d)) }
 
@@ -99,7 +100,7 @@ func start(t *testing.T, backend string) *world {
 	t.Helper()
 	t.Setenv("JOURNAL_STREAM", "")
 	const callback = "http://127.0.0.1/oauth/callback"
-	w := &world{t: t, log: &buffer{}}
+	w := &world{t: t, began: time.Now(), log: &buffer{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log:\n%s", w.log)

@@ -4,11 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
 )
 
 // ErrRefused: the backend answered a request of the broker's own with an error.
@@ -26,19 +23,8 @@ func (u *Unit) Ask(ctx context.Context, method string, params any) error {
 
 // inquire is Ask that returns the answer, whatever it says.
 func (u *Unit) inquire(ctx context.Context, method string, params any) (mcp.Message, error) {
-	id := fmt.Sprint("fjmcp-", u.asked.Add(1))
-	answer, err := u.ask(ctx, request(id, method, params))
-	if err == nil || errors.Is(err, relay.ErrClosed) {
-		return answer, err
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
-	defer cancel()
-	_ = u.relay.Notify(ctx, notification(mcp.MethodCancelled, map[string]string{"requestId": id}))
-	return mcp.Message{}, err
+	return u.ask(ctx, request(method, params))
 }
-
-// cancelTimeout is for a backend that does not read.
-const cancelTimeout = time.Second
 
 // ask sends a request and returns the response.
 func (u *Unit) ask(ctx context.Context, request mcp.Message) (mcp.Message, error) {
@@ -49,7 +35,7 @@ func (u *Unit) ask(ctx context.Context, request mcp.Message) (mcp.Message, error
 	for {
 		e, err := call.Next(ctx)
 		if err != nil {
-			call.Leave()
+			call.Abandon("the broker no longer waits for it")
 			return mcp.Message{}, err
 		}
 		if e.Final {
@@ -59,8 +45,8 @@ func (u *Unit) ask(ctx context.Context, request mcp.Message) (mcp.Message, error
 }
 
 // request is a message of the broker's own. The relay replaces its id.
-func request(id, method string, params any) mcp.Message {
-	return message(map[string]any{"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+func request(method string, params any) mcp.Message {
+	return message(map[string]any{"jsonrpc": "2.0", "id": "fjmcp", "method": method, "params": params})
 }
 
 func notification(method string, params any) mcp.Message {

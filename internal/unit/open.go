@@ -110,7 +110,7 @@ func discovered(answer mcp.Message) (s Server, older string, err error) {
 // the client of a request is, is seen when the backend asks for it.
 func (u *Unit) handshake(ctx context.Context, revision string) (Server, error) {
 	type can = struct{}
-	answer, err := u.ask(ctx, request("initialize", mcp.MethodInitialize, map[string]any{
+	answer, err := u.ask(ctx, request(mcp.MethodInitialize, map[string]any{
 		"protocolVersion": revision,
 		"clientInfo":      implementation(),
 		"capabilities": map[string]any{

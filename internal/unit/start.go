@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
@@ -26,6 +27,8 @@ type StartError struct {
 	Reason    control.Reason
 	Detail    string
 	LastLines []string // end of the backend's standard error
+
+	RetryAfter time.Duration // nothing is tried before; 0 if anything may be tried at once
 }
 
 // Error names the reason and the detail.

@@ -57,14 +57,14 @@ type Unit struct {
 	control *control.Conn
 	relay   *relay.Relay
 	far     far
+	born    time.Time
 	gone    chan struct{} // closed when the unit has ended and is accounted for
 	heard   chan struct{} // closed when the control socket has said its last
 
-	tokenTaken  atomic.Bool  // the credential was handed over
-	initialized atomic.Bool  // notifications/initialized was sent
-	grantDead   atomic.Bool  // the forge refused the login for good
-	stopping    atomic.Bool  // we end it, so its end is no failure
-	asked       atomic.Int64 // requests of the broker's own
+	tokenTaken  atomic.Bool // the credential was handed over
+	initialized atomic.Bool // notifications/initialized was sent
+	grantDead   atomic.Bool // the forge refused the login for good
+	stopping    atomic.Bool // we end it, so its end is no failure
 
 	touch     sync.Mutex // one touch at a time
 	lastTouch time.Time  // under touch
@@ -100,9 +100,9 @@ func New(cfg Config, spec Spec) (*Unit, error) {
 	}
 	u := &Unit{
 		id: strings.ToLower(rand.Text())[:20], cfg: cfg, spec: spec, control: local, far: far{theirs, remote},
-		gone: make(chan struct{}), heard: make(chan struct{}), lastUsed: cfg.Now(),
+		gone: make(chan struct{}), heard: make(chan struct{}), born: cfg.Now(),
 	}
-	u.lastTouch = u.lastUsed
+	u.lastTouch, u.lastUsed = u.born, u.born
 	u.relay, err = relay.New(relay.Config{Conn: ours, Other: spec.Other, Now: cfg.Now, Log: cfg.Log.With("unit", u.Name())})
 	if err == nil {
 		// It waits in the socket for fjmcp-session, which is read-only without it.
@@ -180,6 +180,9 @@ func (u *Unit) Closed() bool {
 		return false
 	}
 }
+
+// Born is when the unit was made.
+func (u *Unit) Born() time.Time { return u.born }
 
 // InFlight counts the calls the backend has yet to answer.
 func (u *Unit) InFlight() int { return u.relay.InFlight() }
