@@ -3,12 +3,14 @@ package session_test
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/subscription"
 )
@@ -177,6 +179,23 @@ func TestSharedSessionRefusesAnOldForgejoMCP(t *testing.T) {
 	_, err := w.shared(w.access).Server(t.Context(), w.access)
 	if session.StartReason(err) != "backend_too_old" {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestSharedSessionWithForgejoMCP(t *testing.T) {
+	path := os.Getenv("FJMCP_TEST_FORGEJO_MCP")
+	if path == "" {
+		t.Skip("FJMCP_TEST_FORGEJO_MCP names no forgejo-mcp")
+	}
+	w := start(t, path)
+	s := w.shared(w.access)
+	got := w.server(s, w.access)
+	if got.Modern || !mcp.Handshake(got.Protocol) || !strings.Contains(string(got.Info), "Forgejo MCP Server") {
+		t.Errorf("it says of itself: modern %v, protocol %s, %s, %s", got.Modern, got.Protocol, got.Info, got.Capabilities)
+	}
+	all := w.call(s, w.access, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_my_user_info","arguments":{}}}`)
+	if answer := string(all[len(all)-1].Raw); !strings.Contains(answer, "alice") {
+		t.Errorf("got %s", answer)
 	}
 }
 

@@ -95,10 +95,13 @@ func (w *world) now() time.Time { return w.began.Add(time.Duration(w.offset.Load
 
 func (w *world) advance(d time.Duration) { w.offset.Add(int64(d)) }
 
-// start runs a manager with the named backend of bin.
+// start runs a manager with the named backend of bin, or an absolute path.
 func start(t *testing.T, backend string) *world {
 	t.Helper()
 	t.Setenv("JOURNAL_STREAM", "")
+	if !filepath.IsAbs(backend) {
+		backend = filepath.Join(bin, backend)
+	}
 	const callback = "http://127.0.0.1/oauth/callback"
 	w := &world{t: t, began: time.Now(), log: &buffer{}}
 	t.Cleanup(func() {
@@ -114,7 +117,7 @@ func start(t *testing.T, backend string) *world {
 	tokens, err := upstream.New(upstream.Config{Store: w.store, Forgejo: client, Now: w.now, Log: log, Audit: events})
 	w.must(err)
 	launcher, err := spawn.NewProcess(spawn.ProcessConfig{
-		SessionBinary: filepath.Join(bin, "fjmcp-session"), ForgejoURL: strings.Replace(forge.URL, "127.0.0.1", "forge.localhost", 1), ForgejoMCP: filepath.Join(bin, backend),
+		SessionBinary: filepath.Join(bin, "fjmcp-session"), ForgejoURL: strings.Replace(forge.URL, "127.0.0.1", "forge.localhost", 1), ForgejoMCP: backend,
 		Token: func(ctx context.Context, id string) (string, error) { return w.Token(ctx, id) }, Now: w.now, Log: log,
 	})
 	w.must(err)
