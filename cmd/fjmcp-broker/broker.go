@@ -42,15 +42,17 @@ type server struct {
 	sockets  map[string][]net.Listener
 	store    *store.Store
 	launcher spawn.Launcher
+	kind     string // of the launcher
 	sessions *session.Manager
 	auth     *authserver.Server
 	mcp      *gateway.Handler
 	handler  http.Handler
 	rotate   func(context.Context) (admin.Rotation, error)
+	status   func(context.Context) admin.Status
 }
 
 func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.Listener, log *slog.Logger) (*server, error) {
-	s := &server{log: log, sockets: sockets}
+	s := &server{log: log, sockets: sockets, kind: cfg.Launcher}
 	keys, err := seal.NewKeyring(cfg.StoreKey, cfg.StoreKeysOld...)
 	if err != nil {
 		return nil, err
@@ -84,6 +86,7 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 		Launcher: s.launcher, Store: s.store, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
 		IdleTimeout: cfg.SessionIdleTimeout, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
 	})
+	s.status = (&inspector{cfg: cfg, started: time.Now(), forge: forge, launcher: s.launcher, store: s.store, sessions: s.sessions}).status
 	addresses := &limit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.auth, err = authserver.New(authserver.Config{
 		PublicURL: cfg.PublicURL, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
@@ -176,11 +179,7 @@ func (s *server) serve(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return httpserver.Serve(ctx, s.sockets["http"], s.handler, s.mcp.Drain, s.log) })
-	if l := s.sockets["admin"]; len(l) > 0 {
-		g.Go(func() error {
-			return httpserver.Serve(ctx, l, admin.Handler(admin.Config{Sessions: s.sessions.List, Clients: s.auth.Clients(), RotateKey: s.rotate, Log: s.log}), nil, s.log)
-		})
-	}
+	g.Go(func() error { return s.serveAdmin(ctx) })
 	defer s.serveCredentials(ctx)()
 	g.Go(func() error { return systemd.Watchdog(ctx, func() bool { return s.store.Check(ctx) == nil }) })
 	g.Go(func() error { s.tidy(ctx); return nil })

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/fjmcp/fjmcp-broker/internal/config"
@@ -53,13 +54,13 @@ func serve(ctx context.Context, sockets map[string][]net.Listener, log *slog.Log
 			log.Error("configuration: " + fault)
 		}
 		log.Error(fmt.Sprintf("cannot start: %d fault(s) in the configuration, listed above", len(faults.Faults)))
-		httpserver.Refuse(ctx, sockets["http"], "fjmcp-broker cannot start: its configuration is at fault. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
+		refuse(ctx, sockets, "fjmcp-broker cannot start: its configuration is at fault. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
 		return config.ExitStatus
 	}
 	b, err := assemble(ctx, cfg, sockets, log)
 	if err != nil {
 		log.Error("cannot start: " + err.Error())
-		httpserver.Refuse(ctx, sockets["http"], "fjmcp-broker cannot start. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
+		refuse(ctx, sockets, "fjmcp-broker cannot start. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
 		return 1
 	}
 	if err := b.serve(ctx); err != nil {
@@ -67,6 +68,11 @@ func serve(ctx context.Context, sockets map[string][]net.Listener, log *slog.Log
 		return 1
 	}
 	return 0
+}
+
+// refuse tells clients and fjmcpctl.
+func refuse(ctx context.Context, sockets map[string][]net.Listener, message string, log *slog.Logger) {
+	httpserver.Refuse(ctx, slices.Concat(sockets["http"], sockets["admin"]), message, log)
 }
 
 func usage() {

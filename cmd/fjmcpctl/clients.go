@@ -1,26 +1,18 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/audit"
 )
 
 func clientsCommand(socket *string) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "clients", Short: "OAuth clients",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(addClientCommand(socket), listClientsCommand(socket), removeClientCommand(socket))
-	return cmd
+	return group("clients", "OAuth clients", addClientCommand(socket), listClientsCommand(socket), removeClientCommand(socket))
 }
 
 func addClientCommand(socket *string) *cobra.Command {
@@ -42,7 +34,7 @@ The secret is stored as a hash and cannot be shown again.`,
 				return err
 			}
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(added)
+				return printJSON(cmd.OutOrStdout(), added)
 			}
 			return printAdded(cmd.OutOrStdout(), added)
 		},
@@ -64,27 +56,39 @@ func printAdded(w io.Writer, added admin.AddedClient) error {
 }
 
 func listClientsCommand(socket *string) *cobra.Command {
-	return listCommand(socket, "List all clients, the oldest first", "print JSON, with the redirect URIs", (*admin.Caller).ListClients, printClients)
+	var asJSON bool
+	list := &cobra.Command{
+		Use:   "list",
+		Short: "List all clients, the oldest first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all, err := admin.NewCaller(*socket).ListClients(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), all)
+			}
+			return printClients(cmd.OutOrStdout(), all, time.Now())
+		},
+	}
+	list.Flags().BoolVar(&asJSON, "json", false, "print JSON, with the redirect URIs")
+	return list
 }
 
 func printClients(w io.Writer, all []admin.Client, now time.Time) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "CLIENT\tNAME\tADDED BY\tAUTHENTICATION\tINTROSPECTS\tLOGINS\tAGE")
+	t := newTable(w, "CLIENT", "NAME", "ADDED BY", "AUTHENTICATION", "INTROSPECTS", "LOGINS", "AGE")
 	for _, c := range all {
 		introspects := "no"
 		if c.Introspect {
 			introspects = "yes"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", audit.Clean(c.ID), audit.Clean(c.Name), addedBy(c.Kind), c.AuthMethod, introspects, c.Grants, since(now, c.Created))
+		t.row(c.ID, c.Name, addedBy(c.Kind), c.AuthMethod, introspects, strconv.Itoa(c.Grants), since(now, c.Created))
 	}
-	if err := t.Flush(); err != nil {
+	if err := t.flush(); err != nil {
 		return err
 	}
-	noun := "clients"
-	if len(all) == 1 {
-		noun = "client"
-	}
-	_, err := fmt.Fprintf(w, "\n%d %s.\n", len(all), noun)
+	_, err := io.WriteString(w, "\n"+count(len(all), "client")+".\n")
 	return err
 }
 

@@ -10,12 +10,12 @@ import (
 )
 
 func keyCommand(socket *string) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "key", Short: "The key that seals secrets in the database",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(&cobra.Command{
+	return group("key", "The key that seals secrets in the database", rotateKeyCommand(socket))
+}
+
+func rotateKeyCommand(socket *string) *cobra.Command {
+	var asJSON bool
+	rotate := &cobra.Command{
 		Use:   "rotate",
 		Short: "Seal everything in the database with the current key",
 		Long: `Seal everything in the database with the current key.
@@ -37,20 +37,35 @@ may be repeated.`,
 			if err != nil {
 				return err
 			}
+			if asJSON {
+				if err := printJSON(cmd.OutOrStdout(), done); err != nil {
+					return err
+				}
+				return unreadable(done)
+			}
 			return printRotation(cmd.OutOrStdout(), done)
 		},
-	})
-	return cmd
+	}
+	rotate.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return rotate
 }
 
 func printRotation(w io.Writer, r admin.Rotation) error {
 	_, err := fmt.Fprintf(w, "%d of %d sealed values moved to the current key.\n", r.Moved, r.Values)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = unreadable(r)
+	}
+	if err != nil {
 		return err
-	case r.Unreadable > 0:
-		return fmt.Errorf("%d values can be read with no key that the broker has\nhint: add the key they were sealed with to store-key-old, restart the broker and rotate again. If it is lost, those users log in again; logins on their way are forgotten within two days", r.Unreadable)
 	}
 	_, err = fmt.Fprintln(w, "store-key-old is not needed any more; backups from before need it.")
 	return err
+}
+
+// unreadable is nil if the broker has the keys to all that is sealed.
+func unreadable(r admin.Rotation) error {
+	if r.Unreadable == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d values can be read with no key that the broker has\nhint: add the key they were sealed with to store-key-old, restart the broker and rotate again. If it is lost, those users log in again; logins on their way are forgotten within two days", r.Unreadable)
 }

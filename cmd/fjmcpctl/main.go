@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -11,12 +12,44 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/version"
 )
 
-func main() {
-	if err := root().Execute(); err != nil {
+// Exit statuses beside 0.
+const (
+	exitFailure    = 1
+	exitUsage      = 2
+	exitNotRunning = 3 // as systemctl's for a unit that is not active
+)
+
+// errTold ends a command that has said itself what is wrong.
+var errTold = errors.New("told already")
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	understood := false
+	cmd := root()
+	// cobra comes here after it has understood the command line.
+	cmd.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
+	err := cmd.Execute()
+	if err != nil && !errors.Is(err, errTold) {
 		fmt.Fprintln(os.Stderr, "fjmcpctl:", err)
-		os.Exit(1)
 	}
+	var misuse usageError
+	switch {
+	case err == nil:
+		return 0
+	case !understood, errors.As(err, &misuse):
+		return exitUsage
+	case errors.Is(err, admin.ErrNotRunning):
+		return exitNotRunning
+	}
+	return exitFailure
 }
+
+// usageError is a command line that asks for nothing that could be done.
+type usageError string
+
+// Error returns the text.
+func (e usageError) Error() string { return string(e) }
 
 func root() *cobra.Command {
 	cmd := &cobra.Command{
@@ -28,7 +61,18 @@ func root() *cobra.Command {
 	}
 	cmd.SetVersionTemplate("fjmcpctl {{.Version}}\n")
 	socket := cmd.PersistentFlags().String("socket", admin.DefaultSocket, "admin socket of the broker")
-	cmd.AddCommand(versionCommand(), sessionsCommand(socket), clientsCommand(socket), keyCommand(socket))
+	cmd.AddCommand(statusCommand(socket), sessionsCommand(socket), drainCommand(socket), clientsCommand(socket), keyCommand(socket), versionCommand())
+	return cmd
+}
+
+// group makes a command that only holds others.
+func group(name, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: name, Short: short,
+		Args: cobra.NoArgs, // without it cobra takes a misspelt subcommand for a wish for help
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(commands...)
 	return cmd
 }
 

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -25,8 +28,9 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"fjmcpctl": main})
 }
 
-// TestScripts runs testdata/*.txt; $SOCKET is an admin socket with two sessions
-// and, in a store, no clients.
+// TestScripts runs testdata/*.txt; $SOCKET is an admin socket with the sessions of
+// desk and, in a store, no clients. That the real broker does what it says is held
+// by package integration.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: func(env *testscript.Env) error {
 		socket := filepath.Join(env.WorkDir, "admin.sock")
@@ -35,11 +39,14 @@ func TestScripts(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		s := &http.Server{Handler: admin.Handler(admin.Config{Sessions: twoSessions, Clients: clients(env.T().(testing.TB)), RotateKey: keys(env), Log: slog.New(slog.DiscardHandler)})}
-		go func() { _ = s.Serve(l) }()
+		d := newDesk(env)
+		s := &http.Server{Handler: admin.Handler(admin.Config{
+			Sessions: d, Clients: clients(env.T().(testing.TB)), Status: d.status, RotateKey: keys(env), Launcher: "systemd", Log: slog.New(slog.DiscardHandler),
+		})}
+		go func() { _ = s.Serve(admin.Peers(l)) }()
 		env.Defer(func() { s.Close() })
 		return nil
-	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"removeclient": removeClient, "forget": forget}})
+	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"removeclient": removeClient, "forget": forget, "exits": exits}})
 }
 
 // removeClient removes the client of a name with fjmcpctl, which wants its ID.
@@ -107,10 +114,16 @@ func forget(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(s.DeleteForgejoTokens(context.Background(), user.ID))
 }
 
-func twoSessions(context.Context) ([]admin.Session, error) {
-	now := time.Now()
-	return []admin.Session{
-		{ID: "aa11", User: "alice", Client: "Claude", Kind: "client", State: "dormant", Protocol: "2025-06-18", Created: now.Add(-3 * time.Hour), LastUsed: now.Add(-2 * time.Hour)},
-		{ID: "bb22", User: "bob", Client: "VS\nCode", Kind: "shared", State: "running", Unit: "fjmcp-session@x.service", Protocol: "2025-11-25", Created: now.Add(-5 * time.Minute), LastUsed: now, InFlight: 2},
-	}, nil
+// exits runs a command that is to end with a status.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	status := 0
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		status = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(status) != args[0] || neg {
+		ts.Fatalf("exit status %d, want %s", status, args[0])
+	}
 }

@@ -1,20 +1,17 @@
 package admin
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"strings"
-	"syscall"
-	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
 )
 
 // DefaultSocket is where the package's fjmcp-admin.socket listens.
@@ -37,45 +34,37 @@ func Listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// Session is one session as the operator sees it.
-type Session struct {
-	ID       string    `json:"id"` // FJMCP_SESSION in the journal
-	User     string    `json:"user"`
-	Client   string    `json:"client"`
-	Kind     string    `json:"kind"`  // client or shared
-	State    string    `json:"state"` // running or dormant
-	Unit     string    `json:"unit,omitempty"`
-	Protocol string    `json:"protocol"`
-	ReadOnly bool      `json:"read_only"`
-	Created  time.Time `json:"created"`
-	LastUsed time.Time `json:"last_used"`
-	InFlight int       `json:"in_flight"`
-}
-
 // Config says what stands behind the admin socket. All fields are required.
 type Config struct {
-	Sessions func(context.Context) ([]Session, error)
+	Sessions Sessions
 	Clients  Clients
+	Status   func(context.Context) Status
 	// RotateKey seals everything with the current key.
 	RotateKey func(context.Context) (Rotation, error)
+	Launcher  string // systemd or process
 	Log       *slog.Logger
 }
 
 type handler struct{ cfg Config }
 
-// Handler serves the admin socket.
+// Handler serves the admin socket, on listeners of Peers: what a request causes is
+// audited under the name of the peer.
 func Handler(cfg Config) http.Handler {
 	h := &handler{cfg}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, r *http.Request) {
-		list, err := cfg.Sessions(r.Context())
-		h.answer(w, "list sessions", list, err)
-	})
+	mux.HandleFunc("GET /status", h.status)
+	mux.HandleFunc("GET /sessions", h.listSessions)
+	mux.HandleFunc("GET /sessions/{id}", h.showSession)
+	mux.HandleFunc("POST /sessions/stop", h.stopSessions)
+	mux.HandleFunc("POST /drain", h.drain)
+	mux.HandleFunc("DELETE /drain", h.undrain)
 	mux.HandleFunc("POST /key/rotate", h.rotateKey)
 	mux.HandleFunc("POST /clients", h.addClient)
 	mux.HandleFunc("GET /clients", h.listClients)
 	mux.HandleFunc("DELETE /clients", h.removeClient)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(w, r.WithContext(audit.By(r.Context(), r.RemoteAddr)))
+	})
 }
 
 // Error is a fault that the operator can mend.
@@ -92,16 +81,28 @@ func (h *handler) answer(w http.ResponseWriter, what string, v any, err error) {
 	var fault *Error
 	switch {
 	case errors.As(err, &fault) && fault.NotFound:
-		http.Error(w, fault.Text, http.StatusNotFound)
+		fail(w, http.StatusNotFound, fault.Text)
 	case errors.As(err, &fault):
-		http.Error(w, fault.Text, http.StatusBadRequest)
+		fail(w, http.StatusBadRequest, fault.Text)
 	case err != nil:
 		h.cfg.Log.Error("cannot "+what, "error", err)
-		http.Error(w, "cannot "+what+"; see the journal of fjmcp-broker", http.StatusInternalServerError)
+		fail(w, http.StatusInternalServerError, "cannot "+what+"; see the journal of fjmcp-broker")
 	default:
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(v) // fails only when the caller has gone
+		send(w, http.StatusOK, v)
 	}
+}
+
+// failure is the body of every answer but 200.
+type failure struct {
+	Error string `json:"error"`
+}
+
+func fail(w http.ResponseWriter, status int, text string) { send(w, status, failure{text}) }
+
+func send(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // fails only when the caller has gone
 }
 
 const maxBody = 1 << 20 // bytes
@@ -110,74 +111,8 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		http.Error(w, "the request cannot be read; are fjmcpctl and fjmcp-broker of one version?", http.StatusBadRequest)
+		fail(w, http.StatusBadRequest, "the request cannot be read; are fjmcpctl and fjmcp-broker of one version?")
 		return false
 	}
 	return true
-}
-
-// Caller calls the admin socket. Its errors say what the operator can do.
-type Caller struct{ http http.Client }
-
-// NewCaller returns a caller of the socket at path.
-func NewCaller(path string) *Caller {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", path)
-	}
-	return &Caller{http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 30 * time.Second}}
-}
-
-// Sessions lists all sessions.
-func (c *Caller) Sessions(ctx context.Context) (list []Session, err error) {
-	err = c.call(ctx, http.MethodGet, "/sessions", nil, &list)
-	return list, err
-}
-
-// call sends in, if any, as JSON and reads the answer into out, if any.
-func (c *Caller) call(ctx context.Context, method, path string, in, out any) error {
-	var body bytes.Buffer
-	if in != nil {
-		if err := json.NewEncoder(&body).Encode(in); err != nil {
-			return err
-		}
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://fjmcp"+path, &body)
-	if err != nil {
-		return err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return explain(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return refusal(resp)
-	}
-	if out == nil {
-		return nil
-	}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return fmt.Errorf("cannot read the broker's answer: %w", err)
-	}
-	return nil
-}
-
-// refusal passes on what the operator can mend as it is.
-func refusal(resp *http.Response) error {
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4000)) // what came is shown
-	shown := strings.TrimSpace(string(text))
-	if resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusNotFound && shown != "404 page not found" {
-		return errors.New(shown)
-	}
-	return fmt.Errorf("the broker answered %s: %s", resp.Status, shown)
-}
-
-func explain(err error) error {
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w\nhint: run as root, or join group fjmcp", err)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w\nhint: is the broker enabled? systemctl enable --now fjmcp-broker.socket", err)
-	}
-	return err
 }

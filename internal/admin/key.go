@@ -24,8 +24,6 @@ const rotateTimeout = 10 * time.Minute
 
 // RotateKey has the broker seal everything with its current key.
 func (c *Caller) RotateKey(ctx context.Context) (done Rotation, err error) {
-	patient := &Caller{c.http}
-	patient.http.Timeout = rotateTimeout
-	err = patient.call(ctx, http.MethodPost, "/key/rotate", nil, &done)
+	err = c.patient(rotateTimeout).call(ctx, http.MethodPost, "/key/rotate", nil, &done)
 	return done, err
 }

@@ -26,7 +26,7 @@ func (xs *Exchanges) Fail(w http.ResponseWriter, id json.RawMessage, err error) 
 	case errors.Is(err, relay.ErrTooManyCalls):
 		w.Header().Set("Retry-After", "1")
 		Reply(w, http.StatusTooManyRequests, xs.Refusal(id, err))
-	case errors.Is(err, session.ErrBusy):
+	case errors.Is(err, session.ErrBusy), errors.Is(err, session.ErrDraining):
 		w.Header().Set("Retry-After", "30")
 		Reply(w, http.StatusServiceUnavailable, xs.Refusal(id, err))
 	case errors.Is(err, relay.ErrNoQuestion):
@@ -41,7 +41,7 @@ func (xs *Exchanges) Fail(w http.ResponseWriter, id json.RawMessage, err error) 
 // Refusal is the JSON-RPC error for a request that could not begin. What its
 // words hide is logged, unless the audit has it.
 func (xs *Exchanges) Refusal(id json.RawMessage, err error) []byte {
-	if errors.Is(err, relay.ErrTooManyCalls) || errors.Is(err, session.ErrBusy) || errors.Is(err, ErrTimeout) {
+	if errors.Is(err, relay.ErrTooManyCalls) || errors.Is(err, session.ErrBusy) || errors.Is(err, session.ErrDraining) || errors.Is(err, ErrTimeout) {
 		return mcp.ErrorResponse(id, mcp.CodeServerError, Message(err))
 	}
 	if session.StartReason(err) == "" {
@@ -69,6 +69,8 @@ func Message(err error) string {
 		return "too many calls in flight in this session"
 	case errors.Is(err, session.ErrBusy):
 		return "all sessions this server allows are busy; close another client or try again shortly"
+	case errors.Is(err, session.ErrDraining):
+		return "this server is under maintenance and takes no new calls at the moment; try again in a few minutes"
 	case errors.Is(err, broker.ErrForgejoDown):
 		return "Forgejo cannot be reached right now; try again later"
 	case errors.Is(err, broker.ErrForgejoGrantDead):

@@ -205,6 +205,20 @@ func (r *Relay) InFlight() int {
 	return len(r.calls) - r.standing
 }
 
+// Pending returns the calls that InFlight counts, oldest first.
+func (r *Relay) Pending() []*Call {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var calls []*Call
+	for _, c := range r.calls {
+		if !c.standing {
+			calls = append(calls, c)
+		}
+	}
+	sortCalls(calls)
+	return calls
+}
+
 // Calls returns the calls that the child has and has yet to answer, standing ones
 // among them, oldest first.
 func (r *Relay) Calls() []*Call {

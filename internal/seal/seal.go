@@ -20,6 +20,9 @@ const (
 	header    = 1 + keyIDSize
 )
 
+// HeadSize is how many bytes of a sealed value tell its key.
+const HeadSize = header
+
 // ErrUnknownKey says that a value was sealed with a key the Keyring lacks.
 var ErrUnknownKey = errors.New("cannot unseal: sealed with another key; restore the credential store-key this database was made with")
 
@@ -108,6 +111,16 @@ func (k *Keyring) Open(sealed, ad []byte) ([]byte, error) {
 // Current reports whether sealed was made with the key that Seal uses now.
 func (k *Keyring) Current(sealed []byte) bool {
 	return len(sealed) >= header && sealed[0] == version && keyID(sealed[1:header]) == k.current
+}
+
+// Has reports whether the Keyring has the key that sealed was made with. Like
+// Current it looks at the first HeadSize bytes only.
+func (k *Keyring) Has(sealed []byte) bool {
+	if len(sealed) < header || sealed[0] != version {
+		return false
+	}
+	_, ok := k.keys[keyID(sealed[1:header])]
+	return ok
 }
 
 // bind puts version and key id under the tag as well.

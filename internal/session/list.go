@@ -22,7 +22,7 @@ func (m *Manager) List(ctx context.Context) ([]admin.Session, error) {
 
 func (m *Manager) view(row broker.Session) admin.Session {
 	v := admin.Session{
-		ID: label(row.ID), User: row.UserName, Client: row.ClientName, Kind: string(row.Kind), State: "dormant",
+		ID: label(row.ID), User: row.UserName, Client: row.ClientName, ClientID: row.ClientID, Kind: string(row.Kind), State: admin.Dormant,
 		Protocol: row.Protocol, Created: row.CreatedAt, LastUsed: row.LastUsedAt, ReadOnly: row.ReadOnly,
 	}
 	m.mu.Lock()
@@ -32,7 +32,7 @@ func (m *Manager) view(row broker.Session) admin.Session {
 		return v
 	}
 	if u := s.running(); u != nil {
-		v.State, v.Unit, v.LastUsed, v.InFlight = "running", u.Name(), u.Used(), u.InFlight()
+		v.State, v.Unit, v.LastUsed, v.InFlight = admin.Running, u.Name(), u.Used(), u.InFlight()
 	}
 	return v
 }

@@ -49,7 +49,8 @@ type Config struct {
 
 // Manager owns all sessions of this broker.
 type Manager struct {
-	cfg Config
+	cfg  Config
+	door door
 
 	mu       sync.Mutex
 	sessions map[string]*Session // by id, loaded from the store on use
@@ -128,7 +129,7 @@ func (m *Manager) aged(created time.Time) bool {
 
 // Create starts a session for access with the client's initialize request and
 // returns the backend's response to it. When that response is an error there is
-// no session. Errors: *StartError, ErrBusy, broker.ErrForgejoDown,
+// no session. Errors: *StartError, ErrBusy, ErrDraining, broker.ErrForgejoDown,
 // broker.ErrForgejoGrantDead.
 func (m *Manager) Create(ctx context.Context, access broker.Access, initialize mcp.Message) (*Session, []byte, error) {
 	return m.CreateOn(ctx, rand.Text(), NewStreams(), access, initialize)

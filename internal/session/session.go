@@ -117,6 +117,11 @@ func ignoreClosed(err error) error {
 
 // use runs do on a live unit if access may have it.
 func (s *Session) use(ctx context.Context, access broker.Access, do func(*unit.Unit) error) error {
+	leave, err := s.manager.door.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if err := s.raise(ctx, access); err != nil {
 		return err
 	}

@@ -33,6 +33,11 @@ func StartReason(err error) control.Reason {
 
 // start starts a unit for s and has begin speak with its backend first.
 func (m *Manager) start(ctx context.Context, s *Session, begin func(context.Context, *unit.Unit) error) (*unit.Unit, error) {
+	leave, err := m.door.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeoutCause(ctx, m.cfg.StartTimeout, unit.ErrStartTimeout)
 	defer cancel()
 	// Asked here too so that a dead login or a forge that is down is told apart

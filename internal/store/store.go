@@ -29,6 +29,7 @@ type Options struct {
 type Store struct {
 	write *gorm.DB // one connection, BEGIN IMMEDIATE
 	read  *gorm.DB // a pool, query_only
+	path  string
 	keys  *seal.Keyring
 	now   func() time.Time
 	gen   *generation
@@ -51,7 +52,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := prepareFile(path); err != nil {
 		return nil, err
 	}
-	s := &Store{keys: o.Keys, now: o.Now, gen: &generation{}}
+	s := &Store{path: path, keys: o.Keys, now: o.Now, gen: &generation{}}
 	if s.now == nil {
 		s.now = time.Now
 	}

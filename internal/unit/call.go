@@ -24,8 +24,8 @@ func (u *Unit) Call(ctx context.Context, request mcp.Message) (*Call, error) {
 	return &Call{Call: c, unit: u}, nil
 }
 
-// Calls returns the calls that InFlight counts.
-func (u *Unit) Calls() []*relay.Call { return u.relay.Calls() }
+// Pending returns the calls that InFlight counts, oldest first.
+func (u *Unit) Pending() []*relay.Call { return u.relay.Pending() }
 
 // Next is relay.Call.Next.
 func (c *Call) Next(ctx context.Context) (relay.Event, error) {

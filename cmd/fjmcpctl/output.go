@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+)
+
+// printJSON is the output for scripts: one value in one line.
+func printJSON(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
+
+// table aligns columns. What others named is cleaned first, so that a row stays a
+// row.
+type table struct{ t *tabwriter.Writer }
+
+func newTable(w io.Writer, head ...string) table {
+	t := table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	if len(head) > 0 {
+		t.row(head...)
+	}
+	return t
+}
+
+func (t table) row(cells ...string) {
+	for i, c := range cells {
+		cells[i] = audit.Clean(c)
+	}
+	fmt.Fprintln(t.t, strings.Join(cells, "\t"))
+}
+
+func (t table) flush() error { return t.t.Flush() }
+
+// count is "1 session", "2 sessions".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// orDash shows that there is nothing to show.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// since is the whole seconds, minutes or hours from then to now.
+func since(now, then time.Time) string {
+	d := max(now.Sub(then), 0)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dmin", int(d.Minutes()))
+	}
+	return fmt.Sprintf("%dh", int(d.Hours()))
+}
+
+// moment is a time for people, with how long ago it was.
+func moment(now, t time.Time) string {
+	return t.Local().Format("2006-01-02 15:04:05 MST") + " (" + since(now, t) + " ago)"
+}

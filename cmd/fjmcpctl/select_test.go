@@ -1,0 +1,48 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/admin"
+)
+
+func TestFind(t *testing.T) {
+	all := []admin.Session{
+		{ID: "aaaa111122223333", User: "alice", Client: "Claude"},
+		{ID: "aaaa1111bbbbcccc", User: "bob", Client: "VS\nCode"},
+		{ID: "beef", User: "carol"},
+		{ID: "beefbeef", User: "carol"},
+	}
+	for _, tt := range []struct {
+		id, want, fault string
+	}{
+		{id: "aaaa111122223333", want: "aaaa111122223333"},
+		{id: "aaaa11112", want: "aaaa111122223333"},
+		{id: "aaaa1111b", want: "aaaa1111bbbbcccc"},
+		{id: "beef", want: "beef"}, // whole, although another begins so
+		{id: "beefb", want: "beefbeef"},
+		{id: "aaaa", fault: `"aaaa" is the beginning of several sessions: aaaa111122223333 (alice, Claude); aaaa1111bbbbcccc (bob, VS�Code)`},
+		{id: "bee", fault: "at least 4 characters"}, // would be ambiguous as well
+		{id: "", fault: "at least 4 characters"},
+		{id: "AAAA11112", fault: "there is no session"},
+		{id: "1111", fault: "there is no session"}, // within, not at the beginning
+		{id: "aaaa1111222233334", fault: "there is no session"},
+	} {
+		got, err := find(all, tt.id)
+		switch {
+		case tt.fault == "" && (err != nil || got.ID != tt.want):
+			t.Errorf("%q: got %q, %v; want %q", tt.id, got.ID, err, tt.want)
+		case tt.fault != "" && (err == nil || !strings.Contains(err.Error(), tt.fault)):
+			t.Errorf("%q: got %q, %v; want %q", tt.id, got.ID, err, tt.fault)
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	for n, want := range map[int64]string{0: "0.0 kB", 999_949: "999.9 kB", 1_000_000: "1.0 MB", 2_500_000_000: "2.5 GB", 9_000_000_000_000_000: "9000.0 TB"} {
+		if got := size(n); got != want {
+			t.Errorf("%d bytes are %q, want %q", n, got, want)
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package admin_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+)
+
+// serve serves cfg on a socket of its own and returns a caller of it.
+func serve(t *testing.T, cfg admin.Config) *admin.Caller {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	l, err := admin.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Log = slog.New(slog.DiscardHandler)
+	s := &http.Server{Handler: admin.Handler(cfg)}
+	go func() { _ = s.Serve(admin.Peers(l)) }()
+	t.Cleanup(func() { s.Close() })
+	return admin.NewCaller(path)
+}
+
+// What a request causes names who sent it, as the kernel knows.
+func TestRequestsAreTheirSenders(t *testing.T) {
+	var out bytes.Buffer
+	events := audit.New(&out)
+	c := serve(t, admin.Config{RotateKey: func(ctx context.Context) (admin.Rotation, error) {
+		events.Event(ctx, audit.Event{Kind: audit.KeyRotated})
+		return admin.Rotation{Values: 3}, nil
+	}})
+	if r, err := c.RotateKey(t.Context()); err != nil || r.Values != 3 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf(`FJMCP_OPERATOR="%s (uid %s)"`, me.Username, me.Uid); !strings.Contains(out.String(), want) {
+		t.Errorf("%q is not in %s", want, out.String())
+	}
+}
+
+// What the operator can mend is told as it is; the rest is in the journal.
+func TestErrors(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{&admin.Error{Text: "mend <this>"}, "mend <this>"},
+		{&admin.Error{Text: "not there", NotFound: true}, "not there"},
+		{errors.New("sqlite: secret"), "cannot rotate the key; see the journal of fjmcp-broker"},
+	} {
+		c := serve(t, admin.Config{RotateKey: func(context.Context) (admin.Rotation, error) { return admin.Rotation{}, tt.err }})
+		if _, err := c.RotateKey(t.Context()); err == nil || err.Error() != tt.want {
+			t.Errorf("got %v, want %s", err, tt.want)
+		}
+	}
+}
+
+func TestNoBroker(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	if _, err := admin.NewCaller(path).Status(t.Context()); !errors.Is(err, admin.ErrNotRunning) {
+		t.Errorf("without a socket: %v", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	if _, err := admin.NewCaller(path).Status(t.Context()); !errors.Is(err, admin.ErrNotRunning) {
+		t.Errorf("with a socket that nobody listens at: %v", err)
+	}
+}
+
+func TestAssess(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*admin.Status)
+		want   string
+	}{
+		{"all well", func(*admin.Status) {}, admin.Healthy},
+		{"values to move to the new key", func(s *admin.Status) { s.Store.OlderKey = 1 }, admin.Healthy},
+		{"no forge", func(s *admin.Status) { s.Forgejo.Problem = "x" }, admin.Degraded},
+		{"no launcher", func(s *admin.Status) { s.Launcher.Problem = "x" }, admin.Degraded},
+		{"no store", func(s *admin.Status) { s.Store.Problem = "x" }, admin.Degraded},
+		{"a key is missing", func(s *admin.Status) { s.Store.Unreadable = 1 }, admin.Degraded},
+		{"drained", func(s *admin.Status) { s.DrainingSince = time.Now() }, admin.Draining},
+		{"drained and ill", func(s *admin.Status) { s.DrainingSince, s.Store.Problem = time.Now(), "x" }, admin.Degraded},
+	} {
+		var s admin.Status
+		tt.change(&s)
+		if s.Assess(); s.Health != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, s.Health, tt.want)
+		}
+	}
+}

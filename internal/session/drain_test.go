@@ -1,0 +1,76 @@
+package session
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Who is let in counts until it leaves; nobody is let in once the door is closed.
+func TestDoor(t *testing.T) {
+	var d door
+	leave, err := d.enter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	if !d.shut(now) || d.shut(now.Add(time.Hour)) {
+		t.Error("it was closed twice, or not at all")
+	}
+	if since, inside := d.closed(); !since.Equal(now) || inside != 1 {
+		t.Errorf("closed since %v, %d inside", since, inside)
+	}
+	if _, err := d.enter(); !errors.Is(err, ErrDraining) {
+		t.Errorf("the closed door said %v", err)
+	}
+	leave()
+	if _, inside := d.closed(); inside != 0 {
+		t.Errorf("%d inside after all have left", inside)
+	}
+	if !d.open() || d.open() {
+		t.Error("it was opened twice, or not at all")
+	}
+	if leave, err = d.enter(); err != nil {
+		t.Fatal(err)
+	}
+	leave()
+}
+
+// When the closed door has nobody inside, all who were let in have done what they
+// came for: the order on which Drain relies.
+func TestDoorMissesNobody(t *testing.T) {
+	for range 200 {
+		var d door
+		var admitted, done atomic.Int32
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for range 50 {
+					leave, err := d.enter()
+					if err != nil {
+						return
+					}
+					admitted.Add(1)
+					done.Add(1)
+					leave()
+				}
+			})
+		}
+		d.shut(time.Now())
+		for {
+			if _, inside := d.closed(); inside == 0 {
+				break
+			}
+		}
+		if a, b := done.Load(), admitted.Load(); a != b {
+			t.Fatalf("%d of %d were done", a, b)
+		}
+		before := admitted.Load()
+		all.Wait()
+		if admitted.Load() != before {
+			t.Fatal("somebody was let in after the door was closed")
+		}
+	}
+}

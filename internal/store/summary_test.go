@@ -1,0 +1,53 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+)
+
+func TestSummary(t *testing.T) {
+	path := storetest.Path(t)
+	lost := fill(t, openWith(t, path, "l"), "lost")
+	fill(t, openWith(t, path, "o"), "old")
+	s := openWith(t, path, "no")
+	gone := fill(t, s, "new")
+	must(t, s.RevokeGrant(t.Context(), gone.login.Grant.ID))
+	_, err := s.DeleteClient(t.Context(), gone.login.Client.ID)
+	must(t, err)
+
+	got, err := s.Summary(t.Context())
+	must(t, err)
+	if got.Bytes < 4096 || got.Schema == "" {
+		t.Errorf("%+v", got)
+	}
+	got.Bytes, got.Schema = 0, ""
+	// Of each: a token set, a login's verifier and set, a rotated token's successor,
+	// which goes with the grant.
+	want := store.Summary{Path: path, Users: 3, Clients: 2, Grants: 2, Sealed: 11, Older: 4, Unreadable: 4}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+
+	must(t, s.DeleteForgejoTokens(t.Context(), lost.login.User.ID))
+	_, err = s.Reseal(t.Context())
+	must(t, err)
+	got, err = s.Summary(t.Context())
+	must(t, err)
+	if got.Sealed != 10 || got.Older != 0 || got.Unreadable != 3 {
+		t.Errorf("after a rotation: %+v", got)
+	}
+}
+
+// Logins that have run out are not counted.
+func TestSummaryKnowsTheTime(t *testing.T) {
+	now := time.Now()
+	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
+	storetest.LogIn(t, s, "alice", now)
+	now = now.Add(48 * time.Hour)
+	if got, err := s.Summary(t.Context()); err != nil || got.Grants != 0 || got.Users != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
