@@ -99,7 +99,7 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 	mux := http.NewServeMux()
 	s.auth.Routes(mux)
 	s.mcp = gateway.New(gateway.Config{
-		PublicURL: cfg.PublicURL, AllowedOrigins: cfg.AllowedOrigins, Auth: s.auth, Sessions: s.sessions, Audit: events, Log: log,
+		PublicURL: cfg.PublicURL, AllowedOrigins: cfg.AllowedOrigins, Auth: s.auth, Sessions: s.sessions, Keys: keys, Audit: events, Log: log,
 		FailedBearers:  limit.New(limit.Config{Rule: limit.Bearer, Addresses: addresses, Audit: events, Now: time.Now}),
 		RequestTimeout: cfg.RequestTimeout,
 	})

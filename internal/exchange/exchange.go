@@ -142,8 +142,28 @@ func (x *Exchange) Carry(l *stream.Log) {
 // anything.
 func (x *Exchange) Left(ctx context.Context) {
 	x.call.Leave()
-	x.audit(ctx, outcomeLeft)
+	x.audit(ctx, string(OutcomeLeft))
 }
+
+// Cancel ends an exchange whose answer nobody waits for any more, and tells the
+// backend. The outcome is for the audit.
+func (x *Exchange) Cancel(ctx context.Context, outcome Outcome) {
+	x.call.Cancel(cancelReasons[outcome])
+	x.audit(ctx, string(outcome))
+}
+
+// Respond passes a client's answer to what the backend asked during the call.
+// Errors are those of relay.Relay.Respond.
+func (x *Exchange) Respond(response mcp.Message) error { return x.call.Respond(response) }
+
+// Refuse answers what the backend asked (relay.Event.Question) with an error.
+// Errors are those of relay.Relay.Refuse.
+func (x *Exchange) Refuse(question, why string) error {
+	return x.call.Refuse(question, mcp.CodeMethodNotFound, why)
+}
+
+// Resume gives the exchange its time anew, after it has waited for its client.
+func (x *Exchange) Resume() { x.deadline = time.Now().Add(x.of.cfg.Timeout) }
 
 // mayAskForMore reports whether the client itself asked for less than it wants to
 // do. Where the user gave less, it would come back with as much.
@@ -158,7 +178,7 @@ func (x *Exchange) response(e relay.Event, err error) ([]byte, string) {
 	id := x.request.ID()
 	switch {
 	case err == nil && e.Raw == nil:
-		return nil, outcomeCancelled
+		return nil, string(OutcomeCancelled)
 	case err == nil && x.call.Refusal() != "":
 		return mcp.ToolError(id, x.of.refusalText(x.call.Refusal())), string(x.call.Refusal())
 	case err == nil:
@@ -190,13 +210,29 @@ func (x *Exchange) audit(ctx context.Context, outcome string) {
 // Outcomes of a tool call in the audit, besides control.ReasonReadOnly,
 // control.ReasonDeniedPath and the reasons of a session.StartError.
 const (
-	outcomeOK        = "ok"
-	outcomeError     = "error"     // the tool or the backend says so
-	outcomeLeft      = "left"      // the client closed its connection
-	outcomeTimeout   = "timeout"   // no response in time
-	outcomeCancelled = "cancelled" // the client cancelled it
-	outcomeFailed    = "failed"    // the session could not carry it out
+	outcomeOK      = "ok"
+	outcomeError   = "error"   // the tool or the backend says so
+	outcomeTimeout = "timeout" // no response in time
+	outcomeFailed  = "failed"  // the session could not carry it out
 )
+
+// Outcome is why an exchange ended without a response.
+type Outcome string
+
+// Outcomes of Cancel.
+const (
+	OutcomeLeft       Outcome = "left"       // the client closed its connection
+	OutcomeCancelled  Outcome = "cancelled"  // the client cancelled it
+	OutcomeIncapable  Outcome = "incapable"  // the client cannot do what the backend asks for
+	OutcomeUnanswered Outcome = "unanswered" // the client did not come back with what the backend asks for
+)
+
+var cancelReasons = map[Outcome]string{
+	OutcomeLeft:       "the client closed its connection",
+	OutcomeCancelled:  "the client closed the response",
+	OutcomeIncapable:  "the client is not capable of what is asked for",
+	OutcomeUnanswered: "the client did not answer in time",
+}
 
 func outcomeOf(err error) string {
 	if reason := session.StartReason(err); reason != "" {

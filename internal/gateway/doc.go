@@ -2,8 +2,9 @@
 // authenticated by its bearer token before anything else is looked at, then
 // handed to the transport it speaks.
 //
-//	bearer ─▶ origin ─▶ path, method ─▶ body ─▶ era ─▶ streamable
-//	                                          └──────▶ httpsse
+//	bearer ─▶ origin ─▶ path, method ─▶ body ─▶ streamable (a session's)
+//	                                          ├▶ era (nobody's)
+//	                                          └▶ httpsse
 //
 // cmd/fjmcp-broker makes it.
 package gateway

@@ -7,15 +7,18 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/era"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/httpsse"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/streamable"
 )
@@ -31,6 +34,7 @@ type Config struct {
 	PublicURL *url.URL
 	Auth      Authenticator
 	Sessions  *session.Manager
+	Keys      *seal.Keyring // for what clients keep for us
 	Audit     *audit.Logger
 	Log       *slog.Logger
 
@@ -52,6 +56,7 @@ type Handler struct {
 	origins    []string // our own and the allowed ones
 	streamable *streamable.Handler
 	httpsse    *httpsse.Handler
+	era        *era.Handler
 
 	draining chan struct{}
 	drain    sync.Once
@@ -70,7 +75,9 @@ func New(cfg Config) *Handler {
 	}
 	own := cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host
 	h := &Handler{cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), draining: make(chan struct{})}
-	h.streamable = streamable.New(streamable.Config{Sessions: cfg.Sessions, Exchanges: h.exchanges(mcp.PathStreamable), Log: cfg.Log, KeepAlive: cfg.KeepAlive, Draining: h.draining})
+	exchanges := h.exchanges(mcp.PathStreamable)
+	h.streamable = streamable.New(streamable.Config{Sessions: cfg.Sessions, Exchanges: exchanges, Log: cfg.Log, KeepAlive: cfg.KeepAlive, Draining: h.draining})
+	h.era = era.New(era.Config{Sessions: cfg.Sessions, Exchanges: exchanges, Log: cfg.Log, Keys: cfg.Keys, KeepAlive: cfg.KeepAlive, Draining: h.draining})
 	h.httpsse = httpsse.New(httpsse.Config{Path: cfg.PublicURL.Path + mcp.PathMessages, Sessions: cfg.Sessions, Exchanges: h.exchanges(mcp.PathSSE), KeepAlive: cfg.KeepAlive})
 	return h
 }
@@ -200,20 +207,33 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, access broker.Acc
 	if !ok {
 		return
 	}
-	if v := r.Header.Get(mcp.HeaderProtocolVersion); v != "" && !mcp.KnownVersion(v) {
-		exchange.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "unknown "+mcp.HeaderProtocolVersion+"; supported are 2025-03-26, 2025-06-18 and 2025-11-25"))
-		return
-	}
 	if mcp.IsBatch(body) {
 		h.streamable.Batch(w, r, access, body)
 		return
 	}
 	m, err := mcp.Parse(body)
-	if err != nil {
+	version := r.Header.Get(mcp.HeaderProtocolVersion)
+	switch {
+	case err != nil:
 		exchange.Unreadable(w, err)
-		return
+	case stateless(r, m):
+		h.era.Post(w, r, access, m)
+	case version != "" && !mcp.KnownVersion(version) && m.Method != mcp.MethodInitialize:
+		exchange.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "unknown "+mcp.HeaderProtocolVersion+"; supported are "+strings.Join(mcp.Supported, ", ")))
+	default:
+		h.streamable.Post(w, r, access, m)
 	}
-	h.streamable.Post(w, r, access, m)
+}
+
+// stateless reports whether a message is none of a session's: it is of a revision
+// that has none, or names none and does not begin one. A header alone does not
+// tell: clients of two generations send 2026-07-28 within a session of an older
+// revision, and Mcp-Method with it.
+func stateless(r *http.Request, m mcp.Message) bool {
+	if version := m.ParamString("_meta", mcp.MetaProtocolVersion); version != "" && !mcp.Handshake(version) {
+		return true
+	}
+	return r.Header.Get(mcp.HeaderSessionID) == "" && m.Method != mcp.MethodInitialize
 }
 
 // body reads the body of a POST.

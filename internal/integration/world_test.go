@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -43,7 +44,10 @@ func run(m *testing.M) int {
 			return 1
 		}
 	}
-	if err := everything.Build(context.Background(), filepath.Join(bin, "everything")); err != nil {
+	err = errors.Join(
+		everything.Build(context.Background(), filepath.Join(bin, "everything")),
+		everything.BuildHeld(context.Background(), filepath.Join(bin, "held")))
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

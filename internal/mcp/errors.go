@@ -40,12 +40,8 @@ func ToolError(id json.RawMessage, text string) []byte {
 		Content []content `json:"content"`
 		IsError bool      `json:"isError"`
 	}
-	b, _ := json.Marshal(struct {
-		JSONRPC string          `json:"jsonrpc"`
-		ID      json.RawMessage `json:"id"`
-		Result  result          `json:"result"`
-	}{"2.0", id, result{[]content{{"text", text}}, true}})
-	return b
+	b, _ := json.Marshal(result{[]content{{"text", text}}, true})
+	return ResultResponse(id, b)
 }
 
 // EmptyResult returns a response that says no more than that all is well.
@@ -73,10 +69,21 @@ func ErrorResponseWith(id json.RawMessage, code int, message string, data any) [
 		Message string `json:"message"`
 		Data    any    `json:"data,omitempty"`
 	}
-	b, _ := json.Marshal(struct {
-		JSONRPC string          `json:"jsonrpc"`
-		ID      json.RawMessage `json:"id"`
-		Error   rpcError        `json:"error"`
-	}{"2.0", id, rpcError{code, message, data}})
-	return b
+	b, _ := json.Marshal(rpcError{code, message, data})
+	return response(id, "error", b)
+}
+
+// NewNotification returns a notification. The method is one of the constants.
+func NewNotification(method string, params json.RawMessage) []byte {
+	return append(append([]byte(`{"jsonrpc":"2.0","method":"`+method+`","params":`), params...), '}')
+}
+
+// ResultResponse returns a JSON-RPC response with a result.
+func ResultResponse(id, result json.RawMessage) []byte { return response(id, "result", result) }
+
+// response puts values into a response as they are.
+func response(id json.RawMessage, name string, value []byte) []byte {
+	b := append(make([]byte, 0, len(id)+len(value)+40), `{"jsonrpc":"2.0","id":`...)
+	b = append(append(b, id...), `,"`+name+`":`...)
+	return append(append(b, value...), '}')
 }

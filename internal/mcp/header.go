@@ -9,32 +9,28 @@ import (
 	"unicode/utf8"
 )
 
-// CheckHeaders holds the headers that mirror a request of 2026-07-28 against its
-// body (Streamable HTTP, Server Validation). Errors are for the client, with
-// CodeHeaderMismatch.
+// CheckVersionHeader holds MCP-Protocol-Version against the version in a request's
+// _meta. Errors are for the client, with CodeHeaderMismatch.
+func CheckVersionHeader(h http.Header, version string) error {
+	return checkHeader(h, HeaderProtocolVersion, version, false)
+}
+
+// CheckHeaders holds the other headers that mirror every request of 2026-07-28
+// against its body (Streamable HTTP, Server Validation). Errors are for the
+// client, with CodeHeaderMismatch.
 func CheckHeaders(h http.Header, m Message) error {
-	for _, c := range []struct {
-		name   string
-		body   string
-		coded  bool // may be in Base64
-		wanted bool
-	}{
-		{HeaderProtocolVersion, m.ParamString("_meta", MetaProtocolVersion), false, true},
-		{HeaderMethod, m.Method, false, true},
-		{HeaderName, named(m), true, hasName(m.Method)},
-	} {
-		if !c.wanted {
-			continue
-		}
-		got, err := headerValue(h, c.name, c.coded)
-		if err != nil {
-			return err
-		}
-		if got != c.body {
-			return fmt.Errorf("header mismatch: %s is not what the body says", c.name)
-		}
+	if err := checkHeader(h, HeaderMethod, m.Method, false); err != nil || !hasName(m.Method) {
+		return err
 	}
-	return nil
+	return checkHeader(h, HeaderName, named(m), true)
+}
+
+func checkHeader(h http.Header, name, body string, coded bool) error {
+	value, err := headerValue(h, name, coded)
+	if err == nil && value != body {
+		err = fmt.Errorf("header mismatch: %s is not what the body says", name)
+	}
+	return err
 }
 
 func hasName(method string) bool {
@@ -51,7 +47,8 @@ func named(m Message) string {
 
 var errAbsent = errors.New("is missing")
 
-// headerValue reads a header that must stand just once.
+// headerValue reads a header that must stand just once. Only one that may be coded
+// may be empty.
 func headerValue(h http.Header, name string, coded bool) (string, error) {
 	values := h.Values(name)
 	if len(values) == 0 || values[0] == "" && !coded {

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"errors"
 	"net/http"
 	"testing"
 )
@@ -57,7 +58,9 @@ func TestCheckHeaders(t *testing.T) {
 		{"a name like the marker, as it is", odd, header("MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "=?base64?YQ==?="), false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if err := CheckHeaders(tc.header, mustParse(t, tc.body)); (err == nil) != tc.want {
+			m := mustParse(t, tc.body)
+			err := errors.Join(CheckVersionHeader(tc.header, m.ParamString("_meta", MetaProtocolVersion)), CheckHeaders(tc.header, m))
+			if (err == nil) != tc.want {
 				t.Errorf("got %v", err)
 			}
 		})

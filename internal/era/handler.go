@@ -1,0 +1,90 @@
+package era
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/exchange"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
+	"github.com/fjmcp/fjmcp-broker/internal/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+)
+
+// Config is what a Handler is made of. All fields are required.
+type Config struct {
+	Sessions  *session.Manager
+	Exchanges *exchange.Exchanges
+	Log       *slog.Logger
+	Keys      *seal.Keyring   // for requestState
+	KeepAlive time.Duration   // between comments on a quiet stream
+	Draining  <-chan struct{} // closed when streams that would never end shall end
+}
+
+// Handler serves clients that keep no session.
+type Handler struct {
+	cfg    Config
+	tools  tools
+	parked *mrtr.Lot[*parked]
+}
+
+// New returns a Handler.
+func New(cfg Config) *Handler {
+	return &Handler{cfg: cfg, parked: mrtr.New[*parked](mrtr.Config{Keys: cfg.Keys})}
+}
+
+// Post takes one message that names no session.
+func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access broker.Access, m mcp.Message) {
+	q := &request{h: h, w: w, r: r, access: access, Message: m}
+	switch {
+	case m.Kind == mcp.Notification: // there is nothing it could be about
+		w.WriteHeader(http.StatusAccepted)
+	case m.Kind == mcp.Response:
+		q.refuse(&fault{http.StatusBadRequest, mcp.CodeInvalidRequest, "this response answers no request of the server", nil})
+	case Modern(r, m):
+		q.serveModern()
+	default:
+		q.serveLegacy()
+	}
+}
+
+// Modern reports whether a request that names no session is of revision
+// 2026-07-28, or of one that only a later broker knows: by its _meta, and where
+// that names none by its header, but for initialize.
+func Modern(r *http.Request, m mcp.Message) bool {
+	version := m.ParamString("_meta", mcp.MetaProtocolVersion)
+	if version == "" && m.Method != mcp.MethodInitialize {
+		version = r.Header.Get(mcp.HeaderProtocolVersion)
+	}
+	return version != "" && !mcp.Handshake(version)
+}
+
+// fault is why a request is refused.
+type fault struct {
+	status  int
+	code    int
+	message string
+	data    any
+}
+
+func invalid(err error) *fault {
+	return &fault{http.StatusBadRequest, mcp.CodeInvalidParams, err.Error(), nil}
+}
+
+func mismatch(err error) *fault {
+	return &fault{http.StatusBadRequest, mcp.CodeHeaderMismatch, err.Error(), nil}
+}
+
+func notFound(method string) *fault {
+	return &fault{http.StatusNotFound, mcp.CodeMethodNotFound, fmt.Sprintf("method %q is not of revision %s", method, mcp.Version20260728), nil}
+}
+
+func unsupported(version string) *fault {
+	return &fault{http.StatusBadRequest, mcp.CodeUnsupportedVersion, "unsupported protocol version", struct {
+		Supported []string `json:"supported"`
+		Requested string   `json:"requested"`
+	}{mcp.Supported, version}}
+}

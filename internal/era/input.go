@@ -1,0 +1,154 @@
+package era
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/exchange"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
+)
+
+// What a backend asks at once is handed out at once: it is waited until it has
+// been quiet for gather, and no longer than gatherAll.
+const (
+	gather    = 50 * time.Millisecond
+	gatherAll = time.Second
+)
+
+// question is what the backend wants of the client.
+type question struct {
+	key string // under which it is answered
+	mcp.Message
+}
+
+// parked is a call that waits for its client.
+type parked struct {
+	x     *exchange.Exchange
+	asked []question
+}
+
+// Expire implements mrtr.Call.
+func (p *parked) Expire() { p.x.Cancel(context.Background(), exchange.OutcomeUnanswered) }
+
+// errAnswered ends a request that has got its response.
+var errAnswered = errors.New("the request is answered")
+
+// ask takes what the backend wants of the client. errAnswered: the client cannot
+// do that, and has been told.
+func (q *request) ask(x *exchange.Exchange, wanted question) error {
+	needs, ok := mrtr.Needs(wanted.Message)
+	switch {
+	case !ok || !q.modern || q.server.Modern || !mrtr.MayAsk(q.Method):
+		q.h.refused(x, wanted, "this client cannot be asked: "+wanted.Method)
+		return nil
+	case !mrtr.Covers(q.meta.Capabilities, needs):
+		x.Cancel(q.r.Context(), exchange.OutcomeIncapable)
+		q.refuse(incapable(wanted.Method, needs))
+		return errAnswered
+	}
+	if len(q.asked) == 0 {
+		q.askedAt = time.Now()
+	}
+	q.asked = append(q.asked, wanted)
+	return nil
+}
+
+func incapable(method string, needs mcp.ClientCapabilities) *fault {
+	return &fault{http.StatusBadRequest, mcp.CodeMissingCapability, "this needs a capability that the client does not declare: " + method, struct {
+		Required mcp.ClientCapabilities `json:"requiredCapabilities"`
+	}{needs}}
+}
+
+// withdrawn forgets what the backend does not want any more.
+func (q *request) withdrawn(key string) {
+	q.asked = slices.DeleteFunc(q.asked, func(o question) bool { return o.key == key })
+}
+
+// refused tells the backend that it gets no answer. One that has gone, or does not
+// wait for it any more, is noticed by what the exchange yields.
+func (h *Handler) refused(x *exchange.Exchange, wanted question, why string) {
+	if err := x.Refuse(wanted.key, why); err != nil {
+		h.cfg.Log.Debug("cannot refuse the backend's request", "method", wanted.Method, "error", err)
+	}
+}
+
+// park answers the client what is wanted of it, and keeps the call. It reports
+// false, and refuses for the client, when there is no room.
+func (q *request) park(x *exchange.Exchange) bool {
+	state, err := q.h.parked.Park(q.session.ID(), &parked{x, q.asked}, q.claim())
+	if err != nil {
+		for _, wanted := range q.asked {
+			q.h.refused(x, wanted, err.Error())
+		}
+		q.asked = nil
+		return false
+	}
+	q.reply(http.StatusOK, mcp.ResultResponse(q.ID(), inputRequired(q.asked, state)))
+	return true
+}
+
+func (q *request) claim() mrtr.Claim {
+	return mrtr.Claim{UserID: q.access.User.ID, GrantID: q.access.GrantID, ClientID: q.access.ClientID, Request: mrtr.Digest(q.Message)}
+}
+
+// inputRequired is the result that asks the client (2026-07-28, schema
+// InputRequiredResult). The keys are the ids by which the backend is answered.
+func inputRequired(asked []question, state string) json.RawMessage {
+	var requests json.RawMessage
+	for _, wanted := range asked {
+		method, _ := json.Marshal(wanted.Method)
+		request := []mcp.Member{{Name: "method", Value: method}}
+		if params := wanted.Params(); params != nil {
+			request = append(request, mcp.Member{Name: "params", Value: params})
+		}
+		requests = mcp.With(requests, mcp.Member{Name: wanted.key, Value: mcp.With(nil, request...)})
+	}
+	quoted, _ := json.Marshal(state)
+	return mcp.With(nil,
+		mcp.Member{Name: "resultType", Value: []byte(`"input_required"`)},
+		mcp.Member{Name: "inputRequests", Value: requests},
+		mcp.Member{Name: "requestState", Value: quoted})
+}
+
+// isRetry reports whether the request comes back for a parked call.
+func (q *request) isRetry() bool {
+	state := q.Param("requestState")
+	return mrtr.MayAsk(q.Method) && state != nil && string(state) != "null"
+}
+
+// retry goes on with the call that the client has come back for. What it leaves
+// unanswered, or answers with what is no result, is asked again.
+func (q *request) retry() {
+	p, err := q.h.parked.Take(q.ParamString("requestState"), q.claim())
+	if err != nil {
+		q.refuse(invalid(err))
+		return
+	}
+	for _, wanted := range p.asked {
+		result := q.Param("inputResponses", wanted.key)
+		if len(result) == 0 || result[0] != '{' {
+			q.asked = append(q.asked, wanted)
+			continue
+		}
+		q.h.answer(p.x, wanted, result)
+	}
+	q.askedAt = time.Now()
+	p.x.Resume()
+	q.carry(p.x)
+}
+
+// answer passes the client's result to the backend.
+func (h *Handler) answer(x *exchange.Exchange, wanted question, result json.RawMessage) {
+	m, err := mcp.Parse(mcp.ResultResponse(wanted.ID(), result))
+	if err == nil {
+		err = x.Respond(m)
+	}
+	if err != nil { // it does not wait for this any more
+		h.cfg.Log.Debug("cannot answer the backend's request", "method", wanted.Method, "error", err)
+	}
+}

@@ -1,0 +1,123 @@
+package era
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/subscription"
+)
+
+// filter is what a listener asks for (2026-07-28, schema SubscriptionFilter).
+type filter struct {
+	Tools     bool     `json:"toolsListChanged,omitempty"`
+	Prompts   bool     `json:"promptsListChanged,omitempty"`
+	Resources bool     `json:"resourcesListChanged,omitempty"`
+	URIs      []string `json:"resourceSubscriptions,omitempty"`
+}
+
+// maxURIs bounds what one listener may subscribe to.
+const maxURIs = 1000
+
+func readFilter(m mcp.Message) (filter, error) {
+	var f filter
+	raw := m.Param("notifications")
+	if len(raw) == 0 || raw[0] != '{' || json.Unmarshal(raw, &f) != nil {
+		return filter{}, errors.New(`params member "notifications" is missing or malformed`)
+	}
+	if len(f.URIs) > maxURIs {
+		return filter{}, errors.New("too many resourceSubscriptions")
+	}
+	return f, nil
+}
+
+// listen answers subscriptions/listen for an old backend: with what it says beside
+// all calls, until the client closes the stream, the session ends or the broker
+// does.
+func (q *request) listen() {
+	f, err := readFilter(q.Message)
+	if err != nil {
+		q.refuse(invalid(err))
+		return
+	}
+	ctx, cancel := q.whileServing()
+	defer cancel()
+	sub, err := q.session.Subscribe(ctx, q.access, subscription.Filter(f))
+	switch {
+	case errors.Is(err, subscription.ErrURITooLong):
+		q.refuse(invalid(err))
+		return
+	case errors.Is(err, subscription.ErrTooMany):
+		q.refuse(&fault{http.StatusTooManyRequests, mcp.CodeServerError, err.Error(), nil})
+		return
+	case err != nil:
+		q.h.cfg.Exchanges.Fail(q.w, q.ID(), err)
+		return
+	}
+	defer sub.Close()
+	notifications, _ := json.Marshal(filter(sub.Honoured()))
+	acknowledged := mcp.With(nil, mcp.Member{Name: "_meta", Value: q.tag(nil)}, mcp.Member{Name: "notifications", Value: notifications})
+	if q.stream().Message("", mcp.NewNotification(mcp.MethodAcknowledged, acknowledged)) != nil {
+		return
+	}
+	q.follow(ctx, sub)
+}
+
+// errDraining ends what would never end by itself.
+var errDraining = errors.New("the broker ends")
+
+// whileServing is the request's context, which ends with the broker as well.
+func (q *request) whileServing() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(q.r.Context())
+	go func() {
+		select {
+		case <-q.h.cfg.Draining:
+			cancel(errDraining)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+var errQuiet = errors.New("nothing to say yet")
+
+// follow passes on what the subscription yields.
+func (q *request) follow(ctx context.Context, sub *subscription.Subscription) {
+	for {
+		patience, cancel := context.WithTimeoutCause(ctx, q.h.cfg.KeepAlive, errQuiet)
+		raw, err := sub.Next(patience)
+		cancel()
+		switch {
+		case q.r.Context().Err() != nil:
+			return
+		case errors.Is(err, errQuiet):
+			err = q.stream().KeepAlive()
+		case err == nil:
+			err = q.notify(raw)
+		default:
+			q.reply(http.StatusOK, mcp.ResultResponse(q.ID(), mcp.With(nil,
+				mcp.Member{Name: "resultType", Value: []byte(`"complete"`)}, mcp.Member{Name: "_meta", Value: q.tag(nil)})))
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// notify sends what the backend says under the subscription's id.
+func (q *request) notify(raw []byte) error {
+	m, err := mcp.Parse(raw)
+	if err != nil {
+		return nil
+	}
+	meta := mcp.Member{Name: "_meta", Value: q.tag(m.Param("_meta"))}
+	return q.stream().Message("", m.WithParams(mcp.With(m.Params(), meta)))
+}
+
+// tag is a _meta with the subscription's id, which is the request's.
+func (q *request) tag(meta json.RawMessage) json.RawMessage {
+	return mcp.With(meta, mcp.Member{Name: mcp.MetaSubscriptionID, Value: q.ID()})
+}
