@@ -107,6 +107,8 @@ func (h *Handler) first(w http.ResponseWriter, r *http.Request, f *fresh, access
 	case m.Kind != mcp.Request: // about what a broken stream carried
 	case m.Method == mcp.MethodPing: // allowed at any time
 		tell(own, mcp.EmptyResult(m.ID()))
+	case stateless(m): // a client of several eras tries; it goes on with initialize
+		tell(own, mcp.ErrorResponse(m.ID(), mcp.CodeMethodNotFound, "this transport has no stateless requests; send initialize first"))
 	case m.Method == mcp.MethodInitialize:
 		s, response, err := h.begin(r.Context(), f, access, m)
 		if err != nil {
@@ -123,6 +125,13 @@ func (h *Handler) first(w http.ResponseWriter, r *http.Request, f *fresh, access
 		return
 	}
 	accepted(w)
+}
+
+// stateless reports whether a request is of a revision without a handshake, which
+// does not have this transport.
+func stateless(m mcp.Message) bool {
+	version := m.ParamString("_meta", mcp.MetaProtocolVersion)
+	return version != "" && !mcp.Handshake(version)
 }
 
 // again takes the first message of a client that goes on on another stream.

@@ -176,6 +176,17 @@ func TestSSEClientGoesOnOnAnotherStream(t *testing.T) {
 	other.message("alice")
 }
 
+// A client that also speaks the stateless revision asks for it first, as the Go SDK
+// does. That is not a client that goes on.
+func TestSSEClientTriesTheStatelessRevision(t *testing.T) {
+	w := start(t, "everything")
+	token := w.token(w.connectSSE("alice", nil))
+	s := w.listen(token)
+	s.post(`{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}`)
+	s.message("-32601")
+	s.initialize()
+}
+
 // Nobody else gets at a stream, neither to listen nor to post.
 func TestSSEStreamsOfOthers(t *testing.T) {
 	w := start(t, "standin")
