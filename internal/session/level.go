@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
@@ -14,18 +15,24 @@ import (
 // request has asked for. What is too much for one of them is kept from it where
 // it is answered.
 type logLevel struct {
-	mu      sync.Mutex // held while the backend is asked, so that it is asked in order
-	backend *unit.Unit // nil where there is none that takes a level
-	lowest  string     // asked for so far, "" before the first
-	set     string     // what the backend was told, likewise
+	mu     sync.Mutex // held while the backend is asked, so that it is asked in order
+	tell   tellLevel  // nil where there is no backend that takes a level
+	lowest string     // asked for so far, "" before the first
+	set    string     // what the backend was told, likewise
 }
 
-// attach makes u the backend, or nil if it does not take a level.
-func (l *logLevel) attach(ctx context.Context, u *unit.Unit) error {
+// tellLevel sends logging/setLevel.
+type tellLevel func(ctx context.Context, level string) error
+
+// levelTimeout is for a backend that does not answer.
+const levelTimeout = 10 * time.Second
+
+// attach is for a fresh backend; tell is nil if it does not take a level.
+func (l *logLevel) attach(ctx context.Context, tell tellLevel) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.backend, l.set = u, ""
-	return l.tell(ctx)
+	l.tell, l.set = tell, ""
+	return l.settle(ctx)
 }
 
 // ask lowers the level.
@@ -35,19 +42,23 @@ func (l *logLevel) ask(ctx context.Context, level string) error {
 	if lower(level, l.lowest) {
 		l.lowest = level
 	}
-	if err := l.tell(ctx); !errors.Is(err, relay.ErrClosed) { // else the next unit is told
+	if err := l.settle(ctx); !errors.Is(err, relay.ErrClosed) { // else the next unit is told
 		return err
 	}
 	return nil
 }
 
-// tell is called with mu held. A backend that refuses a level is not asked again.
-func (l *logLevel) tell(ctx context.Context) error {
-	if l.backend == nil || l.lowest == "" || !lower(l.lowest, l.set) {
+// settle is called with mu held. A backend that refuses a level, or does not
+// answer, is not told it again.
+func (l *logLevel) settle(ctx context.Context) error {
+	if l.tell == nil || l.lowest == "" || !lower(l.lowest, l.set) {
 		return nil
 	}
-	err := l.backend.Ask(ctx, mcp.MethodSetLoggingLevel, map[string]string{"level": l.lowest})
-	if err == nil || errors.Is(err, unit.ErrRefused) {
+	bounded, cancel := context.WithTimeout(ctx, levelTimeout)
+	defer cancel()
+	err := l.tell(bounded, l.lowest)
+	silent := err != nil && bounded.Err() != nil && ctx.Err() == nil
+	if err == nil || silent || errors.Is(err, unit.ErrRefused) {
 		l.set = l.lowest
 		return nil
 	}

@@ -123,19 +123,23 @@ func (s *Session) open(ctx context.Context, u *unit.Unit) error {
 	if server.Modern {
 		can = unit.Supports{}
 	}
-	logging := u
-	if !can.Logging {
-		logging = nil
+	var tell tellLevel
+	if can.Logging {
+		tell = told{u}.level
 	}
-	if err := s.shared.level.attach(ctx, logging); err != nil {
+	if err := s.shared.level.attach(ctx, tell); err != nil {
 		return err
 	}
 	lists := subscription.Filter{Tools: can.ToolsChanged, Prompts: can.PromptsChanged, Resources: can.ResourcesChanged}
 	return s.shared.subscriptions.Attach(ctx, told{u}, lists, can.ResourcesSubscribe)
 }
 
-// told is a unit as the backend of subscriptions.
+// told is a unit as the one that logs, and the backend of subscriptions.
 type told struct{ unit *unit.Unit }
+
+func (t told) level(ctx context.Context, level string) error {
+	return t.unit.Ask(ctx, mcp.MethodSetLoggingLevel, map[string]string{"level": level})
+}
 
 // Subscribe implements subscription.Backend.
 func (t told) Subscribe(ctx context.Context, uri string) error {

@@ -94,7 +94,7 @@ func (s *Set) listened() []string {
 }
 
 // settle has the backend tell of uri if somebody listens, and else not. A backend
-// that does not answer is taken to refuse. Called with talk held.
+// that does not answer is taken to refuse this and all others. Called with talk held.
 func (s *Set) settle(ctx context.Context, uri string) error {
 	bounded, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -109,10 +109,13 @@ func (s *Set) settle(ctx context.Context, uri string) error {
 	if !wanted || tells {
 		return nil
 	}
+	if !s.updates {
+		return ErrRefused
+	}
 	s.telling[uri] = false
 	err := s.backend.Subscribe(bounded, uri)
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
-		err = ErrRefused
+		s.updates, err = false, ErrRefused
 	}
 	switch {
 	case err == nil:

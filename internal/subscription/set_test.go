@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
@@ -213,6 +214,34 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 	if _, err := s.Subscribe(t.Context(), all); !errors.Is(err, subscription.ErrTooMany) {
 		t.Errorf("a subscription too many: %v", err)
 	}
+}
+
+// deaf never answers.
+type deaf struct{ asked int }
+
+func (d *deaf) Subscribe(ctx context.Context, _ string) error {
+	d.asked++
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (d *deaf) Unsubscribe(context.Context, string) error { panic("nothing was subscribed to") }
+
+func TestSilentBackendIsAskedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &deaf{}
+		s := subscription.NewSet()
+		if err := s.Attach(t.Context(), d, all, true); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			sub := subscribe(t, s, subscription.Filter{Tools: true, URIs: []string{"a", "b"}})
+			if h := sub.Honoured(); !h.Tools || len(h.URIs) > 0 || d.asked != 1 {
+				t.Errorf("honoured %+v, asked %d times", h, d.asked)
+			}
+			sub.Close()
+		}
+	})
 }
 
 func TestSubscriptionsEnd(t *testing.T) {

@@ -125,6 +125,9 @@ func (u *Unit) handshake(ctx context.Context, revision string) (Server, error) {
 	if answer.IsError() {
 		return Server{}, &StartError{Reason: ReasonProtocol, Detail: "the backend knows neither server/discover nor initialize"}
 	}
+	if v := answer.ResultString("protocolVersion"); !mcp.Handshake(v) {
+		return Server{}, &StartError{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend answered initialize with revision %q", v)}
+	}
 	s := Server{
 		Protocol: answer.ResultString("protocolVersion"), Info: answer.ResultField("serverInfo"),
 		Capabilities: answer.ResultField("capabilities"), Instructions: answer.ResultField("instructions"),

@@ -132,6 +132,7 @@ func TestOpen(t *testing.T) {
 		"old, wants initialize": {discover: `"error":{"code":0,"message":"not initialized"}`, initialize: old, protocol: "2025-06-18", revision: "2025-11-25", methods: handshake},
 		"old, answers anything": {discover: `"result":{}`, initialize: old, protocol: "2025-06-18", revision: "2025-11-25", methods: handshake},
 		"old, silent":           {initialize: old, protocol: "2025-06-18", revision: "2025-11-25", methods: "server/discover notifications/cancelled initialize notifications/initialized"},
+		"old, of no known time": {discover: `"result":{}`, initialize: `"result":{"protocolVersion":"1999-12-31"}`, revision: "2025-11-25", methods: "server/discover initialize", fails: "protocol"},
 		"neither":               {discover: `"error":{"code":-32601,"message":"m"}`, initialize: `"error":{"code":-32602,"message":"m"}`, revision: "2025-11-25", methods: "server/discover initialize", fails: "protocol"},
 		"modern forgejo-mcp, old": {discover: `"result":{"supportedVersions":["2026-07-28"],"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"Forgejo MCP Server","version":"2.17.9"}}}`,
 			methods: probe, fails: "backend_too_old"},
