@@ -34,11 +34,12 @@ type Call struct {
 
 	// under relay.mu
 	tag       string
-	sent      bool // to the child
-	running   bool // see turns
-	open      int  // questions that wait for the client's answer
-	cancelled bool // the child was told; nothing more comes of it
-	left      bool // nobody takes what comes
+	sent      bool        // to the child
+	running   bool        // see turns
+	open      int         // questions that wait for the client's answer
+	asking    func() bool // the timer that ends its turn after a question
+	cancelled bool        // the child was told; nothing more comes of it
+	left      bool        // nobody takes what comes
 	events    []Event
 	final     *Event
 	queued    int         // size of events and final

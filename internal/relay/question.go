@@ -52,7 +52,7 @@ func (r *Relay) ask(m mcp.Message) bool {
 	}
 	r.asked[ours] = q
 	c.open++
-	r.rest(c)
+	r.restSoon(c)
 	return true
 }
 

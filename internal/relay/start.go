@@ -76,6 +76,9 @@ func (r *Relay) end(c *Call) {
 		return
 	}
 	c.stopTimer()
+	if c.asking != nil {
+		c.asking()
+	}
 	r.unask(c)
 	delete(r.calls, c.id)
 	if c.standing {

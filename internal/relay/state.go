@@ -169,6 +169,7 @@ func (r *Relay) restore(s *State) {
 		r.asked[q.ID] = question{id: q.Childs, call: c}
 		if c != nil {
 			c.open++
+			r.restSoon(c)
 		}
 	}
 	if len(s.Output) > 0 {

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 )
@@ -74,6 +75,26 @@ func (r *Relay) rest(c *Call) {
 	r.pass()
 }
 
+// gather is how long a child that asks its client something may take to ask for
+// more at once.
+const gather = 50 * time.Millisecond
+
+// restSoon lets c rest when the child has asked no more for it for a while: until
+// then another call's beginning would make it unclear what belongs to whom. Called
+// with mu held.
+func (r *Relay) restSoon(c *Call) {
+	if c.asking != nil {
+		c.asking()
+	}
+	c.asking = r.cfg.AfterFunc(gather, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if c.open > 0 && r.calls[c.id] == c && !r.closed && !r.paused {
+			r.rest(c)
+		}
+	})
+}
+
 // pass gives a free turn to whoever has waited longest. Called with mu held.
 func (r *Relay) pass() {
 	t := &r.turns
@@ -90,10 +111,11 @@ func (r *Relay) pass() {
 	}
 }
 
-// resume passes an answer to the child when its call has the turn again. A call
-// that waits for another answer still goes on without. Called with mu held.
+// resume passes an answer to the child when its call has the turn, which it may
+// have kept. A call that waits for another answer still goes on without. Called
+// with mu held.
 func (r *Relay) resume(c *Call, answer []byte) {
-	if c == nil || !c.gated || c.open > 0 || r.calls[c.id] != c {
+	if c == nil || !c.gated || c.running || c.open > 0 || r.calls[c.id] != c {
 		r.put(answer)
 		return
 	}
