@@ -23,6 +23,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/gateway"
 	"github.com/fjmcp/fjmcp-broker/internal/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
+	"github.com/fjmcp/fjmcp-broker/internal/operate"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
@@ -42,17 +43,16 @@ type server struct {
 	sockets  map[string][]net.Listener
 	store    *store.Store
 	launcher spawn.Launcher
-	kind     string // of the launcher
 	sessions *session.Manager
 	auth     *authserver.Server
 	mcp      *gateway.Handler
 	handler  http.Handler
 	rotate   func(context.Context) (admin.Rotation, error)
-	status   func(context.Context) admin.Status
+	operator *operate.Operator
 }
 
 func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.Listener, log *slog.Logger) (*server, error) {
-	s := &server{log: log, sockets: sockets, kind: cfg.Launcher}
+	s := &server{log: log, sockets: sockets}
 	keys, err := seal.NewKeyring(cfg.StoreKey, cfg.StoreKeysOld...)
 	if err != nil {
 		return nil, err
@@ -86,7 +86,9 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 		Launcher: s.launcher, Store: s.store, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
 		IdleTimeout: cfg.SessionIdleTimeout, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
 	})
-	s.status = (&inspector{cfg: cfg, started: time.Now(), forge: forge, launcher: s.launcher, store: s.store, sessions: s.sessions}).status
+	s.operator = operate.New(operate.Config{
+		Settings: cfg, Sessions: s.sessions, Store: s.store, Forgejo: forge, Launcher: s.launcher, Audit: events, Log: log, Started: time.Now(),
+	})
 	addresses := &limit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.auth, err = authserver.New(authserver.Config{
 		PublicURL: cfg.PublicURL, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now,

@@ -48,9 +48,12 @@ func (d *desk) Show(_ context.Context, id string) (admin.Detail, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	i := slices.IndexFunc(d.all, func(s admin.Session) bool { return s.ID == id })
-	s := admin.Detail{Session: d.all[i], Ends: d.all[i].Created.Add(24 * time.Hour), Calls: []admin.Call{}}
+	s := admin.Detail{Session: d.all[i], Ends: d.all[i].Created.Add(24 * time.Hour), Calls: []admin.Call{}, Launcher: "systemd"}
 	if s.InFlight > 0 {
 		s.Calls = d.calls()
+	}
+	if s.Client == "stuck" {
+		s.HeldUntil = time.Now().Add(time.Minute)
 	}
 	return s, nil
 }

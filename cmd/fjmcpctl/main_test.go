@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 		}
 		d := newDesk(env)
 		s := &http.Server{Handler: admin.Handler(admin.Config{
-			Sessions: d, Clients: clients(env.T().(testing.TB)), Status: d.status, RotateKey: keys(env), Launcher: "systemd", Log: slog.New(slog.DiscardHandler),
+			Sessions: d, Clients: clients(env.T().(testing.TB)), Status: d.status, RotateKey: keys(env), Log: slog.New(slog.DiscardHandler),
 		})}
 		go func() { _ = s.Serve(admin.Peers(l)) }()
 		env.Defer(func() { s.Close() })

@@ -63,7 +63,8 @@ func since(now, then time.Time) string {
 	return fmt.Sprintf("%dh", int(d.Hours()))
 }
 
+// clock is a time for people.
+func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 MST") }
+
 // moment is a time for people, with how long ago it was.
-func moment(now, t time.Time) string {
-	return t.Local().Format("2006-01-02 15:04:05 MST") + " (" + since(now, t) + " ago)"
-}
+func moment(now, t time.Time) string { return clock(t) + " (" + since(now, t) + " ago)" }

@@ -48,19 +48,23 @@ func printDetail(w io.Writer, d admin.Detail, now time.Time) error {
 	if d.ReadOnly {
 		mode = "reads only"
 	}
+	state := d.State
+	if !d.HeldUntil.IsZero() {
+		state += "; forgejo-mcp keeps ending, and is not started before " + clock(d.HeldUntil)
+	}
 	t := newTable(w)
 	for _, row := range [][2]string{
 		{"session", d.ID},
 		{"user", d.User},
 		{"client", d.Client + " (" + d.ClientID + ")"},
 		{"kind", d.Kind},
-		{"state", d.State},
+		{"state", state},
 		{"unit", orDash(d.Unit)},
 		{"protocol", orDash(d.Protocol)},
 		{"mode", mode},
 		{"created", moment(now, d.Created)},
 		{"last used", moment(now, d.LastUsed)},
-		{"ends", d.Ends.Local().Format("2006-01-02 15:04:05 MST") + " at the latest"},
+		{"ends", clock(d.Ends) + " at the latest"},
 		{"in flight", count(len(d.Calls), "call")},
 	} {
 		t.row(row[:]...)

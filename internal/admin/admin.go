@@ -41,7 +41,6 @@ type Config struct {
 	Status   func(context.Context) Status
 	// RotateKey seals everything with the current key.
 	RotateKey func(context.Context) (Rotation, error)
-	Launcher  string // systemd or process
 	Log       *slog.Logger
 }
 

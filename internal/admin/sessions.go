@@ -44,9 +44,12 @@ type Call struct {
 // Detail is all that is known of one session.
 type Detail struct {
 	Session
-	Ends     time.Time `json:"ends"` // of age, at the latest
-	Calls    []Call    `json:"calls"`
-	Launcher string    `json:"launcher"` // systemd or process; only with systemd is Unit one of its units
+	Ends time.Time `json:"ends"` // of age, at the latest
+	// HeldUntil is until when it is not started, since its backend keeps ending by
+	// itself; zero if it may.
+	HeldUntil time.Time `json:"held_until,omitzero"`
+	Calls     []Call    `json:"calls"`
+	Launcher  string    `json:"launcher"` // systemd or process; only with systemd is Unit one of its units
 }
 
 // Stopped says what became of the sessions to stop.
@@ -84,7 +87,6 @@ func (h *handler) listSessions(w http.ResponseWriter, r *http.Request) {
 
 func (h *handler) showSession(w http.ResponseWriter, r *http.Request) {
 	d, err := h.cfg.Sessions.Show(r.Context(), r.PathValue("id"))
-	d.Launcher = h.cfg.Launcher
 	h.answer(w, "show the session", d, err)
 }
 

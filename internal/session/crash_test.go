@@ -23,7 +23,7 @@ func TestBackendThatKeepsDyingIsLeftAlone(t *testing.T) {
 		if _, err := c.Next(t.Context()); !errors.Is(err, relay.ErrClosed) {
 			t.Fatalf("got %v", err)
 		}
-		w.until("its unit is gone", func() bool { list, err := w.List(t.Context()); w.must(err); return list[0].State == "dormant" })
+		w.until("its unit is gone", func() bool { list, err := w.List(t.Context()); w.must(err); return !list[0].Running() })
 	}
 	crash()
 	crash()

@@ -104,7 +104,7 @@ func TestSharedSessionIsOne(t *testing.T) {
 	list, err := w.List(t.Context())
 	w.must(err)
 	for _, s := range list {
-		if s.Kind != "shared" || s.State != "running" || s.Protocol != "2025-11-25" || s.User != "alice" {
+		if s.Kind != broker.SessionShared || !s.Running() || s.Protocol != "2025-11-25" || s.UserName != "alice" {
 			t.Errorf("listed as %+v", s)
 		}
 	}
@@ -168,7 +168,7 @@ func TestSharedSessionTakesAPlaceAmongTheUnits(t *testing.T) {
 	list, err := w.List(t.Context())
 	w.must(err)
 	for _, v := range list {
-		if (v.State == "running") != (v.ID == s.Label()) || (v.Kind == "client") != (v.ID == own.Label()) {
+		if v.Running() != (v.Label == s.Label()) || (v.Kind == broker.SessionClient) != (v.Label == own.Label()) {
 			t.Errorf("listed as %+v", v)
 		}
 	}
@@ -285,7 +285,7 @@ func TestSubscriptionsOverAnOldBackend(t *testing.T) {
 	w.until("it is dormant", func() bool {
 		list, err := w.List(t.Context())
 		w.must(err)
-		return list[0].State == "dormant"
+		return !list[0].Running()
 	})
 	if n := len(w.units()); n != 0 {
 		t.Errorf("a subscription keeps %d units running", n)

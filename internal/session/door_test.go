@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Who is let in counts until it leaves; nobody is let in once the door is closed.
+// Who is let in counts until it leaves; nobody is let in once the door is shut.
 func TestDoor(t *testing.T) {
 	var d door
 	leave, err := d.enter()
@@ -17,16 +17,16 @@ func TestDoor(t *testing.T) {
 	}
 	now := time.Now()
 	if !d.shut(now) || d.shut(now.Add(time.Hour)) {
-		t.Error("it was closed twice, or not at all")
+		t.Error("it was shut twice, or not at all")
 	}
-	if since, inside := d.closed(); !since.Equal(now) || inside != 1 {
-		t.Errorf("closed since %v, %d inside", since, inside)
+	if since, inside := d.state(); !since.Equal(now) || inside != 1 {
+		t.Errorf("shut since %v, %d inside", since, inside)
 	}
 	if _, err := d.enter(); !errors.Is(err, ErrDraining) {
-		t.Errorf("the closed door said %v", err)
+		t.Errorf("the shut door said %v", err)
 	}
 	leave()
-	if _, inside := d.closed(); inside != 0 {
+	if _, inside := d.state(); inside != 0 {
 		t.Errorf("%d inside after all have left", inside)
 	}
 	if !d.open() || d.open() {
@@ -38,7 +38,7 @@ func TestDoor(t *testing.T) {
 	leave()
 }
 
-// When the closed door has nobody inside, all who were let in have done what they
+// When the shut door has nobody inside, all who were let in have done what they
 // came for: the order on which Drain relies.
 func TestDoorMissesNobody(t *testing.T) {
 	for range 200 {
@@ -60,7 +60,7 @@ func TestDoorMissesNobody(t *testing.T) {
 		}
 		d.shut(time.Now())
 		for {
-			if _, inside := d.closed(); inside == 0 {
+			if _, inside := d.state(); inside == 0 {
 				break
 			}
 		}
@@ -70,7 +70,7 @@ func TestDoorMissesNobody(t *testing.T) {
 		before := admitted.Load()
 		all.Wait()
 		if admitted.Load() != before {
-			t.Fatal("somebody was let in after the door was closed")
+			t.Fatal("somebody was let in after the door was shut")
 		}
 	}
 }

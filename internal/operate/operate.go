@@ -1,0 +1,68 @@
+package operate
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/config"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/spawn"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+)
+
+// Config is what an Operator is made of. All fields are required.
+type Config struct {
+	Settings *config.Config
+	Sessions *session.Manager
+	Store    *store.Store
+	Forgejo  *forgejo.Client
+	Launcher spawn.Launcher
+	Audit    *audit.Logger
+	Log      *slog.Logger
+	Started  time.Time // of the broker
+}
+
+// Operator implements admin.Sessions.
+type Operator struct {
+	cfg      Config
+	released chan struct{}
+	release  sync.Once
+}
+
+var _ admin.Sessions = (*Operator)(nil)
+
+// New returns the Operator of one broker.
+func New(cfg Config) *Operator { return &Operator{cfg: cfg, released: make(chan struct{})} }
+
+// Release ends all waits for calls in flight: the broker itself is about to end.
+func (o *Operator) Release() { o.release.Do(func() { close(o.released) }) }
+
+// sessionOf is a session in the operator's words.
+func sessionOf(v session.View) admin.Session {
+	s := admin.Session{
+		ID: v.Label, User: v.UserName, Client: v.ClientName, ClientID: v.ClientID, Kind: string(v.Kind), State: admin.Dormant, Unit: v.Unit,
+		Protocol: v.Protocol, ReadOnly: v.ReadOnly, Created: v.CreatedAt, LastUsed: v.LastUsedAt, InFlight: len(v.Calls),
+	}
+	if v.Running() {
+		s.State = admin.Running
+	}
+	return s
+}
+
+// callsOf are calls in flight in the operator's words.
+func callsOf(v session.View) []admin.Call {
+	all := make([]admin.Call, len(v.Calls))
+	for i, c := range v.Calls {
+		all[i] = callOf(v, c)
+	}
+	return all
+}
+
+func callOf(v session.View, c *relay.Call) admin.Call {
+	return admin.Call{Session: v.Label, User: v.UserName, Method: c.Method, Tool: c.Tool, Began: c.Began}
+}
