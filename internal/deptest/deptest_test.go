@@ -103,8 +103,10 @@ func TestForbiddenDependencies(t *testing.T) {
 		}
 	}
 	only := map[string][]string{
-		"gorm.io/":           {"internal/store"},
-		"github.com/godbus/": {"internal/systemd", "internal/launcher"},
+		"gorm.io/":                       {"internal/store"},
+		module + "internal/store/schema": {"internal/store"},
+		module + "internal/store/sqlite": {"internal/store"},
+		"github.com/godbus/":             {"internal/systemd", "internal/launcher"},
 	}
 	for path, p := range all {
 		for _, imported := range p.Imports {

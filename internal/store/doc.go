@@ -10,6 +10,7 @@
 // share the file; and a small pool of reading connections, which WAL lets run
 // beside it. Commits are synchronous: an answer that was given survives a crash.
 //
-// It imports broker, oauth and seal, and is the only package that imports gorm.
+// Packages schema and sqlite beneath it hold the tables and the connections; nobody
+// else may import those, or gorm. It imports broker, oauth and seal.
 // Services and cmd/fjmcp-broker import it.
 package store

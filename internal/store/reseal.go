@@ -8,6 +8,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store/sqlite"
 )
 
 // Resealed counts sealed values.
@@ -108,7 +109,7 @@ func (s *Store) resealSome(tx *gorm.DB, c sealedColumn, last int64) (n Resealed,
 // hold what was overwritten. Readers go on meanwhile, writers wait.
 func (s *Store) rewrite(ctx context.Context) error {
 	for _, sql := range []string{"VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"} {
-		err := retryBusy(ctx, func() error { return s.write.WithContext(ctx).Exec(sql).Error })
+		err := sqlite.RetryBusy(ctx, func() error { return s.write.WithContext(ctx).Exec(sql).Error })
 		if err != nil {
 			return fmt.Errorf("cannot write the database anew: %w", err)
 		}

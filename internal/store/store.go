@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"path/filepath"
 	"time"
 
-	"github.com/glebarez/sqlite"
 	"gorm.io/gorm"
-	"gorm.io/gorm/logger"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store/schema"
+	"github.com/fjmcp/fjmcp-broker/internal/store/sqlite"
 )
 
 // Options says where the database is and how to seal in it. All fields but Now
@@ -27,16 +26,14 @@ type Options struct {
 // Store is the database. It is safe for concurrent use, and several processes
 // may have the same file open.
 type Store struct {
-	write *gorm.DB // one connection, BEGIN IMMEDIATE
-	read  *gorm.DB // a pool, query_only
+	db    *sqlite.DB
+	write *gorm.DB // db's
+	read  *gorm.DB // db's
 	path  string
 	keys  *seal.Keyring
 	now   func() time.Time
 	gen   *generation
 }
-
-// readers is the size of the reading pool of one process.
-const readers = 4
 
 // Open opens the database at o.Path, makes it when absent, and brings its
 // tables up to date. It refuses a file or directory that another user could
@@ -49,80 +46,22 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the store: %w", err)
 	}
-	if err := prepareFile(path); err != nil {
-		return nil, err
-	}
-	s := &Store{path: path, keys: o.Keys, now: o.Now, gen: &generation{}}
-	if s.now == nil {
-		s.now = time.Now
-	}
-	unlock, err := lockDir(filepath.Dir(path))
+	db, err := sqlite.Open(ctx, path, schema.Migrate)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
-	if err := s.open(ctx, path); err != nil {
+	s := &Store{db: db, write: db.Write, read: db.Read, path: path, keys: o.Keys, now: o.Now, gen: &generation{}}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if err := s.gen.prepare(ctx, s.read); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context, path string) (err error) {
-	if s.write, err = connect(path, 1, "_txlock=immediate&_pragma=journal_mode(wal)&_pragma=synchronous(full)"); err != nil {
-		return err
-	}
-	if err := migrate(s.write.WithContext(ctx)); err != nil {
-		return err
-	}
-	if s.read, err = connect(path, readers, "_pragma=query_only(1)"); err != nil {
-		return err
-	}
-	return s.gen.prepare(ctx, s.read)
-}
-
-// connect opens a pool of at most conns connections. Each waits up to 10 s for
-// another process's write.
-//
-// Statements are not kept where there is one connection: gorm holds the lock of
-// its statement cache while it waits for a statement that another caller is
-// preparing. If that one waits for the connection, and the transaction that has it
-// for the lock, all three wait for ever.
-func connect(path string, conns int, params string) (*gorm.DB, error) {
-	file := url.URL{Scheme: "file", Path: path}
-	dsn := file.String() + "?_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&" + params
-	db, err := gorm.Open(sqlite.Open(dsn), &gorm.Config{
-		Logger:                 logger.Discard, // statements hold names and hashes
-		SkipDefaultTransaction: true,
-		PrepareStmt:            conns > 1,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the database %s: %w", path, err)
-	}
-	pool, err := db.DB()
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the database %s: %w", path, err)
-	}
-	pool.SetMaxOpenConns(conns)
-	pool.SetMaxIdleConns(conns)
-	return db, nil
-}
-
 // Close ends all connections.
-func (s *Store) Close() error {
-	var errs []error
-	errs = append(errs, s.gen.close())
-	for _, db := range []*gorm.DB{s.read, s.write} {
-		if db == nil {
-			continue
-		}
-		pool, err := db.DB()
-		if err == nil {
-			err = pool.Close()
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
+func (s *Store) Close() error { return errors.Join(s.gen.close(), s.db.Close()) }
 
 // Check reports whether the database can be read and written now.
 func (s *Store) Check(ctx context.Context) error {
@@ -142,7 +81,7 @@ func (s *Store) Check(ctx context.Context) error {
 // other processes' locks make fail is tried again, so fn must bear to run twice.
 func (s *Store) update(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	var gen int64
-	err := retryBusy(ctx, func() error {
+	err := sqlite.RetryBusy(ctx, func() error {
 		return s.write.WithContext(ctx).Transaction(func(tx *gorm.DB) (err error) {
 			if err = fn(tx); err != nil {
 				return err

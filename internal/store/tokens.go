@@ -12,6 +12,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/store/sqlite"
 )
 
 // Grace is how long after the first use of a successor its predecessor still
@@ -98,7 +99,7 @@ func (s *Store) Access(ctx context.Context, tokenHash []byte) (broker.Access, er
 		return broker.Access{}, broker.ErrForgejoGrantDead
 	}
 	if v.FirstUsedAt == 0 {
-		err := retryBusy(ctx, func() error { return markUsed(s.write.WithContext(ctx), v.RefreshHash, s.now()) })
+		err := sqlite.RetryBusy(ctx, func() error { return markUsed(s.write.WithContext(ctx), v.RefreshHash, s.now()) })
 		if err != nil {
 			return broker.Access{}, fmt.Errorf("cannot record the use of a token: %w", err)
 		}

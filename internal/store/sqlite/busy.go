@@ -1,4 +1,4 @@
-package store
+package sqlite
 
 import (
 	"context"
@@ -22,8 +22,9 @@ const (
 	codeLocked = 6
 )
 
-// retryBusy runs fn until it ends with anything but a lock of someone else's.
-func retryBusy(ctx context.Context, fn func() error) error {
+// RetryBusy runs fn until it ends with anything but a lock of someone else's, for
+// ten seconds.
+func RetryBusy(ctx context.Context, fn func() error) error {
 	deadline := time.Now().Add(busyBound)
 	for {
 		err := fn()

@@ -1,4 +1,4 @@
-package store
+package schema
 
 import (
 	"errors"
@@ -127,7 +127,7 @@ var migrations = []*gormigrate.Migration{
 		) STRICT`,
 	)},
 	{ID: "0003_generation", Migrate: statements(
-		// What Access may return for, see generation.go.
+		// What Access may return for, see store.Generation.
 		`CREATE TABLE generation (id INTEGER PRIMARY KEY CHECK (id = 1), n INTEGER NOT NULL) STRICT`,
 		`INSERT INTO generation (id, n) VALUES (1, 1)`,
 		// A set is withheld while its scope is broader than the configured one.
@@ -210,7 +210,9 @@ func statements(list ...string) gormigrate.MigrateFunc {
 	}
 }
 
-func migrate(db *gorm.DB) error {
+// Migrate brings the tables up to date. It refuses a database that a newer version
+// wrote.
+func Migrate(db *gorm.DB) error {
 	err := gormigrate.New(db, &gormigrate.Options{
 		TableName:                 "migrations",
 		IDColumnName:              "id",

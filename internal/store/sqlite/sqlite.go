@@ -1,0 +1,95 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+
+	"github.com/glebarez/sqlite"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+)
+
+// DB is one process's connections to a database.
+type DB struct {
+	Write *gorm.DB // one connection; its transactions begin with BEGIN IMMEDIATE
+	Read  *gorm.DB // a pool that cannot write
+}
+
+// readers is the size of the reading pool of one process.
+const readers = 4
+
+// Open opens the database at path, makes it when absent, and has migrate bring its
+// tables up to date, one process at a time. It refuses a file or directory that
+// another user could change.
+func Open(ctx context.Context, path string, migrate func(*gorm.DB) error) (*DB, error) {
+	if err := prepareFile(path); err != nil {
+		return nil, err
+	}
+	unlock, err := lockDir(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	d := &DB{}
+	if err := d.open(ctx, path, migrate); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *DB) open(ctx context.Context, path string, migrate func(*gorm.DB) error) (err error) {
+	if d.Write, err = connect(path, 1, "_txlock=immediate&_pragma=journal_mode(wal)&_pragma=synchronous(full)"); err != nil {
+		return err
+	}
+	if err := migrate(d.Write.WithContext(ctx)); err != nil {
+		return err
+	}
+	d.Read, err = connect(path, readers, "_pragma=query_only(1)")
+	return err
+}
+
+// connect opens a pool of at most conns connections. Each waits up to 10 s for
+// another process's write.
+//
+// Statements are not kept where there is one connection: gorm holds the lock of
+// its statement cache while it waits for a statement that another caller is
+// preparing. If that one waits for the connection, and the transaction that has it
+// for the lock, all three wait for ever.
+func connect(path string, conns int, params string) (*gorm.DB, error) {
+	file := url.URL{Scheme: "file", Path: path}
+	dsn := file.String() + "?_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&" + params
+	db, err := gorm.Open(sqlite.Open(dsn), &gorm.Config{
+		Logger:                 logger.Discard, // statements hold names and hashes
+		SkipDefaultTransaction: true,
+		PrepareStmt:            conns > 1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the database %s: %w", path, err)
+	}
+	pool, err := db.DB()
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the database %s: %w", path, err)
+	}
+	pool.SetMaxOpenConns(conns)
+	pool.SetMaxIdleConns(conns)
+	return db, nil
+}
+
+// Close ends all connections.
+func (d *DB) Close() error {
+	var errs []error
+	for _, db := range []*gorm.DB{d.Read, d.Write} {
+		if db == nil {
+			continue
+		}
+		pool, err := db.DB()
+		if err == nil {
+			err = pool.Close()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
