@@ -223,6 +223,26 @@ func TestDrain(t *testing.T) {
 	w.waitLog("FJMCP_EVENT=undrained FJMCP_OUTCOME=ok FJMCP_OPERATOR="+operator(t), 1)
 }
 
+// A call that waits for its client's input goes on in a drain, and is waited for; a
+// call without a session is turned away like any other.
+func TestDrainLetsAnswersPass(t *testing.T) {
+	w := start(t, "held")
+	token := w.token(w.mustConnect("alice"))
+	key, state := w.mustAsk(token, asking)
+	if s := w.ctl("drain", "--timeout", "0s"); s.status != 1 || !strings.Contains(s.out, "test_input_required_result_elicitation") {
+		t.Errorf("drain: %+v", s)
+	}
+	if r := w.modern(token, asking); r.status != 503 || r.header.Get("Retry-After") == "" || !strings.Contains(r.body, "under maintenance") {
+		t.Errorf("another call got %d %s", r.status, r.body)
+	}
+	if r := w.modern(token, answered(asking, "2", key, "carol", state)); r.status != 200 || !strings.Contains(r.body, "carol") {
+		t.Errorf("the answer got %d %s", r.status, r.body)
+	}
+	if s := w.ctl("drain", "--timeout", "10m"); s.status != 0 {
+		t.Errorf("drain: %+v", s)
+	}
+}
+
 // A restart ends a drain, also while fjmcpctl waits for calls.
 func TestRestartEndsADrain(t *testing.T) {
 	w := start(t, "standin")

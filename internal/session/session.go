@@ -64,8 +64,13 @@ func (s *Session) ended() bool {
 // Manager.Create, broker.ErrNotFound when the session has ended or may do more
 // than access, and relay.ErrTooManyCalls.
 func (s *Session) Call(ctx context.Context, access broker.Access, request mcp.Message) (*Call, error) {
+	leave, err := s.manager.door.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	var call *Call
-	err := s.use(ctx, access, func(u *unit.Unit) (err error) {
+	err = s.use(ctx, access, func(u *unit.Unit) (err error) {
 		call, err = u.Call(ctx, request)
 		return err
 	})
@@ -117,11 +122,6 @@ func ignoreClosed(err error) error {
 
 // use runs do on a live unit if access may have it.
 func (s *Session) use(ctx context.Context, access broker.Access, do func(*unit.Unit) error) error {
-	leave, err := s.manager.door.enter()
-	if err != nil {
-		return err
-	}
-	defer leave()
 	if err := s.raise(ctx, access); err != nil {
 		return err
 	}
