@@ -1,0 +1,37 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// option is one in cobra's list of them.
+var option = regexp.MustCompile(`(?m)^ +(?:-\w, |    )--([a-z-]+)`)
+
+// Every command and every option is in the manual page.
+func TestManualPage(t *testing.T) {
+	page, err := os.ReadFile("../../packaging/man/fjmcpctl.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := func(words string) bool { return strings.Contains(string(page), words) }
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		if name := strings.TrimPrefix(c.CommandPath(), "fjmcpctl "); c.Runnable() && !c.HasSubCommands() && !has("\n.It Ic "+name) {
+			t.Errorf("there is no %q", name)
+		}
+		for _, m := range option.FindAllStringSubmatch(c.LocalFlags().FlagUsages(), -1) {
+			if !regexp.MustCompile(`Fl (\w , )?-` + m[1] + `\b`).Match(page) {
+				t.Errorf("there is no option --%s of %s", m[1], c.CommandPath())
+			}
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root())
+}
