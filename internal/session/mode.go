@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
@@ -19,13 +20,33 @@ func (s *Session) covered(access broker.Access) bool {
 	return !oauth.ReadOnly(access.Scope) || s.ReadOnly()
 }
 
+// gateTimeout bounds the wait for calls that begin, which may stand in line behind
+// others, when a session's mode is raised.
+const gateTimeout = 5 * time.Second
+
+// shut locks the gate. A unit in which calls do not get to begin is stopped: they
+// begin in the next, where none is before them.
+func (s *Session) shut() {
+	if s.gate.TryLock() {
+		return
+	}
+	late := time.AfterFunc(gateTimeout, func() {
+		if u := s.running(); u != nil {
+			s.manager.cfg.Log.Info("stopping a session's unit to raise its mode: calls wait for their turn", "unit", u.Name())
+			u.Stop(context.Background())
+		}
+	})
+	defer late.Stop()
+	s.gate.Lock()
+}
+
 // raise lets a read-only session write from now on if access may. A shared one
 // never changes its mode: access has another for that. The session stays read-only when it returns an error before the store has agreed.
 func (s *Session) raise(ctx context.Context, access broker.Access) error {
 	if s.row.Kind == broker.SessionShared || oauth.ReadOnly(access.Scope) || !s.ReadOnly() {
 		return nil
 	}
-	s.gate.Lock()
+	s.shut()
 	defer s.gate.Unlock()
 	if !s.ReadOnly() { // another request was faster
 		return nil
