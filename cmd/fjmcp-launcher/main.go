@@ -3,6 +3,7 @@
 //
 //	fjmcp-launcher                 serve the inherited socket
 //	fjmcp-launcher egress-target   write $RUNTIME_DIRECTORY/target.env for fjmcp-egress.service
+//	fjmcp-launcher apply           have changed settings count, before the broker starts
 //	fjmcp-launcher --version
 package main
 
@@ -31,10 +32,12 @@ func main() {
 		err = serve()
 	case len(args) == 1 && args[0] == "egress-target":
 		err = writeEgressTarget()
+	case len(args) == 1 && args[0] == "apply":
+		err = launcher.Apply(context.Background(), os.Getenv, launcher.AppliedFile)
 	case len(args) == 1 && args[0] == "--version":
 		fmt.Println("fjmcp-launcher", version.String())
 	default:
-		fmt.Fprintln(os.Stderr, "usage: fjmcp-launcher [egress-target | --version]")
+		fmt.Fprintln(os.Stderr, "usage: fjmcp-launcher [egress-target | apply | --version]")
 		os.Exit(2)
 	}
 	if err != nil {

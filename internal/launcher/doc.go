@@ -11,6 +11,7 @@
 //	properties.go  what a session's units are made of
 //	settings.go    the operator's part of it, from the environment
 //	egress.go      where the sessions' way out leads
+//	apply.go       what runs under settings that have changed
 //
 // What it takes from a caller is ids, numbers, the user's name and two sockets
 // (package launchproto), never a property, a path or a command. Everything that

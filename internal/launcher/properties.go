@@ -98,6 +98,8 @@ func reapTimer(r launchproto.Request) sddbus.PropertyCollection {
 			property("AccuracyUSec", uint64(time.Second/time.Microsecond)),
 			property("RemainAfterElapse", false),
 			property("CollectMode", "inactive-or-failed"),
+			// The session wants it: it ends with the session, however that ends.
+			property("StopWhenUnneeded", true),
 			// A touch counts as a start; with the default limit the sixth in ten
 			// seconds would leave the timer failed and the session unreaped.
 			property("StartLimitIntervalUSec", uint64(0)),

@@ -1,0 +1,80 @@
+package launcher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	sddbus "github.com/coreos/go-systemd/v22/dbus"
+)
+
+// AppliedFile holds the settings that launcher, egress and sessions run with.
+const AppliedFile = "/run/fjmcp-private/settings"
+
+// applyTimeout bounds Apply; the slowest part is a launcher that finishes a start.
+const applyTimeout = 25 * time.Second
+
+// Apply is run before each start of the broker, with PID 1's rights. Where the
+// settings that getenv gives differ from those in file, it starts launcher and
+// egress anew, if they run, and ends all sessions' units, which would go on under
+// the former settings; then it writes file. Else it touches nothing: a broker that
+// starts anew breaks no session's connection.
+func Apply(ctx context.Context, getenv func(string) string, file string) error {
+	wanted := newSettings(getenv).record()
+	applied, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // the first start since boot
+		return replaceFile(file, wanted)
+	case err != nil:
+		return err
+	case bytes.Equal(applied, wanted):
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
+	defer cancel()
+	m := &manager{bus: &bus{address: privateSocket}}
+	defer m.bus.close()
+	for _, unit := range []string{"fjmcp-launcher.service", "fjmcp-egress.service"} {
+		if err := m.tryRestart(ctx, unit); err != nil {
+			return err
+		}
+	}
+	if err := m.stopUnit(ctx, sessionSlice); err != nil {
+		return err
+	}
+	return replaceFile(file, wanted)
+}
+
+// record is the settings as a file.
+func (s settings) record() []byte {
+	return []byte(strings.Join([]string{s.forgejoURL, s.caFile, s.forgejoMCP, s.deniedPaths}, "\n") + "\n")
+}
+
+// tryRestart waits until the unit has been restarted. One that does not run is
+// left alone. Mode "fail" keeps it from cancelling a stop job.
+func (m *manager) tryRestart(ctx context.Context, unit string) error {
+	result, err := m.bus.job(ctx, func(c *sddbus.Conn, ch chan<- string) (int, error) {
+		return c.TryRestartUnitContext(ctx, unit, "fail", ch)
+	})
+	if err != nil {
+		return fmt.Errorf("cannot restart %s: %w", unit, err)
+	}
+	if result != "done" {
+		return fmt.Errorf("cannot restart %s: job ended as %q", unit, result)
+	}
+	return nil
+}
+
+// replaceFile writes file whole or not at all.
+func replaceFile(file string, data []byte) error {
+	next := file + ".new"
+	if err := os.WriteFile(next, data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(next, file)
+}
