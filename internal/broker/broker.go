@@ -122,6 +122,8 @@ type Session struct {
 	Protocol   string      // negotiated MCP protocol version
 	Initialize string      // the client's initialize request, replayed when a unit starts anew; empty if shared
 	ReadOnly   bool        // nothing of it may write at the forge
+	LogLevel   string      // the client's last logging/setLevel request, replayed likewise
+	Server     string      // what the backend of a shared one says of itself, JSON
 	CreatedAt  time.Time
 	LastUsedAt time.Time
 }

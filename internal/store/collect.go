@@ -39,6 +39,8 @@ func (s *Store) Collect(ctx context.Context) error {
 		{`UPDATE refresh_tokens SET successor_sealed = NULL WHERE successor_sealed IS NOT NULL AND EXISTS (
 			SELECT 1 FROM refresh_tokens n WHERE n.hash = refresh_tokens.successor_hash AND n.first_used_at > 0 AND n.first_used_at < ?)`,
 			[]any{ago(Grace)}},
+		{`DELETE FROM session_states WHERE NOT EXISTS (
+			SELECT 1 FROM sessions s WHERE s.id = session_states.session_id AND s.unit_id = session_states.unit_id)`, nil},
 		{`DELETE FROM grants WHERE redeemed_at = 0 AND created_at < ?
 			AND NOT EXISTS (SELECT 1 FROM codes WHERE grant_id = grants.id)
 			AND NOT EXISTS (SELECT 1 FROM sessions WHERE grant_id = grants.id)`, []any{ago(unredeemedTime)}},

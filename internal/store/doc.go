@@ -3,7 +3,8 @@
 //
 // What a bearer could use is stored as a SHA-256 hash. What must be read back
 // (Forgejo's tokens, the PKCE verifier of a login, the successor of a rotated
-// refresh token) is sealed, with the row's identity as associated data.
+// refresh token, what a process leaves to the next of a session) is sealed, with
+// the row's identity as associated data.
 //
 // Every process has one writing connection, whose transactions begin with
 // BEGIN IMMEDIATE, so that read-then-write is atomic over all processes that

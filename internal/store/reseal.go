@@ -30,6 +30,7 @@ var sealedColumns = []sealedColumn{
 	{"logins", "verifier_sealed", "state_hash", loginAD},
 	{"logins", "set_sealed", "state_hash", loginSetAD},
 	{"refresh_tokens", "successor_sealed", "hash", successorAD},
+	{"session_states", "sealed", "session_id", func(id []byte) []byte { return sessionStateAD(string(id)) }},
 }
 
 // resealBatch is how many values one transaction moves; others wait for it.

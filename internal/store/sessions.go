@@ -24,6 +24,8 @@ type sessionRow struct {
 	LastUsedAt int64
 	ReadOnly   bool
 	Kind       string
+	LogLevel   string
+	Server     string
 }
 
 func (sessionRow) TableName() string { return "sessions" }
@@ -39,7 +41,7 @@ func (r namedSession) session() broker.Session {
 	return broker.Session{
 		ID: r.Row.ID, UnitID: r.Row.UnitID, UserID: r.Row.UserID, UserName: r.UserName, ClientID: r.Row.ClientID, ClientName: r.ClientName,
 		GrantID: r.Row.GrantID, Protocol: r.Row.Protocol, Initialize: r.Row.Initialize, CreatedAt: fromMS(r.Row.CreatedAt), LastUsedAt: fromMS(r.Row.LastUsedAt),
-		ReadOnly: r.Row.ReadOnly, Kind: broker.SessionKind(r.Row.Kind),
+		ReadOnly: r.Row.ReadOnly, Kind: broker.SessionKind(r.Row.Kind), LogLevel: r.Row.LogLevel, Server: r.Row.Server,
 	}
 }
 
@@ -47,7 +49,7 @@ func rowOf(v broker.Session) *sessionRow {
 	return &sessionRow{
 		ID: v.ID, UnitID: v.UnitID, UserID: v.UserID, ClientID: v.ClientID, GrantID: v.GrantID,
 		Protocol: v.Protocol, Initialize: v.Initialize, CreatedAt: ms(v.CreatedAt), LastUsedAt: ms(v.LastUsedAt),
-		ReadOnly: v.ReadOnly, Kind: string(cmp.Or(v.Kind, broker.SessionClient)),
+		ReadOnly: v.ReadOnly, LogLevel: v.LogLevel, Server: v.Server, Kind: string(cmp.Or(v.Kind, broker.SessionClient)),
 	}
 }
 
@@ -124,10 +126,10 @@ func (s *Store) setSession(ctx context.Context, id, column string, value any) er
 	return one(s.write.WithContext(ctx).Table("sessions").Where("id = ?", id).Update(column, value))
 }
 
-// SetSessionUnit records the unit a session runs in, "" when none does. The
-// error is broker.ErrNotFound when the session is gone.
+// SetSessionUnit records the fresh unit a session runs in. The error is
+// broker.ErrNotFound when the session is gone.
 func (s *Store) SetSessionUnit(ctx context.Context, id, unitID string) error {
-	return s.setSession(ctx, id, "unit_id", unitID)
+	return one(s.write.WithContext(ctx).Exec("UPDATE sessions SET unit_id = ?, epoch = 0 WHERE id = ?", unitID, id))
 }
 
 // SetSessionProtocol records the negotiated MCP protocol version.
@@ -138,6 +140,16 @@ func (s *Store) SetSessionProtocol(ctx context.Context, id, protocol string) err
 // SetSessionReadOnly records what a session may do.
 func (s *Store) SetSessionReadOnly(ctx context.Context, id string, readOnly bool) error {
 	return s.setSession(ctx, id, "read_only", readOnly)
+}
+
+// SetSessionLogLevel records the client's last logging/setLevel request.
+func (s *Store) SetSessionLogLevel(ctx context.Context, id, request string) error {
+	return s.setSession(ctx, id, "log_level", request)
+}
+
+// SetSessionServer records what a session's backend says of itself.
+func (s *Store) SetSessionServer(ctx context.Context, id, server string) error {
+	return s.setSession(ctx, id, "server", server)
 }
 
 // TouchSession records when a session was last used.

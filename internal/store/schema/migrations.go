@@ -197,6 +197,19 @@ var migrations = []*gormigrate.Migration{
 		`ALTER TABLE sessions ADD COLUMN kind TEXT NOT NULL DEFAULT 'client'`,
 		`CREATE UNIQUE INDEX sessions_shared ON sessions (grant_id, read_only) WHERE kind = 'shared'`,
 	)},
+	{ID: "0008_resume", Migrate: statements(
+		// How often a process took over the session's unit.
+		`ALTER TABLE sessions ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0`,
+		// What a killed process must leave behind, see broker.Session.
+		`ALTER TABLE sessions ADD COLUMN log_level TEXT NOT NULL DEFAULT ''`,
+		`ALTER TABLE sessions ADD COLUMN server TEXT NOT NULL DEFAULT ''`,
+		// What a process that ended wrote down for the next.
+		`CREATE TABLE session_states (
+			session_id TEXT PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,
+			unit_id TEXT NOT NULL,
+			sealed BLOB NOT NULL
+		) STRICT`,
+	)},
 }
 
 func statements(list ...string) gormigrate.MigrateFunc {

@@ -1,0 +1,92 @@
+package store_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+)
+
+// session stores a session of alice in a unit.
+func session(t *testing.T, s *store.Store, l storetest.Login, id, unit string) {
+	t.Helper()
+	must(t, s.CreateSession(t.Context(), broker.Session{
+		ID: id, UnitID: unit, UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, CreatedAt: time.Now(), LastUsedAt: time.Now(),
+	}))
+}
+
+// resume wants the one session of a unit.
+func resume(t *testing.T, s *store.Store, unit string) store.Resumed {
+	t.Helper()
+	list, err := s.ResumeSessions(t.Context(), []string{unit, "unknown"})
+	must(t, err)
+	if len(list) != 1 || list[0].Session.UnitID != unit || list[0].Session.UserName != "alice" {
+		t.Fatalf("sessions in %s: %+v", unit, list)
+	}
+	return list[0]
+}
+
+// What a process wrote down is given out once, sealed on disk, and only for the
+// unit it was written for. Every process has its own epoch, also after one that
+// wrote nothing.
+func TestResumeSessions(t *testing.T) {
+	path := storetest.Path(t)
+	s := openWith(t, path, "a")
+	l := storetest.LogIn(t, s, "alice", time.Now())
+	session(t, s, l, "s1", "u1")
+	session(t, s, l, "s2", "u2")
+	used := time.Now().Add(time.Minute).Truncate(time.Millisecond).UTC()
+	must(t, s.SaveSessionState(t.Context(), "s1", "u1", []byte("results of calls"), used))
+	must(t, s.SaveSessionState(t.Context(), "s2", "u2", []byte("of the other"), used))
+	if bytes.Contains(onDisk(t, path), []byte("results of calls")) {
+		t.Error("the state stands in the file")
+	}
+	wantErr(t, s.SaveSessionState(t.Context(), "s1", "u2", nil, used), broker.ErrNotFound)
+
+	r := resume(t, s, "u1")
+	if string(r.State) != "results of calls" || r.Epoch != 1 || !r.Session.LastUsedAt.Equal(used) {
+		t.Errorf("first: %+v", r)
+	}
+	if r = resume(t, s, "u1"); r.State != nil || r.Epoch != 2 {
+		t.Errorf("again: %+v", r)
+	}
+
+	must(t, s.SaveSessionState(t.Context(), "s1", "u1", []byte("old"), used))
+	must(t, s.ClearSessionUnit(t.Context(), "s1", "another"))
+	resume(t, s, "u1")
+	must(t, s.SaveSessionState(t.Context(), "s1", "u1", []byte("old"), used))
+	must(t, s.ClearSessionUnit(t.Context(), "s1", "u1"))
+	must(t, s.SetSessionUnit(t.Context(), "s1", "u3"))
+	if r = resume(t, s, "u3"); r.State != nil || r.Epoch != 1 {
+		t.Errorf("in another unit: %+v", r)
+	}
+
+	other := openWith(t, path, "b")
+	if r = resume(t, other, "u2"); r.State != nil {
+		t.Errorf("with another key: %+v", r)
+	}
+}
+
+// States of units that are gone, and of sessions that ended, do not stay.
+func TestCollectSessionStates(t *testing.T) {
+	path := storetest.Path(t)
+	s := openWith(t, path, "a")
+	l := storetest.LogIn(t, s, "alice", time.Now())
+	for _, id := range []string{"1", "2", "3"} {
+		session(t, s, l, "s"+id, "u"+id)
+		must(t, s.SaveSessionState(t.Context(), "s"+id, "u"+id, []byte(id), time.Now()))
+	}
+	must(t, s.ClearSessionUnit(t.Context(), "s1", "u1"))
+	must(t, s.DeleteSession(t.Context(), "s2"))
+	must(t, s.Collect(t.Context()))
+	both := openWith(t, path, "ba")                                         // counts what is sealed
+	if got, err := both.Reseal(t.Context()); err != nil || got.Moved != 2 { // the login's set and the state of s3
+		t.Errorf("moved %+v, %v", got, err)
+	}
+	if r := resume(t, both, "u3"); string(r.State) != "3" {
+		t.Errorf("got %+v", r)
+	}
+}
