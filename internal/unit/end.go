@@ -34,6 +34,8 @@ func (u *Unit) watch() {
 	}
 	u.control.Close()
 	<-u.heard
+	u.silence()
+	u.forget()
 	if !u.stopping.Load() { // a unit that ends by itself leaves its reap timer
 		u.remove(context.Background())
 	}

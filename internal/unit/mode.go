@@ -3,6 +3,7 @@ package unit
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,6 +18,9 @@ const raiseTimeout = 5 * time.Second
 // Raise waits until the backend has done with what a narrower token asked of it,
 // which must not end with more rights than it began with, and then lets it write.
 func (u *Unit) Raise(ctx context.Context) error {
+	if u.unsure {
+		return errUnsure
+	}
 	ctx, cancel := context.WithTimeout(ctx, raiseTimeout)
 	defer cancel()
 	if err := u.relay.Drain(ctx); err != nil {
@@ -27,6 +31,9 @@ func (u *Unit) Raise(ctx context.Context) error {
 	}
 	return u.awaitMode(ctx)
 }
+
+// errUnsure: a process that was killed may have left a call with the backend.
+var errUnsure = errors.New("it is not known what the backend still works on")
 
 // modeChange is a mode on its way into a unit's proxy.
 type modeChange struct {
@@ -69,7 +76,7 @@ func (u *Unit) awaitMode(ctx context.Context) error {
 func (u *Unit) modeConfirmed(id string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if id != "" && u.mode.id == id {
+	if id != "" && u.mode != nil && u.mode.id == id {
 		close(u.mode.inForce)
 		u.mode.id = ""
 	}

@@ -21,12 +21,14 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
-// Config is what all units of a broker have in common. All fields are required.
+// Config is what all units of a broker have in common. All fields but Keeper are
+// required.
 type Config struct {
 	Launcher spawn.Launcher
 	Tokens   *upstream.Tokens
 	Log      *slog.Logger
 	Now      func() time.Time
+	Keeper   Keeper // nil where no process comes after this one
 
 	IdleTimeout  time.Duration // a unit unused this long is reaped
 	StartTimeout time.Duration // for the backend's first answer, and for each exchange with the launcher
@@ -55,9 +57,12 @@ type Unit struct {
 	cfg     Config
 	spec    Spec
 	control *control.Conn
+	conn    *net.UnixConn // the relay's
 	relay   *relay.Relay
 	far     far
 	born    time.Time
+	ready   chan struct{} // closed when requests may be made
+	keeping chan struct{} // closed when keep has returned
 	gone    chan struct{} // closed when the unit has ended and is accounted for
 	heard   chan struct{} // closed when the control socket has said its last
 
@@ -65,6 +70,12 @@ type Unit struct {
 	initialized atomic.Bool // notifications/initialized was sent
 	grantDead   atomic.Bool // the forge refused the login for good
 	stopping    atomic.Bool // we end it, so its end is no failure
+	kept        atomic.Bool // the next process gets its descriptors
+	unsure      bool        // adopted without knowing what the backend works on; constant
+
+	listening context.Context // what listen waits for the next message with
+	silence   context.CancelFunc
+	renewals  sync.WaitGroup // of tokens, under way
 
 	touch     sync.Mutex // one touch at a time
 	lastTouch time.Time  // under touch
@@ -98,26 +109,47 @@ func New(cfg Config, spec Spec) (*Unit, error) {
 		theirs.Close()
 		return nil, err
 	}
-	u := &Unit{
-		id: strings.ToLower(rand.Text())[:20], cfg: cfg, spec: spec, control: local, far: far{theirs, remote},
-		gone: make(chan struct{}), heard: make(chan struct{}), born: cfg.Now(),
-	}
-	u.lastTouch, u.lastUsed = u.born, u.born
-	u.relay, err = relay.New(relay.Config{Conn: ours, Other: spec.Other, Now: cfg.Now, Log: cfg.Log.With("unit", u.Name())})
+	u, err := attend(cfg, spec, strings.ToLower(rand.Text())[:20], local, relay.Config{Conn: ours})
 	if err == nil {
+		u.far = far{theirs, remote}
 		// It waits in the socket for fjmcp-session, which is read-only without it.
 		err = u.setMode(context.Background(), spec.ReadOnly)
 	}
 	if err != nil {
 		ours.Close() // and the relay with it
 		local.Close()
-		u.far.close()
+		far{theirs, remote}.close()
 		return nil, err
 	}
+	close(u.ready)
+	u.begin()
+	return u, nil
+}
+
+// attend makes a unit of our ends of its sockets, which it closes if it fails.
+func attend(cfg Config, spec Spec, id string, local *control.Conn, rc relay.Config) (*Unit, error) {
+	u := &Unit{
+		id: id, cfg: cfg, spec: spec, control: local, conn: rc.Conn,
+		gone: make(chan struct{}), heard: make(chan struct{}), ready: make(chan struct{}), keeping: make(chan struct{}),
+		born: cfg.Now(),
+	}
+	u.lastTouch, u.lastUsed = u.born, u.born
+	u.listening, u.silence = context.WithCancel(context.Background())
+	rc.Other, rc.Now, rc.Log = spec.Other, cfg.Now, cfg.Log.With("unit", u.Name())
+	var err error
+	if u.relay, err = relay.New(rc); err != nil {
+		rc.Conn.Close()
+		local.Close()
+		return nil, err
+	}
+	return u, nil
+}
+
+// begin attends to the unit until it is gone.
+func (u *Unit) begin() {
 	go u.listen()
 	go u.stayAwake()
 	go u.watch()
-	return u, nil
 }
 
 // streamPair makes the MCP socket: our end as a connection, the child's as a
@@ -137,7 +169,7 @@ func streamPair() (*net.UnixConn, *os.File, error) {
 	return conn.(*net.UnixConn), far, nil
 }
 
-// Launch has the unit started and hands over its sockets. Errors are of type
+// Launch has the unit started, hands over its sockets and begins to have ours kept. Errors are of type
 // *StartError; the unit is gone then, or about to be.
 func (u *Unit) Launch(ctx context.Context) error {
 	defer u.far.close()
@@ -150,6 +182,7 @@ func (u *Unit) Launch(ctx context.Context) error {
 		u.relay.Close()
 		return launchFailure(err)
 	}
+	go u.keep()
 	return nil
 }
 
@@ -210,17 +243,18 @@ func (u *Unit) Respond(response mcp.Message) error {
 	return u.relay.Respond(response)
 }
 
-// listen takes what fjmcp-session reports, until it has ended.
+// listen takes what fjmcp-session reports, until it has ended or Suspend was
+// called.
 func (u *Unit) listen() {
 	defer close(u.heard)
 	for {
-		msg, err := u.control.Receive(context.Background())
+		msg, err := u.control.Receive(u.listening)
 		if err != nil {
 			return
 		}
 		switch msg.Type {
 		case control.TypeUnauthorized:
-			go u.renew()
+			u.renewals.Go(u.renew)
 		case control.TypeAck:
 			u.modeConfirmed(msg.ID)
 		case control.TypeRefused:

@@ -147,6 +147,12 @@ func (t *Tokens) Token(ctx context.Context, userID string) (broker.ForgejoTokens
 	return next, err
 }
 
+// Stored returns the user's stored set as it is, without asking Forgejo. Errors
+// are those of Token but broker.ErrForgejoDown.
+func (t *Tokens) Stored(ctx context.Context, userID string) (broker.ForgejoTokens, error) {
+	return t.read(ctx, userID)
+}
+
 // Renew returns a set whose access token is not stale, which Forgejo has
 // answered with 401. It refreshes only if the stored token still is stale.
 // Errors are those of Token.

@@ -1,0 +1,202 @@
+package unit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
+)
+
+// State is what the broker's next process needs of a unit beside its descriptors.
+// It is to be kept secret.
+type State struct {
+	Relay       relay.State `json:"relay"`
+	Initialized bool        `json:"initialized,omitempty"`
+}
+
+// Left is a unit that outlived the process that started it.
+type Left struct {
+	ID    string
+	Files []*os.File // as Keeper got them, in any order; Adopt closes them
+	Epoch uint64     // other than that of any process before, see relay.Config
+	State *State     // nil when the process before did not come to write it
+	Used  time.Time  // when a request last came for it
+}
+
+// followTimeout bounds the wait for a backend that may have read half a line.
+const followTimeout = 5 * time.Second
+
+// Adopt goes on with a unit of a process before. Nothing is sent to it yet: Settle
+// must follow, for which Prepare waits.
+func Adopt(cfg Config, spec Spec, left Left) (*Unit, error) {
+	defer closeAll(left.Files)
+	if left.Epoch > relay.MaxEpoch {
+		return nil, errors.New("cannot adopt the unit: it has had too many processes")
+	}
+	stream, packets, err := ends(left.Files)
+	if err != nil {
+		return nil, fmt.Errorf("cannot adopt the unit: %w", err)
+	}
+	rc := relay.Config{Conn: stream, Epoch: left.Epoch}
+	if left.State != nil {
+		rc.State = &left.State.Relay
+	} else {
+		rc.State = &relay.State{Output: []byte("\n")} // ends a line that may have been cut off
+	}
+	u, err := attend(cfg, spec, left.ID, packets, rc)
+	if err != nil {
+		return nil, err
+	}
+	u.far = far{}
+	u.tokenTaken.Store(true)
+	u.kept.Store(true)
+	u.initialized.Store(left.State != nil && left.State.Initialized)
+	u.unsure = left.State == nil
+	u.lastUsed, u.lastTouch = left.Used, time.Time{}
+	u.begin()
+	return u, nil
+}
+
+// ends tells the two sockets apart by their type.
+func ends(files []*os.File) (stream *net.UnixConn, packets *control.Conn, err error) {
+	if len(files) != 2 {
+		return nil, nil, fmt.Errorf("%d descriptors were kept, want 2", len(files))
+	}
+	first, second := files[0], files[1]
+	if kind, err := socketType(first); err != nil || kind != unix.SOCK_STREAM {
+		first, second = second, first
+	}
+	if packets, err = control.FromFile(second); err != nil {
+		return nil, nil, err
+	}
+	conn, err := net.FileConn(first)
+	if err != nil {
+		packets.Close()
+		return nil, nil, err
+	}
+	stream, ok := conn.(*net.UnixConn)
+	if !ok {
+		packets.Close()
+		conn.Close()
+		return nil, nil, errors.New("a descriptor is no unix socket")
+	}
+	return stream, packets, nil
+}
+
+func socketType(f *os.File) (kind int, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	ctlErr := raw.Control(func(fd uintptr) { kind, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TYPE) })
+	return kind, errors.Join(ctlErr, err)
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// Settle has fjmcp-session confirm the unit's mode, after all that it reported
+// meanwhile, and gives it the user's token of now, which may be another. Where
+// nothing is known of what the backend read last, it makes sure that the backend
+// follows. After an error the unit must be stopped.
+func (u *Unit) Settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, u.cfg.StartTimeout)
+	defer cancel()
+	err := u.setMode(ctx, u.spec.ReadOnly)
+	if err == nil {
+		err = u.awaitMode(ctx)
+	}
+	if err == nil {
+		err = u.renewToken(ctx)
+	}
+	if err == nil && u.unsure {
+		err = u.follows(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot go on with the unit: %w", err)
+	}
+	close(u.ready)
+	return nil
+}
+
+// renewToken hands the unit the stored token. Without one the next request finds
+// out why.
+func (u *Unit) renewToken(ctx context.Context) error {
+	set, err := u.cfg.Tokens.Stored(ctx, u.spec.UserID)
+	if err != nil {
+		u.cfg.Log.Info("no token for a session that goes on", "unit", u.Name(), "error", err)
+		return nil
+	}
+	return u.push(ctx, set)
+}
+
+var errLost = errors.New("the backend does not follow any more")
+
+// follows reports errLost when the backend does not answer in this epoch. A line
+// that was cut off may have confused it.
+func (u *Unit) follows(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, followTimeout, errLost)
+	defer cancel()
+	ping, err := mcp.Parse([]byte(`{"jsonrpc":"2.0","id":"fjmcp","method":"` + mcp.MethodPing + `"}`))
+	if err == nil {
+		_, err = u.ask(ctx, ping)
+	}
+	return err
+}
+
+// awaitReady waits for Settle. relay.ErrClosed: the unit did not get there.
+func (u *Unit) awaitReady(ctx context.Context) error {
+	select {
+	case <-u.ready:
+		return nil
+	case <-u.relay.Done():
+		return relay.ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Restored are the calls of Left.State, as Call returns them.
+func (u *Unit) Restored() []*Call {
+	var calls []*Call
+	for _, c := range u.relay.Restored() {
+		calls = append(calls, &Call{Call: c, unit: u})
+	}
+	return calls
+}
+
+// Suspend lets go of the unit, which runs on, and returns what the next process
+// needs. On an error there is no State; the unit runs on all the same if it is
+// Kept.
+func (u *Unit) Suspend(ctx context.Context) (State, error) {
+	if err := u.awaitReady(ctx); err != nil {
+		return State{}, err
+	}
+	s, err := u.relay.Suspend(ctx)
+	if err != nil {
+		return State{}, err
+	}
+	u.silence() // what fjmcp-session reports from now on waits for the next process
+	renewed := make(chan struct{})
+	go func() {
+		<-u.heard
+		u.renewals.Wait()
+		close(renewed)
+	}()
+	select {
+	case <-renewed:
+	case <-ctx.Done():
+	}
+	return State{Relay: s, Initialized: u.initialized.Load()}, nil
+}

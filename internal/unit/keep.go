@@ -1,0 +1,69 @@
+package unit
+
+import (
+	"context"
+	"os"
+)
+
+// Keeper keeps a unit's descriptors for the broker's next process, which gets them
+// by the unit's id.
+type Keeper interface {
+	// Keep returns when they are kept. files stay the caller's.
+	Keep(ctx context.Context, id string, files ...*os.File) error
+	// Forget undoes Keep; an unknown id is no error.
+	Forget(id string) error
+}
+
+// keep has our ends of the unit's sockets kept. Without them the session does not
+// outlive this process, but works.
+func (u *Unit) keep() {
+	defer close(u.keeping)
+	if u.cfg.Keeper == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), u.cfg.StartTimeout)
+	defer cancel()
+	if err := u.handOver(ctx); err != nil {
+		u.cfg.Log.Warn("a session will not outlive this process", "unit", u.Name(), "error", err)
+		return
+	}
+	u.kept.Store(true)
+}
+
+func (u *Unit) handOver(ctx context.Context) error {
+	stream, err := u.conn.File()
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	packets, err := u.control.File()
+	if err != nil {
+		return err
+	}
+	defer packets.Close()
+	return u.cfg.Keeper.Keep(ctx, u.id, stream, packets)
+}
+
+// AwaitKept waits until the descriptors of a unit that was launched are kept, or
+// cannot be.
+func (u *Unit) AwaitKept(ctx context.Context) error {
+	select {
+	case <-u.keeping:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Kept reports whether the unit can go on under the broker's next process.
+func (u *Unit) Kept() bool { return u.kept.Load() }
+
+// forget is keep undone.
+func (u *Unit) forget() {
+	if u.cfg.Keeper == nil {
+		return
+	}
+	if err := u.cfg.Keeper.Forget(u.id); err != nil {
+		u.cfg.Log.Warn("cannot have a unit's descriptors forgotten", "unit", u.Name(), "error", err)
+	}
+}
