@@ -41,6 +41,7 @@ const (
 type server struct {
 	log      *slog.Logger
 	sockets  map[string][]net.Listener
+	kept     map[string][]*os.File // descriptors of the process before
 	store    *store.Store
 	launcher spawn.Launcher
 	sessions *session.Manager
@@ -51,8 +52,8 @@ type server struct {
 	operator *operate.Operator
 }
 
-func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.Listener, log *slog.Logger) (*server, error) {
-	s := &server{log: log, sockets: sockets}
+func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, log *slog.Logger) (*server, error) {
+	s := &server{log: log, sockets: passed.Sockets, kept: passed.Stored}
 	keys, err := seal.NewKeyring(cfg.StoreKey, cfg.StoreKeysOld...)
 	if err != nil {
 		return nil, err
@@ -83,7 +84,7 @@ func assemble(ctx context.Context, cfg *config.Config, sockets map[string][]net.
 		return nil, err
 	}
 	s.sessions = session.New(session.Config{
-		Launcher: s.launcher, Store: s.store, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
+		Launcher: s.launcher, Store: s.store, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Keeper: keeper(cfg),
 		IdleTimeout: cfg.SessionIdleTimeout, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
 	})
 	s.operator = operate.New(operate.Config{
@@ -176,9 +177,7 @@ func sessionBinary() (string, error) {
 
 // serve runs until ctx ends and leaves nothing behind.
 func (s *server) serve(ctx context.Context) error {
-	if err := s.sessions.Reconcile(ctx); err != nil {
-		s.log.Warn("cannot reconcile session units; trying again later", "error", err)
-	}
+	s.restore(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return httpserver.Serve(ctx, s.sockets["http"], s.handler, s.mcp.Drain, s.log) })
 	g.Go(func() error { return s.serveAdmin(ctx) })

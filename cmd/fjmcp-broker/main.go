@@ -43,10 +43,10 @@ func run() int {
 		log.Error(err.Error())
 		return 1
 	}
-	return serve(ctx, passed.Sockets, log)
+	return serve(ctx, passed, log)
 }
 
-func serve(ctx context.Context, sockets map[string][]net.Listener, log *slog.Logger) int {
+func serve(ctx context.Context, passed systemd.Passed, log *slog.Logger) int {
 	cfg, err := config.Load(os.Environ())
 	var faults *config.Error
 	if errors.As(err, &faults) {
@@ -54,13 +54,13 @@ func serve(ctx context.Context, sockets map[string][]net.Listener, log *slog.Log
 			log.Error("configuration: " + fault)
 		}
 		log.Error(fmt.Sprintf("cannot start: %d fault(s) in the configuration, listed above", len(faults.Faults)))
-		refuse(ctx, sockets, "fjmcp-broker cannot start: its configuration is at fault. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
+		refuse(ctx, passed.Sockets, "fjmcp-broker cannot start: its configuration is at fault. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
 		return config.ExitStatus
 	}
-	b, err := assemble(ctx, cfg, sockets, log)
+	b, err := assemble(ctx, cfg, passed, log)
 	if err != nil {
 		log.Error("cannot start: " + err.Error())
-		refuse(ctx, sockets, "fjmcp-broker cannot start. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
+		refuse(ctx, passed.Sockets, "fjmcp-broker cannot start. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
 		return 1
 	}
 	if err := b.serve(ctx); err != nil {

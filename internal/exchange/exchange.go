@@ -122,19 +122,25 @@ func (x *Exchange) End(ctx context.Context, e relay.Event, err error) End {
 	return end
 }
 
-// Carry writes what the exchange yields to l, up to its response, whether or not
-// anybody follows. Who follows has to keep up, or is cut off.
-func (x *Exchange) Carry(l *stream.Log) {
+// Carry writes what the exchange yields to l, one of the session's streams, up to
+// its response, whether or not anybody follows. Who follows has to keep up, or is
+// cut off. It reports whether the exchange is over: one that the broker's end cuts
+// off is not, its call is resumed by the next process.
+func (x *Exchange) Carry(l *stream.Log) (over bool) {
+	defer x.session.Carry(x.call, l)()
 	for {
 		e, err := x.Next(context.Background(), 0)
 		if err == nil && !e.Final {
 			_ = l.Write(context.Background(), e.Raw)
 			continue
 		}
+		if errors.Is(err, relay.ErrSuspended) {
+			return false
+		}
 		if end := x.End(context.Background(), e, err); end.Raw != nil {
 			_ = l.Write(context.Background(), end.Raw)
 		}
-		return
+		return true
 	}
 }
 
@@ -186,6 +192,8 @@ func (x *Exchange) response(e relay.Event, err error) ([]byte, string) {
 			return e.Raw, outcomeError
 		}
 		return e.Raw, outcomeOK
+	case errors.Is(err, relay.ErrSuspended):
+		return mcp.ErrorResponse(id, mcp.CodeServerError, Message(err)), outcomeFailed
 	case errors.Is(err, relay.ErrClosed):
 		if fail := x.call.Failure(); fail != nil {
 			err = fail

@@ -77,6 +77,8 @@ func Message(err error) string {
 		return "Forgejo no longer accepts this login; connect again to log in"
 	case errors.Is(err, ErrTimeout):
 		return "the backend did not answer in time"
+	case errors.Is(err, relay.ErrSuspended):
+		return "the server is being restarted; try again"
 	case errors.Is(err, relay.ErrClosed):
 		return "the session ended while the call ran; try again"
 	}

@@ -94,6 +94,11 @@ func (h *Handler) Drain() {
 	h.httpsse.Drain()
 }
 
+// Resume goes on with the calls of a restored session, see session.Manager.Restore.
+func (h *Handler) Resume(s *session.Session, calls []*session.Call) {
+	h.exchanges(mcp.PathStreamable).Resume(s, calls)
+}
+
 // Routes registers the endpoints, below the public URL's path.
 func (h *Handler) Routes(mux *http.ServeMux) {
 	for path, e := range map[string]endpoint{

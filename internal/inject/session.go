@@ -21,6 +21,7 @@ const (
 	versionTimeout = 2 * time.Second
 	stopTimeout    = time.Second            // for SIGTERM, then SIGKILL; below TimeoutStopSec=
 	drainTimeout   = 500 * time.Millisecond // for the end of stderr, which a grandchild may hold open
+	orphanTimeout  = 5 * time.Second        // for a backend to see EOF, when no broker can come back
 )
 
 // Session runs one backend. Make it with New, then call Run once.
@@ -34,12 +35,14 @@ type Session struct {
 	proxy *forgeproxy.Proxy
 	lines *lastLines
 	acks  acks
+
+	orphaned chan struct{} // closed when nobody holds the control socket's other end
 }
 
 // New takes what Descriptors returned; the session closes both. log must not
 // write to descriptors 0 and 1; the backend's stderr goes to stderr line by line.
 func New(c Config, mcp *os.File, ctl *control.Conn, log *slog.Logger, stderr io.Writer) *Session {
-	return &Session{config: c, mcp: mcp, control: ctl, log: log, stderr: stderr}
+	return &Session{config: c, mcp: mcp, control: ctl, log: log, stderr: stderr, orphaned: make(chan struct{})}
 }
 
 // Run starts the backend and returns the exit status (see the package's doc)
@@ -54,13 +57,22 @@ func (s *Session) Run(ctx context.Context) int {
 	}
 	defer s.proxy.Close()
 	s.send(control.Message{Type: control.TypeReady})
-	select {
-	case <-ctx.Done():
+	orphaned := s.orphaned
+	var late <-chan time.Time
+	for {
+		select {
+		case <-orphaned:
+			orphaned, late = nil, time.After(orphanTimeout)
+			continue
+		case <-late:
+			s.log.Warn("the backend goes on without a broker; stopping it")
+		case <-ctx.Done():
+		case <-p.Exited():
+			return s.ended(p)
+		}
 		s.stop(p)
 		s.send(control.Message{Type: control.TypeExited})
 		return 0
-	case <-p.Exited():
-		return s.ended(p)
 	}
 }
 
@@ -127,9 +139,11 @@ func (s *Session) environment() []string {
 	}
 }
 
-// receive takes what the broker says until the broker is gone. That does not end the
-// session: a restarted broker finds the MCP socket in its descriptor store.
+// receive takes what brokers say: while one restarts, its descriptor store holds
+// the other end, and what is said to it waits there. Without that no broker comes
+// back.
 func (s *Session) receive() {
+	defer close(s.orphaned)
 	for {
 		m, err := s.control.Receive(context.Background())
 		var broken *net.OpError

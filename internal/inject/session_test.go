@@ -486,6 +486,45 @@ func TestEOFEndsTheSession(t *testing.T) {
 	}
 }
 
+// A backend that does not mind the end of its input is stopped when no broker is
+// left that could speak to it.
+func TestNoBrokerEndsTheSession(t *testing.T) {
+	forge := newForge(t)
+	r := startOn(t, "http", forge, forge.token(t, "alice"))
+	r.want(control.TypeReady)
+	r.connect() // holds the MCP socket open
+	r.control.Close()
+	if got := r.status(); got != 0 {
+		t.Errorf("exit status %d", got)
+	}
+}
+
+// While no broker reads, for however long, the session goes on, and the next one
+// finds what was said meanwhile.
+func TestTheNextBrokerIsTold(t *testing.T) {
+	forge := newForge(t)
+	alice, bob := forge.token(t, "alice"), forge.token(t, "bob")
+	r := startOn(t, "http", forge, alice)
+	s := r.connect()
+	forge.refuse(alice)
+	if text, failed := call(t, s, "get_my_user_info", nil); !failed || !strings.Contains(text, "401") {
+		t.Fatalf("got %q", text) // it waited in vain for a token
+	}
+	kept, err := r.control.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.control.Close()
+	if r.control, err = control.FromFile(kept); err != nil { // as out of the descriptor store
+		t.Fatal(err)
+	}
+	kept.Close()
+	r.want(control.TypeReady)
+	r.want(control.TypeUnauthorized)
+	r.push(bob)
+	mustCall(t, s, "get_my_user_info", nil, `"bob"`)
+}
+
 func TestSIGTERMEndsTheSession(t *testing.T) {
 	forge := newForge(t)
 	r := startOn(t, "http", forge, forge.token(t, "alice"))

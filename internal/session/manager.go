@@ -30,7 +30,8 @@ import (
 // ErrBusy says that the limit of running sessions is reached and none is idle.
 var ErrBusy = errors.New("all sessions are busy")
 
-// Config is what a Manager is made of. All fields but the last two are required.
+// Config is what a Manager is made of. All fields but Keeper and the
+// last two are required.
 type Config struct {
 	Launcher spawn.Launcher
 	Store    *store.Store
@@ -38,6 +39,7 @@ type Config struct {
 	Audit    *audit.Logger
 	Log      *slog.Logger
 	Now      func() time.Time
+	Keeper   unit.Keeper // nil where sessions cannot outlive the broker
 
 	IdleTimeout  time.Duration // a session unused this long goes dormant
 	MaxAge       time.Duration // a session older than this ends
@@ -59,7 +61,7 @@ type Manager struct {
 	stopped  bool
 }
 
-// New returns a Manager. Call Reconcile before the first session.
+// New returns a Manager. Call Restore and Reconcile before the first session.
 func New(cfg Config) *Manager {
 	if cfg.StartTimeout == 0 {
 		cfg.StartTimeout = 10 * time.Second
@@ -73,7 +75,7 @@ func New(cfg Config) *Manager {
 // unitConfig is what all units have in common.
 func (m *Manager) unitConfig() unit.Config {
 	return unit.Config{
-		Launcher: m.cfg.Launcher, Tokens: m.cfg.Tokens, Log: m.cfg.Log, Now: m.cfg.Now,
+		Launcher: m.cfg.Launcher, Tokens: m.cfg.Tokens, Log: m.cfg.Log, Now: m.cfg.Now, Keeper: m.cfg.Keeper,
 		IdleTimeout: m.cfg.IdleTimeout, StartTimeout: m.cfg.StartTimeout, ProbeTimeout: m.cfg.ProbeTimeout,
 	}
 }
@@ -114,7 +116,7 @@ func (m *Manager) settleStored(ctx context.Context) error {
 		case m.aged(s.CreatedAt):
 			err = m.cfg.Store.DeleteSession(ctx, s.ID)
 		case s.UnitID != "" && !m.running(s.UnitID):
-			err = m.cfg.Store.SetSessionUnit(ctx, s.ID, "")
+			err = m.cfg.Store.ClearSessionUnit(ctx, s.ID, s.UnitID)
 		}
 		if err != nil && !errors.Is(err, broker.ErrNotFound) {
 			return err
@@ -318,17 +320,32 @@ func (m *Manager) Token(ctx context.Context, unitID string) (string, error) {
 	return waiting.unit.Token(ctx)
 }
 
-// Shutdown lets all units go; their sessions stay and wake under the next broker.
+// Shutdown lets go of all units. Those that can outlive this process run on, and
+// what the next one needs of their sessions is written down; the others are
+// stopped, and their sessions wake under the next.
 func (m *Manager) Shutdown(ctx context.Context) {
 	m.mu.Lock()
 	m.stopped = true
 	all := slices.Collect(maps.Values(m.units))
 	m.mu.Unlock()
-	var stopped sync.WaitGroup
+	var left sync.WaitGroup
 	for _, o := range all {
-		stopped.Go(func() { o.unit.Stop(ctx) })
+		left.Go(func() { m.leave(ctx, o) })
 	}
-	stopped.Wait()
+	left.Wait()
+}
+
+func (m *Manager) leave(ctx context.Context, o member) {
+	m.mu.Lock()
+	starting := o.session.unit != o.unit
+	m.mu.Unlock()
+	if starting || !o.unit.Kept() {
+		o.unit.Stop(ctx)
+		return
+	}
+	if err := o.session.suspend(ctx, o.unit); err != nil {
+		m.cfg.Log.Warn("a session goes on without what it was about to say", "session", o.session.label, "unit", o.unit.Name(), "error", err)
+	}
 }
 
 // label is the id by which the journal knows a session. It does not tell the

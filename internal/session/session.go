@@ -18,19 +18,19 @@ import (
 type Session struct {
 	manager *Manager
 	label   string         // by which the journal knows it
-	row     broker.Session // UnitID, LastUsedAt, ReadOnly and Protocol under manager.mu, the rest constant
+	row     broker.Session // UnitID, LastUsedAt, ReadOnly, LogLevel, Server and Protocol under manager.mu, the rest constant
 
-	gate  sync.RWMutex // read-held while a call begins, written while the mode is raised
-	wake  sync.Mutex   // held while a unit starts, so that concurrent requests start one
-	unit  *unit.Unit   // under manager.mu; nil while dormant
-	level []byte       // last logging/setLevel request of its client, under manager.mu
-	done  chan struct{}
+	gate sync.RWMutex // read-held while a call begins, written while the mode is raised
+	wake sync.Mutex   // held while a unit starts, so that concurrent requests start one
+	unit *unit.Unit   // under manager.mu; nil while dormant
+	done chan struct{}
 
 	circuit circuit // under manager.mu
 
-	streams *stream.Hub
-	server  Server // of a shared session, under manager.mu; of its latest unit
-	shared  shared
+	streams  *stream.Hub
+	carriers carriers
+	server   Server // of a shared session, under manager.mu; of its latest unit
+	shared   shared
 }
 
 // ID is the Mcp-Session-Id.
@@ -38,6 +38,13 @@ func (s *Session) ID() string { return s.row.ID }
 
 // Label is the id the journal knows the session by.
 func (s *Session) Label() string { return s.label }
+
+// Access names whose session it is, as when it began.
+func (s *Session) Access() broker.Access {
+	return broker.Access{
+		User: broker.User{ID: s.row.UserID, Name: s.row.UserName}, ClientID: s.row.ClientID, Client: s.row.ClientName, GrantID: s.row.GrantID,
+	}
+}
 
 // Protocol is the negotiated MCP protocol version; of a shared session "" until it
 // first ran.
@@ -78,11 +85,24 @@ func (s *Session) Call(ctx context.Context, access broker.Access, request mcp.Me
 		return nil, err
 	}
 	if request.Method == mcp.MethodSetLoggingLevel {
-		s.manager.mu.Lock()
-		s.level = request.Raw
-		s.manager.mu.Unlock()
+		s.keepLevel(ctx, string(request.Raw))
 	}
 	return call, nil
+}
+
+// keepLevel notes the log level for the session's next units.
+func (s *Session) keepLevel(ctx context.Context, request string) {
+	m := s.manager
+	m.mu.Lock()
+	same := s.row.LogLevel == request
+	s.row.LogLevel = request
+	m.mu.Unlock()
+	if same {
+		return
+	}
+	if err := m.cfg.Store.SetSessionLogLevel(ctx, s.row.ID, request); err != nil {
+		m.cfg.Log.Warn("cannot store a session's log level", "session", s.label, "error", err)
+	}
 }
 
 // Tell sends what asks for no response: a notification or a response. Errors are
@@ -219,12 +239,12 @@ func (s *Session) resume(ctx context.Context, u *unit.Unit) error {
 		return err
 	}
 	s.manager.mu.Lock()
-	level := s.level
+	level := s.row.LogLevel
 	s.manager.mu.Unlock()
-	if level == nil {
+	if level == "" {
 		return nil
 	}
-	request, err := mcp.Parse(level)
+	request, err := mcp.Parse([]byte(level))
 	if err != nil {
 		return fmt.Errorf("cannot replay the log level: %w", err)
 	}

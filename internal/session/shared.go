@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
@@ -108,17 +109,35 @@ func (s *Session) open(ctx context.Context, u *unit.Unit) error {
 	if err != nil {
 		return err
 	}
+	if err := s.keepServer(ctx, server); err != nil {
+		return err
+	}
+	return s.attach(ctx, u)
+}
+
+// keepServer notes what the backend says of itself, also for the next process.
+func (s *Session) keepServer(ctx context.Context, server Server) error {
+	said, err := json.Marshal(server)
+	if err != nil {
+		return err
+	}
 	m := s.manager
 	m.mu.Lock()
 	s.server = server
-	same := s.row.Protocol == server.Protocol
-	s.row.Protocol = server.Protocol
+	same := s.row.Server == string(said)
+	s.row.Server, s.row.Protocol = string(said), server.Protocol
 	m.mu.Unlock()
-	if !same {
-		if err := m.cfg.Store.SetSessionProtocol(ctx, s.row.ID, server.Protocol); err != nil {
-			return err
-		}
+	if same {
+		return nil
 	}
+	return m.cfg.Store.SetSessionServer(ctx, s.row.ID, string(said), server.Protocol)
+}
+
+// attach makes u the one that logs and tells of changes.
+func (s *Session) attach(ctx context.Context, u *unit.Unit) error {
+	s.manager.mu.Lock()
+	server := s.server
+	s.manager.mu.Unlock()
 	can := server.Supports()
 	if server.Modern {
 		can = unit.Supports{}

@@ -49,7 +49,11 @@ func (m *Manager) start(ctx context.Context, s *Session, begin func(context.Cont
 	if err != nil {
 		return nil, err
 	}
-	if err := begin(ctx, u); err != nil {
+	err = begin(ctx, u)
+	if err == nil {
+		err = u.AwaitKept(ctx)
+	}
+	if err != nil {
 		u.Stop(ctx)
 		if !errors.Is(err, context.Canceled) { // the client has left; nothing is wrong
 			s.report(u, err)
@@ -64,11 +68,7 @@ func (m *Manager) start(ctx context.Context, s *Session, begin func(context.Cont
 
 // run takes a place among the running units and has a unit started there.
 func (m *Manager) run(ctx context.Context, s *Session) (*unit.Unit, error) {
-	u, err := unit.New(m.unitConfig(), unit.Spec{
-		Session: s.Label(), UserID: s.row.UserID, User: s.row.UserName, ReadOnly: s.ReadOnly(),
-		MaxAge: s.row.CreatedAt.Add(m.cfg.MaxAge).Sub(m.cfg.Now()),
-		Other:  s.other, Ended: s.unitEnded,
-	})
+	u, err := unit.New(m.unitConfig(), s.spec())
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +81,16 @@ func (m *Manager) run(ctx context.Context, s *Session) (*unit.Unit, error) {
 		return nil, err
 	}
 	return u, nil
+}
+
+// spec is what the session's units have in common.
+func (s *Session) spec() unit.Spec {
+	m := s.manager
+	return unit.Spec{
+		Session: s.Label(), UserID: s.row.UserID, User: s.row.UserName, ReadOnly: s.ReadOnly(),
+		MaxAge: s.row.CreatedAt.Add(m.cfg.MaxAge).Sub(m.cfg.Now()),
+		Other:  s.other, Ended: s.unitEnded,
+	}
 }
 
 // unitEnded makes the session dormant, unless it has another unit by now or has
@@ -102,7 +112,7 @@ func (s *Session) unitEnded(u *unit.Unit) {
 // settle records that the session is dormant, and why.
 func (s *Session) settle(u *unit.Unit) {
 	ctx, m := context.Background(), s.manager
-	err := errors.Join(m.cfg.Store.SetSessionUnit(ctx, s.row.ID, ""), m.cfg.Store.TouchSession(ctx, s.row.ID, u.Used()))
+	err := errors.Join(m.cfg.Store.ClearSessionUnit(ctx, s.row.ID, u.ID()), m.cfg.Store.TouchSession(ctx, s.row.ID, u.Used()))
 	if err != nil && !errors.Is(err, broker.ErrNotFound) {
 		m.cfg.Log.Error("cannot record that a session is dormant", "session", s.Label(), "error", err)
 	}

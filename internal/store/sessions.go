@@ -132,11 +132,6 @@ func (s *Store) SetSessionUnit(ctx context.Context, id, unitID string) error {
 	return one(s.write.WithContext(ctx).Exec("UPDATE sessions SET unit_id = ?, epoch = 0 WHERE id = ?", unitID, id))
 }
 
-// SetSessionProtocol records the negotiated MCP protocol version.
-func (s *Store) SetSessionProtocol(ctx context.Context, id, protocol string) error {
-	return s.setSession(ctx, id, "protocol", protocol)
-}
-
 // SetSessionReadOnly records what a session may do.
 func (s *Store) SetSessionReadOnly(ctx context.Context, id string, readOnly bool) error {
 	return s.setSession(ctx, id, "read_only", readOnly)
@@ -147,9 +142,10 @@ func (s *Store) SetSessionLogLevel(ctx context.Context, id, request string) erro
 	return s.setSession(ctx, id, "log_level", request)
 }
 
-// SetSessionServer records what a session's backend says of itself.
-func (s *Store) SetSessionServer(ctx context.Context, id, server string) error {
-	return s.setSession(ctx, id, "server", server)
+// SetSessionServer records what a shared session's backend says of itself, with the
+// MCP protocol version it speaks.
+func (s *Store) SetSessionServer(ctx context.Context, id, server, protocol string) error {
+	return one(s.write.WithContext(ctx).Exec("UPDATE sessions SET server = ?, protocol = ? WHERE id = ?", server, protocol, id))
 }
 
 // TouchSession records when a session was last used.

@@ -321,8 +321,10 @@ func TestSessions(t *testing.T) {
 	must(t, s.CreateSession(t.Context(), second))
 	must(t, s.TouchSession(t.Context(), "s1", c.Now().Add(time.Second)))
 	must(t, s.SetSessionUnit(t.Context(), "s1", "u9"))
-	must(t, s.SetSessionProtocol(t.Context(), "s1", "2025-06-18"))
+	must(t, s.SetSessionServer(t.Context(), "s1", `{"modern":true}`, "2025-06-18"))
+	must(t, s.SetSessionLogLevel(t.Context(), "s1", `{"method":"logging/setLevel"}`))
 	want.LastUsedAt, want.UnitID, want.Protocol = c.Now().Add(time.Second), "u9", "2025-06-18"
+	want.Server, want.LogLevel = `{"modern":true}`, `{"method":"logging/setLevel"}`
 	got, err := s.SessionByUnit(t.Context(), "u9")
 	must(t, err)
 	if !reflect.DeepEqual(got, want) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
@@ -124,9 +123,9 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request, s *session.Sessio
 	case r.Context().Err() != nil: // the client has seen nothing that it could come back to
 		x.Left(r.Context())
 	case errors.Is(err, exchange.ErrQuiet):
-		h.stream(w, r, s, func(l *stream.Log) { x.Carry(l) })
+		h.stream(w, r, s, x.Carry)
 	case err == nil && !e.Final:
-		h.stream(w, r, s, func(l *stream.Log) { write(l, e.Raw); x.Carry(l) })
+		h.stream(w, r, s, func(l *stream.Log) bool { write(l, e.Raw); return x.Carry(l) })
 	default:
 		h.answer(w, r, x, e, err)
 	}
@@ -172,14 +171,10 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Sessi
 		w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	h.stream(w, r, s, func(l *stream.Log) {
+	h.stream(w, r, s, func(l *stream.Log) bool {
 		for _, raw := range failed {
 			write(l, raw)
 		}
-		var carried sync.WaitGroup
-		for _, x := range begun {
-			carried.Go(func() { x.Carry(l) })
-		}
-		carried.Wait()
+		return exchange.CarryAll(l, begun)
 	})
 }

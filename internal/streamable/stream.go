@@ -11,16 +11,18 @@ import (
 )
 
 // stream answers with a new event stream that fill fills. Filling goes on when
-// the client's connection breaks: it may come back for the rest.
-func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Session, fill func(*stream.Log)) {
+// the client's connection breaks: it may come back for the rest. What is not over
+// when the broker ends, the next process fills.
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Session, fill func(*stream.Log) (over bool)) {
 	l := s.Streams().Open()
 	if s.Protocol() >= mcp.Version20251125 { // older clients would take it for a broken message
 		l.Append(nil)
 	}
 	f := l.Follow(0) // before anything comes, so that nothing is forgotten
 	go func() {
-		defer l.Close()
-		fill(l)
+		if fill(l) {
+			l.Close()
+		}
 	}()
 	h.follow(w, r, f)
 }

@@ -34,8 +34,8 @@ type Left struct {
 // followTimeout bounds the wait for a backend that may have read half a line.
 const followTimeout = 5 * time.Second
 
-// Adopt goes on with a unit of a process before. Nothing is sent to it yet: Settle
-// must follow, for which Prepare waits.
+// Adopt goes on with a unit of a process before. Nothing but the calls of its State
+// is attended to yet: Attend and then Settle must follow, for which Prepare waits.
 func Adopt(cfg Config, spec Spec, left Left) (*Unit, error) {
 	defer closeAll(left.Files)
 	if left.Epoch > relay.MaxEpoch {
@@ -55,15 +55,16 @@ func Adopt(cfg Config, spec Spec, left Left) (*Unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.far = far{}
 	u.tokenTaken.Store(true)
 	u.kept.Store(true)
 	u.initialized.Store(left.State != nil && left.State.Initialized)
 	u.unsure = left.State == nil
 	u.lastUsed, u.lastTouch = left.Used, time.Time{}
-	u.begin()
 	return u, nil
 }
+
+// Attend begins to attend to an adopted unit. Spec.Ended may be called from now on.
+func (u *Unit) Attend() { u.begin() }
 
 // ends tells the two sockets apart by their type.
 func ends(files []*os.File) (stream *net.UnixConn, packets *control.Conn, err error) {

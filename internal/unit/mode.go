@@ -18,6 +18,9 @@ const raiseTimeout = 5 * time.Second
 // Raise waits until the backend has done with what a narrower token asked of it,
 // which must not end with more rights than it began with, and then lets it write.
 func (u *Unit) Raise(ctx context.Context) error {
+	if err := u.awaitReady(ctx); err != nil {
+		return err
+	}
 	if u.unsure {
 		return errUnsure
 	}

@@ -4,12 +4,12 @@ import "encoding/json"
 
 // Server is what a backend says of itself. What it does not say is nil.
 type Server struct {
-	Modern       bool   // it speaks 2026-07-28, without a handshake
-	Protocol     string // the revision to speak with it
-	Info         json.RawMessage
-	Capabilities json.RawMessage
-	Instructions json.RawMessage
-	Discover     []byte // a modern backend's whole result of server/discover
+	Modern       bool            `json:"modern,omitempty"` // it speaks 2026-07-28, without a handshake
+	Protocol     string          `json:"protocol"`         // the revision to speak with it
+	Info         json.RawMessage `json:"info,omitempty"`
+	Capabilities json.RawMessage `json:"capabilities,omitempty"`
+	Instructions json.RawMessage `json:"instructions,omitempty"`
+	Discover     []byte          `json:"discover,omitempty"` // a modern backend's whole result of server/discover
 }
 
 // Supports are the capabilities that somebody here acts on.

@@ -1,0 +1,58 @@
+package exchange
+
+import (
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/stream"
+)
+
+// Resume goes on with the calls that the process before began in a session: what
+// comes of them goes to the streams it went to then, where clients come back for
+// it. A call without a stream is left alone, since its client cannot.
+func (xs *Exchanges) Resume(s *session.Session, calls []*session.Call) {
+	carried := map[*stream.Log][]*Exchange{}
+	for _, c := range calls {
+		l := s.Carried(c)
+		if l == nil {
+			c.Leave()
+			continue
+		}
+		carried[l] = append(carried[l], xs.resume(s, c))
+	}
+	for l, all := range carried {
+		go func() {
+			if CarryAll(l, all) && l != s.Streams().Own() {
+				l.Close()
+			}
+		}()
+	}
+}
+
+// CarryAll carries several exchanges to one stream, and reports whether all are
+// over.
+func CarryAll(l *stream.Log, all []*Exchange) (over bool) {
+	var carried sync.WaitGroup
+	ends := make([]bool, len(all))
+	for i, x := range all {
+		carried.Go(func() { ends[i] = x.Carry(l) })
+	}
+	carried.Wait()
+	for _, end := range ends {
+		if !end {
+			return false
+		}
+	}
+	return true
+}
+
+func (xs *Exchanges) resume(s *session.Session, c *session.Call) *Exchange {
+	raw, _ := json.Marshal(map[string]any{
+		"jsonrpc": "2.0", "id": c.ClientID(), "method": c.Method, "params": map[string]string{"name": c.Tool},
+	})
+	request, _ := mcp.Parse(raw)
+	return &Exchange{of: xs, session: s, access: s.Access(), request: request, call: c, deadline: time.Now().Add(xs.cfg.Timeout)}
+}
