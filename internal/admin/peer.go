@@ -7,7 +7,7 @@ import (
 	"os/user"
 	"strconv"
 
-	"golang.org/x/sys/unix"
+	"github.com/fjmcp/fjmcp-broker/internal/peer"
 )
 
 // Peers returns l with connections whose remote address is who connected, as the
@@ -27,43 +27,35 @@ func (l peerListener) Accept() (net.Conn, error) {
 		c.Close()
 		return nil, errors.New("the admin socket is no unix socket")
 	}
-	return peerConn{u, peerOf(u)}, nil
+	return peerConn{u, operatorOf(u)}, nil
 }
 
 type peerConn struct {
 	*net.UnixConn
-	peer peer
+	operator operator
 }
 
 // RemoteAddr implements net.Conn.
-func (c peerConn) RemoteAddr() net.Addr { return c.peer }
+func (c peerConn) RemoteAddr() net.Addr { return c.operator }
 
-// peer says who connected.
-type peer string
+// operator says who connected.
+type operator string
 
 // Network implements net.Addr.
-func (peer) Network() string { return "unix" }
+func (operator) Network() string { return "unix" }
 
 // String implements net.Addr.
-func (p peer) String() string { return string(p) }
+func (o operator) String() string { return string(o) }
 
-func peerOf(c *net.UnixConn) peer {
-	raw, err := c.SyscallConn()
+func operatorOf(c *net.UnixConn) operator {
+	uid, err := peer.UID(c)
 	if err != nil {
-		return "unknown"
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if errors.Join(err, credErr) != nil {
 		return "unknown" // the socket's mode has let it in
 	}
-	uid := strconv.FormatUint(uint64(cred.Uid), 10)
-	known, err := user.LookupId(uid)
+	number := strconv.FormatUint(uint64(uid), 10)
+	known, err := user.LookupId(number)
 	if err != nil {
-		return peer("uid " + uid)
+		return operator("uid " + number)
 	}
-	return peer(fmt.Sprintf("%s (uid %s)", known.Username, uid))
+	return operator(fmt.Sprintf("%s (uid %s)", known.Username, number))
 }

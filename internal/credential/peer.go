@@ -6,9 +6,8 @@ import (
 	"net"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+	"github.com/fjmcp/fjmcp-broker/internal/peer"
 )
 
 const (
@@ -46,20 +45,12 @@ func isNonce(s string) bool {
 // checkRoot asks the kernel who connected. Any process may bind an address such
 // as PID 1's; only root may be answered.
 func checkRoot(c *net.UnixConn) error {
-	raw, err := c.SyscallConn()
+	uid, err := peer.UID(c)
 	if err != nil {
 		return err
 	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err := errors.Join(err, credErr); err != nil {
-		return err
-	}
-	if cred.Uid != 0 {
-		return fmt.Errorf("peer has uid %d, want 0", cred.Uid)
+	if uid != 0 {
+		return fmt.Errorf("peer has uid %d, want 0", uid)
 	}
 	return nil
 }

@@ -99,20 +99,3 @@ func (p *packet) checkDescriptors(op launchproto.Op) error {
 	}
 	return nil
 }
-
-// peerUID asks the kernel who connected.
-func peerUID(c *net.UnixConn) (uint32, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err := errors.Join(err, credErr); err != nil {
-		return 0, err
-	}
-	return cred.Uid, nil
-}

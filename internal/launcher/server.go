@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+	"github.com/fjmcp/fjmcp-broker/internal/peer"
 )
 
 const (
@@ -154,7 +155,7 @@ func (s *Server) serve(ctx context.Context, c *net.UnixConn) {
 		s.mu.Unlock()
 		c.Close()
 	}()
-	uid, err := peerUID(c)
+	uid, err := peer.UID(c)
 	if err != nil || !slices.Contains(s.cfg.PeerUIDs, uid) {
 		s.cfg.Log.Warn("refused a connection", "uid", uid, "err", err)
 		return
