@@ -141,7 +141,7 @@ func (c *Call) Cancel(reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cancel(c) {
-		r.put(cancellation(c.id, reason))
+		r.child.Put(cancellation(c.id, reason))
 	}
 }
 
@@ -156,10 +156,13 @@ func (c *Call) Leave() {
 	r := c.relay
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if c.left || r.paused {
+		return
+	}
 	c.left = true
 	c.discard()
 	r.unask(c)
-	if r.calls[c.id] == c && c.stop == nil && !r.closed && !r.paused {
+	if r.calls[c.id] == c && c.stop == nil && !r.closed {
 		c.stop = r.cfg.AfterFunc(r.cfg.Abandon, func() { r.abandon(c) })
 	}
 }

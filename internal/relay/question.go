@@ -116,7 +116,7 @@ func (r *Relay) answer(id string, line func(childs json.RawMessage) []byte) erro
 		return ErrNoQuestion
 	}
 	raw := line(q.id)
-	if waiting := r.out.bytes + r.turns.answers; waiting > 0 && waiting+len(raw) > r.cfg.MaxQueued {
+	if waiting := r.child.Pending() + r.turns.answers; waiting > 0 && waiting+len(raw) > r.cfg.MaxQueued {
 		return ErrTooManyCalls
 	}
 	delete(r.asked, id)

@@ -3,26 +3,26 @@ package relay
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strconv"
 
+	"github.com/fjmcp/fjmcp-broker/internal/lines"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 )
 
 // read takes the child's lines until it closes its end.
 func (r *Relay) read() {
-	defer r.work.Done()
+	defer close(r.halted)
 	for r.awaitTaken() {
-		line, skipped, ok := r.in.next()
+		line, err := r.child.Next()
 		switch {
-		case skipped > 0:
-			r.tooLong.note("bytes", skipped, "limit", r.cfg.MaxLine)
-		case ok:
+		case err == nil:
 			r.take(line)
+		case errors.Is(err, lines.ErrStopped):
+			return
 		default:
-			if err := r.in.fill(r.raw); err != nil {
-				r.endOfInput()
-				return
-			}
+			r.Close()
+			return
 		}
 	}
 }
@@ -47,20 +47,6 @@ func (r *Relay) awaitTaken() bool {
 	return !r.closed && !r.paused
 }
 
-// endOfInput closes the relay, unless reading ended because it is suspended.
-func (r *Relay) endOfInput() {
-	r.mu.Lock()
-	suspended := r.paused && r.in.err == nil
-	r.mu.Unlock()
-	if suspended {
-		return
-	}
-	if rest := r.in.rest(); len(rest) > 0 {
-		r.take(rest)
-	}
-	r.Close()
-}
-
 // take takes one line. It keeps nothing of it.
 func (r *Relay) take(line []byte) {
 	line = bytes.TrimRight(line, "\r")
@@ -69,7 +55,7 @@ func (r *Relay) take(line []byte) {
 	}
 	m, err := mcp.Parse(line)
 	if err != nil {
-		r.rubbish.note("bytes", len(line), "error", err)
+		r.faults.rubbish.Note("bytes", len(line), "error", err)
 		return
 	}
 	switch m.Kind {

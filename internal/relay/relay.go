@@ -8,8 +8,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/lines"
 )
 
 // Errors of Relay.
@@ -74,16 +75,13 @@ const (
 // Relay is the broker's side of one running child.
 type Relay struct {
 	cfg     Config
-	raw     syscall.RawConn
+	child   *lines.Conn
 	counter atomic.Uint64 // of the last id
-	in      input         // the reader's, and Suspend's after it
-	rubbish noise
-	tooLong noise
-	unread  noise
+	faults  faults
 
-	done      chan struct{}  // closed by Close
-	suspended chan struct{}  // closed by Suspend
-	work      sync.WaitGroup // the goroutines that read and write
+	done      chan struct{} // closed by Close
+	suspended chan struct{} // closed by Suspend
+	halted    chan struct{} // closed when nothing is read any more
 
 	mu       sync.Mutex
 	closed   bool
@@ -96,37 +94,48 @@ type Relay struct {
 	taken    chan struct{}    // closed when there is room in queued; nil while nobody waits for it
 	asked    map[string]question
 	turns    turns
-	out      output
 	// abandoned are cancelled calls that lost their slot. The child may still work
 	// on them, and answer or not.
 	abandoned map[uint64]bool
 	drained   chan struct{} // closed when the child works on nothing; nil while nobody waits for it
 }
 
+// faults are what a child may do wrong again and again.
+type faults struct{ rubbish, tooLong, unread lines.Fault }
+
+func newFaults(cfg Config) faults {
+	fault := func(text string) lines.Fault {
+		return lines.Fault{Log: cfg.Log, AfterFunc: cfg.AfterFunc, Text: text}
+	}
+	return faults{
+		rubbish: fault("backend wrote something that is not a JSON-RPC message; skipped it"),
+		tooLong: fault("backend wrote a line over the limit; skipped it"),
+		unread:  fault("backend does not read its input; dropped the answer to its request"),
+	}
+}
+
 // New starts relaying over cfg.Conn. It fails only when Conn is closed.
 func New(cfg Config) (*Relay, error) {
 	cfg = cfg.withDefaults()
-	raw, err := cfg.Conn.SyscallConn()
+	r := &Relay{
+		cfg: cfg, faults: newFaults(cfg), done: make(chan struct{}), suspended: make(chan struct{}), halted: make(chan struct{}),
+		calls: map[uint64]*Call{}, answered: map[*Call]bool{}, asked: map[string]question{}, abandoned: map[uint64]bool{},
+	}
+	over := lines.Config{
+		Socket: cfg.Conn, MaxLine: cfg.MaxLine, Resync: cfg.Resync,
+		TooLong: func(bytes int) { r.faults.tooLong.Note("bytes", bytes, "limit", cfg.MaxLine) },
+	}
+	if cfg.State != nil {
+		over.Rest = &cfg.State.Rest
+	}
+	child, err := lines.New(over)
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{
-		cfg: cfg, raw: raw, done: make(chan struct{}), suspended: make(chan struct{}),
-		calls: map[uint64]*Call{}, answered: map[*Call]bool{}, asked: map[string]question{}, abandoned: map[uint64]bool{},
-		rubbish: noise{text: "backend wrote something that is not a JSON-RPC message; skipped it"},
-		tooLong: noise{text: "backend wrote a line over the limit; skipped it"},
-		unread:  noise{text: "backend does not read its input; dropped the answer to its request"},
-	}
-	for _, n := range r.noises() {
-		n.log, n.after = cfg.Log, cfg.AfterFunc
-	}
-	r.in.max, r.in.skipping, r.in.resync = cfg.MaxLine, cfg.Resync, cfg.Resync
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.child = child
 	if cfg.State != nil {
 		r.restore(cfg.State)
 	}
-	r.work.Add(1)
 	go r.read()
 	return r, nil
 }
@@ -156,8 +165,6 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-func (r *Relay) noises() []*noise { return []*noise{&r.rubbish, &r.tooLong, &r.unread} }
-
 // Done is closed when the child can no longer be spoken to.
 func (r *Relay) Done() <-chan struct{} { return r.done }
 
@@ -172,7 +179,7 @@ func (r *Relay) Close() {
 	close(r.done)
 	r.stopTimers()
 	if !r.paused { // else another Relay has it
-		r.cfg.Conn.Close()
+		r.child.Close()
 	}
 }
 
@@ -181,15 +188,15 @@ func (r *Relay) stopTimers() {
 	for _, c := range r.calls {
 		c.stopTimer()
 	}
-	for _, n := range r.noises() {
-		n.stop()
+	for _, f := range []*lines.Fault{&r.faults.rubbish, &r.faults.tooLong, &r.faults.unread} {
+		f.Stop()
 	}
 }
 
 // usable is nil while the child can be spoken to. Called with mu held.
 func (r *Relay) usable() error {
 	switch {
-	case r.closed || r.out.failed:
+	case r.closed:
 		return ErrClosed
 	case r.paused:
 		return ErrSuspended

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"github.com/fjmcp/fjmcp-broker/internal/lines"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 )
 
@@ -43,7 +44,7 @@ func (r *Relay) Start(ctx context.Context, request mcp.Message) (*Call, error) {
 		return nil, err
 	}
 	c.sent = true
-	r.put(line)
+	r.child.Put(line)
 	return c, nil
 }
 
@@ -105,7 +106,7 @@ func (r *Relay) Notify(ctx context.Context, n mcp.Message) error {
 	if err := r.awaitOutput(ctx); err != nil {
 		return err
 	}
-	r.put(mcp.Line(n.Raw))
+	r.child.Put(mcp.Line(n.Raw))
 	return nil
 }
 
@@ -148,4 +149,43 @@ func (r *Relay) only() (one *Call, several bool) {
 		one = c
 	}
 	return one, false
+}
+
+// awaitOutput waits until there is room for what is to be written. Called with mu
+// held, which it releases while it waits.
+func (r *Relay) awaitOutput(ctx context.Context) error {
+	for {
+		if err := r.usable(); err != nil {
+			return err
+		}
+		room, err := r.child.Room()
+		switch {
+		case err != nil:
+			return ErrClosed
+		case room == nil:
+			return nil
+		}
+		r.mu.Unlock()
+		select {
+		case <-room:
+		case <-r.done:
+		case <-r.suspended:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		r.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// reply answers the child. The answer is dropped when the child does not read while
+// it waits for us.
+func (r *Relay) reply(line []byte, method string) {
+	if r.child.Pending() >= lines.MaxPending {
+		r.faults.unread.Note("method", method)
+		return
+	}
+	r.child.Put(line)
 }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/lines"
 )
 
 // State is a Relay written down, for the next one over the same child. It holds
@@ -16,11 +18,7 @@ type State struct {
 	Questions []SavedQuestion `json:"questions,omitempty"`
 	Answers   []SavedAnswer   `json:"answers,omitempty"`   // that wait for their call's turn
 	Abandoned []uint64        `json:"abandoned,omitempty"` // calls without a slot that may still be answered
-	Input     []byte          `json:"input,omitempty"`     // read from the child and not yet taken
-	Skipping  bool            `json:"skipping,omitempty"`  // Input begins within a line over the limit
-	Skipped   int             `json:"skipped,omitempty"`   // bytes of that line so far
-	Resync    bool            `json:"resync,omitempty"`    // as Config.Resync, not done yet
-	Output    []byte          `json:"output,omitempty"`    // not yet written to the child; begins within a line
+	Rest      lines.Rest      `json:"rest"`
 }
 
 // SavedCall is a call that the child has yet to answer, or whose answer has yet to
@@ -75,39 +73,28 @@ func (r *Relay) Suspend(ctx context.Context) (State, error) {
 	r.paused = true
 	close(r.suspended)
 	r.stopTimers()
+	r.child.Stop()
 	r.mu.Unlock()
-	if err := r.halt(ctx); err != nil {
-		return State{}, err
+	select {
+	case <-r.halted:
+	case <-ctx.Done():
+		return State{}, context.Cause(ctx)
 	}
+	rest, err := r.child.Rest()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || r.out.failed {
+	if r.closed || err != nil {
 		return State{}, ErrClosed
 	}
-	return r.save(), nil
+	s := r.save()
+	s.Rest = rest
+	return s, nil
 }
 
-// halt waits until nothing reads or writes.
-func (r *Relay) halt(ctx context.Context) error {
-	_ = r.cfg.Conn.SetDeadline(time.Unix(1, 0))
-	halted := make(chan struct{})
-	go func() {
-		r.work.Wait()
-		close(halted)
-	}()
-	select {
-	case <-halted:
-		return r.cfg.Conn.SetDeadline(time.Time{})
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// save is called with mu held, when nothing reads or writes.
+// save is called with mu held, when nothing reads.
 func (r *Relay) save() State {
 	s := State{
 		Counter: r.counter.Load(), Serial: r.turns.serial,
-		Input: r.in.rest(), Skipping: r.in.skipping, Skipped: r.in.skipped, Resync: r.in.resync, Output: slices.Concat(r.out.pending...),
 		Abandoned: slices.Sorted(maps.Keys(r.abandoned)),
 	}
 	var calls []*Call
@@ -154,8 +141,9 @@ func (c *Call) save() SavedCall {
 	return s
 }
 
-// restore is called with mu held, before anything reads or writes.
 func (r *Relay) restore(s *State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.counter.Store(s.Counter)
 	r.turns.serial = s.Serial
 	for _, id := range s.Abandoned {
@@ -172,16 +160,8 @@ func (r *Relay) restore(s *State) {
 			r.restSoon(c)
 		}
 	}
-	if len(s.Output) > 0 {
-		r.out.pending, r.out.bytes = [][]byte{s.Output}, len(s.Output)
-		r.startFlush()
-	}
 	for _, a := range s.Answers {
 		r.resume(r.calls[a.Call], a.Line)
-	}
-	if !r.cfg.Resync {
-		r.in.hold(slices.Clone(s.Input))
-		r.in.skipping, r.in.skipped, r.in.resync = s.Skipping, s.Skipped, s.Resync
 	}
 }
 

@@ -107,7 +107,7 @@ func (r *Relay) pass() {
 			continue
 		}
 		t.answers -= len(w.answer)
-		r.put(w.answer)
+		r.child.Put(w.answer)
 	}
 }
 
@@ -116,7 +116,7 @@ func (r *Relay) pass() {
 // with mu held.
 func (r *Relay) resume(c *Call, answer []byte) {
 	if c == nil || !c.gated || c.running || c.open > 0 || r.calls[c.id] != c {
-		r.put(answer)
+		r.child.Put(answer)
 		return
 	}
 	r.turns.waiting = append(r.turns.waiting, waiter{call: c, answer: answer})
@@ -137,7 +137,7 @@ func (r *Relay) leaveTurns(c *Call) {
 			return true
 		}
 		t.answers -= len(w.answer)
-		r.put(w.answer)
+		r.child.Put(w.answer)
 		return true
 	})
 	r.rest(c)

@@ -1,4 +1,4 @@
-package relay
+package lines
 
 import (
 	"bytes"
@@ -12,18 +12,19 @@ const (
 	maxPooled   = 1 << 20  // larger buffers are not kept
 )
 
-// inputs are buffers for all relays of the process: an idle one holds none.
+// inputs are buffers for all Conns of the process: an idle one holds none.
 var inputs = sync.Pool{New: func() any { b := make([]byte, inputBuffer); return &b }}
 
 // input cuts what a socket yields into lines. A line is copied only as often as
 // the buffer it grows in doubles.
 type input struct {
-	max      int  // bytes of a line
+	max      int // bytes of a line
+	tooLong  func(bytes int)
 	skipping bool // up to the next newline
 	skipped  int  // bytes of the line that is skipped
 	resync   bool // skipping, and not for the line's length
 
-	pooled   *[]byte // nil while nothing is held
+	held     *[]byte // nil while nothing is
 	from, to int     // what is held
 	seen     int     // no newline stands between from and seen
 
@@ -32,31 +33,28 @@ type input struct {
 	reset bool // the peer left without reading everything
 }
 
-// next returns the next whole line that is held, good until fill is called.
-// skipped: a line of that many bytes was over the limit instead.
-func (in *input) next() (line []byte, skipped int, ok bool) {
-	for in.pooled != nil {
-		buf := *in.pooled
+// next returns the next whole line that is held.
+func (in *input) next() (line []byte, ok bool) {
+	for in.held != nil {
+		buf := *in.held
 		i := bytes.IndexByte(buf[in.seen:in.to], '\n')
 		if i < 0 {
 			in.seen = in.to
 			in.skip()
-			return nil, 0, false
+			return nil, false
 		}
 		end := in.seen + i
-		line, skipped = buf[in.from:end], in.skipped+end-in.from
+		line = buf[in.from:end]
 		in.from, in.seen = end+1, end+1
-		switch {
-		case in.resync:
-			in.skipping, in.skipped, in.resync = false, 0, false
-		case in.skipping, skipped > in.max:
-			in.skipping, in.skipped = false, 0
-			return nil, skipped, false
-		default:
-			return line, 0, true
+		if !in.skipping && len(line) <= in.max {
+			return line, true
 		}
+		if !in.resync {
+			in.tooLong(in.skipped + len(line))
+		}
+		in.skipping, in.skipped, in.resync = false, 0, false
 	}
-	return nil, 0, false
+	return nil, false
 }
 
 // skip drops what is held of a line that is not wanted.
@@ -68,22 +66,33 @@ func (in *input) skip() {
 	}
 }
 
-// rest is what is held beyond the last whole line.
-func (in *input) rest() []byte {
-	if in.pooled == nil {
+// last returns what no newline ends, once.
+func (in *input) last() []byte {
+	if in.held == nil || in.skipping {
 		return nil
 	}
-	return (*in.pooled)[in.from:in.to]
+	line := (*in.held)[in.from:in.to]
+	in.from = in.to
+	return line
 }
 
-// hold puts back what another input held.
-func (in *input) hold(rest []byte) {
-	if len(rest) > 0 {
-		in.pooled, in.to = &rest, len(rest)
+func (in *input) rest() Rest {
+	r := Rest{Skipping: in.skipping, Skipped: in.skipped, Resync: in.resync}
+	if in.held != nil {
+		r.Input = bytes.Clone((*in.held)[in.from:in.to])
+	}
+	return r
+}
+
+func (in *input) resume(r Rest) {
+	in.skipping, in.skipped, in.resync = r.Skipping, r.Skipped, r.Resync
+	if len(r.Input) > 0 {
+		held := bytes.Clone(r.Input)
+		in.held, in.to = &held, len(held)
 	}
 }
 
-// fill waits for more of what the socket yields. io.EOF: nothing more comes.
+// fill waits for more of what the socket yields.
 func (in *input) fill(raw syscall.RawConn) error {
 	in.makeRoom()
 	if err := raw.Read(in.read); err != nil {
@@ -91,10 +100,10 @@ func (in *input) fill(raw syscall.RawConn) error {
 	}
 	if in.err == syscall.ECONNRESET && !in.reset {
 		// The kernel says so before it hands out what the peer had written.
-		in.reset, in.err = true, nil
+		in.reset = true
 		return in.fill(raw)
 	}
-	if in.n <= 0 && in.err == nil {
+	if in.n == 0 && in.err == nil {
 		in.err = io.EOF
 	}
 	if in.err == nil {
@@ -105,14 +114,13 @@ func (in *input) fill(raw syscall.RawConn) error {
 
 // read is for syscall.RawConn.Read.
 func (in *input) read(fd uintptr) bool {
-	if in.pooled == nil {
-		in.pooled = inputs.Get().(*[]byte)
+	if in.held == nil {
+		in.held = inputs.Get().(*[]byte)
 	}
 	for {
-		switch in.n, in.err = syscall.Read(int(fd), (*in.pooled)[in.to:]); in.err {
+		switch in.n, in.err = syscall.Read(int(fd), (*in.held)[in.to:]); in.err {
 		case syscall.EINTR:
 		case syscall.EAGAIN:
-			in.err = nil
 			if in.to == 0 {
 				in.release()
 			}
@@ -126,24 +134,24 @@ func (in *input) read(fd uintptr) bool {
 // makeRoom leaves room to read into, or no buffer when nothing is held.
 func (in *input) makeRoom() {
 	switch {
-	case in.pooled == nil:
+	case in.held == nil:
 	case in.from == in.to:
 		in.release()
-	case in.to < len(*in.pooled):
+	case in.to < len(*in.held):
 	case in.from > 0:
-		buf := *in.pooled
+		buf := *in.held
 		copy(buf, buf[in.from:in.to])
 		in.to, in.seen, in.from = in.to-in.from, in.seen-in.from, 0
 	default:
 		grown := make([]byte, min(2*in.to, in.max)+inputBuffer)
-		copy(grown, (*in.pooled)[:in.to])
-		*in.pooled = grown
+		copy(grown, (*in.held)[:in.to])
+		*in.held = grown
 	}
 }
 
 func (in *input) release() {
-	if len(*in.pooled) <= maxPooled && len(*in.pooled) >= inputBuffer {
-		inputs.Put(in.pooled)
+	if n := len(*in.held); n >= inputBuffer && n <= maxPooled {
+		inputs.Put(in.held)
 	}
-	in.pooled, in.from, in.to, in.seen = nil, 0, 0, 0
+	in.held, in.from, in.to, in.seen = nil, 0, 0, 0
 }

@@ -1,0 +1,125 @@
+package lines
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// ErrStopped: Stop was called.
+var ErrStopped = errors.New("the conversation was stopped")
+
+// Config is what a Conn is made of. All fields but Rest and Resync are required.
+type Config struct {
+	Socket  *net.UnixConn   // a stream socket; Close closes it
+	MaxLine int             // bytes
+	TooLong func(bytes int) // called by Next for a longer line, which it skips
+
+	// Rest, if set, is what an earlier Conn over the same socket left.
+	Rest *Rest
+	// Resync skips what comes up to the next newline, and Rest.Input.
+	Resync bool
+}
+
+// Rest is what a stopped Conn had yet to do.
+type Rest struct {
+	Input    []byte `json:"input,omitempty"`    // read and not yet taken
+	Skipping bool   `json:"skipping,omitempty"` // Input begins within a line that is skipped
+	Skipped  int    `json:"skipped,omitempty"`  // bytes of that line so far
+	Resync   bool   `json:"resync,omitempty"`   // as Config.Resync, not done yet
+	Output   []byte `json:"output,omitempty"`   // not yet written; may begin within a line
+}
+
+// Conn reads and writes lines. One goroutine reads; any may write.
+type Conn struct {
+	cfg   Config
+	raw   syscall.RawConn
+	in    input          // the reader's
+	flush sync.WaitGroup // whoever writes what the socket did not take at once
+
+	mu      sync.Mutex
+	stopped bool
+	out     output
+}
+
+// New returns a Conn over cfg.Socket. It fails only when that is closed.
+func New(cfg Config) (*Conn, error) {
+	raw, err := cfg.Socket.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{cfg: cfg, raw: raw}
+	c.in.max, c.in.tooLong = cfg.MaxLine, cfg.TooLong
+	switch {
+	case cfg.Resync:
+		c.in.skipping, c.in.resync = true, true
+	case cfg.Rest != nil:
+		c.in.resume(*cfg.Rest)
+	}
+	if cfg.Rest != nil && len(cfg.Rest.Output) > 0 {
+		c.mu.Lock()
+		c.queue(cfg.Rest.Output)
+		c.mu.Unlock()
+	}
+	return c, nil
+}
+
+// Next waits for the next line and returns it without its newline, good until the
+// next Next. Errors: ErrStopped; any other means that the peer has closed its end
+// or Close was called, and comes after what the peer wrote without a newline.
+func (c *Conn) Next() ([]byte, error) {
+	for {
+		if line, ok := c.in.next(); ok {
+			return line, nil
+		}
+		err := c.in.fill(c.raw)
+		if err == nil {
+			continue
+		}
+		if c.isStopped() {
+			return nil, ErrStopped
+		}
+		if line := c.in.last(); len(line) > 0 {
+			return line, nil
+		}
+		return nil, err
+	}
+}
+
+func (c *Conn) isStopped() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopped
+}
+
+// Stop ends a Next that waits, and all writing, and leaves the socket open. Rest
+// follows.
+func (c *Conn) Stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	_ = c.cfg.Socket.SetDeadline(time.Unix(1, 0))
+}
+
+// Rest returns, after Stop and the last Next, what has yet to be done. What was put
+// after Stop is in it. The Conn is of no use any more. An error means that there is
+// nobody to do it for.
+func (c *Conn) Rest() (Rest, error) {
+	c.flush.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.cfg.Socket.SetDeadline(time.Time{}); err != nil {
+		return Rest{}, err
+	}
+	if c.out.failed {
+		return Rest{}, net.ErrClosed
+	}
+	rest := c.in.rest()
+	rest.Output = c.out.joined()
+	return rest, nil
+}
+
+// Close closes the socket.
+func (c *Conn) Close() { c.cfg.Socket.Close() }
