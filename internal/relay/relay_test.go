@@ -41,11 +41,13 @@ func start(t *testing.T, cfg Config) (*Relay, *child) {
 	return r, &child{t, theirs, in}
 }
 
+func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
 // over starts a relay over conn.
 func over(t *testing.T, conn *net.UnixConn, cfg Config) *Relay {
 	t.Helper()
 	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		cfg.Log = logTo(io.Discard)
 	}
 	cfg.Conn = conn
 	r, err := New(cfg)
@@ -244,7 +246,7 @@ func TestDrain(t *testing.T) {
 func TestRubbishCostsALogLineNotTheSession(t *testing.T) {
 	var log strings.Builder
 	clock := &clock{}
-	r, child := start(t, Config{MaxLine: 1000, Log: slog.New(slog.NewTextHandler(&log, nil)), AfterFunc: clock.after})
+	r, child := start(t, Config{MaxLine: 1000, Log: logTo(&log), AfterFunc: clock.after})
 	answer := func() {
 		t.Helper()
 		a := call(t, r, `{"jsonrpc":"2.0","id":1,"method":"a"}`)
