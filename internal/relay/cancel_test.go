@@ -27,6 +27,7 @@ func TestCancelledCallKeepsItsSlot(t *testing.T) {
 				t.Fatalf("another call: %v; %d in flight", err, r.InFlight())
 			}
 			child.writes(`{"jsonrpc":"2.0","method":"notifications/message","params":{}}`) // its own, so dropped
+			child.sync()
 			if answers {
 				child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, id)
 				if err := r.Drain(t.Context()); err != nil {

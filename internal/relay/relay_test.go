@@ -82,6 +82,15 @@ func (c *child) reads() mcp.Message {
 	return m
 }
 
+// sync returns when the relay has taken all that was written.
+func (c *child) sync() {
+	c.t.Helper()
+	c.writes(`{"jsonrpc":"2.0","id":"sync","method":"ping"}`)
+	if m := c.reads(); string(m.ID()) != `"sync"` {
+		c.t.Fatalf("child read %s", m.Raw)
+	}
+}
+
 // last reads up to a request.
 func (c *child) last() mcp.Message {
 	for {
