@@ -1,0 +1,210 @@
+package lines
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// pair returns a Conn and its peer.
+func pair(t testing.TB, cfg Config) (*Conn, *net.UnixConn) {
+	t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends [2]*net.UnixConn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "socket")
+		c, err := net.FileConn(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		ends[i] = c.(*net.UnixConn)
+	}
+	cfg.Socket = ends[0]
+	return over(t, cfg), ends[1]
+}
+
+func over(t testing.TB, cfg Config) *Conn {
+	t.Helper()
+	if cfg.MaxLine == 0 {
+		cfg.MaxLine = 4 << 20
+	}
+	if cfg.TooLong == nil {
+		cfg.TooLong = func(n int) { t.Errorf("skipped a line of %d bytes", n) }
+	}
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// all reads up to the end.
+func all(c *Conn) (read []string) {
+	for {
+		line, err := c.Next()
+		if err != nil {
+			return read
+		}
+		read = append(read, string(line))
+	}
+}
+
+// Lines of any size, in pieces of any size, with stops in between, come whole and
+// in order; those over the limit are skipped and counted.
+func TestLines(t *testing.T) {
+	const limit = 150 << 10
+	for seed := range uint64(5) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		var want []string
+		var tooLong, skipped []int
+		var text bytes.Buffer
+		for i := range 30 {
+			line := fmt.Sprint(i, strings.Repeat("x", int(random.ExpFloat64()*float64(1+random.IntN(100<<10)))))
+			text.WriteString(line + "\n")
+			if len(line) > limit {
+				tooLong = append(tooLong, len(line))
+			} else {
+				want = append(want, line)
+			}
+		}
+		text.WriteString("no newline")
+		want = append(want, "no newline")
+		cfg := Config{MaxLine: limit, TooLong: func(n int) { skipped = append(skipped, n) }}
+		c, peer := pair(t, cfg)
+		cfg.Socket = c.cfg.Socket
+		go func() {
+			defer peer.Close()
+			for text.Len() > 0 {
+				if _, err := peer.Write(text.Next(1 + random.IntN(50<<10))); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		var got []string
+		for len(got) < len(want) {
+			line, err := c.Next()
+			if err != nil {
+				t.Fatalf("seed %d: after %d lines: %v", seed, len(got), err)
+			}
+			if got = append(got, string(line)); len(got)%10 == 0 {
+				c.Stop()
+				rest, err := c.Rest()
+				if err != nil {
+					t.Fatal(err)
+				}
+				cfg.Rest = &rest
+				c = over(t, cfg)
+			}
+		}
+		if !slices.Equal(got, want) || !slices.Equal(skipped, tooLong) {
+			t.Errorf("seed %d: got %d lines and skipped %v, want %d and %v", seed, len(got), skipped, len(want), tooLong)
+		}
+		if _, err := c.Next(); err == nil {
+			t.Error("something came after the end")
+		}
+	}
+}
+
+func TestResync(t *testing.T) {
+	c, peer := pair(t, Config{MaxLine: 10, Resync: true})
+	fmt.Fprint(peer, strings.Repeat("x", 100))
+	for c.in.skipped < 100 { // what a stop in the midst of it must not forget
+		c.in.next()
+		if err := c.in.fill(c.raw); err != nil {
+			t.Fatal(err)
+		}
+		c.in.next()
+	}
+	c.Stop()
+	if _, err := c.Next(); !errors.Is(err, ErrStopped) {
+		t.Fatal(err)
+	}
+	rest, err := c.Rest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = over(t, Config{Socket: c.cfg.Socket, MaxLine: 10, Rest: &rest})
+	fmt.Fprint(peer, "rest\nnext\n")
+	peer.Close()
+	if got := all(c); !slices.Equal(got, []string{"next"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A peer's last words are heard, whether it left without reading or reads no more.
+func TestLastWords(t *testing.T) {
+	for name, leave := range map[string]func(*net.UnixConn) error{"closed": (*net.UnixConn).Close, "closed for reading": (*net.UnixConn).CloseRead} {
+		t.Run(name, func(t *testing.T) {
+			c, peer := pair(t, Config{})
+			c.Put([]byte("unread\n"))
+			fmt.Fprint(peer, "last\nwords\n")
+			if err := leave(peer); err != nil {
+				t.Fatal(err)
+			}
+			c.Put([]byte("into the void\n"))
+			if _, err := c.Room(); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("there is room: %v", err)
+			}
+			if got := all(c); !slices.Equal(got, []string{"last", "words"}) {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+// Writers are told when to wait and when to go on, and what they put arrives whole
+// and in order.
+func TestOutput(t *testing.T) {
+	c, peer := pair(t, Config{})
+	back, _ := New(Config{Socket: peer, MaxLine: 4 << 20})
+	n := 0
+	for room := (<-chan struct{})(nil); room == nil; n++ {
+		c.Put(fmt.Appendf(nil, "%d %s\n", n, strings.Repeat("x", n*1000)))
+		room, _ = c.Room()
+	}
+	room, _ := c.Room()
+	for i := range n {
+		line, err := back.Next()
+		if err != nil || !strings.HasPrefix(string(line), fmt.Sprint(i, " ")) || len(line) != len(fmt.Sprint(i, " "))+i*1000 {
+			t.Fatalf("line %d has %d bytes, %v", i, len(line), err)
+		}
+	}
+	<-room
+	for c.Pending() > 0 { // it has been read and will be counted
+		runtime.Gosched()
+	}
+}
+
+// An idle Conn holds no buffer, and a large line leaves none.
+func TestIdleHoldsNothing(t *testing.T) {
+	c, peer := pair(t, Config{})
+	go func() {
+		fmt.Fprintln(peer, strings.Repeat("x", 3<<20))
+		fmt.Fprintln(peer, "y")
+	}()
+	for range 2 {
+		if _, err := c.Next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Stop()
+	if _, err := c.Next(); !errors.Is(err, ErrStopped) {
+		t.Fatal(err)
+	}
+	if c.in.held != nil {
+		t.Errorf("holds %d bytes", len(*c.in.held))
+	}
+}
