@@ -3,5 +3,5 @@
 // waits to be written, copies as little as can be, holds no buffer while nothing
 // comes, and can be stopped so that another Conn goes on where it was.
 //
-// Package relay imports it.
+// Packages relay and unit import it.
 package lines

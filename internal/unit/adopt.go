@@ -12,6 +12,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/lines"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 )
 
@@ -49,7 +50,7 @@ func Adopt(cfg Config, spec Spec, left Left) (*Unit, error) {
 	if left.State != nil {
 		rc.State = &left.State.Relay
 	} else {
-		rc.State = &relay.State{Output: []byte("\n")} // ends a line that may have been cut off
+		rc.State = &relay.State{Rest: lines.Rest{Output: []byte("\n")}} // ends a line that may have been cut off
 	}
 	u, err := attend(cfg, spec, left.ID, packets, rc)
 	if err != nil {
