@@ -87,7 +87,7 @@ func (d *draining) unfinished(cmd *cobra.Command, state admin.Drain) error {
 			return err
 		}
 	}
-	return fmt.Errorf("no new call is taken, but %s in flight after %v\nhint: wait on with fjmcpctl drain, or end it with fjmcpctl sessions stop",
+	return fmt.Errorf("no new call is taken, but %s in flight after %v\nhint: fjmcpctl drain waits on; fjmcpctl sessions stop ends a session with its calls",
 		still(len(state.Calls)), d.timeout)
 }
 
