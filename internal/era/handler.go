@@ -52,15 +52,14 @@ func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access broker.Acc
 }
 
 // Modern reports whether a request that names no session is of revision
-// 2026-07-28, or of one that only a later broker knows: by its _meta, and where
-// that names none by its header, but for initialize.
+// 2026-07-28, or of one that only a later broker knows: by its _meta, or by its
+// header, which initialize may bear as well.
 func Modern(r *http.Request, m mcp.Message) bool {
-	version := m.ParamString("_meta", mcp.MetaProtocolVersion)
-	if version == "" && m.Method != mcp.MethodInitialize {
-		version = r.Header.Get(mcp.HeaderProtocolVersion)
-	}
-	return version != "" && !mcp.Handshake(version)
+	return newer(m.ParamString("_meta", mcp.MetaProtocolVersion)) ||
+		newer(r.Header.Get(mcp.HeaderProtocolVersion)) && m.Method != mcp.MethodInitialize
 }
+
+func newer(version string) bool { return version != "" && !mcp.Handshake(version) }
 
 // fault is why a request is refused.
 type fault struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/subscription"
 )
@@ -97,11 +98,50 @@ func (q *request) follow(ctx context.Context, sub *subscription.Subscription) {
 		case err == nil:
 			err = q.notify(raw)
 		default:
-			q.reply(http.StatusOK, mcp.ResultResponse(q.ID(), mcp.With(nil,
-				mcp.Member{Name: "resultType", Value: []byte(`"complete"`)}, mcp.Member{Name: "_meta", Value: q.tag(nil)})))
+			q.close()
 			return
 		}
 		if err != nil {
+			return
+		}
+	}
+}
+
+// close ends a subscription that is not the client's to end.
+func (q *request) close() {
+	q.reply(http.StatusOK, mcp.ResultResponse(q.ID(), mcp.With(nil,
+		mcp.Member{Name: "resultType", Value: []byte(`"complete"`)}, mcp.Member{Name: "_meta", Value: q.tag(nil)})))
+}
+
+// passListen answers subscriptions/listen with what a backend of 2026-07-28 says
+// to it.
+func (q *request) passListen() {
+	x := q.begin(q.Message)
+	if x == nil {
+		return
+	}
+	ctx, cancel := q.whileServing()
+	defer cancel()
+	for {
+		e, err := x.Next(ctx, q.h.cfg.KeepAlive)
+		switch {
+		case q.r.Context().Err() != nil:
+			x.Cancel(ctx, exchange.OutcomeCancelled)
+			return
+		case errors.Is(err, exchange.ErrQuiet):
+			err = q.stream().KeepAlive()
+		case err == nil && !e.Final:
+			err = q.event(x, e)
+		case err == nil && e.Raw != nil:
+			q.end(x.End(ctx, e, nil))
+			return
+		default: // the broker ends, or the backend has
+			x.Cancel(ctx, exchange.OutcomeCancelled)
+			q.close()
+			return
+		}
+		if err != nil { // the client does not read any more
+			x.Cancel(ctx, exchange.OutcomeCancelled)
 			return
 		}
 	}

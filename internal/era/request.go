@@ -48,6 +48,8 @@ func (q *request) serveModern() {
 		return
 	}
 	switch {
+	case q.server.Modern && q.Method == mcp.MethodListen:
+		q.passListen()
 	case q.server.Modern:
 		q.call(q.Message)
 	case q.Method == mcp.MethodDiscover:
@@ -114,12 +116,19 @@ func (q *request) askToLog() {
 
 // call carries m, which is the request as the backend gets it, to its answer.
 func (q *request) call(m mcp.Message) {
+	if x := q.begin(m); x != nil {
+		q.carry(x)
+	}
+}
+
+// begin returns nil when the client has been told why it cannot.
+func (q *request) begin(m mcp.Message) *exchange.Exchange {
 	x, err := q.h.cfg.Exchanges.Begin(q.r.Context(), q.session, q.access, m)
 	if err != nil {
 		q.h.cfg.Exchanges.Fail(q.w, q.ID(), err)
-		return
+		return nil
 	}
-	q.carry(x)
+	return x
 }
 
 // carry passes on what the exchange yields until it ends or the client leaves.
@@ -141,7 +150,7 @@ func (q *request) carry(x *exchange.Exchange) {
 		case err == nil && !e.Final:
 			err = q.event(x, e)
 		default:
-			q.end(x, x.End(ctx, e, err))
+			q.end(x.End(ctx, e, err))
 			return
 		}
 		switch {
@@ -177,7 +186,7 @@ func (q *request) left(x *exchange.Exchange) {
 }
 
 // end sends the response.
-func (q *request) end(x *exchange.Exchange, end exchange.End) {
+func (q *request) end(end exchange.End) {
 	if end.Challenge != nil && q.out == nil {
 		q.h.cfg.Exchanges.Fail(q.w, nil, end.Challenge)
 		return
