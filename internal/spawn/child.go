@@ -16,10 +16,13 @@ import (
 
 // child is one session's process group.
 type child struct {
-	id   string
-	cmd  *exec.Cmd
-	cred *credentialDir
-	log  *slog.Logger
+	id  string
+	cmd *exec.Cmd
+	// process is the pidfd of the main process, readable once that has ended; nil
+	// where the kernel has none.
+	process *os.File
+	cred    *credentialDir
+	log     *slog.Logger
 	// lines takes the session's standard error.
 	lines *lineLog
 	idle  time.Duration
@@ -49,13 +52,16 @@ func startChild(cfg ProcessConfig, spec Spec, mcp, token string) (*child, error)
 	c.cmd.Env = environment(cfg, mcp, cred.dir)
 	c.cmd.Dir = "/"
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = spec.MCP, spec.Control, c.lines
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	pidfd := -1
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}
 	c.cmd.WaitDelay = stopTimeout // should a process that left the group hold on to stderr
 	go cred.serve(token)
 	if err := c.cmd.Start(); err != nil {
 		cred.remove()
 		return nil, err
 	}
+	_ = syscall.SetNonblock(pidfd, true) // has the runtime's poller wait for it
+	c.process = os.NewFile(uintptr(pidfd), "pidfd")
 	return c, nil
 }
 
@@ -127,12 +133,7 @@ func (c *child) wait() {
 	exited := make(chan struct{})
 	go func() {
 		defer close(exited)
-		for {
-			err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-			if err != unix.EINTR {
-				return
-			}
-		}
+		c.awaitExit()
 	}()
 	select {
 	case <-exited:
@@ -146,9 +147,22 @@ func (c *child) wait() {
 	c.markEnding()
 	syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
 	<-exited
+	c.process.Close()
 	c.cmd.Wait()
 	c.lines.flush()
 	c.cred.remove()
+}
+
+// awaitExit returns when the main process has ended, and leaves it to be waited
+// for. Where the kernel has no pidfds it keeps a thread.
+func (c *child) awaitExit() {
+	if conn, err := c.process.SyscallConn(); err == nil {
+		_ = conn.Read(func(pidfd uintptr) bool {
+			return unix.Waitid(unix.P_PIDFD, int(pidfd), nil, unix.WEXITED|unix.WNOWAIT, nil) != unix.EAGAIN
+		})
+	}
+	for unix.Waitid(unix.P_PID, c.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
 }
 
 // credentialDir is the session's $CREDENTIALS_DIRECTORY. Its one file is a FIFO,
