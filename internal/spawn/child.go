@@ -26,7 +26,6 @@ type child struct {
 	// lines takes the session's standard error.
 	lines *lineLog
 	idle  time.Duration
-	end   chan struct{} // closed by terminate
 	gone  chan struct{} // closed when the child is forgotten
 
 	mu     sync.Mutex
@@ -43,8 +42,8 @@ func startChild(cfg ProcessConfig, spec Spec, mcp, token string) (*child, error)
 	now := cfg.Now()
 	c := &child{
 		id: spec.UnitID, cred: cred, idle: spec.Idle,
-		log: cfg.Log.With("FJMCP_USER", spec.User, "FJMCP_SESSION", spec.SessionID),
-		end: make(chan struct{}), gone: make(chan struct{}),
+		log:    cfg.Log.With("FJMCP_USER", spec.User, "FJMCP_SESSION", spec.SessionID),
+		gone:   make(chan struct{}),
 		reapAt: now.Add(spec.Idle), endAt: now.Add(spec.MaxAge),
 	}
 	c.lines = &lineLog{log: c.log}
@@ -119,10 +118,11 @@ func (c *child) markEnding() bool {
 }
 
 // terminate begins to end the session: SIGTERM to its main process, and after
-// stopTimeout SIGKILL to the group. It does not wait.
+// stopTimeout SIGKILL. It does not wait.
 func (c *child) terminate() {
 	if c.markEnding() {
-		close(c.end)
+		c.cmd.Process.Signal(syscall.SIGTERM)
+		time.AfterFunc(stopTimeout, func() { c.cmd.Process.Kill() }) // does nothing once it has ended
 	}
 }
 
@@ -130,23 +130,9 @@ func (c *child) terminate() {
 // its group has been killed. While the main process is still to be waited for,
 // the group's number cannot be anyone else's.
 func (c *child) wait() {
-	exited := make(chan struct{})
-	go func() {
-		defer close(exited)
-		c.awaitExit()
-	}()
-	select {
-	case <-exited:
-	case <-c.end:
-		c.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-exited:
-		case <-time.After(stopTimeout):
-		}
-	}
+	c.awaitExit()
 	c.markEnding()
 	syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
-	<-exited
 	c.process.Close()
 	c.cmd.Wait()
 	c.lines.flush()

@@ -50,24 +50,32 @@ func (u *Unit) keepAwake(ctx context.Context) error {
 	return nil
 }
 
-// stayAwake touches the timer while calls are in flight, which may last longer
-// than the idle time.
+// stayAwake touches the timer, from time to time, while calls are in flight, which
+// may last longer than the idle time.
 func (u *Unit) stayAwake() {
-	tick := time.NewTicker(max(u.cfg.IdleTimeout/3, time.Second/3))
-	defer tick.Stop()
-	for {
-		select {
-		case <-u.relay.Done():
-			return
-		case <-tick.C:
-		}
-		if u.relay.InFlight() == 0 {
-			continue
-		}
+	if u.relay.InFlight() > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), u.cfg.StartTimeout)
+		defer cancel()
 		if err := u.keepAwake(ctx); err != nil {
 			u.cfg.Log.Warn("cannot keep a busy session awake", "unit", u.Name(), "error", err)
 		}
-		cancel()
+	}
+	u.lookAgain()
+}
+
+// lookAgain has stayAwake called later, unless the unit has ended.
+func (u *Unit) lookAgain() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.Closed() {
+		u.look = time.AfterFunc(max(u.cfg.IdleTimeout/3, time.Second/3), u.stayAwake)
+	}
+}
+
+func (u *Unit) lookNoMore() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.look != nil {
+		u.look.Stop()
 	}
 }

@@ -28,6 +28,7 @@ func (u *Unit) remove(ctx context.Context) {
 // watch accounts for the unit's end, however it comes.
 func (u *Unit) watch() {
 	<-u.relay.Done()
+	u.lookNoMore()
 	select { // its last words may be a moment behind
 	case <-u.heard:
 	case <-time.After(2 * time.Second):

@@ -82,6 +82,7 @@ type Unit struct {
 
 	mu       sync.Mutex
 	lastUsed time.Time
+	look     *time.Timer // for the next stayAwake
 	token    broker.ForgejoTokens
 	last     control.Message // TypeFailed or TypeExited
 	mode     *modeChange     // the latest
@@ -148,7 +149,7 @@ func attend(cfg Config, spec Spec, id string, local *control.Conn, rc relay.Conf
 // begin attends to the unit until it is gone.
 func (u *Unit) begin() {
 	go u.listen()
-	go u.stayAwake()
+	u.lookAgain()
 	go u.watch()
 }
 
