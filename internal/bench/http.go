@@ -60,21 +60,25 @@ type httpSession struct {
 }
 
 func dial(ctx context.Context, u *url.URL, token string) (*httpSession, error) {
-	host := u.Host
-	if u.Port() == "" {
-		host = net.JoinHostPort(u.Hostname(), "80")
-	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", host)
-	if err != nil {
-		return nil, err
-	}
-	s := &httpSession{url: u, conn: conn, in: bufio.NewReaderSize(conn, 64<<10), events: bufio.NewReaderSize(nil, 64<<10), next: firstID}
+	s := &httpSession{url: u, in: bufio.NewReaderSize(nil, 64<<10), events: bufio.NewReaderSize(nil, 64<<10), next: firstID}
 	s.headers = "Host: " + u.Host + "\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
 	if token != "" {
 		s.headers += "Authorization: Bearer " + token + "\r\n"
 	}
-	return s, nil
+	return s, s.connect(ctx)
+}
+
+// connect opens a connection in place of the one there may have been.
+func (s *httpSession) connect(ctx context.Context) (err error) {
+	host := s.url.Host
+	if s.url.Port() == "" {
+		host = net.JoinHostPort(s.url.Hostname(), "80")
+	}
+	var d net.Dialer
+	if s.conn, err = d.DialContext(ctx, "tcp", host); err == nil {
+		s.in.Reset(s.conn)
+	}
+	return err
 }
 
 // settle has every later request name the revision that the server chose, and

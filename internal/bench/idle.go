@@ -17,16 +17,16 @@ const idleSessions = 200
 
 // memory is what processes keep for themselves, bytes.
 type memory struct {
-	none      float64   // the broker without sessions
-	idle      float64   // with idleSessions, each with a connection open
-	listening float64   // with an open event stream each besides
+	none      float64   // the broker that has served sessions and has none
+	idle      float64   // with idleSessions, whose clients have no connection open
+	listening float64   // with an open event stream each
 	sessions  []float64 // each fjmcp-session
 }
 
 // each is what a session adds to the broker, from what all of them do.
 func (m memory) each(all float64) float64 { return (all - m.none) / idleSessions }
 
-// measureMemory measures a broker of its own.
+// measureMemory measures a broker of its own, with which the sessions end.
 func measureMemory(ctx context.Context, cfg Config, forge *trial.Forge, dir string) (m memory, err error) {
 	state := filepath.Join(dir, "idle")
 	if err := os.Mkdir(state, 0o700); err != nil {
@@ -37,18 +37,13 @@ func measureMemory(ctx context.Context, cfg Config, forge *trial.Forge, dir stri
 		return m, err
 	}
 	defer b.stop()
-	t, err := b.target()
-	if err != nil {
-		return m, err
+	if m.none, err = b.withoutSessions(ctx); err != nil {
+		return m, errors.Join(err, errors.New(b.lastWords()))
 	}
-	if m.none, err = private(b.Pid()); err != nil {
-		return m, err
-	}
-	sessions, err := openAll(ctx, t, idleSessions, request{"tools/list", "{}"}, 1)
+	sessions, err := b.open(ctx, idleSessions)
 	if err != nil {
 		return m, errors.Join(err, errors.New(b.lastWords()))
 	}
-	defer closeAll(sessions)
 	if m.idle, err = private(b.Pid()); err != nil {
 		return m, err
 	}
@@ -80,13 +75,61 @@ func privateOfChildren(pid int) ([]float64, error) {
 	return all, nil
 }
 
-func listenAll(ctx context.Context, sessions []Session) ([]io.Closer, error) {
+// openAtOnce is how many clients begin a session at the same time.
+const openAtOnce = 8
+
+// open begins n sessions whose clients ask for the tools and hang up.
+func (b *broker) open(ctx context.Context, n int) ([]*httpSession, error) {
+	t, err := b.target()
+	if err != nil {
+		return nil, err
+	}
+	sessions := make([]*httpSession, n)
+	var all errgroup.Group
+	all.SetLimit(openAtOnce)
+	for i := range sessions {
+		all.Go(func() error {
+			s, _, err := t.Open(ctx)
+			if err != nil {
+				return err
+			}
+			sessions[i] = s.(*httpSession)
+			defer sessions[i].conn.Close()
+			got, _, err := s.Call(request{"tools/list", "{}"})
+			if err == nil {
+				err = check(got)
+			}
+			return err
+		})
+	}
+	return sessions, all.Wait()
+}
+
+// withoutSessions is what the broker keeps when it has begun and ended some, so
+// that what it does for the first of them counts for none of those to come.
+func (b *broker) withoutSessions(ctx context.Context) (float64, error) {
+	sessions, err := b.open(ctx, openAtOnce)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range sessions {
+		if err := s.connect(ctx); err != nil {
+			return 0, err
+		}
+		if err := s.Close(); err != nil {
+			return 0, err
+		}
+	}
+	return private(b.Pid())
+}
+
+func listenAll(ctx context.Context, sessions []*httpSession) ([]io.Closer, error) {
 	streams := make([]io.Closer, len(sessions))
 	var all errgroup.Group
-	all.SetLimit(8)
+	all.SetLimit(openAtOnce)
 	for i, s := range sessions {
 		all.Go(func() (err error) {
-			streams[i], err = s.(*httpSession).Listen(ctx)
+			streams[i], err = s.Listen(ctx)
 			return err
 		})
 	}

@@ -96,17 +96,17 @@ func calls(ctx context.Context, sessions []Session, r request, d time.Duration) 
 // warmUp is how many calls a session makes before it is measured.
 const warmUp = 20
 
-// openAll begins n sessions, each of which makes each calls first.
-func openAll(ctx context.Context, t Target, n int, r request, each int) ([]Session, error) {
+// openAll begins n sessions and warms them up.
+func openAll(ctx context.Context, t Target, n int, r request) ([]Session, error) {
 	sessions := make([]Session, n)
 	var all errgroup.Group
-	all.SetLimit(8)
+	all.SetLimit(openAtOnce)
 	for i := range sessions {
 		all.Go(func() (err error) {
 			if sessions[i], _, err = t.Open(ctx); err != nil {
 				return err
 			}
-			for range each {
+			for range warmUp {
 				got, _, err := sessions[i].Call(r)
 				if err == nil {
 					err = check(got)
@@ -156,7 +156,7 @@ func (m measure) run(ctx context.Context, cfg Config, targets []Target, line fun
 		if m.request == (request{}) {
 			continue
 		}
-		open[t.Name], results[t.Name].failed = openAll(ctx, t, m.sessions, m.request, warmUp)
+		open[t.Name], results[t.Name].failed = openAll(ctx, t, m.sessions, m.request)
 	}
 	for round := range cfg.Rounds {
 		for i := range targets {

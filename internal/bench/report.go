@@ -130,9 +130,9 @@ func (s spread) String() string { return fmt.Sprintf("%.2f (%.2f–%.2f)", s.med
 func (r *report) memoryTable() {
 	m := r.memory
 	w := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "fjmcp-broker, no session\t%s\n", mib(m.none))
+	fmt.Fprintf(w, "fjmcp-broker, sessions ended\t%s\n", mib(m.none))
 	fmt.Fprintf(w, "fjmcp-broker, %d sessions\t%s\t%s each\n", idleSessions, mib(m.idle), kib(m.each(m.idle)))
-	fmt.Fprintf(w, "fjmcp-broker, %d sessions with an event stream open\t%s\t%s each\n", idleSessions, mib(m.listening), kib(m.each(m.listening)))
+	fmt.Fprintf(w, "fjmcp-broker, %d sessions that listen to their event streams\t%s\t%s each\n", idleSessions, mib(m.listening), kib(m.each(m.listening)))
 	s := spreadOf(m.sessions)
 	fmt.Fprintf(w, "fjmcp-session, each (quartiles)\t%s\t%s–%s\n", mib(s.median), mib(s.low), mib(s.high))
 	w.Flush()
