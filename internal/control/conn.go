@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -82,12 +83,22 @@ func (c *Conn) Send(ctx context.Context, m Message) error {
 func (c *Conn) Receive(ctx context.Context) (Message, error) {
 	c.recv.Lock()
 	defer c.recv.Unlock()
-	var m Message
+	var packet []byte
 	err := interruptible(ctx, c.sock.SetReadDeadline, func() (err error) {
-		m, err = c.read()
+		if packet, err = c.packet(); errors.Is(err, syscall.ECONNRESET) {
+			// The peer left without reading all we sent. The kernel says so before it
+			// hands out what the peer had sent, its last words among it.
+			packet, err = c.packet()
+		}
 		return err
 	})
-	return m, err
+	switch {
+	case errors.Is(err, syscall.ECONNRESET), err == nil && len(packet) == 0:
+		return Message{}, io.EOF
+	case err != nil:
+		return Message{}, err
+	}
+	return decode(packet)
 }
 
 // Close closes this end; a blocked Send or Receive returns net.ErrClosed.
@@ -97,22 +108,6 @@ func (c *Conn) Close() error { return c.sock.Close() }
 // systemd's descriptor store; FromFile turns it into a Conn again. The copy
 // shares its non-blocking mode with c.
 func (c *Conn) File() (*os.File, error) { return c.sock.File() }
-
-func (c *Conn) read() (Message, error) {
-	packet, err := c.packet()
-	if errors.Is(err, syscall.ECONNRESET) {
-		// The peer left without reading all we sent. The kernel says so before it
-		// hands out what the peer had sent, its last words among it.
-		packet, err = c.packet()
-	}
-	switch {
-	case errors.Is(err, syscall.ECONNRESET), err == nil && len(packet) == 0:
-		return Message{}, io.EOF
-	case err != nil:
-		return Message{}, wrap("cannot receive a control message", err)
-	}
-	return decode(packet)
-}
 
 // packet waits for a packet, none when the peer is gone. It makes room for it
 // only once it is there: connections wait most of the time.
@@ -126,7 +121,7 @@ func (c *Conn) packet() (packet []byte, err error) {
 		packet, failed = receive(int(fd))
 		return failed != unix.EAGAIN
 	})
-	return packet, errors.Join(err, failed)
+	return packet, wrap("cannot receive a control message", cmp.Or(err, failed))
 }
 
 func receive(fd int) ([]byte, error) {

@@ -213,10 +213,21 @@ func (l *lineLog) Write(p []byte) (int, error) {
 	}
 }
 
-// ReadFrom has os/exec copy through a buffer that fits a line or two: each session
-// holds one as long as it runs.
-func (l *lineLog) ReadFrom(r io.Reader) (int64, error) {
-	return io.CopyBuffer(struct{ io.Writer }{l}, r, make([]byte, 2<<10))
+// ReadFrom is for io.Copy, which would take a larger buffer for as long as the
+// session runs.
+func (l *lineLog) ReadFrom(r io.Reader) (total int64, err error) {
+	buf := make([]byte, 2<<10)
+	for {
+		n, err := r.Read(buf)
+		total += int64(n)
+		_, _ = l.Write(buf[:n]) // fails never
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
 }
 
 // flush logs what no newline ended.
