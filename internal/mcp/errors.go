@@ -45,14 +45,7 @@ func ToolError(id json.RawMessage, text string) []byte {
 }
 
 // EmptyResult returns a response that says no more than that all is well.
-func EmptyResult(id json.RawMessage) []byte {
-	b, _ := json.Marshal(struct {
-		JSONRPC string          `json:"jsonrpc"`
-		ID      json.RawMessage `json:"id"`
-		Result  struct{}        `json:"result"`
-	}{JSONRPC: "2.0", ID: id})
-	return b
-}
+func EmptyResult(id json.RawMessage) []byte { return ResultResponse(id, json.RawMessage("{}")) }
 
 // ErrorResponse returns a JSON-RPC error response. A nil id becomes null.
 func ErrorResponse(id json.RawMessage, code int, message string) []byte {

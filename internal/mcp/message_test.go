@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -28,6 +30,7 @@ func TestParse(t *testing.T) {
 		{"repeated by escape", `{"jsonrpc":"2.0","id":1,"\u0069d":2,"method":"ping"}`, 0, "", ErrNotMessage},
 		{"another case", `{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}`, 0, "", ErrNotMessage},
 		{"only another case", `{"jsonrpc":"2.0","ID":1,"method":"ping"}`, 0, "", ErrNotMessage},
+		{"another case, as encoding/json folds it", `{"jsonrpc":"2.0","id":1,"method":"ping","param\u017f":{}}`, 0, "", ErrNotMessage},
 		{"tool name twice", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","Name":"b"}}`, 0, "", ErrNotMessage},
 		{"no version", `{"id":1,"method":"ping"}`, 0, "", ErrNotMessage},
 		{"result and error", `{"jsonrpc":"2.0","id":1,"result":{},"error":{}}`, 0, "", ErrNotMessage},
@@ -68,30 +71,85 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// FuzzParse holds the scanner against encoding/json: same ids, same params, and
-// splicing an id back in restores the message.
-func FuzzParse(f *testing.F) {
+func TestLineWith(t *testing.T) {
+	for _, raw := range []string{
+		`{"jsonrpc":"2.0","id":4,"method":"m","params":{"_meta":{"progressToken":[1,\n2]}}}`,
+		`{"jsonrpc":"2.0","params":{"_meta":{"progressToken":"t"},"x":1.0},\r\n"method":"m","id":"i"}`,
+		`{"jsonrpc":"2.0","id":4,"method":"m","params":{}}`,
+	} {
+		m, err := Parse([]byte(strings.NewReplacer(`\n`, "\n", `\r`, "\r").Replace(raw)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, token := range []json.RawMessage{nil, json.RawMessage("77")} {
+			want := m.WithParam(token, "_meta", "progressToken")
+			if token == nil {
+				want = m
+			}
+			want, _ = Parse(want.Raw)
+			if got := string(m.LineWith([]byte(`"new"`), token)); got != string(Line(want.WithID([]byte(`"new"`)))) {
+				t.Errorf("got %q", got)
+			}
+		}
+	}
+}
+
+// After a splice the members are where they were said to be.
+func TestSplicedMessageKnowsItsMembers(t *testing.T) {
+	for _, raw := range []string{
+		`{"id":1,"jsonrpc":"2.0","method":"m","params":{"a":{"b":1},"c":2}}`,
+		`{"params":{"a":{"b":1},"c":2},"id":1,"jsonrpc":"2.0","method":"m"}`,
+	} {
+		m, err := Parse([]byte(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := m.WithParam([]byte(`"longer than before"`), "a", "b")
+		want, err := Parse(got.Raw)
+		if err != nil || !reflect.DeepEqual(got, want) || got.ParamString("a", "b") != "longer than before" {
+			t.Errorf("%s: %+v, %+v, %v", got.Raw, got, want, err)
+		}
+	}
+	r, err := Parse([]byte(`{"jsonrpc":"2.0","result":{"_meta":{"k":12345},"isError":true},"id":1}`))
+	if err != nil || !r.Failed() {
+		t.Fatal(err)
+	}
+	if got := string(r.WithResultField([]byte("1"), "_meta", "k").WithID([]byte("2"))); got != `{"jsonrpc":"2.0","result":{"_meta":{"k":1},"isError":true},"id":2}` {
+		t.Errorf("got %s", got)
+	}
+}
+
+// FuzzEnvelope holds the scanner against encoding/json: the same documents are
+// valid, ids, params and results are the same bytes, and splicing an id back in
+// restores the message.
+func FuzzEnvelope(f *testing.F) {
 	f.Add([]byte(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x","_meta":{"progressToken":1}}}`))
 	f.Add([]byte(`{"jsonrpc":"2.0","id":"\\\"","result":[{"a":"]}"}]}`))
 	f.Add([]byte("{\"jsonrpc\":\"2.0\" ,\t\"method\" : \"\\u0061\"}"))
+	f.Add([]byte(`{"jsonrpc":"2.0","id":-0.5e+10,"error":{"a":[true,false,null,{},[]]}}`))
+	f.Add([]byte(`{"jsonrpc":"2.0","id":1,"param\u017f":{},"method":"ping","x":01}`))
+	f.Add([]byte(strings.Repeat("[", 10001) + strings.Repeat("]", 10001)))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		m, err := Parse(raw)
+		if valid := json.Valid(raw); valid == errors.Is(err, ErrNotJSON) {
+			t.Fatalf("%q: %v, encoding/json says valid: %v", raw, err, valid)
+		}
 		if err != nil {
 			return
 		}
-		var want struct{ ID, Params, Result json.RawMessage }
 		members := map[string]json.RawMessage{}
 		if err := json.Unmarshal(raw, &members); err != nil {
 			t.Fatalf("parsed what encoding/json refuses: %v", err)
 		}
-		want.ID, want.Params, want.Result = members["id"], members["params"], members["result"]
-		if !bytes.Equal(m.ID(), want.ID) || !bytes.Equal(m.Params(), want.Params) || !bytes.Equal(m.Result(), want.Result) {
-			t.Fatalf("%s: id %s params %s result %s, want %v", raw, m.ID(), m.Params(), m.Result(), want)
+		if !bytes.Equal(m.ID(), members["id"]) || !bytes.Equal(m.Params(), members["params"]) || !bytes.Equal(m.Result(), members["result"]) {
+			t.Fatalf("%s: id %s params %s result %s, want %v", raw, m.ID(), m.Params(), m.Result(), members)
 		}
 		if m.ID() != nil && !bytes.Equal(m.WithID(m.ID()), raw) {
 			t.Fatalf("%s: splicing the same id in changed the message", raw)
 		}
-		m.Param("_meta", "progressToken")
+		if token := m.Param("_meta", "progressToken"); m.ID() != nil && !bytes.Equal(m.LineWith(m.ID(), token), Line(raw)) {
+			t.Fatalf("%s: splicing the same id and token in changed the message", raw)
+		}
 		m.ResultString("serverInfo", "version")
 	})
 }

@@ -22,7 +22,7 @@ func (r *Relay) takeQuestion(m mcp.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.Method == mcp.MethodPing {
-		r.reply([]byte(`{"jsonrpc":"2.0","id":`+string(m.ID())+`,"result":{}}`+"\n"), m.Method)
+		r.reply(mcp.Line(mcp.EmptyResult(m.ID())), m.Method)
 		return
 	}
 	if !r.ask(m) {

@@ -23,28 +23,34 @@ import (
 
 // child is the far end of a relay's socket, scripted by the test.
 type child struct {
-	t    *testing.T
+	t    testing.TB
 	conn net.Conn
 	in   *bufio.Scanner
 }
 
-func start(t *testing.T, cfg Config) (*Relay, *child) {
+func start(t testing.TB, cfg Config) (*Relay, *child) {
+	t.Helper()
+	ours, child := newChild(t)
+	return over(t, ours, cfg), child
+}
+
+// newChild returns our end of a child's socket and the child.
+func newChild(t testing.TB) (*net.UnixConn, *child) {
 	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ours, theirs := conn(t, fds[0]), conn(t, fds[1])
-	r := over(t, ours, cfg)
 	in := bufio.NewScanner(theirs)
 	in.Buffer(nil, 1<<20)
-	return r, &child{t, theirs, in}
+	return ours, &child{t, theirs, in}
 }
 
 func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 // over starts a relay over conn.
-func over(t *testing.T, conn *net.UnixConn, cfg Config) *Relay {
+func over(t testing.TB, conn *net.UnixConn, cfg Config) *Relay {
 	t.Helper()
 	if cfg.Log == nil {
 		cfg.Log = logTo(io.Discard)
@@ -58,7 +64,7 @@ func over(t *testing.T, conn *net.UnixConn, cfg Config) *Relay {
 	return r
 }
 
-func conn(t *testing.T, fd int) *net.UnixConn {
+func conn(t testing.TB, fd int) *net.UnixConn {
 	t.Helper()
 	f := os.NewFile(uintptr(fd), "socket")
 	defer f.Close()
