@@ -11,6 +11,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
 
 // What a backend asks at once is handed out at once: it is waited until it has
@@ -28,8 +29,10 @@ type question struct {
 
 // parked is a call that waits for its client.
 type parked struct {
-	x     *exchange.Exchange
-	asked []question
+	session *session.Session
+	server  session.Server
+	x       *exchange.Exchange
+	asked   []question
 }
 
 // Expire implements mrtr.Call.
@@ -80,7 +83,7 @@ func (h *Handler) refused(x *exchange.Exchange, wanted question, why string) {
 // park answers the client what is wanted of it, and keeps the call. It reports
 // false, and refuses for the client, when there is no room.
 func (q *request) park(x *exchange.Exchange) bool {
-	state, err := q.h.parked.Park(q.session.ID(), &parked{x, q.asked}, q.claim())
+	state, err := q.h.parked.Park(q.session.ID(), &parked{q.session, q.server, x, q.asked}, q.claim())
 	if err != nil {
 		for _, wanted := range q.asked {
 			q.h.refused(x, wanted, err.Error())
@@ -115,20 +118,41 @@ func inputRequired(asked []question, state string) json.RawMessage {
 		mcp.Member{Name: "requestState", Value: quoted})
 }
 
-// isRetry reports whether the request comes back for a parked call.
+// isRetry reports whether the request comes back for a call that has asked.
 func (q *request) isRetry() bool {
 	state := q.Param("requestState")
 	return mrtr.MayAsk(q.Method) && state != nil && string(state) != "null"
 }
 
-// retry goes on with the call that the client has come back for. What it leaves
-// unanswered, or answers with what is no result, is asked again.
-func (q *request) retry() {
-	p, err := q.h.parked.Take(q.ParamString("requestState"), q.claim())
-	if err != nil {
-		q.refuse(invalid(err))
-		return
+// retried goes on with the call that the client has come back for. It reports
+// false when no requestState of ours says which; it may be a backend's own.
+func (q *request) retried() bool {
+	if !q.isRetry() {
+		return false
 	}
+	var bad error
+	p, err := q.h.parked.Take(q.ParamString("requestState"), q.claim(), func(p *parked) bool {
+		bad = mcp.CheckParamHeaders(q.r.Header, q.Message, q.h.tools.of(p.session, q.Message))
+		return bad == nil
+	})
+	switch {
+	case bad != nil:
+		q.refuse(mismatch(bad))
+	case errors.Is(err, mrtr.ErrState):
+		return false
+	case err != nil:
+		q.refuse(invalid(err))
+	default:
+		q.resume(p)
+	}
+	return true
+}
+
+// resume goes on with a parked call. What the client leaves unanswered, or answers
+// with what is no result, is asked again.
+func (q *request) resume(p *parked) {
+	q.session, q.server = p.session, p.server
+	q.askToLog()
 	for _, wanted := range p.asked {
 		result := q.Param("inputResponses", wanted.key)
 		if len(result) == 0 || result[0] != '{' {

@@ -9,6 +9,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
@@ -39,6 +40,9 @@ func (q *request) serveModern() {
 		return
 	}
 	q.modern = true
+	if q.retried() {
+		return
+	}
 	if err := q.open(); err != nil {
 		q.h.cfg.Exchanges.Fail(q.w, q.ID(), err)
 		return
@@ -59,8 +63,7 @@ func (q *request) serveModern() {
 	case !slices.Contains(methods, q.Method):
 		q.refuse(notFound(q.Method))
 	case q.isRetry():
-		q.askToLog()
-		q.retry()
+		q.refuse(invalid(mrtr.ErrState))
 	default:
 		q.askToLog()
 		q.call(q.Message)

@@ -58,8 +58,8 @@ const maxExtension = 10
 // Begin sends the request to the session. An error has been audited; tell it
 // with Fail. Errors are ErrTimeout and those of session.Session.Call.
 func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access broker.Access, m mcp.Message) (*Exchange, error) {
-	now := time.Now()
-	x := &Exchange{of: xs, session: s, access: access, request: m, deadline: now.Add(xs.cfg.Timeout), latest: now.Add(maxExtension * xs.cfg.Timeout)}
+	x := &Exchange{of: xs, session: s, access: access, request: m}
+	x.setTime(time.Now())
 	ctx, cancel := context.WithDeadlineCause(ctx, x.deadline, ErrTimeout)
 	defer cancel()
 	c, err := s.Call(ctx, access, m)
@@ -81,10 +81,12 @@ var (
 
 // Next waits for what the call yields, at most for patience (ErrQuiet; 0 means
 // no such bound) and until the deadline (ErrTimeout), which every sign of life
-// moves, within maxExtension.
+// moves, within maxExtension. subscriptions/listen lasts as long as its client
+// likes: it has no deadline, and needs patience.
 func (x *Exchange) Next(ctx context.Context, patience time.Duration) (relay.Event, error) {
 	until, cause := x.deadline, ErrTimeout
-	if quiet := time.Now().Add(patience); patience > 0 && quiet.Before(until) {
+	quiet, standing := time.Now().Add(patience), x.request.Method == mcp.MethodListen
+	if standing || patience > 0 && quiet.Before(until) {
 		until, cause = quiet, ErrQuiet
 	}
 	ctx, cancel := context.WithDeadlineCause(ctx, until, cause)
@@ -169,7 +171,11 @@ func (x *Exchange) Refuse(question, why string) error {
 }
 
 // Resume gives the exchange its time anew, after it has waited for its client.
-func (x *Exchange) Resume() { x.deadline = time.Now().Add(x.of.cfg.Timeout) }
+func (x *Exchange) Resume() { x.setTime(time.Now()) }
+
+func (x *Exchange) setTime(now time.Time) {
+	x.deadline, x.latest = now.Add(x.of.cfg.Timeout), now.Add(maxExtension*x.of.cfg.Timeout)
+}
 
 // mayAskForMore reports whether the client itself asked for less than it wants to
 // do. Where the user gave less, it would come back with as much.

@@ -17,6 +17,8 @@ var (
 	ErrState = errors.New("requestState is not valid for this request")
 	// ErrGone: the state is good, and the call it stands for is no longer there.
 	ErrGone = errors.New("the call that requestState stands for has been taken up already, has expired, or was lost with its server; call again without requestState")
+	// ErrRefused: whoever asked for the call did not want it so; it stays parked.
+	ErrRefused = errors.New("the parked call was not taken")
 )
 
 // Config is what a Lot is made of.
@@ -73,34 +75,38 @@ func (l *Lot[C]) Park(session string, call C, claim Claim) (requestState string,
 	return l.seal(state{ID: id, Claim: claim, Expires: time.Now().Add(l.cfg.For)}), nil
 }
 
-// Take gives the parked call to whom it belongs. Nobody else gets it thereafter.
-// Errors: ErrState, ErrGone.
-func (l *Lot[C]) Take(requestState string, claim Claim) (call C, err error) {
+// Take gives the parked call to whom it belongs, if admit agrees. Nobody else gets
+// it thereafter. Errors: ErrState, ErrGone, ErrRefused.
+func (l *Lot[C]) Take(requestState string, claim Claim, admit func(C) bool) (call C, err error) {
 	s, err := l.open(requestState)
 	if err != nil || s.Claim != claim {
 		return call, ErrState
 	}
-	if !time.Now().Before(s.Expires) { // its timer is about to say so
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.parked[s.ID]
+	switch {
+	case p == nil || !time.Now().Before(s.Expires):
 		return call, ErrGone
-	}
-	p := l.remove(s.ID)
-	if p == nil {
-		return call, ErrGone
+	case !admit(p.call):
+		return call, ErrRefused
 	}
 	p.timer.Stop()
+	l.remove(s.ID)
 	return p.call, nil
 }
 
 func (l *Lot[C]) expire(id string) {
-	if p := l.remove(id); p != nil {
+	l.mu.Lock()
+	p := l.remove(id)
+	l.mu.Unlock()
+	if p != nil {
 		p.call.Expire()
 	}
 }
 
-// remove returns nil when another was faster.
+// remove returns nil when another was faster. Called with mu held.
 func (l *Lot[C]) remove(id string) *place[C] {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	p := l.parked[id]
 	if p == nil {
 		return nil

@@ -49,17 +49,26 @@ func park(t *testing.T, l *Lot[*call], session string, c *call) string {
 	return s
 }
 
+func anyone(*call) bool { return true }
+
 func TestTakenOnce(t *testing.T) {
 	l := lot(t)
 	first, second := &call{name: "first"}, &call{name: "second"}
 	one, two := park(t, l, "s", first), park(t, l, "s", second)
 	for state, want := range map[string]*call{one: first, two: second} {
-		if got, err := l.Take(state, claim); err != nil || got != want {
+		if got, err := l.Take(state, claim, anyone); err != nil || got != want {
 			t.Errorf("got %v, %v", got, err)
 		}
-		if _, err := l.Take(state, claim); !errors.Is(err, ErrGone) {
+		if _, err := l.Take(state, claim, anyone); !errors.Is(err, ErrGone) {
 			t.Errorf("a second time: %v", err)
 		}
+	}
+	third := park(t, l, "s", &call{})
+	if _, err := l.Take(third, claim, func(*call) bool { return false }); !errors.Is(err, ErrRefused) {
+		t.Errorf("one that is not wanted: %v", err)
+	}
+	if _, err := l.Take(third, claim, anyone); err != nil {
+		t.Errorf("one that was not wanted before: %v", err)
 	}
 	if len(l.parked)+len(l.count) != 0 {
 		t.Errorf("%d calls are left, %d sessions", len(l.parked), len(l.count))
@@ -76,18 +85,18 @@ func TestStatesOfOthersAreRefused(t *testing.T) {
 		"client":  {"u", "g", "x", [32]byte{1}},
 		"request": {"u", "g", "c", [32]byte{2}},
 	} {
-		if _, err := l.Take(state, other); !errors.Is(err, ErrState) {
+		if _, err := l.Take(state, other, anyone); !errors.Is(err, ErrState) {
 			t.Errorf("another %s: %v", name, err)
 		}
 	}
 	broken := []byte(state)
 	broken[len(broken)/2] ^= 1
 	for _, s := range []string{"", "x", state + "A", state + "-TAMPERED", state[1:], string(broken), strings.ToUpper(state)} {
-		if _, err := l.Take(s, claim); !errors.Is(err, ErrState) {
+		if _, err := l.Take(s, claim, anyone); !errors.Is(err, ErrState) {
 			t.Errorf("%.20s…: %v", s, err)
 		}
 	}
-	if got, err := l.Take(state, claim); err != nil || got != c {
+	if got, err := l.Take(state, claim, anyone); err != nil || got != c {
 		t.Errorf("after all that: %v, %v", got, err)
 	}
 }
@@ -98,7 +107,7 @@ func TestPurpose(t *testing.T) {
 	park(t, l, "s", &call{})
 	plain, _ := json.Marshal(state{Claim: claim, Expires: time.Now().Add(time.Hour)})
 	sealed := l.cfg.Keys.Seal(plain, []byte("another row"))
-	if _, err := l.Take(string(sealed), claim); !errors.Is(err, ErrState) {
+	if _, err := l.Take(string(sealed), claim, anyone); !errors.Is(err, ErrState) {
 		t.Error(err)
 	}
 }
@@ -108,7 +117,7 @@ func TestExpiry(t *testing.T) {
 		l := lot(t)
 		c, taken := &call{}, &call{}
 		state, other := park(t, l, "s", c), park(t, l, "s", taken)
-		if _, err := l.Take(other, claim); err != nil {
+		if _, err := l.Take(other, claim, anyone); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10*time.Minute - 1)
@@ -121,7 +130,7 @@ func TestExpiry(t *testing.T) {
 		if !c.expired.Load() || taken.expired.Load() {
 			t.Errorf("expired: %v, taken: %v", c.expired.Load(), taken.expired.Load())
 		}
-		if _, err := l.Take(state, claim); !errors.Is(err, ErrGone) {
+		if _, err := l.Take(state, claim, anyone); !errors.Is(err, ErrGone) {
 			t.Errorf("after its time: %v", err)
 		}
 	})
@@ -137,7 +146,7 @@ func TestRoom(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	park(t, l, "another", &call{})
-	if _, err := l.Take(last, claim); err != nil {
+	if _, err := l.Take(last, claim, anyone); err != nil {
 		t.Fatal(err)
 	}
 	park(t, l, "s", &call{})
