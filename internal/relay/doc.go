@@ -3,9 +3,12 @@
 //	client ids ──▶ our ids ──▶ one line each ──▶ child
 //	       ◀── the call's own stream ◀── answer, progress, questions ◀──
 //
-// Messages pass as bytes; only ids, progress tokens and the request id of a
-// cancellation are replaced. What the child says belongs to a call when it
-// names the call (answer, progress) or when just one call is in flight.
+// Messages pass as bytes; only ids, progress tokens, subscription ids and the
+// request id of a cancellation are replaced. What the child says belongs to a call
+// when it names the call (answer, progress, subscription) or when just one call is
+// in flight; a child that asks questions gets one call at a time (ADR 33).
 //
-// Package unit runs one; packages above it see its Call and errors.
+// A Relay can be suspended and go on in another process (ADR 34).
+//
+// Package unit makes Relays; what is above it passes their Events and errors on.
 package relay
