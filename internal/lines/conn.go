@@ -11,7 +11,7 @@ import (
 // ErrStopped: Stop was called.
 var ErrStopped = errors.New("the conversation was stopped")
 
-// Config is what a Conn is made of. All fields but Rest and Resync are required.
+// Config is what a Conn is made of. All fields but Rest are required.
 type Config struct {
 	Socket  *net.UnixConn   // a stream socket; Close closes it
 	MaxLine int             // bytes
@@ -19,8 +19,6 @@ type Config struct {
 
 	// Rest, if set, is what an earlier Conn over the same socket left.
 	Rest *Rest
-	// Resync skips what comes up to the next newline, and Rest.Input.
-	Resync bool
 }
 
 // Rest is what a stopped Conn had yet to do.
@@ -28,7 +26,6 @@ type Rest struct {
 	Input    []byte `json:"input,omitempty"`    // read and not yet taken
 	Skipping bool   `json:"skipping,omitempty"` // Input begins within a line that is skipped
 	Skipped  int    `json:"skipped,omitempty"`  // bytes of that line so far
-	Resync   bool   `json:"resync,omitempty"`   // as Config.Resync, not done yet
 	Output   []byte `json:"output,omitempty"`   // not yet written; may begin within a line
 }
 
@@ -52,16 +49,13 @@ func New(cfg Config) (*Conn, error) {
 	}
 	c := &Conn{cfg: cfg, raw: raw}
 	c.in.max, c.in.tooLong = cfg.MaxLine, cfg.TooLong
-	switch {
-	case cfg.Resync:
-		c.in.skipping, c.in.resync = true, true
-	case cfg.Rest != nil:
-		c.in.resume(*cfg.Rest)
-	}
-	if cfg.Rest != nil && len(cfg.Rest.Output) > 0 {
-		c.mu.Lock()
-		c.queue(cfg.Rest.Output)
-		c.mu.Unlock()
+	if rest := cfg.Rest; rest != nil {
+		c.in.resume(*rest)
+		if len(rest.Output) > 0 {
+			c.mu.Lock()
+			c.queue(rest.Output)
+			c.mu.Unlock()
+		}
 	}
 	return c, nil
 }

@@ -22,7 +22,6 @@ type input struct {
 	tooLong  func(bytes int)
 	skipping bool // up to the next newline
 	skipped  int  // bytes of the line that is skipped
-	resync   bool // skipping, and not for the line's length
 
 	held     *[]byte // nil while nothing is
 	from, to int     // what is held
@@ -49,10 +48,8 @@ func (in *input) next() (line []byte, ok bool) {
 		if !in.skipping && len(line) <= in.max {
 			return line, true
 		}
-		if !in.resync {
-			in.tooLong(in.skipped + len(line))
-		}
-		in.skipping, in.skipped, in.resync = false, 0, false
+		in.tooLong(in.skipped + len(line))
+		in.skipping, in.skipped = false, 0
 	}
 	return nil, false
 }
@@ -77,7 +74,7 @@ func (in *input) last() []byte {
 }
 
 func (in *input) rest() Rest {
-	r := Rest{Skipping: in.skipping, Skipped: in.skipped, Resync: in.resync}
+	r := Rest{Skipping: in.skipping, Skipped: in.skipped}
 	if in.held != nil {
 		r.Input = bytes.Clone((*in.held)[in.from:in.to])
 	}
@@ -85,7 +82,7 @@ func (in *input) rest() Rest {
 }
 
 func (in *input) resume(r Rest) {
-	in.skipping, in.skipped, in.resync = r.Skipping, r.Skipped, r.Resync
+	in.skipping, in.skipped = r.Skipping, r.Skipped
 	if len(r.Input) > 0 {
 		held := bytes.Clone(r.Input)
 		in.held, in.to = &held, len(held)

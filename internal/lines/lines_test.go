@@ -118,32 +118,6 @@ func TestLines(t *testing.T) {
 	}
 }
 
-func TestResync(t *testing.T) {
-	c, peer := pair(t, Config{MaxLine: 10, Resync: true})
-	fmt.Fprint(peer, strings.Repeat("x", 100))
-	for c.in.skipped < 100 { // what a stop in the midst of it must not forget
-		c.in.next()
-		if err := c.in.fill(c.raw); err != nil {
-			t.Fatal(err)
-		}
-		c.in.next()
-	}
-	c.Stop()
-	if _, err := c.Next(); !errors.Is(err, ErrStopped) {
-		t.Fatal(err)
-	}
-	rest, err := c.Rest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c = over(t, Config{Socket: c.cfg.Socket, MaxLine: 10, Rest: &rest})
-	fmt.Fprint(peer, "rest\nnext\n")
-	peer.Close()
-	if got := all(c); !slices.Equal(got, []string{"next"}) {
-		t.Errorf("got %q", got)
-	}
-}
-
 // A peer's last words are heard, whether it left without reading or reads no more.
 func TestLastWords(t *testing.T) {
 	for name, leave := range map[string]func(*net.UnixConn) error{"closed": (*net.UnixConn).Close, "closed for reading": (*net.UnixConn).CloseRead} {

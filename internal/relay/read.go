@@ -54,7 +54,13 @@ func (r *Relay) take(line []byte) {
 		return
 	}
 	m, err := mcp.Parse(line)
-	if err != nil {
+	first := r.resync
+	r.resync = false
+	switch {
+	case err != nil && first:
+		r.cfg.Log.Debug("dropped the rest of a line", "bytes", len(line))
+		return
+	case err != nil:
 		r.faults.rubbish.Note("bytes", len(line), "error", err)
 		return
 	}

@@ -47,9 +47,9 @@ type Config struct {
 
 	// State, if set, is what an earlier Relay over the same child left.
 	State *State
-	// Resync says that the last Relay over this child left no State: what the child
-	// writes up to the next newline is thrown away, since it may be the rest of a
-	// line.
+	// Resync says that the last Relay over this child left no State, so that the
+	// first line may be the rest of one. The rest of a message is never a message,
+	// so it is dropped as such; a whole first line is taken.
 	Resync bool
 
 	Now func() time.Time // nil means time.Now
@@ -78,6 +78,7 @@ type Relay struct {
 	child   *lines.Conn
 	counter atomic.Uint64 // of the last id
 	faults  faults
+	resync  bool // the reader's: nothing has come since a Relay was lost
 
 	done      chan struct{} // closed by Close
 	suspended chan struct{} // closed by Suspend
@@ -118,11 +119,11 @@ func newFaults(cfg Config) faults {
 func New(cfg Config) (*Relay, error) {
 	cfg = cfg.withDefaults()
 	r := &Relay{
-		cfg: cfg, faults: newFaults(cfg), done: make(chan struct{}), suspended: make(chan struct{}), halted: make(chan struct{}),
+		cfg: cfg, faults: newFaults(cfg), resync: cfg.Resync, done: make(chan struct{}), suspended: make(chan struct{}), halted: make(chan struct{}),
 		calls: map[uint64]*Call{}, answered: map[*Call]bool{}, asked: map[string]question{}, abandoned: map[uint64]bool{},
 	}
 	over := lines.Config{
-		Socket: cfg.Conn, MaxLine: cfg.MaxLine, Resync: cfg.Resync,
+		Socket: cfg.Conn, MaxLine: cfg.MaxLine,
 		TooLong: func(bytes int) { r.faults.tooLong.Note("bytes", bytes, "limit", cfg.MaxLine) },
 	}
 	if cfg.State != nil {

@@ -134,23 +134,33 @@ func TestUnwrittenOutputIsHandedOver(t *testing.T) {
 	}
 }
 
-// After a kill the rest of a line is thrown away, and so are answers to calls that
-// nobody remembers.
+// After a kill the rest of a line is thrown away, a whole line is not, and answers
+// to calls that nobody remembers are.
 func TestResync(t *testing.T) {
-	first, child := start(t, Config{Epoch: 1, MaxLine: 100})
+	for _, rest := range []string{strings.Repeat("x", 1000) + `rest of a line"}}`, `{"x":1}}`, ""} {
+		t.Run(rest[max(0, len(rest)-10):], func(t *testing.T) { resync(t, rest) })
+	}
+}
+
+func resync(t *testing.T, rest string) {
+	first, child := start(t, Config{Epoch: 1})
 	call(t, first, `{"jsonrpc":"2.0","id":1,"method":"a"}`)
 	id := child.reads().ID()
 	if _, err := first.Suspend(t.Context()); err != nil { // as if killed: its State is lost
 		t.Fatal(err)
 	}
-	child.writes(strings.Repeat("x", 1000) + `rest of a line"}}`)
+	if rest != "" {
+		child.writes("%s", rest)
+	}
+	child.writes(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
 	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{"of":"the old epoch"}}`, id)
 	var log strings.Builder
-	r := over(t, first.cfg.Conn, Config{Epoch: 2, MaxLine: 100, Resync: true, Log: logTo(&log)})
+	changes := make(chan []byte, 10)
+	r := over(t, first.cfg.Conn, Config{Epoch: 2, Resync: true, Log: logTo(&log), Other: func(raw []byte) bool { changes <- raw; return true }})
 	c := call(t, r, `{"jsonrpc":"2.0","id":1,"method":"a"}`)
 	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, child.reads().ID())
-	if got := next(t, c); got != `{"jsonrpc":"2.0","id":1,"result":{}}` || strings.Contains(log.String(), "WARN") {
-		t.Errorf("got %s; logged %s", got, &log)
+	if got := next(t, c); got != `{"jsonrpc":"2.0","id":1,"result":{}}` || log.Len() != 0 || len(changes) != 1 {
+		t.Errorf("got %s, %d changes; logged %s", got, len(changes), &log)
 	}
 }
 

@@ -50,6 +50,7 @@ func Adopt(cfg Config, spec Spec, left Left) (*Unit, error) {
 	if left.State != nil {
 		rc.State = &left.State.Relay
 	} else {
+		rc.Resync = true
 		rc.State = &relay.State{Rest: lines.Rest{Output: []byte("\n")}} // ends a line that may have been cut off
 	}
 	u, err := attend(cfg, spec, left.ID, packets, rc)
