@@ -1,8 +1,9 @@
 // Package seal encrypts the few secrets that fjmcp must read back: Forgejo's
 // tokens, the PKCE verifier of a login on its way, and the successor of a
-// rotated refresh token. Everything that only has to be recognised is stored
-// as a hash instead.
+// rotated refresh token; and the state that MCP clients keep for it, which must
+// come back unaltered. Everything that only has to be recognised is stored as a
+// hash instead.
 //
-// It imports nothing of this module. Package store uses it; package config's
-// users build the Keyring from the credential `store-key`.
+// It imports nothing of this module. Packages store and mrtr use it; package
+// config's users build the Keyring from the credential `store-key`.
 package seal
