@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 )
 
 // check holds a request of 2026-07-28 against its headers and reads its _meta. A
@@ -13,7 +14,7 @@ import (
 func check(header http.Header, m mcp.Message) (mcp.Meta, *fault) {
 	version := m.ParamString("_meta", mcp.MetaProtocolVersion)
 	if version != "" {
-		if err := mcp.CheckVersionHeader(header, version); err != nil {
+		if err := mirror.CheckVersion(header, version); err != nil {
 			return mcp.Meta{}, mismatch(err)
 		}
 	} else {
@@ -22,7 +23,7 @@ func check(header http.Header, m mcp.Message) (mcp.Meta, *fault) {
 	if version != mcp.Version20260728 {
 		return mcp.Meta{}, unsupported(version)
 	}
-	if err := mcp.CheckHeaders(header, m); err != nil {
+	if err := mirror.Check(header, m); err != nil {
 		return mcp.Meta{}, mismatch(err)
 	}
 	meta, err := mcp.ReadMeta(m)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
@@ -132,7 +133,7 @@ func (q *request) retried() bool {
 	}
 	var bad error
 	p, err := q.h.parked.Take(q.ParamString("requestState"), q.claim(), func(p *parked) bool {
-		bad = mcp.CheckParamHeaders(q.r.Header, q.Message, q.h.tools.of(p.session, q.Message))
+		bad = mirror.CheckParams(q.r.Header, q.Message, q.h.tools.of(p.session, q.Message))
 		return bad == nil
 	})
 	switch {

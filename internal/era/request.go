@@ -9,6 +9,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
@@ -47,7 +48,7 @@ func (q *request) serveModern() {
 		q.h.cfg.Exchanges.Fail(q.w, q.ID(), err)
 		return
 	}
-	if err := mcp.CheckParamHeaders(q.r.Header, q.Message, q.h.tools.of(q.session, q.Message)); err != nil {
+	if err := mirror.CheckParams(q.r.Header, q.Message, q.h.tools.of(q.session, q.Message)); err != nil {
 		q.refuse(mismatch(err))
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
 
@@ -12,11 +13,11 @@ import (
 // last tools/list. Its zero value is empty.
 type tools struct {
 	mu sync.Mutex
-	by map[*session.Session]map[string][]mcp.ParamHeader
+	by map[*session.Session]map[string][]mirror.Param
 }
 
 // of returns what the headers of a request have to repeat.
-func (t *tools) of(s *session.Session, m mcp.Message) []mcp.ParamHeader {
+func (t *tools) of(s *session.Session, m mcp.Message) []mirror.Param {
 	if m.Method != mcp.MethodToolsCall {
 		return nil
 	}
@@ -31,7 +32,7 @@ func (t *tools) remember(s *session.Session, list, answer mcp.Message) {
 	if answer.IsError() {
 		return
 	}
-	found := mcp.ParamHeaders(answer.Result())
+	found := mirror.Params(answer.Result())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	known, ok := t.by[s]
@@ -40,7 +41,7 @@ func (t *tools) remember(s *session.Session, list, answer mcp.Message) {
 		return
 	case !ok:
 		if t.by == nil {
-			t.by = map[*session.Session]map[string][]mcp.ParamHeader{}
+			t.by = map[*session.Session]map[string][]mirror.Param{}
 		}
 		go t.forget(s)
 	case list.Param("cursor") != nil:
@@ -49,7 +50,7 @@ func (t *tools) remember(s *session.Session, list, answer mcp.Message) {
 	t.by[s] = found
 }
 
-func merged(known, found map[string][]mcp.ParamHeader) map[string][]mcp.ParamHeader {
+func merged(known, found map[string][]mirror.Param) map[string][]mirror.Param {
 	all := maps.Clone(known)
 	maps.Copy(all, found)
 	return all

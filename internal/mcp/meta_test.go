@@ -131,3 +131,12 @@ func FuzzWith(f *testing.F) {
 		}
 	})
 }
+
+func mustParse(t *testing.T, raw string) Message {
+	t.Helper()
+	m, err := Parse([]byte(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}

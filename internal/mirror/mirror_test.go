@@ -1,14 +1,16 @@
-package mcp
+package mirror
 
 import (
 	"errors"
 	"net/http"
 	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 )
 
-func mustParse(t *testing.T, raw string) Message {
+func mustParse(t *testing.T, raw string) mcp.Message {
 	t.Helper()
-	m, err := Parse([]byte(raw))
+	m, err := mcp.Parse([]byte(raw))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +25,7 @@ func header(pairs ...string) http.Header {
 	return h
 }
 
-func TestCheckHeaders(t *testing.T) {
+func TestCheck(t *testing.T) {
 	const (
 		call = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`
 		list = `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}`
@@ -59,7 +61,7 @@ func TestCheckHeaders(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := mustParse(t, tc.body)
-			err := errors.Join(CheckVersionHeader(tc.header, m.ParamString("_meta", MetaProtocolVersion)), CheckHeaders(tc.header, m))
+			err := errors.Join(CheckVersion(tc.header, m.ParamString("_meta", mcp.MetaProtocolVersion)), Check(tc.header, m))
 			if (err == nil) != tc.want {
 				t.Errorf("got %v", err)
 			}
@@ -67,7 +69,7 @@ func TestCheckHeaders(t *testing.T) {
 	}
 }
 
-func TestParamHeaders(t *testing.T) {
+func TestParams(t *testing.T) {
 	result := []byte(`{"tools":[
 		{"name":"flat","inputSchema":{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region","default":{"x-mcp-header":"no"}},"other":{"type":"string"}}}},
 		{"name":"deep","inputSchema":{"type":"object","properties":{"a":{"type":"object","properties":{"b":{"type":"integer","x-mcp-header":"A-B"}}},"x-mcp-header":{"type":"boolean","x-mcp-header":"c"}}}},
@@ -81,20 +83,20 @@ func TestParamHeaders(t *testing.T) {
 		{"name":"empty","inputSchema":{"properties":{"n":{"type":"string","x-mcp-header":""}}}},
 		{"name":"no text","inputSchema":{"properties":{"n":{"type":"string","x-mcp-header":1}}}}
 	]}`)
-	got := ParamHeaders(result)
+	got := Params(result)
 	if len(got) != 2 || len(got["flat"]) != 1 || len(got["deep"]) != 2 {
 		t.Fatalf("got %v", got)
 	}
 	if p := got["flat"][0]; p.Header != "Mcp-Param-Region" || len(p.Path) != 1 || p.Path[0] != "region" {
 		t.Errorf("got %+v", p)
 	}
-	if len(ParamHeaders([]byte(`{"tools":"x-mcp-header"}`))) != 0 {
+	if len(Params([]byte(`{"tools":"x-mcp-header"}`))) != 0 {
 		t.Error("annotations where there are no tools")
 	}
 }
 
-func TestCheckParamHeaders(t *testing.T) {
-	want := []ParamHeader{{"Mcp-Param-Region", []string{"region"}}, {"Mcp-Param-N", []string{"a", "n"}}, {"Mcp-Param-Ok", []string{"ok"}}}
+func TestCheckParams(t *testing.T) {
+	want := []Param{{"Mcp-Param-Region", []string{"region"}}, {"Mcp-Param-N", []string{"a", "n"}}, {"Mcp-Param-Ok", []string{"ok"}}}
 	for _, tc := range []struct {
 		name, arguments string
 		header          http.Header
@@ -127,7 +129,7 @@ func TestCheckParamHeaders(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := mustParse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":`+tc.arguments+`}}`)
-			if err := CheckParamHeaders(tc.header, m, want); (err == nil) != tc.want {
+			if err := CheckParams(tc.header, m, want); (err == nil) != tc.want {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -1,4 +1,4 @@
-package mcp
+package mirror
 
 import (
 	"encoding/base64"
@@ -7,22 +7,24 @@ import (
 	"net/http"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 )
 
-// CheckVersionHeader holds MCP-Protocol-Version against the version in a request's
+// CheckVersion holds MCP-Protocol-Version against the version in a request's
 // _meta. Errors are for the client, with CodeHeaderMismatch.
-func CheckVersionHeader(h http.Header, version string) error {
-	return checkHeader(h, HeaderProtocolVersion, version, false)
+func CheckVersion(h http.Header, version string) error {
+	return checkHeader(h, mcp.HeaderProtocolVersion, version, false)
 }
 
-// CheckHeaders holds the other headers that mirror every request of 2026-07-28
+// Check holds the other headers that mirror every request of 2026-07-28
 // against its body (Streamable HTTP, Server Validation). Errors are for the
 // client, with CodeHeaderMismatch.
-func CheckHeaders(h http.Header, m Message) error {
-	if err := checkHeader(h, HeaderMethod, m.Method, false); err != nil || !hasName(m.Method) {
+func Check(h http.Header, m mcp.Message) error {
+	if err := checkHeader(h, mcp.HeaderMethod, m.Method, false); err != nil || !hasName(m.Method) {
 		return err
 	}
-	return checkHeader(h, HeaderName, named(m), true)
+	return checkHeader(h, mcp.HeaderName, named(m), true)
 }
 
 func checkHeader(h http.Header, name, body string, coded bool) error {
@@ -34,12 +36,12 @@ func checkHeader(h http.Header, name, body string, coded bool) error {
 }
 
 func hasName(method string) bool {
-	return method == MethodToolsCall || method == MethodPromptsGet || method == MethodResourcesRead
+	return method == mcp.MethodToolsCall || method == mcp.MethodPromptsGet || method == mcp.MethodResourcesRead
 }
 
 // named is what a request's Mcp-Name repeats.
-func named(m Message) string {
-	if m.Method == MethodResourcesRead {
+func named(m mcp.Message) string {
+	if m.Method == mcp.MethodResourcesRead {
 		return m.ParamString("uri")
 	}
 	return m.ParamString("name")

@@ -1,4 +1,4 @@
-package mcp
+package mirror
 
 import (
 	"bytes"
@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 )
 
-// ParamHeader is an argument of a tool that clients repeat in a header.
-type ParamHeader struct {
+// Param is an argument of a tool that clients repeat in a header.
+type Param struct {
 	Header string   // such as Mcp-Param-Region
 	Path   []string // of the argument, below params.arguments
 }
@@ -21,11 +23,11 @@ type ParamHeader struct {
 // annotation is what marks such an argument in a tool's inputSchema.
 const annotation = "x-mcp-header"
 
-// ParamHeaders reads the annotations in a result of tools/list, by tool. A tool
+// Params reads the annotations in a result of tools/list, by tool. A tool
 // with an invalid one, which clients must not offer, has none (2026-07-28, Tools,
 // x-mcp-header).
-func ParamHeaders(result json.RawMessage) map[string][]ParamHeader {
-	found := map[string][]ParamHeader{}
+func Params(result json.RawMessage) map[string][]Param {
+	found := map[string][]Param{}
 	if !bytes.Contains(result, []byte(annotation)) {
 		return found
 	}
@@ -50,7 +52,7 @@ func ParamHeaders(result json.RawMessage) map[string][]ParamHeader {
 
 // collector walks one inputSchema.
 type collector struct {
-	found   []ParamHeader
+	found   []Param
 	invalid bool
 }
 
@@ -87,13 +89,13 @@ func (c *collector) keyword(keyword string, value any, path []string, reached bo
 
 func (c *collector) annotated(schema map[string]any, name any, path []string, reached bool) {
 	header, _ := name.(string)
-	header = http.CanonicalHeaderKey(HeaderParamPrefix + header)
+	header = http.CanonicalHeaderKey(mcp.HeaderParamPrefix + header)
 	kind, _ := schema["type"].(string)
-	valid := reached && len(path) > 0 && isToken(strings.TrimPrefix(header, HeaderParamPrefix)) &&
+	valid := reached && len(path) > 0 && isToken(strings.TrimPrefix(header, mcp.HeaderParamPrefix)) &&
 		slices.Contains([]string{"string", "integer", "boolean"}, kind) &&
-		!slices.ContainsFunc(c.found, func(o ParamHeader) bool { return strings.EqualFold(o.Header, header) })
+		!slices.ContainsFunc(c.found, func(o Param) bool { return strings.EqualFold(o.Header, header) })
 	c.invalid = c.invalid || !valid
-	c.found = append(c.found, ParamHeader{header, path})
+	c.found = append(c.found, Param{header, path})
 }
 
 // isToken reports whether s is a token (RFC 9110 §5.6.2).
@@ -101,9 +103,9 @@ func isToken(s string) bool {
 	return s != "" && strings.Trim(s, "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
 }
 
-// CheckParamHeaders holds the headers of a tools/call against its arguments.
+// CheckParams holds the headers of a tools/call against its arguments.
 // Errors are for the client, with CodeHeaderMismatch.
-func CheckParamHeaders(h http.Header, m Message, want []ParamHeader) error {
+func CheckParams(h http.Header, m mcp.Message, want []Param) error {
 	for _, p := range want {
 		argument := m.Param(append([]string{"arguments"}, p.Path...)...)
 		given := argument != nil && string(argument) != "null"
