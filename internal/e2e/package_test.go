@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -35,6 +36,7 @@ func TestE2EPackage(t *testing.T) {
 		must(t, err)
 		since, err := s.Property(t.Context(), "fjmcp-broker.socket", "ActiveEnterTimestampMonotonic")
 		must(t, err)
+		running := units(t, s)
 		must(t, s.InstallDeb(t.Context()))
 		after, err := s.Property(t.Context(), "fjmcp-broker.service", "MainPID")
 		must(t, err)
@@ -48,6 +50,9 @@ func TestE2EPackage(t *testing.T) {
 			t.Error("the store key has changed")
 		}
 		useTools(t, c, "alice")
+		if now := units(t, s); len(running) != 1 || !slices.Equal(running, now) {
+			t.Errorf("the units were %+v and are %+v", running, now)
+		}
 	})
 	t.Run("remove", func(t *testing.T) {
 		run(t, s, "apt-get", "remove", "-q", "-y", "fjmcp-broker")

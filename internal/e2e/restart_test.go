@@ -149,20 +149,19 @@ func TestE2ERestart(t *testing.T) {
 		}
 	})
 	t.Run("killed", func(t *testing.T) {
-		lost := make(chan error, 1)
-		begun := b.slow(2, 20_000, 100) // its first progress was read when it returns
+		begun := b.slow(2, 20_000, 100)
+		lost := make(chan string, 1)
 		go func() {
-			in := bufio.NewReader(begun.Body)
-			for {
-				if _, err := in.ReadString('\n'); err != nil {
-					lost <- err
-					return
-				}
+			last, data := events(begun, nil)
+			if strings.Contains(strings.Join(data, ""), `"id":2`) {
+				t.Errorf("a call in flight at a kill was answered: %q", data)
 			}
+			lost <- last
 		}()
 		kill(t, s)
-		if err := <-lost; err == nil {
-			t.Error("a call in flight at a kill has got an answer")
+		// Who comes back for it is told, else it would wait for ever.
+		if _, data := events(b.must("GET", <-lost, ""), nil); len(data) != 1 || !strings.Contains(data[0], `"id":2,"error"`) {
+			t.Errorf("a call lost at a kill: %q", data)
 		}
 		useTools(t, alice, "alice")
 		if status := post(t, s, b.token, b.session); status != http.StatusOK {
@@ -180,4 +179,58 @@ func TestE2ERestart(t *testing.T) {
 	stored(t, s, 1)
 	b.must("DELETE", "", "").Body.Close()
 	stored(t, s, 0)
+}
+
+// A call that takes longer than the broker waits for is carried on by the next: its
+// client's stream ends, and the client comes back for the rest.
+func TestE2ERestartDuringALongCall(t *testing.T) {
+	s := enabled(t, standin(t), nil)
+	b := bareClient(t, s, connect(t, s, "alice"))
+	before := units(t, s)
+	begun := b.slow(1, 40_000, 40)
+	restarted := make(chan struct{})
+	go func() {
+		defer close(restarted)
+		restart(t, s)
+	}()
+	last, data := events(begun, nil) // ends with the drain
+	<-restarted
+	_, rest := events(b.must("GET", last, ""), nil)
+	all := strings.Join(append(data, rest...), "\n")
+	if n := strings.Count(all, "waited 40000 ms"); n != 1 || len(rest) == 0 || !strings.Contains(rest[len(rest)-1], `"id":1`) {
+		t.Errorf("answered %d times; after %q came %q", n, last, rest)
+	}
+	if n := strings.Count(all, "notifications/progress"); n != 40 {
+		t.Errorf("told of %d steps of 40", n)
+	}
+	if now := units(t, s); !slices.Equal(before, now) {
+		t.Errorf("the units were %+v and are %+v", before, now)
+	}
+}
+
+// Stopped for good, the broker leaves nothing running; sessions wake under the next.
+func TestE2EStop(t *testing.T) {
+	s := enabled(t, standin(t), nil)
+	alice := connect(t, s, "alice")
+	useTools(t, alice, "alice")
+	id := alice.ID()
+	for _, unit := range []string{brokerUnit, "fjmcp-broker.socket"} {
+		t.Run(unit, func(t *testing.T) {
+			stored(t, s, 1)
+			run(t, s, "systemctl", "stop", unit)
+			await(t, "no session and no timer is left", func() bool {
+				return run(t, s, "systemctl", "list-units", "--all", "--plain", "--no-legend", "fjmcp-session@*", "fjmcp-reap@*") == ""
+			})
+			if unit != brokerUnit {
+				if left := active(t, s); len(left) > 0 && !slices.Equal(left, []string{"fjmcp-sessions.slice"}) {
+					t.Errorf("still there: %v", left)
+				}
+				must(t, s.Enable(t.Context()))
+			}
+			useTools(t, alice, "alice")
+			if alice.ID() != id {
+				t.Error("the client has another session")
+			}
+		})
+	}
 }

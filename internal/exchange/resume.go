@@ -54,5 +54,8 @@ func (xs *Exchanges) resume(s *session.Session, c *session.Call) *Exchange {
 		"jsonrpc": "2.0", "id": c.ClientID(), "method": c.Method, "params": map[string]string{"name": c.Tool},
 	})
 	request, _ := mcp.Parse(raw)
-	return &Exchange{of: xs, session: s, access: s.Access(), request: request, call: c, deadline: time.Now().Add(xs.cfg.Timeout)}
+	x := &Exchange{of: xs, session: s, access: s.Access(), request: request, call: c}
+	x.setTime(c.Began)
+	x.deadline = time.Now().Add(xs.cfg.Timeout)
+	return x
 }

@@ -1,8 +1,9 @@
 // Package session owns the lifecycle of MCP sessions: having a unit started for
-// one within the limits, letting it go dormant when systemd reaps the unit, and
+// one within the limits, letting it go dormant when systemd reaps the unit, going on
+// with it in its unit when the broker is another process (restore.go), and
 // waking it on the next request. One unit is the affair of package unit.
 //
-//	            Create                 reaped, evicted, broker restarted
+//	            Create                 reaped, evicted, unit lost
 //	(nothing) ─────────▶ running ───────────────────────────▶ dormant
 //	                        ▲          next request                │
 //	                        └──────────────────────────────────────┘

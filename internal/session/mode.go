@@ -41,7 +41,8 @@ func (s *Session) shut() {
 }
 
 // raise lets a read-only session write from now on if access may. A shared one
-// never changes its mode: access has another for that. The session stays read-only when it returns an error before the store has agreed.
+// never changes its mode: access has another for that. The session stays read-only
+// when it returns an error before the store has agreed.
 func (s *Session) raise(ctx context.Context, access broker.Access) error {
 	if s.row.Kind == broker.SessionShared || oauth.ReadOnly(access.Scope) || !s.ReadOnly() {
 		return nil
@@ -52,7 +53,7 @@ func (s *Session) raise(ctx context.Context, access broker.Access) error {
 		return nil
 	}
 	m := s.manager
-	if err := m.cfg.Store.SetSessionReadOnly(ctx, s.row.ID, false); err != nil {
+	if err := m.cfg.Store.RaiseSession(ctx, s.row.ID); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -62,7 +63,11 @@ func (s *Session) raise(ctx context.Context, access broker.Access) error {
 	if u == nil {
 		return nil
 	}
-	if err := u.Raise(ctx); err != nil {
+	err := u.Raise(ctx)
+	if err == nil {
+		err = m.cfg.Store.ConfirmSessionUnit(ctx, s.row.ID, u.ID())
+	}
+	if err != nil {
 		m.cfg.Log.Info("starting a session's unit anew to raise its mode", "unit", u.Name(), "cause", err)
 		u.Stop(context.WithoutCancel(ctx))
 	}

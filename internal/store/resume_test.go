@@ -90,3 +90,19 @@ func TestCollectSessionStates(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 }
+
+// A process that dies while it raises a session's mode leaves the unit to nobody.
+func TestRaisedSessionsAreNotResumedHalfway(t *testing.T) {
+	s := openWith(t, storetest.Path(t), "a")
+	l := storetest.LogIn(t, s, "alice", time.Now())
+	must(t, s.CreateSession(t.Context(), broker.Session{ID: "s", UnitID: "u", UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, ReadOnly: true}))
+	resume(t, s, "u")
+	must(t, s.RaiseSession(t.Context(), "s"))
+	if list, err := s.ResumeSessions(t.Context(), []string{"u"}); err != nil || len(list) != 0 {
+		t.Errorf("halfway: %+v, %v", list, err)
+	}
+	must(t, s.ConfirmSessionUnit(t.Context(), "s", "u"))
+	if r := resume(t, s, "u"); r.Session.ReadOnly || r.Epoch != 2 {
+		t.Errorf("raised: %+v", r)
+	}
+}

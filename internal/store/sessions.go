@@ -132,9 +132,16 @@ func (s *Store) SetSessionUnit(ctx context.Context, id, unitID string) error {
 	return one(s.write.WithContext(ctx).Exec("UPDATE sessions SET unit_id = ?, epoch = 0 WHERE id = ?", unitID, id))
 }
 
-// SetSessionReadOnly records what a session may do.
-func (s *Store) SetSessionReadOnly(ctx context.Context, id string, readOnly bool) error {
-	return s.setSession(ctx, id, "read_only", readOnly)
+// RaiseSession records that a session may write. A process that ends before
+// ConfirmSessionUnit leaves the session without a unit: its unit may still carry out
+// what a narrower token began.
+func (s *Store) RaiseSession(ctx context.Context, id string) error {
+	return one(s.write.WithContext(ctx).Exec("UPDATE sessions SET read_only = 0, unit_id = '' WHERE id = ?", id))
+}
+
+// ConfirmSessionUnit records that the session's unit has its mode.
+func (s *Store) ConfirmSessionUnit(ctx context.Context, id, unitID string) error {
+	return s.setSession(ctx, id, "unit_id", unitID)
 }
 
 // SetSessionLogLevel records the client's last logging/setLevel request.

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"crypto/rand"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,11 +15,14 @@ const (
 	// ceiling bounds, in bytes, what followers have yet to be told in all streams of
 	// a Hub, when each of them waits for one large message.
 	ceiling = 64 << 20
+	// nameLength is that of a Hub's name.
+	nameLength = 6
 )
 
 // Hub holds the streams of one session.
 type Hub struct {
-	limit int // bytes kept in all logs together, beside what followers have yet to be told
+	limit int    // bytes kept in all logs together, beside what followers have yet to be told
+	name  string // begins the event ids, so that those of another Hub are none of this one's
 
 	mu    sync.Mutex
 	next  int
@@ -36,9 +40,13 @@ type Hub struct {
 // NewHub returns a Hub that keeps at most limit bytes of messages. What a follower
 // has yet to be told is kept beyond it.
 func NewHub(limit int) *Hub {
-	h := &Hub{limit: limit, logs: map[int]*Log{}, room: make(chan struct{})}
-	h.own = h.Open()
+	h := newHub(limit, strings.ToLower(rand.Text()[:nameLength]))
+	h.own = h.Open("")
 	return h
+}
+
+func newHub(limit int, name string) *Hub {
+	return &Hub{limit: limit, name: name, logs: map[int]*Log{}, room: make(chan struct{})}
 }
 
 // Own is the stream for messages that belong to no request.
@@ -77,18 +85,19 @@ func (h *Hub) Close() {
 	}
 }
 
-// Open starts a new stream.
-func (h *Hub) Open() *Log {
+// Open starts a new stream. Its event ids carry label, of letters, digits, "_", "."
+// and "-", or none if that is empty; see Label.
+func (h *Hub) Open(label string) *Log {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l := h.add(h.next)
+	l := h.add(h.next, label)
 	h.trim()
 	return l
 }
 
-// add enters a stream under an id. Called with mu held, but by NewHub.
-func (h *Hub) add(id int) *Log {
-	l := &Log{hub: h, id: id, followers: map[*Follower]bool{}, changed: make(chan struct{})}
+// add enters a stream under an id. Called with mu held, but by Restore.
+func (h *Hub) add(id int, label string) *Log {
+	l := &Log{hub: h, id: id, label: label, followers: map[*Follower]bool{}, changed: make(chan struct{})}
 	h.next = max(h.next, id+1)
 	h.logs[id] = l
 	h.order = append(h.order, l)
@@ -106,10 +115,13 @@ func (h *Hub) Log(id int) *Log {
 // that event. ok is false when the id is none of this Hub's or its stream has
 // been forgotten.
 func (h *Hub) Resume(eventID string) (l *Log, next int, ok bool) {
-	stream, event, found := strings.Cut(eventID, "-")
-	id, err := strconv.Atoi(stream)
-	seq, err2 := strconv.Atoi(event)
-	if !found || err != nil || err2 != nil {
+	parts := strings.SplitN(eventID, "-", 4) // as Log.eventID makes it
+	if len(parts) < 3 || parts[0] != h.name {
+		return nil, 0, false
+	}
+	id, err := strconv.Atoi(parts[1])
+	seq, err2 := strconv.Atoi(parts[2])
+	if err != nil || err2 != nil {
 		return nil, 0, false
 	}
 	h.mu.Lock()
@@ -119,6 +131,15 @@ func (h *Hub) Resume(eventID string) (l *Log, next int, ok bool) {
 		return nil, 0, false
 	}
 	return l, seq + 1, true
+}
+
+// Label is the label of the stream that an event id belongs to, of any Hub's, also
+// one that is no more; "" if it has none.
+func Label(eventID string) string {
+	if parts := strings.SplitN(eventID, "-", 4); len(parts) == 4 {
+		return parts[3]
+	}
+	return ""
 }
 
 // trim forgets what is over the limits, but nothing that a follower has yet to be

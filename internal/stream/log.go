@@ -7,8 +7,9 @@ import (
 
 // Log is one stream: messages in order, each with an id that names it in the Hub.
 type Log struct {
-	hub *Hub
-	id  int
+	hub   *Hub
+	id    int
+	label string
 
 	// under hub.mu
 	first     int // sequence number of items[0]
@@ -21,6 +22,15 @@ type Log struct {
 
 // ID names the stream in its Hub, also in one that was restored.
 func (l *Log) ID() int { return l.id }
+
+// eventID names the event at a position.
+func (l *Log) eventID(seq int) string {
+	id := l.hub.name + "-" + strconv.Itoa(l.id) + "-" + strconv.Itoa(seq)
+	if l.label != "" {
+		id += "-" + l.label
+	}
+	return id
+}
 
 // end is the position after the last message.
 func (l *Log) end() int { return l.first + len(l.items) }
@@ -178,9 +188,8 @@ func (f *Follower) Take() (events []Event, done bool, changed <-chan struct{}) {
 	l := f.log
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()
-	prefix := strconv.Itoa(l.id) + "-"
 	for seq := max(f.next, l.first); seq < l.end(); seq++ {
-		events = append(events, Event{prefix + strconv.Itoa(seq), l.items[seq-l.first]})
+		events = append(events, Event{l.eventID(seq), l.items[seq-l.first]})
 	}
 	f.next = l.end()
 	return events, l.closed, l.changed

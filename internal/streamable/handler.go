@@ -123,9 +123,9 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request, s *session.Sessio
 	case r.Context().Err() != nil: // the client has seen nothing that it could come back to
 		x.Left(r.Context())
 	case errors.Is(err, exchange.ErrQuiet):
-		h.stream(w, r, s, x.Carry)
+		h.stream(w, r, s, []mcp.Message{m}, x.Carry)
 	case err == nil && !e.Final:
-		h.stream(w, r, s, func(l *stream.Log) bool { write(l, e.Raw); return x.Carry(l) })
+		h.stream(w, r, s, []mcp.Message{m}, func(l *stream.Log) bool { write(l, e.Raw); return x.Carry(l) })
 	default:
 		h.answer(w, r, x, e, err)
 	}
@@ -171,7 +171,7 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Sessi
 		w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	h.stream(w, r, s, func(l *stream.Log) bool {
+	h.stream(w, r, s, all, func(l *stream.Log) bool {
 		for _, raw := range failed {
 			write(l, raw)
 		}

@@ -13,8 +13,8 @@ import (
 // stream answers with a new event stream that fill fills. Filling goes on when
 // the client's connection breaks: it may come back for the rest. What is not over
 // when the broker ends, the next process fills.
-func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Session, fill func(*stream.Log) (over bool)) {
-	l := s.Streams().Open()
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Session, requests []mcp.Message, fill func(*stream.Log) (over bool)) {
+	l := s.Streams().Open(label(requests))
 	if s.Protocol() >= mcp.Version20251125 { // older clients would take it for a broken message
 		l.Append(nil)
 	}
@@ -39,7 +39,12 @@ func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access broker.A
 	if !ok {
 		return
 	}
-	l, next, resumed := s.Streams().Resume(r.Header.Get("Last-Event-ID"))
+	last := r.Header.Get("Last-Event-ID")
+	l, next, resumed := s.Streams().Resume(last)
+	if lost := unlabel(stream.Label(last)); !resumed && len(lost) > 0 {
+		h.tellLost(w, lost)
+		return
+	}
 	if resumed && l != s.Streams().Own() {
 		h.follow(w, r, l.Follow(next))
 		return

@@ -3,6 +3,7 @@
 // timer, the backend's first answer, and its last words.
 //
 //	New ──▶ Launch ──▶ Initialize ──▶ Call, Notify, Respond … ──▶ gone
+//	Adopt ──▶ Attend ──▶ Settle ──▶ …   in the next process ◀── Suspend
 //
 // It knows nothing of limits, of stored sessions, or of what came before it:
 // package session, which imports it, starts another when one is gone.
