@@ -200,13 +200,15 @@ func (r *Relay) cancel(c *Call) (tell bool) {
 func (r *Relay) abandon(c *Call) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.calls[c.id] != c || r.closed || r.paused || len(r.abandoned) >= maxAbandoned {
+	if r.calls[c.id] != c || r.closed || r.paused {
 		return
 	}
 	if !c.cancelled {
 		r.reply(cancellation(c.id, "no client waits for it"), c.Method)
 	}
-	r.abandoned[c.id] = true
+	if r.abandoned[c.id] = true; len(r.abandoned) > maxAbandoned {
+		r.abandoned, r.forgotten = map[uint64]bool{}, true
+	}
 	r.end(c)
 }
 

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -59,6 +60,27 @@ func TestLeftCallIsCancelledInTheEnd(t *testing.T) {
 	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, id)
 	if err := <-drained; err != nil {
 		t.Error(err)
+	}
+}
+
+// A child that obeys answers no cancelled call: that costs it no slot for good, but
+// it is not known to be idle any more.
+func TestChildThatNeverAnswersCancelledCalls(t *testing.T) {
+	clock := &clock{}
+	r, child := start(t, Config{MaxCalls: 1, AfterFunc: clock.after})
+	for range maxAbandoned + 10 {
+		c, _ := tool(t, r, child, "a")
+		c.Cancel("")
+		child.reads()
+		clock.fire()
+	}
+	if n := len(r.abandoned); n > maxAbandoned {
+		t.Errorf("%d calls are remembered", n)
+	}
+	soon, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := handOver(t, r, Config{Epoch: 1}).Drain(soon); !errors.Is(err, context.Canceled) {
+		t.Errorf("the child counts as idle: %v", err)
 	}
 }
 

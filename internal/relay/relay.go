@@ -68,7 +68,7 @@ const (
 const (
 	// maxStanding bounds the standing calls.
 	maxStanding = 100
-	// maxAbandoned bounds Relay.abandoned; a call cancelled beyond it keeps its slot.
+	// maxAbandoned bounds Relay.abandoned.
 	maxAbandoned = 1000
 )
 
@@ -98,6 +98,7 @@ type Relay struct {
 	// abandoned are cancelled calls that lost their slot. The child may still work
 	// on them, and answer or not.
 	abandoned map[uint64]bool
+	forgotten bool          // there were too many of them to remember, so the child is never known to be idle
 	drained   chan struct{} // closed when the child works on nothing; nil while nobody waits for it
 }
 
@@ -276,7 +277,9 @@ func (r *Relay) Drain(ctx context.Context) error {
 	}
 }
 
-func (r *Relay) idle() bool { return len(r.calls)-r.standing+len(r.abandoned) == 0 }
+func (r *Relay) idle() bool {
+	return len(r.calls)-r.standing+len(r.abandoned) == 0 && !r.forgotten
+}
 
 // tellDrained is called with mu held.
 func (r *Relay) tellDrained() {

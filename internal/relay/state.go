@@ -18,6 +18,7 @@ type State struct {
 	Questions []SavedQuestion `json:"questions,omitempty"`
 	Answers   []SavedAnswer   `json:"answers,omitempty"`   // that wait for their call's turn
 	Abandoned []uint64        `json:"abandoned,omitempty"` // calls without a slot that may still be answered
+	Forgotten bool            `json:"forgotten,omitempty"` // there were more of them
 	Rest      lines.Rest      `json:"rest"`
 }
 
@@ -95,7 +96,7 @@ func (r *Relay) Suspend(ctx context.Context) (State, error) {
 func (r *Relay) save() State {
 	s := State{
 		Counter: r.counter.Load(), Serial: r.turns.serial,
-		Abandoned: slices.Sorted(maps.Keys(r.abandoned)),
+		Abandoned: slices.Sorted(maps.Keys(r.abandoned)), Forgotten: r.forgotten,
 	}
 	var calls []*Call
 	for _, c := range r.calls {
@@ -145,7 +146,7 @@ func (r *Relay) restore(s *State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counter.Store(s.Counter)
-	r.turns.serial = s.Serial
+	r.turns.serial, r.forgotten = s.Serial, s.Forgotten
 	for _, id := range s.Abandoned {
 		r.abandoned[id] = true
 	}
