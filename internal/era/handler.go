@@ -9,6 +9,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
@@ -27,7 +28,7 @@ type Config struct {
 // Handler serves clients that keep no session.
 type Handler struct {
 	cfg    Config
-	tools  tools
+	tools  mirror.Tools[*session.Session]
 	parked *mrtr.Lot[*parked]
 }
 

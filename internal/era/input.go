@@ -101,7 +101,7 @@ func (q *request) claim() mrtr.Claim {
 }
 
 // inputRequired is the result that asks the client (2026-07-28, schema
-// InputRequiredResult). The keys are the ids by which the backend is answered.
+// InputRequiredResult). The keys are those by which the backend is answered.
 func inputRequired(asked []question, state string) json.RawMessage {
 	var requests json.RawMessage
 	for _, wanted := range asked {
@@ -112,11 +112,12 @@ func inputRequired(asked []question, state string) json.RawMessage {
 		}
 		requests = mcp.With(requests, mcp.Member{Name: wanted.key, Value: mcp.With(nil, request...)})
 	}
-	quoted, _ := json.Marshal(state)
-	return mcp.With(nil,
-		mcp.Member{Name: "resultType", Value: []byte(`"input_required"`)},
-		mcp.Member{Name: "inputRequests", Value: requests},
-		mcp.Member{Name: "requestState", Value: quoted})
+	result := []mcp.Member{{Name: "resultType", Value: []byte(`"input_required"`)}, {Name: "inputRequests", Value: requests}}
+	if state != "" {
+		quoted, _ := json.Marshal(state)
+		result = append(result, mcp.Member{Name: "requestState", Value: quoted})
+	}
+	return mcp.With(nil, result...)
 }
 
 // isRetry reports whether the request comes back for a call that has asked.
@@ -133,7 +134,7 @@ func (q *request) retried() bool {
 	}
 	var bad error
 	p, err := q.h.parked.Take(q.ParamString("requestState"), q.claim(), func(p *parked) bool {
-		bad = mirror.CheckParams(q.r.Header, q.Message, q.h.tools.of(p.session, q.Message))
+		bad = mirror.CheckParams(q.r.Header, q.Message, q.h.tools.Of(p.session, q.Message))
 		return bad == nil
 	})
 	switch {

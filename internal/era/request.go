@@ -48,7 +48,7 @@ func (q *request) serveModern() {
 		q.h.cfg.Exchanges.Fail(q.w, q.ID(), err)
 		return
 	}
-	if err := mirror.CheckParams(q.r.Header, q.Message, q.h.tools.of(q.session, q.Message)); err != nil {
+	if err := mirror.CheckParams(q.r.Header, q.Message, q.h.tools.Of(q.session, q.Message)); err != nil {
 		q.refuse(mismatch(err))
 		return
 	}
@@ -201,7 +201,10 @@ func (q *request) end(end exchange.End) {
 		return
 	}
 	if q.Method == mcp.MethodToolsList {
-		q.h.tools.remember(q.session, q.Message, m)
+		q.h.tools.Remember(q.session, q.session.Done(), q.Message, m)
+	}
+	if q.openURLs(m) {
+		return
 	}
 	q.reply(q.status(m.ErrorCode()), q.translated(m))
 }

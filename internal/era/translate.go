@@ -38,8 +38,11 @@ func (q *request) translated(m mcp.Message) []byte {
 // there; all else passes byte for byte.
 func translate(method string, server session.Server, m mcp.Message) []byte {
 	if m.IsError() {
-		if m.ErrorCode() == mcp.CodeResourceNotFound {
+		switch m.ErrorCode() {
+		case mcp.CodeResourceNotFound:
 			return m.WithErrorCode(mcp.CodeInvalidParams)
+		case mcp.CodeURLElicitation: // and openURLs could not read it
+			return m.WithErrorCode(mcp.CodeInternalError)
 		}
 		return m.Raw
 	}

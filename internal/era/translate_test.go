@@ -42,6 +42,7 @@ func TestTranslate(t *testing.T) {
 			`{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"own"}}}}`},
 		{"resources/read", `{"jsonrpc":"2.0","id":1,"error":{"code":-32002,"message":"no such resource","data":{"uri":"x"}}}`,
 			`{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no such resource","data":{"uri":"x"}}}`},
+		{"tools/call", `{"jsonrpc":"2.0","id":1,"error":{"code":-32042,"message":"m"}}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"m"}}`},
 		{"tools/call", `{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"m"}}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"m"}}`},
 	} {
 		if got := translate(tc.method, old, parse(t, tc.in)); string(got) != tc.want {
@@ -60,6 +61,27 @@ func TestDiscovered(t *testing.T) {
 	const bare = `{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","supportedVersions":["2026-07-28","2025-11-25","2025-06-18","2025-03-26"],"capabilities":{},"ttlMs":300000,"cacheScope":"private"}}`
 	if got := discovered([]byte("1"), session.Server{}); string(got) != bare {
 		t.Errorf("got  %s\nwant %s", got, bare)
+	}
+}
+
+// An old backend's error that has the user open addresses first asks for just that.
+func TestURLs(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"code":-32042,"message":"m","data":{"elicitations":[{"mode":"url","url":"https://a.example/","elicitationId":"x"},{"mode":"form"},{"mode":"url","url":"https://b.example/"}]}}`: `{"resultType":"input_required","inputRequests":{` +
+			`"url-3":{"method":"elicitation/create","params":{"mode":"url","url":"https://b.example/"}},` +
+			`"url-1":{"method":"elicitation/create","params":{"mode":"url","url":"https://a.example/","elicitationId":"x"}}}}`,
+		`{"code":-32042,"message":"m","data":{"elicitations":{}}}`:                                  ``,
+		`{"code":-32042,"message":"m"}`:                                                             ``,
+		`{"code":-32603,"message":"m","data":{"elicitations":[{"mode":"url","url":"https://a/"}]}}`: ``,
+	} {
+		urls := urlsOf(parse(t, `{"jsonrpc":"2.0","id":1,"error":`+in+`}`))
+		got := ""
+		if len(urls) > 0 {
+			got = string(inputRequired(urls, ""))
+		}
+		if got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
 	}
 }
 

@@ -17,6 +17,9 @@ const (
 	// CodeResourceNotFound is of the revisions with a handshake; 2026-07-28 says
 	// CodeInvalidParams instead and forbids it.
 	CodeResourceNotFound = -32002
+	// CodeURLElicitation is of 2025-11-25, and forbidden thereafter. Its data lists
+	// what the user has to open first.
+	CodeURLElicitation = -32042
 )
 
 // Error codes of revision 2026-07-28, each with HTTP 400.
@@ -64,6 +67,11 @@ func ErrorResponseWith(id json.RawMessage, code int, message string, data any) [
 	}
 	b, _ := json.Marshal(rpcError{code, message, data})
 	return response(id, "error", b)
+}
+
+// NewRequest returns a request. The method is one of the constants.
+func NewRequest(id json.RawMessage, method string, params json.RawMessage) []byte {
+	return append(append(append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), `,"method":"`+method+`","params":`...), params...), '}')
 }
 
 // NewNotification returns a notification. The method is one of the constants.

@@ -73,25 +73,31 @@ func (m Message) WithParams(params json.RawMessage) []byte {
 	return With(m.Raw, Member{"params", params})
 }
 
+// ErrorField returns the raw JSON of a member of error, nil when there is none.
+func (m Message) ErrorField(name string) json.RawMessage {
+	if at := m.errorField(name); at.found() {
+		return at.of(m.Raw)
+	}
+	return nil
+}
+
 // ErrorCode returns the code of a response that carries an error, 0 when it has
 // none.
 func (m Message) ErrorCode() int {
 	var code int
-	if at := m.errorCode(); at.found() {
-		_ = json.Unmarshal(at.of(m.Raw), &code) // what is no integer is no code
-	}
+	_ = json.Unmarshal(m.ErrorField("code"), &code) // what is no integer is no code
 	return code
 }
 
 // WithErrorCode returns an error response's bytes with another code.
 func (m Message) WithErrorCode(code int) []byte {
 	value, _ := json.Marshal(code)
-	return splice(m.Raw, m.errorCode(), value)
+	return splice(m.Raw, m.errorField("code"), value)
 }
 
-func (m Message) errorCode() span {
+func (m Message) errorField(name string) span {
 	if !m.err.found() {
 		return span{}
 	}
-	return find(m.Raw, m.err.from, "code")
+	return find(m.Raw, m.err.from, name)
 }

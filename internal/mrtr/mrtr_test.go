@@ -120,12 +120,12 @@ func TestExpiry(t *testing.T) {
 		if _, err := l.Take(other, claim, anyone); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10*time.Minute - 1)
+		time.Sleep(10*time.Minute - time.Second)
 		synctest.Wait()
 		if c.expired.Load() {
 			t.Fatal("expired early")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Second)
 		synctest.Wait()
 		if !c.expired.Load() || taken.expired.Load() {
 			t.Errorf("expired: %v, taken: %v", c.expired.Load(), taken.expired.Load())
