@@ -206,7 +206,10 @@ func (r *Relay) abandon(c *Call) {
 	if !c.cancelled {
 		r.reply(cancellation(c.id, "no client waits for it"), c.Method)
 	}
-	if r.abandoned[c.id] = true; len(r.abandoned) > maxAbandoned {
+	if !c.standing {
+		r.abandoned[c.id] = true
+	}
+	if len(r.abandoned) > maxAbandoned {
 		r.abandoned, r.forgotten = map[uint64]bool{}, true
 	}
 	r.end(c)

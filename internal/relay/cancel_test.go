@@ -135,6 +135,22 @@ func TestStandingCall(t *testing.T) {
 	}
 }
 
+// A subscription that nobody follows ends, and the child is idle then.
+func TestLeftStandingCall(t *testing.T) {
+	clock := &clock{}
+	r, child := start(t, Config{AfterFunc: clock.after})
+	s := call(t, r, strings.Replace(listen, "%s", "1", 1))
+	child.reads()
+	s.Leave()
+	clock.fire()
+	if m := child.reads(); m.Method != "notifications/cancelled" || len(r.Calls()) != 0 {
+		t.Errorf("child read %s; %d calls left", m.Raw, len(r.Calls()))
+	}
+	if err := r.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // Either side ends a subscription at once.
 func TestStandingCallsEnd(t *testing.T) {
 	r, child := start(t, Config{})
