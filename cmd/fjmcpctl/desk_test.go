@@ -105,7 +105,7 @@ func (d *desk) status(context.Context) admin.Status {
 		Version: "1.2.3 (abc)", Started: time.Now().Add(-3 * time.Hour), DrainingSince: d.since, PublicURL: "https://mcp.example.org",
 		Forgejo: admin.ForgejoStatus{URL: "https://git.example.org", Version: "11.0.1"}, Launcher: admin.LauncherStatus{Kind: "systemd"},
 		Store:    admin.StoreStatus{Path: "/var/lib/fjmcp/fjmcp.db", Bytes: 1_234_567, Schema: "0006_read_only", Users: 1, Clients: 2, Logins: 3, Sealed: 4},
-		Sessions: admin.SessionsStatus{Running: 1, Dormant: 3, Max: 200, PerUser: 8, InFlight: 1},
+		Sessions: admin.SessionsStatus{Running: 1, Dormant: 3, Warm: 2, Max: 200, PerUser: 8, InFlight: 1},
 	}
 	if ill, _ := filepath.Glob(filepath.Join(d.dir, "ill")); len(ill) > 0 {
 		s.Forgejo = admin.ForgejoStatus{URL: s.Forgejo.URL, Problem: "no answer came\nin time"}

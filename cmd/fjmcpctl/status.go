@@ -61,7 +61,7 @@ func printStatus(w io.Writer, s admin.Status, now time.Time) error {
 	t.row("launcher", s.Launcher.Kind+": "+state(s.Launcher.Problem, ""))
 	t.row("store", s.Store.Path+": "+state(s.Store.Problem, fmt.Sprintf("%s, schema %s", size(s.Store.Bytes), s.Store.Schema)))
 	t.row("store key", keyState(s.Store))
-	t.row("sessions", fmt.Sprintf("%d of %d running, at most %d of a user; %d dormant", s.Sessions.Running, s.Sessions.Max, s.Sessions.PerUser, s.Sessions.Dormant))
+	t.row("sessions", fmt.Sprintf("%d of %d running, at most %d of a user; %d dormant; %d units warm", s.Sessions.Running, s.Sessions.Max, s.Sessions.PerUser, s.Sessions.Dormant, s.Sessions.Warm))
 	t.row("in flight", count(s.Sessions.InFlight, "call"))
 	t.row("known", fmt.Sprintf("%s, %s, %s", count(s.Store.Users, "user"), count(s.Store.Clients, "client"), count(s.Store.Logins, "login")))
 	if err := t.flush(); err != nil || s.Health != admin.Degraded {

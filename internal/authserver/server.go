@@ -19,14 +19,15 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
-// Config is what a Server needs. All fields but Documents, Addresses, Now, Revoked
-// and Running are required.
+// Config is what a Server needs. All fields but Documents, Addresses, Now, Redeemed,
+// Revoked and Running are required.
 type Config struct {
 	PublicURL  *url.URL // origin and optional path prefix, no trailing slash
 	Store      *store.Store
@@ -43,6 +44,9 @@ type Config struct {
 	// Addresses tells where requests come from; without it no proxy is believed
 	// but one on a unix socket.
 	Addresses *limit.Addresses
+	// Redeemed, if set, is told of every login that a client has completed, before the
+	// client is. It must not wait.
+	Redeemed func(access broker.Access)
 	// Revoked, if set, is told of every grant that ends here, so that its
 	// sessions can end too.
 	Revoked func(ctx context.Context, grantID string)
@@ -161,6 +165,17 @@ func (s *Server) Tidy(ctx context.Context) error { return s.login.Unfinished(ctx
 
 // event writes to the audit trail.
 func (s *Server) event(ctx context.Context, e audit.Event) { s.cfg.Audit.Event(ctx, e) }
+
+// redeemed passes on that a client has its first tokens.
+func (s *Server) redeemed(ctx context.Context, accessToken string) {
+	if s.cfg.Redeemed == nil {
+		return
+	}
+	// Whatever is wrong with it, the client's first request shows.
+	if access, err := s.access.Access(ctx, oauth.Hash(accessToken)); err == nil {
+		s.cfg.Redeemed(access)
+	}
+}
 
 // revoked passes on that a grant has ended.
 func (s *Server) revoked(ctx context.Context, grantID string) {

@@ -102,6 +102,7 @@ func (s *Server) redeem(ctx context.Context, req tokenRequest) (oauth.TokenRespo
 		return oauth.TokenResponse{}, err
 	}
 	s.tokenEvent(ctx, audit.TokenIssued, req.client, grant)
+	s.redeemed(ctx, pair.Access)
 	return s.answer(grant, pair), nil
 }
 

@@ -48,6 +48,9 @@ func TestTokenRefusals(t *testing.T) {
 			t.Errorf("%s may be cached", name)
 		}
 	}
+	if n := w.redeemed.Load(); n != 0 {
+		t.Errorf("%d logins were reported", n)
+	}
 	w.tokens(c, code) // nothing of that consumed the code
 }
 
@@ -82,6 +85,9 @@ func TestRefresh(t *testing.T) {
 	_, refresh := w.tokens(c, w.logIn(c))
 	w.advance(time.Hour)
 	first := w.post("/oauth/token", c.refreshForm(refresh, "scope", "forgejo:read", "resource", w.url+"/mcp")).json(t)
+	if a := w.latest.Load(); w.redeemed.Load() != 1 || a.User.Name != "alice" || a.ClientID != c.id || a.GrantID == "" || a.Scope != "forgejo:read forgejo:write" {
+		t.Errorf("%d logins were reported, the last as %+v", w.redeemed.Load(), a)
+	}
 	w.advance(time.Hour)
 	again := w.post("/oauth/token", c.refreshForm(refresh)).json(t)
 	if again["access_token"] != first["access_token"] || again["refresh_token"] != first["refresh_token"] || again["refresh_token"] == refresh {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
@@ -42,11 +43,13 @@ type world struct {
 	forge     *testforge.Server
 	store     *store.Store
 	server    *authserver.Server
-	trail     *lockedBuffer // the audit trail
-	start     time.Time     // the broker's clock stands still
-	offset    atomic.Int64  // but for advance
-	ended     atomic.Int64  // grants reported to Revoked
-	scopes    []string      // asked of the forge by servers made from now on
+	trail     *lockedBuffer                 // the audit trail
+	start     time.Time                     // the broker's clock stands still
+	offset    atomic.Int64                  // but for advance
+	ended     atomic.Int64                  // grants reported to Revoked
+	redeemed  atomic.Int64                  // logins reported to Redeemed
+	latest    atomic.Pointer[broker.Access] // of them
+	scopes    []string                      // asked of the forge by servers made from now on
 	upstream  *upstream.Tokens
 	mux       atomic.Pointer[http.ServeMux]
 }
@@ -120,7 +123,8 @@ func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
 		Addresses: &limit.Addresses{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		PublicURL: public, Store: st, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: w.now,
 		AccessTTL: 4 * time.Hour, RefreshTTL: 720 * time.Hour,
-		Revoked: func(context.Context, string) { w.ended.Add(1) },
+		Redeemed: func(a broker.Access) { w.redeemed.Add(1); w.latest.Store(&a) },
+		Revoked:  func(context.Context, string) { w.ended.Add(1) },
 	})
 	w.must(err)
 	return server

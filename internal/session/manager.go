@@ -25,13 +25,14 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
+	"github.com/fjmcp/fjmcp-broker/internal/warm"
 )
 
 // ErrBusy says that the limit of running sessions is reached and none is idle.
 var ErrBusy = errors.New("all sessions are busy")
 
 // Config is what a Manager is made of. All fields but Keeper and the
-// last two are required.
+// last three are required.
 type Config struct {
 	Launcher spawn.Launcher
 	Store    *store.Store
@@ -47,12 +48,16 @@ type Config struct {
 	Max          int           // running units in all
 	StartTimeout time.Duration // for a unit to answer initialize; 0 means 10 s
 	ProbeTimeout time.Duration // for a backend to answer server/discover, if it ever does; 0 means 2 s
+
+	// AfterFunc is warm.Config.AfterFunc.
+	AfterFunc func(d time.Duration, f func()) (stop func() bool)
 }
 
 // Manager owns all sessions of this broker.
 type Manager struct {
 	cfg  Config
 	door door
+	warm *warm.Pool // units for sessions to come
 
 	mu       sync.Mutex
 	sessions map[string]*Session // by id, loaded from the store on use
@@ -69,7 +74,9 @@ func New(cfg Config) *Manager {
 	if cfg.ProbeTimeout == 0 {
 		cfg.ProbeTimeout = 2 * time.Second
 	}
-	return &Manager{cfg: cfg, sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, units: map[string]member{}}
+	m := &Manager{cfg: cfg, sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, units: map[string]member{}}
+	m.warm = m.newPool()
+	return m
 }
 
 // unitConfig is what all units have in common.
@@ -103,7 +110,7 @@ func (m *Manager) running(unitID string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, ok := m.units[unitID]
-	return ok
+	return ok || m.warm.Has(unitID)
 }
 
 func (m *Manager) settleStored(ctx context.Context) error {
@@ -134,16 +141,24 @@ func (m *Manager) aged(created time.Time) bool {
 // no session. Errors: *StartError, ErrBusy, ErrDraining, broker.ErrForgejoDown,
 // broker.ErrForgejoGrantDead.
 func (m *Manager) Create(ctx context.Context, access broker.Access, initialize mcp.Message) (*Session, []byte, error) {
-	return m.CreateOn(ctx, rand.Text(), NewStreams(), access, initialize)
+	id, began, ok := m.warm.Claim(access.GrantID, oauth.ReadOnly(access.Scope))
+	if !ok {
+		id, began = rand.Text(), m.cfg.Now()
+	}
+	return m.create(ctx, id, began, NewStreams(), access, initialize)
 }
 
 // CreateOn is Create for a transport that opens a session's streams before there
 // is a session, and knows the id that it will have.
 func (m *Manager) CreateOn(ctx context.Context, id string, streams *stream.Hub, access broker.Access, initialize mcp.Message) (*Session, []byte, error) {
+	return m.create(ctx, id, m.cfg.Now(), streams, access, initialize)
+}
+
+func (m *Manager) create(ctx context.Context, id string, began time.Time, streams *stream.Hub, access broker.Access, initialize mcp.Message) (*Session, []byte, error) {
 	s := newSession(m, streams, broker.Session{
 		ID: id, UserID: access.User.ID, UserName: access.User.Name,
 		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID, Kind: broker.SessionClient,
-		Initialize: string(initialize.Raw), ReadOnly: oauth.ReadOnly(access.Scope), CreatedAt: m.cfg.Now(), LastUsedAt: m.cfg.Now(),
+		Initialize: string(initialize.Raw), ReadOnly: oauth.ReadOnly(access.Scope), CreatedAt: began, LastUsedAt: m.cfg.Now(),
 	})
 	var answer mcp.Message
 	u, err := m.start(ctx, s, func(ctx context.Context, u *unit.Unit) (err error) {
@@ -285,6 +300,7 @@ func (m *Manager) forget(s *Session) *unit.Unit {
 
 // EndGrant ends all sessions of a grant, after its revocation.
 func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
+	m.warm.EndGrant(ctx, grantID)
 	rows, err := m.cfg.Store.Sessions(ctx)
 	if err != nil {
 		return err
@@ -315,7 +331,7 @@ func (m *Manager) Token(ctx context.Context, unitID string) (string, error) {
 	waiting, ok := m.units[unitID]
 	m.mu.Unlock()
 	if !ok {
-		return "", fmt.Errorf("no session is waiting for a token in %s", unit.Name(unitID))
+		return m.warm.Token(ctx, unitID)
 	}
 	return waiting.unit.Token(ctx)
 }
@@ -332,6 +348,7 @@ func (m *Manager) Shutdown(ctx context.Context) {
 	for _, o := range all {
 		left.Go(func() { m.leave(ctx, o) })
 	}
+	left.Go(func() { m.warm.Close(ctx) })
 	left.Wait()
 }
 

@@ -48,11 +48,17 @@ func (m *Manager) findShared(ctx context.Context, access broker.Access) (*Sessio
 	if s != nil {
 		return s, nil
 	}
-	now := m.cfg.Now()
+	id, began, ahead := m.warm.Claim(key.grantID, key.readOnly)
+	if !ahead {
+		id, began = rand.Text(), m.cfg.Now()
+	}
 	row, err := m.cfg.Store.SharedSession(ctx, broker.Session{
-		ID: rand.Text(), UserID: access.User.ID, ClientID: access.ClientID, GrantID: key.grantID,
-		ReadOnly: key.readOnly, CreatedAt: now, LastUsedAt: now,
+		ID: id, UserID: access.User.ID, ClientID: access.ClientID, GrantID: key.grantID,
+		ReadOnly: key.readOnly, CreatedAt: began, LastUsedAt: m.cfg.Now(),
 	})
+	if ahead && row.ID != id {
+		m.warm.Release(id)
+	}
 	if err != nil {
 		return nil, err
 	}

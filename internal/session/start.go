@@ -45,25 +45,52 @@ func (m *Manager) start(ctx context.Context, s *Session, begin func(context.Cont
 	if _, err := m.cfg.Tokens.Token(ctx, s.row.UserID); err != nil {
 		return nil, err
 	}
-	u, err := m.run(ctx, s)
+	u, err := m.first(ctx, s, begin)
 	if err != nil {
-		return nil, err
-	}
-	err = begin(ctx, u)
-	if err == nil {
-		err = u.AwaitKept(ctx)
-	}
-	if err != nil {
-		u.Stop(ctx)
-		if !errors.Is(err, context.Canceled) { // the client has left; nothing is wrong
-			s.report(u, err)
-		}
 		return nil, err
 	}
 	e := s.event(audit.SessionStarted, "ok")
 	e.Unit = u.Name()
 	m.cfg.Audit.Event(ctx, e)
 	return u, nil
+}
+
+// first has begin speak with the unit that was started for s, or else with another.
+func (m *Manager) first(ctx context.Context, s *Session, begin func(context.Context, *unit.Unit) error) (*unit.Unit, error) {
+	u, err := m.warmed(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	for ahead := u != nil; ; ahead = false {
+		if !ahead {
+			if u, err = m.run(ctx, s); err != nil {
+				return nil, err
+			}
+		}
+		if err = m.open(ctx, u, begin); err == nil {
+			return u, nil
+		}
+		if !ahead || ctx.Err() != nil {
+			break
+		}
+		m.cfg.Log.Info("a unit that was started ahead is of no use; starting another", "unit", u.Name(), "session", s.label, "error", err)
+	}
+	if !errors.Is(err, context.Canceled) { // the client has left; nothing is wrong
+		s.report(u, err)
+	}
+	return nil, err
+}
+
+// open has begin speak with a unit, which is stopped if that fails.
+func (m *Manager) open(ctx context.Context, u *unit.Unit, begin func(context.Context, *unit.Unit) error) error {
+	err := begin(ctx, u)
+	if err == nil {
+		err = u.AwaitKept(ctx)
+	}
+	if err != nil {
+		u.Stop(ctx)
+	}
+	return err
 }
 
 // run takes a place among the running units and has a unit started there.

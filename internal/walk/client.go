@@ -69,6 +69,27 @@ func (c Config) connect(ctx context.Context, sse bool) (*Client, error) {
 	return connect(ctx, &Client{handler: h, http: client, url: c.MCPURL, sse: sse, options: c.Options, protocol: cmp.Or(c.Protocol, "2025-11-25")})
 }
 
+// Login logs in as Connect does and opens no session: Again does.
+func Login(ctx context.Context, c Config) (*Client, error) {
+	client := &http.Client{Transport: observer{next: c.Transport, steps: c.Steps}}
+	h, err := c.handler(client)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.MCPURL, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.Authorize(ctx, req, resp); err != nil { // closes the body
+		return nil, fmt.Errorf("cannot log in at %s: %w", c.MCPURL, err)
+	}
+	return &Client{handler: h, http: client, url: c.MCPURL, options: c.Options, protocol: cmp.Or(c.Protocol, "2025-11-25")}, nil
+}
+
 // Again opens a further session with the tokens of c, as a client does after a
 // restart: without registering or logging in.
 func (c *Client) Again(ctx context.Context) (*Client, error) {

@@ -1,0 +1,245 @@
+package warm
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/unit"
+)
+
+const (
+	// patience is how long a unit waits for its session.
+	patience = time.Minute
+	// most is how many units wait at a time.
+	most = 16
+	// pause is how long nothing is started after the launcher has failed.
+	pause = time.Minute
+)
+
+// Config is what a Pool is made of. All fields but AfterFunc are required.
+type Config struct {
+	Unit   unit.Config
+	MaxAge time.Duration // of a session, and so of its first unit
+	// Label is what the journal calls the session of that id.
+	Label func(sessionID string) string
+	// Grant returns a grant as it is now.
+	Grant func(ctx context.Context, id string) (broker.Grant, error)
+	// AfterFunc is time.AfterFunc, but returns the timer's Stop; nil means that.
+	AfterFunc func(d time.Duration, f func()) (stop func() bool)
+}
+
+// Pool holds the units that wait. It is safe for concurrent use.
+type Pool struct {
+	cfg  Config
+	ctx  context.Context // of starts under way
+	stop context.CancelFunc
+	work sync.WaitGroup // starts and stops under way
+
+	mu     sync.Mutex
+	closed bool
+	paused time.Time        // until when nothing is started
+	units  map[string]*Unit // not bound yet, by session id
+}
+
+// New returns a Pool, whose Close must be called.
+func New(cfg Config) *Pool {
+	if cfg.AfterFunc == nil {
+		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
+	}
+	p := &Pool{cfg: cfg, units: map[string]*Unit{}}
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	return p
+}
+
+// Start has a unit started for the first session of a login. It does not wait, and
+// does nothing where one waits already, too many do, or the launcher has just failed.
+func (p *Pool) Start(access broker.Access) {
+	w, err := p.enter(access)
+	if err != nil {
+		p.cfg.Unit.Log.Info("cannot start a session's unit ahead", "user", access.User.Name, "error", err)
+	}
+	if w == nil {
+		return
+	}
+	go func() {
+		defer p.work.Done()
+		err := p.launch(w, access.User.ID)
+		dropped := !p.here(w)
+		w.failed = err != nil
+		close(w.launched)
+		switch {
+		case dropped: // perhaps before there was something to stop
+			w.Stop(p.ctx)
+		case err != nil:
+			p.remove(w)
+			p.cfg.Unit.Log.Info("cannot start a session's unit ahead", "unit", w.Name(), "user", access.User.Name, "error", err)
+		}
+	}()
+}
+
+// enter makes a unit and a place for it, which its session, a timer, or the end of the
+// login takes it from.
+func (p *Pool) enter(access broker.Access) (*Unit, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.cfg.Unit.Now()
+	if p.closed || len(p.units) >= most || now.Before(p.paused) {
+		return nil, nil
+	}
+	for _, w := range p.units {
+		if w.grantID == access.GrantID {
+			return nil, nil
+		}
+	}
+	w := &Unit{pool: p, session: rand.Text(), grantID: access.GrantID, readOnly: oauth.ReadOnly(access.Scope), began: now, launched: make(chan struct{})}
+	var err error
+	w.Unit, err = unit.New(p.cfg.Unit, unit.Spec{
+		Session: p.cfg.Label(w.session), UserID: access.User.ID, User: access.User.Name, ReadOnly: w.readOnly, MaxAge: p.cfg.MaxAge,
+		Other: w.other, Ended: w.ended,
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.late = p.cfg.AfterFunc(patience, func() { p.drop(p.ctx, w) })
+	p.units[w.session] = w
+	p.work.Add(1)
+	return w, nil
+}
+
+// launch is for a unit that has its place, so that whoever ends the login from now on
+// ends the unit too.
+func (p *Pool) launch(w *Unit, userID string) error {
+	ctx, cancel := context.WithTimeoutCause(p.ctx, p.cfg.Unit.StartTimeout, unit.ErrStartTimeout)
+	defer cancel()
+	if err := p.stands(ctx, w, userID); err != nil {
+		w.Discard()
+		return err
+	}
+	err := w.Launch(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil && p.units[w.session] == w {
+		p.paused = p.cfg.Unit.Now().Add(pause)
+	}
+	return err
+}
+
+// stands reports whether the login is still good, here and at the forge.
+func (p *Pool) stands(ctx context.Context, w *Unit, userID string) error {
+	grant, err := p.cfg.Grant(ctx, w.grantID)
+	if err == nil && !grant.RevokedAt.IsZero() {
+		err = broker.ErrRevoked
+	}
+	if err == nil {
+		_, err = p.cfg.Unit.Tokens.Token(ctx, userID)
+	}
+	return err
+}
+
+// remove takes a unit's place away, and reports whether it had one.
+func (p *Pool) remove(w *Unit) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leave(w)
+}
+
+// leave is remove with mu held.
+func (p *Pool) leave(w *Unit) bool {
+	if p.units[w.session] != w {
+		return false
+	}
+	w.late()
+	delete(p.units, w.session)
+	return true
+}
+
+// here reports whether a unit has its place.
+func (p *Pool) here(w *Unit) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.units[w.session] == w
+}
+
+// drop stops a unit if it is here.
+func (p *Pool) drop(ctx context.Context, w *Unit) {
+	p.mu.Lock()
+	had := p.leave(w)
+	if had {
+		p.work.Add(1) // Close has yet to see that the unit is not here
+	}
+	p.mu.Unlock()
+	if had {
+		w.Stop(ctx)
+		p.work.Done()
+	}
+}
+
+// EndGrant stops what waits for a session of a grant that has ended.
+func (p *Pool) EndGrant(ctx context.Context, grantID string) {
+	for _, w := range p.all(func(w *Unit) bool { return w.grantID == grantID }) {
+		p.drop(ctx, w)
+	}
+}
+
+// all are the units that are not bound.
+func (p *Pool) all(of func(*Unit) bool) []*Unit {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []*Unit
+	for _, w := range p.units {
+		if of(w) {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+// Len counts the units that wait or start.
+func (p *Pool) Len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.units)
+}
+
+// find returns the unit of that id, nil if it is not here.
+func (p *Pool) find(unitID string) *Unit {
+	if found := p.all(func(w *Unit) bool { return w.ID() == unitID }); len(found) > 0 {
+		return found[0]
+	}
+	return nil
+}
+
+// Has reports whether a unit is here.
+func (p *Pool) Has(unitID string) bool { return p.find(unitID) != nil }
+
+// ErrUnknown: no unit of that id is here.
+var ErrUnknown = errors.New("no unit waits under this id")
+
+// Token is unit.Unit.Token of a unit that is here, or ErrUnknown.
+func (p *Pool) Token(ctx context.Context, unitID string) (string, error) {
+	w := p.find(unitID)
+	if w == nil {
+		return "", fmt.Errorf("%s: %w", unit.Name(unitID), ErrUnknown)
+	}
+	return w.Token(ctx)
+}
+
+// Close stops all units that are not bound, and starts none any more.
+func (p *Pool) Close(ctx context.Context) {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.stop()
+	var all sync.WaitGroup
+	for _, w := range p.all(func(*Unit) bool { return true }) {
+		all.Go(func() { p.drop(ctx, w) })
+	}
+	all.Wait()
+	p.work.Wait()
+}

@@ -1,0 +1,114 @@
+package warm
+
+import (
+	"context"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/unit"
+)
+
+// Unit is a unit that was started ahead.
+type Unit struct {
+	*unit.Unit
+	pool     *Pool
+	session  string // id of the session to come
+	grantID  string
+	readOnly bool
+	began    time.Time
+	late     func() bool   // stops the timer, false if it has fired
+	launched chan struct{} // closed when the launch is over
+	failed   bool          // the launch has failed; constant once launched
+
+	// Under pool.mu.
+	claimed bool // a session goes by the id
+	gone    bool
+	owner   Owner
+}
+
+// Owner gets what unit.Spec says, from Bind on.
+type Owner struct {
+	Other func(raw []byte) bool
+	Ended func(*unit.Unit)
+}
+
+// Claim is for a session of a grant and mode that is about to begin: its id, and when
+// it began if a unit was started for it, which Take gives. At most one session gets a
+// unit's id.
+func (p *Pool) Claim(grantID string, readOnly bool) (sessionID string, began time.Time, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.units {
+		if w.grantID == grantID && w.readOnly == readOnly && !w.claimed {
+			w.claimed = true
+			return w.session, w.began, true
+		}
+	}
+	return "", time.Time{}, false
+}
+
+// Release undoes Claim for a session that got another id.
+func (p *Pool) Release(sessionID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w := p.units[sessionID]; w != nil {
+		w.claimed = false
+	}
+}
+
+// Take returns the running unit of a claimed id, nil if there is none any more. It
+// waits for a start under way. Bind or Stop must follow.
+func (p *Pool) Take(ctx context.Context, sessionID string) *Unit {
+	p.mu.Lock()
+	w := p.units[sessionID]
+	p.mu.Unlock()
+	if w == nil {
+		return nil
+	}
+	select {
+	case <-w.launched:
+	case <-ctx.Done():
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.units[sessionID] != w || w.failed || !w.late() {
+		return nil
+	}
+	return w
+}
+
+// Bind makes o the unit's owner and reports whether the unit still runs; otherwise
+// Ended is not called.
+func (w *Unit) Bind(o Owner) bool {
+	p := w.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.units, w.session)
+	w.owner = o
+	return !w.gone
+}
+
+// other is unit.Spec.Other. Nobody hears what a backend says before it was spoken to.
+func (w *Unit) other(raw []byte) bool {
+	w.pool.mu.Lock()
+	heard := w.owner.Other
+	w.pool.mu.Unlock()
+	return heard != nil && heard(raw)
+}
+
+// ended is unit.Spec.Ended.
+func (w *Unit) ended(u *unit.Unit) {
+	<-w.launched
+	p := w.pool
+	p.mu.Lock()
+	w.gone = true
+	owner := w.owner.Ended
+	p.mu.Unlock()
+	if owner != nil {
+		owner(u)
+		return
+	}
+	if fail := u.Failure(); p.remove(w) && fail != nil && !w.failed {
+		p.cfg.Unit.Log.Info("a unit that was started ahead has ended", "unit", u.Name(), "error", fail)
+	}
+}
