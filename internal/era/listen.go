@@ -120,6 +120,7 @@ func (q *request) passListen() {
 	if x == nil {
 		return
 	}
+	defer x.Done()
 	ctx, cancel := q.whileServing()
 	defer cancel()
 	for {

@@ -137,6 +137,7 @@ func (q *request) begin(m mcp.Message) *exchange.Exchange {
 
 // carry passes on what the exchange yields until it ends or the client leaves.
 func (q *request) carry(x *exchange.Exchange) {
+	defer x.Done()
 	ctx := q.r.Context()
 	for {
 		e, err := x.Next(ctx, q.patience())

@@ -1,7 +1,9 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -44,8 +46,11 @@ type Exchange struct {
 	of       *Exchanges
 	session  *session.Session
 	access   broker.Access
-	request  mcp.Message
+	id       json.RawMessage // of the request, which itself is not kept
+	method   string
+	tool     string // of a tools/call
 	call     *session.Call
+	release  func()    // of the event that Next gave last, nil if that was not large
 	deadline time.Time // for the next sign of life
 	latest   time.Time // for the response, whatever comes before it
 }
@@ -55,11 +60,17 @@ type Exchange struct {
 // timeout regardless of progress").
 const maxExtension = 10
 
-// Begin sends the request to the session. An error has been audited; tell it
-// with Fail. Errors are ErrTimeout and those of session.Session.Call.
-func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access broker.Access, m mcp.Message) (*Exchange, error) {
-	x := &Exchange{of: xs, session: s, access: access, request: m}
+func (xs *Exchanges) exchange(s *session.Session, access broker.Access, id json.RawMessage, method, tool string) *Exchange {
+	x := &Exchange{of: xs, session: s, access: access, id: bytes.Clone(id), method: method, tool: tool}
 	x.setTime(time.Now())
+	return x
+}
+
+// Begin sends the request to the session. An error has been audited; tell it
+// with Fail. The caller calls Done in the end. Errors are ErrTimeout and those of
+// session.Session.Call.
+func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access broker.Access, m mcp.Message) (*Exchange, error) {
+	x := xs.exchange(s, access, m.ID(), m.Method, m.ParamString("name"))
 	ctx, cancel := context.WithDeadlineCause(ctx, x.deadline, ErrTimeout)
 	defer cancel()
 	c, err := s.Call(ctx, access, m)
@@ -85,13 +96,17 @@ var (
 // likes: it has no deadline, and needs patience.
 func (x *Exchange) Next(ctx context.Context, patience time.Duration) (relay.Event, error) {
 	until, cause := x.deadline, ErrTimeout
-	quiet, standing := time.Now().Add(patience), x.request.Method == mcp.MethodListen
+	quiet, standing := time.Now().Add(patience), x.method == mcp.MethodListen
 	if standing || patience > 0 && quiet.Before(until) {
 		until, cause = quiet, ErrQuiet
 	}
 	ctx, cancel := context.WithDeadlineCause(ctx, until, cause)
 	defer cancel()
+	x.Done()
 	e, err := x.call.Next(ctx)
+	if len(e.Raw) >= large {
+		x.release = x.call.Hold(e)
+	}
 	if err == nil {
 		x.deadline = time.Now().Add(x.of.cfg.Timeout)
 		if x.deadline.After(x.latest) {
@@ -100,6 +115,18 @@ func (x *Exchange) Next(ctx context.Context, patience time.Duration) (relay.Even
 	}
 	return e, err
 }
+
+// Done says that what Next gave last has been written, or will not be. Until then
+// it counts in what the backend may have waiting for clients.
+func (x *Exchange) Done() {
+	if x.release != nil {
+		x.release()
+		x.release = nil
+	}
+}
+
+// large is how long a message is that is worth counting while it is written.
+const large = 64 << 10
 
 // End is how an exchange ended.
 type End struct {
@@ -119,7 +146,7 @@ func (x *Exchange) End(ctx context.Context, e relay.Event, err error) End {
 		end.Challenge = broker.ErrInsufficientScope
 	case raw != nil && outcome != outcomeOK && x.call.GrantDead():
 		end.Challenge = broker.ErrForgejoGrantDead
-		end.Raw = mcp.ErrorResponse(x.request.ID(), mcp.CodeServerError, Message(end.Challenge))
+		end.Raw = mcp.ErrorResponse(x.id, mcp.CodeServerError, Message(end.Challenge))
 	}
 	return end
 }
@@ -130,6 +157,7 @@ func (x *Exchange) End(ctx context.Context, e relay.Event, err error) End {
 // off is not, its call is resumed by the next process.
 func (x *Exchange) Carry(l *stream.Log) (over bool) {
 	defer x.session.Carry(x.call, l)()
+	defer x.Done()
 	for {
 		e, err := x.Next(context.Background(), 0)
 		if err == nil && !e.Final {
@@ -149,6 +177,7 @@ func (x *Exchange) Carry(l *stream.Log) (over bool) {
 // Left ends an exchange whose client closed its connection before it had seen
 // anything.
 func (x *Exchange) Left(ctx context.Context) {
+	x.Done()
 	x.call.Leave()
 	x.audit(ctx, string(OutcomeLeft))
 }
@@ -187,37 +216,36 @@ func (x *Exchange) mayAskForMore(outcome string) bool {
 // response is what to send at the end of a call and its outcome; nil when the
 // client has cancelled it.
 func (x *Exchange) response(e relay.Event, err error) ([]byte, string) {
-	id := x.request.ID()
 	switch {
 	case err == nil && e.Raw == nil:
 		return nil, string(OutcomeCancelled)
 	case err == nil && x.call.Refusal() != "":
-		return mcp.ToolError(id, x.of.refusalText(x.call.Refusal())), string(x.call.Refusal())
+		return mcp.ToolError(x.id, x.of.refusalText(x.call.Refusal())), string(x.call.Refusal())
 	case err == nil:
 		if e.Failed {
 			return e.Raw, outcomeError
 		}
 		return e.Raw, outcomeOK
 	case errors.Is(err, relay.ErrSuspended):
-		return mcp.ErrorResponse(id, mcp.CodeServerError, Message(err)), outcomeFailed
+		return mcp.ErrorResponse(x.id, mcp.CodeServerError, Message(err)), outcomeFailed
 	case errors.Is(err, relay.ErrClosed):
 		if fail := x.call.Failure(); fail != nil {
 			err = fail
 		}
-		return mcp.ErrorResponse(id, mcp.CodeInternalError, Message(err)), outcomeOf(err)
+		return mcp.ErrorResponse(x.id, mcp.CodeInternalError, Message(err)), outcomeOf(err)
 	}
 	x.call.Cancel("no response in time")
-	return mcp.ErrorResponse(id, mcp.CodeServerError, Message(ErrTimeout)), outcomeTimeout
+	return mcp.ErrorResponse(x.id, mcp.CodeServerError, Message(ErrTimeout)), outcomeTimeout
 }
 
 // audit records a tools/call; other methods only read what the tools are.
 func (x *Exchange) audit(ctx context.Context, outcome string) {
-	if x.request.Method != mcp.MethodToolsCall {
+	if x.method != mcp.MethodToolsCall {
 		return
 	}
 	x.of.cfg.Audit.Event(ctx, audit.Event{
 		Kind: audit.ToolCall, User: x.access.User.Name, Client: x.access.Client, Session: x.session.Label(),
-		Tool: x.request.ParamString("name"), Outcome: outcome, Failed: outcome != outcomeOK,
+		Tool: x.tool, Outcome: outcome, Failed: outcome != outcomeOK,
 	})
 }
 

@@ -1,11 +1,9 @@
 package exchange
 
 import (
-	"encoding/json"
 	"sync"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
 )
@@ -50,11 +48,8 @@ func CarryAll(l *stream.Log, all []*Exchange) (over bool) {
 }
 
 func (xs *Exchanges) resume(s *session.Session, c *session.Call) *Exchange {
-	raw, _ := json.Marshal(map[string]any{
-		"jsonrpc": "2.0", "id": c.ClientID(), "method": c.Method, "params": map[string]string{"name": c.Tool},
-	})
-	request, _ := mcp.Parse(raw)
-	x := &Exchange{of: xs, session: s, access: s.Access(), request: request, call: c}
+	x := xs.exchange(s, s.Access(), c.ClientID(), c.Method, c.Tool)
+	x.call = c
 	x.setTime(c.Began)
 	x.deadline = time.Now().Add(xs.cfg.Timeout)
 	return x

@@ -45,7 +45,7 @@ type Config struct {
 	// pages may use the endpoint beside our own and loopback ones.
 	AllowedOrigins []string
 
-	MaxBody        int64         // bytes of a request; 0 means 64 MiB
+	MaxBody        int64         // bytes of a request, and of all of a user at once; 0 means 64 MiB
 	KeepAlive      time.Duration // between comments on a quiet stream; 0 means 15 s
 	RequestTimeout time.Duration // for a response, counted from the last progress; 0 means 5 min
 }
@@ -54,6 +54,7 @@ type Config struct {
 type Handler struct {
 	cfg        Config
 	origins    []string // our own and the allowed ones
+	bodies     *bodies
 	streamable *streamable.Handler
 	httpsse    *httpsse.Handler
 	era        *era.Handler
@@ -74,7 +75,7 @@ func New(cfg Config) *Handler {
 		cfg.RequestTimeout = 5 * time.Minute
 	}
 	own := cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host
-	h := &Handler{cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), draining: make(chan struct{})}
+	h := &Handler{cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), bodies: newBodies(cfg.MaxBody), draining: make(chan struct{})}
 	exchanges := h.exchanges(mcp.PathStreamable)
 	h.streamable = streamable.New(streamable.Config{Sessions: cfg.Sessions, Exchanges: exchanges, Log: cfg.Log, KeepAlive: cfg.KeepAlive, Draining: h.draining})
 	h.era = era.New(era.Config{Sessions: cfg.Sessions, Exchanges: exchanges, Log: cfg.Log, Keys: cfg.Keys, KeepAlive: cfg.KeepAlive, Draining: h.draining})
@@ -163,7 +164,9 @@ func (h *Handler) serveMessages(w http.ResponseWriter, r *http.Request, access b
 		methodNotAllowed(w, "POST, OPTIONS", "POST messages here; the event stream is at "+mcp.PathSSE)
 		return
 	}
-	body, ok := h.body(w, r)
+	held := h.bodies.of(access.User.ID, http.MaxBytesReader(w, r.Body, h.cfg.MaxBody))
+	defer held.Close()
+	body, ok := h.body(w, r, held)
 	if !ok {
 		return
 	}
@@ -208,7 +211,9 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, access broker.Acc
 		exchange.Reply(w, http.StatusNotAcceptable, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Accept must allow application/json or text/event-stream"))
 		return
 	}
-	body, ok := h.body(w, r)
+	held := h.bodies.of(access.User.ID, http.MaxBytesReader(w, r.Body, h.cfg.MaxBody))
+	defer held.Close()
+	body, ok := h.body(w, r, held)
 	if !ok {
 		return
 	}
@@ -242,16 +247,19 @@ func stateless(r *http.Request, m mcp.Message) bool {
 }
 
 // body reads the body of a POST.
-func (h *Handler) body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+func (h *Handler) body(w http.ResponseWriter, r *http.Request, from io.Reader) ([]byte, bool) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != mcp.TypeJSON {
 		exchange.Reply(w, http.StatusUnsupportedMediaType, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Content-Type must be application/json"))
 		return nil, false
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.cfg.MaxBody))
+	body, err := io.ReadAll(from)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		exchange.Reply(w, http.StatusRequestEntityTooLarge, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "message too large"))
+	case errors.Is(err, errCrowded):
+		w.Header().Set("Retry-After", "1")
+		exchange.Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too much is in flight; wait for answers first"))
 	case err != nil:
 		exchange.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, mcp.CodeParseError, "cannot read the request body"))
 	default:

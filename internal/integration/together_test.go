@@ -133,7 +133,12 @@ func (w *world) someCalls(c *walk.Client, user string) (pid int, err error) {
 	if err != nil || r.IsError {
 		return 0, fmt.Errorf("slow gave %+v, %w", r, err)
 	}
-	report, err := call(ctx, c, "probe", nil)
+	return w.pid(c)
+}
+
+// pid is the process that a client's calls run in.
+func (w *world) pid(c *walk.Client) (int, error) {
+	report, err := call(w.t.Context(), c, "probe", nil)
 	if err != nil {
 		return 0, err
 	}

@@ -256,10 +256,28 @@ func (c *Call) discard() {
 	c.count(-c.queued)
 }
 
+// Hold counts an event that Next gave among what waits, until release is called:
+// while it is being written to a client that may not read, the child is to wait.
+func (c *Call) Hold(e Event) (release func()) {
+	r, bytes := c.relay, e.size()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count(bytes)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.count(-bytes)
+	}
+}
+
 // count adds bytes that wait to be taken. Called with relay.mu held.
 func (c *Call) count(bytes int) {
-	r := c.relay
 	c.queued += bytes
+	c.relay.count(bytes)
+}
+
+// count is called with mu held.
+func (r *Relay) count(bytes int) {
 	r.queued += bytes
 	if r.taken != nil && r.queued <= r.cfg.MaxQueued {
 		close(r.taken)

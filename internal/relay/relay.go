@@ -91,7 +91,7 @@ type Relay struct {
 	calls    map[uint64]*Call // the child has yet to answer them, or to be sent them
 	answered map[*Call]bool   // their responses have yet to be taken
 	standing int              // of calls
-	queued   int              // bytes that wait for Next
+	queued   int              // bytes that wait for Next, or are held
 	taken    chan struct{}    // closed when there is room in queued; nil while nobody waits for it
 	asked    map[string]question
 	turns    turns

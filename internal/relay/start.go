@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"strconv"
@@ -16,7 +17,8 @@ import (
 func (r *Relay) Start(ctx context.Context, request mcp.Message) (*Call, error) {
 	c := &Call{
 		Method: request.Method, Began: r.cfg.Now(), relay: r, id: r.cfg.Epoch<<counterBits | r.counter.Add(1),
-		clientID: request.ID(), token: request.Param("_meta", "progressToken"),
+		// Cloned, since the request may be long and is not kept.
+		clientID: bytes.Clone(request.ID()), token: bytes.Clone(request.Param("_meta", "progressToken")),
 	}
 	if c.Method == mcp.MethodToolsCall {
 		c.Tool = request.ParamString("name")

@@ -44,6 +44,7 @@ func newServer(f *forge, more int) *mcp.Server {
 	s := mcp.NewServer(&mcp.Implementation{Name: name, Version: reported}, nil)
 	addForgeTools(s, f)
 	addOwnTools(s, f)
+	addFloodTools(s)
 	addMoreTools(s, more)
 	return s
 }

@@ -133,6 +133,7 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request, s *session.Sessio
 
 // answer writes the response as JSON.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, x *exchange.Exchange, e relay.Event, err error) {
+	defer x.Done()
 	end := x.End(r.Context(), e, err)
 	switch {
 	case end.Challenge != nil:
