@@ -59,7 +59,7 @@ func install(ctx context.Context, source, dir string) error {
 	cmd := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot install %s with npm: %w: %s", filepath.Base(source), err, out)
+		return fmt.Errorf("cannot install what %s asks for: %w: %s", filepath.Join(source, manifests[0]), err, out)
 	}
 	return os.Chmod(dir, 0o755)
 }
