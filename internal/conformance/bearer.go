@@ -12,7 +12,7 @@ import (
 // Origin stay, answers are passed on as they come, and a client that leaves is
 // gone for the target, too.
 func Bearer(target *url.URL, token string) http.Handler {
-	return &httputil.ReverseProxy{
+	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			r.Out.Host = r.In.Host
@@ -21,4 +21,10 @@ func Bearer(target *url.URL, token string) http.Handler {
 		FlushInterval: -1,
 		ErrorLog:      log.New(io.Discard, "", 0), // clients that left
 	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Else the server closes the request's body as the answer begins, and a
+		// transport that has yet to see its end cuts the answer.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		proxy.ServeHTTP(w, r)
+	})
 }

@@ -95,18 +95,25 @@ func Exceptions(doc, run string) ([]Finding, error) {
 }
 
 // Judge holds what was found against the exceptions: fresh has no exception, stale
-// are exceptions that nothing was found for.
+// are exceptions that nothing was found for. One whose reason begins with
+// "Sometimes" is for a warning that comes and goes; it covers no failure and is
+// never stale.
 func Judge(found, exceptions []Finding) (fresh, stale []Finding) {
-	return without(found, exceptions), without(exceptions, found)
+	sometimes := func(e Finding) bool { return strings.HasPrefix(e.Message, "Sometimes ") }
+	always := slices.DeleteFunc(slices.Clone(exceptions), sometimes)
+	for _, f := range found {
+		if !strings.HasPrefix(f.Message, string(Warning)) || !covers(exceptions, f) {
+			fresh = append(fresh, f)
+		}
+	}
+	return without(fresh, always), without(always, found)
 }
 
 // without returns the elements of a whose check is not in b.
 func without(a, b []Finding) []Finding {
-	var left []Finding
-	for _, f := range a {
-		if !slices.ContainsFunc(b, func(o Finding) bool { return o.name() == f.name() }) {
-			left = append(left, f)
-		}
-	}
-	return left
+	return slices.DeleteFunc(slices.Clone(a), func(f Finding) bool { return covers(b, f) })
+}
+
+func covers(list []Finding, f Finding) bool {
+	return slices.ContainsFunc(list, func(o Finding) bool { return o.name() == f.name() })
 }

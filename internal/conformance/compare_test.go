@@ -66,24 +66,33 @@ func TestExceptions(t *testing.T) {
 	if _, err := Exceptions(strings.Replace(page, "| Because. ", "", 1), "one"); err == nil {
 		t.Error("a row without a reason has no error")
 	}
-	fresh, stale := Judge([]Finding{{Scenario: "s", Check: "b"}, {Scenario: "t", Check: "b"}}, one)
-	if names(fresh) != "t b" || names(stale) != "s a" {
-		t.Errorf("fresh %q, stale %q", names(fresh), names(stale))
+}
+
+func TestJudge(t *testing.T) {
+	exceptions := []Finding{{"s", "a", "Because."}, {"s", "b", "Because."}, {"s", "c", "Sometimes a warning."}, {"s", "d", "Sometimes a warning."}, {"s", "e", "Sometimes a warning."}}
+	found := []Finding{{"s", "b", "FAILURE: x"}, {"t", "b", "WARNING: x"}, {"s", "c", "WARNING: x"}, {"s", "d", "FAILURE: x"}}
+	fresh, stale := Judge(found, exceptions)
+	if got := names(fresh); got != "t b, s d" {
+		t.Errorf("fresh: %q", got)
+	}
+	if got := names(stale); got != "s a" {
+		t.Errorf("stale: %q", got)
 	}
 }
 
 func TestTable(t *testing.T) {
-	direct := Column{Name: "direct", Scenarios: []Scenario{scenario("a", "x SUCCESS"), scenario("b", "x SUCCESS"), scenario("c", "x SUCCESS"), scenario("d", "x FAILURE")}}
+	direct := Column{Revision: "1", Name: "direct", Scenarios: []Scenario{scenario("a", "x SUCCESS"), scenario("b", "x SUCCESS"), scenario("c", "x SUCCESS"), scenario("d", "x FAILURE")}}
 	direct.Scenarios[3].Unscored = "pending"
-	through := Column{Name: "broker", Through: true, Scenarios: []Scenario{scenario("a", "x SUCCESS"), scenario("b", "x FAILURE"), scenario("c", "x FAILURE"), scenario("d", "x FAILURE")}}
+	through := Column{Revision: "1", Name: "broker", Through: true, Scenarios: []Scenario{scenario("a", "x SUCCESS"), scenario("b", "x FAILURE"), scenario("c", "x FAILURE"), scenario("d", "x FAILURE")}}
 	through.Scenarios[3].Unscored = "pending"
 	through.Findings = Compare(direct.Scenarios, through.Scenarios)
 	through.Fresh = through.Findings[1:]
 	var got strings.Builder
-	for line := range strings.Lines(Table([]Column{direct, through, {Name: "none"}})) {
+	for line := range strings.Lines(Table([]Column{direct, through, {Revision: "2", Name: "none"}})) {
 		fmt.Fprintln(&got, strings.Join(strings.Fields(line), " "))
 	}
-	want := `scenario direct broker none
+	want := `1 1 2
+scenario direct broker none
 a pass pass -
 b pass exception -
 c pass FAIL -

@@ -9,19 +9,22 @@ import (
 
 // Column is a run of the suite in the table.
 type Column struct {
-	Name      string
-	Scenarios []Scenario
+	Revision, Name string
+	Scenarios      []Scenario
 	// Through is whether it went through the broker; then Findings is all that
 	// Compare says, and Fresh what no exception covers.
 	Through         bool
 	Findings, Fresh []Finding
 }
 
-// Table shows every scenario in every run, and counts those that are scored.
+// Table shows every scenario in every run, and Column.Count of each.
 func Table(columns []Column) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "scenario")
+	for _, c := range columns {
+		fmt.Fprint(w, "\t", c.Revision)
+	}
+	fmt.Fprint(w, "\nscenario")
 	for _, c := range columns {
 		fmt.Fprint(w, "\t", c.Name)
 	}
@@ -36,7 +39,7 @@ func Table(columns []Column) string {
 	}
 	fmt.Fprint(w, "\n", strings.Repeat("\t", len(columns)), "\nscored and passed")
 	for _, c := range columns {
-		fmt.Fprint(w, "\t", c.count())
+		fmt.Fprint(w, "\t", c.Count())
 	}
 	fmt.Fprintln(w)
 	w.Flush()
@@ -79,12 +82,14 @@ func (c Column) cell(scenario string) string {
 	return "fail"
 }
 
-func (c Column) count() string {
+// Count says how many scenarios the suite scores, and how many of them it takes for
+// passed, exceptions or not.
+func (c Column) Count() string {
 	scored, passed := 0, 0
 	for _, s := range c.Scenarios {
 		if s.Unscored == "" {
 			scored++
-			if c.cell(s.Name) == "pass" {
+			if s.Passed() {
 				passed++
 			}
 		}

@@ -6,8 +6,9 @@
 //     reach the server;
 //   - initialize for a later version becomes one for 2025-11-25, which is what an
 //     older server would offer;
-//   - the _meta member that names a request's version is blanked: an older server
-//     takes no notice of it, this one would go by it.
+//   - what 2026-07-28 puts into requests is taken out (its _meta members,
+//     inputResponses, requestState): an older server takes no notice of it, this one
+//     would go by it.
 //
 // Package everything compiles it into the server, since a confined backend may not
 // start another program.
@@ -16,6 +17,7 @@ package hold
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -59,25 +61,37 @@ func (h *holder) requests(client io.Reader, server io.WriteCloser) {
 		switch {
 		case err != nil:
 			_, err = server.Write(line)
-		case m.Method == "server/discover":
+		case m.Method == mcp.MethodDiscover:
 			err = h.write(fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"Method not found"}}`+"\n", m.ID()))
 		default:
-			_, err = server.Write(older(m).Raw)
+			_, err = server.Write(older(m))
 		}
 		return err
 	})
 }
 
 // older is m as far as a server of Version understands it.
-func older(m mcp.Message) mcp.Message {
-	const inMeta = "io.modelcontextprotocol/protocolVersion"
-	if m.Method == "initialize" && m.ParamString("protocolVersion") > Version {
-		m = m.WithParam([]byte(`"`+Version+`"`), "protocolVersion")
+func older(m mcp.Message) []byte {
+	if m.Method == mcp.MethodInitialize && m.ParamString("protocolVersion") > Version {
+		return m.WithParam([]byte(`"`+Version+`"`), "protocolVersion").Raw
 	}
-	if m.Param("_meta", inMeta) != nil {
-		m = m.WithParam([]byte("null"), "_meta", inMeta)
+	params := m.Params()
+	if params == nil {
+		return m.Raw
 	}
-	return m
+	params = without(params, "inputResponses", "requestState")
+	if meta := m.Param("_meta"); meta != nil {
+		meta = without(meta, mcp.MetaProtocolVersion, mcp.MetaClientInfo, mcp.MetaClientCapabilities, mcp.MetaLogLevel)
+		params = mcp.With(params, mcp.Member{Name: "_meta", Value: meta})
+	}
+	return m.WithParams(params)
+}
+
+func without(object json.RawMessage, names ...string) json.RawMessage {
+	for _, name := range names {
+		object = mcp.Without(object, name)
+	}
+	return object
 }
 
 // answers passes on what the server sends.
