@@ -12,6 +12,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
 
@@ -48,7 +49,7 @@ func (q *request) ask(x *exchange.Exchange, wanted question) error {
 	needs, ok := mrtr.Needs(wanted.Message)
 	switch {
 	case !ok || !q.modern || q.server.Modern || !mrtr.MayAsk(q.Method):
-		q.h.refused(x, wanted, "this client cannot be asked: "+wanted.Method)
+		q.h.refused(x, wanted, mcp.CodeMethodNotFound, "this client cannot be asked: "+wanted.Method)
 		return nil
 	case !mrtr.Covers(q.meta.Capabilities, needs):
 		x.Cancel(q.r.Context(), exchange.OutcomeIncapable)
@@ -75,8 +76,8 @@ func (q *request) withdrawn(key string) {
 
 // refused tells the backend that it gets no answer. One that has gone, or does not
 // wait for it any more, is noticed by what the exchange yields.
-func (h *Handler) refused(x *exchange.Exchange, wanted question, why string) {
-	if err := x.Refuse(wanted.key, why); err != nil {
+func (h *Handler) refused(x *exchange.Exchange, wanted question, code int, why string) {
+	if err := x.Refuse(wanted.key, code, why); err != nil {
 		h.cfg.Log.Debug("cannot refuse the backend's request", "method", wanted.Method, "error", err)
 	}
 }
@@ -87,7 +88,7 @@ func (q *request) park(x *exchange.Exchange) bool {
 	state, err := q.h.parked.Park(q.session.ID(), &parked{q.session, q.server, x, q.asked}, q.claim())
 	if err != nil {
 		for _, wanted := range q.asked {
-			q.h.refused(x, wanted, err.Error())
+			q.h.refused(x, wanted, mcp.CodeServerError, err.Error())
 		}
 		q.asked = nil
 		return false
@@ -157,24 +158,24 @@ func (q *request) resume(p *parked) {
 	q.askToLog()
 	for _, wanted := range p.asked {
 		result := q.Param("inputResponses", wanted.key)
-		if len(result) == 0 || result[0] != '{' {
+		if len(result) == 0 || result[0] != '{' || !q.h.answer(p.x, wanted, result) {
 			q.asked = append(q.asked, wanted)
-			continue
 		}
-		q.h.answer(p.x, wanted, result)
 	}
 	q.askedAt = time.Now()
 	p.x.Resume()
 	q.carry(p.x)
 }
 
-// answer passes the client's result to the backend.
-func (h *Handler) answer(x *exchange.Exchange, wanted question, result json.RawMessage) {
+// answer passes the client's result to the backend. It reports false when that has
+// so much to read already that it has to be told again.
+func (h *Handler) answer(x *exchange.Exchange, wanted question, result json.RawMessage) bool {
 	m, err := mcp.Parse(mcp.ResultResponse(wanted.ID(), result))
 	if err == nil {
 		err = x.Respond(m)
 	}
-	if err != nil { // it does not wait for this any more
+	if err != nil { // it does not wait for this any more, or has gone
 		h.cfg.Log.Debug("cannot answer the backend's request", "method", wanted.Method, "error", err)
 	}
+	return !errors.Is(err, relay.ErrTooManyCalls)
 }

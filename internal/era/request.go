@@ -140,15 +140,16 @@ func (q *request) carry(x *exchange.Exchange) {
 	defer x.Done()
 	ctx := q.r.Context()
 	for {
+		if q.askedEnough() && q.park(x) {
+			return
+		}
 		e, err := x.Next(ctx, q.patience())
 		switch {
 		case ctx.Err() != nil:
 			q.left(x)
 			return
 		case errors.Is(err, exchange.ErrQuiet) && len(q.asked) > 0:
-			if q.park(x) {
-				return
-			}
+			q.askedAt = time.Time{} // enough
 			continue
 		case errors.Is(err, exchange.ErrQuiet):
 			err = q.stream().KeepAlive()
@@ -168,12 +169,17 @@ func (q *request) carry(x *exchange.Exchange) {
 	}
 }
 
+// askedEnough reports whether what the backend has asked is to be handed out.
+func (q *request) askedEnough() bool {
+	return len(q.asked) > 0 && time.Since(q.askedAt) >= gatherAll
+}
+
 // patience is how long the backend may say nothing.
 func (q *request) patience() time.Duration {
-	if len(q.asked) == 0 {
-		return q.h.cfg.KeepAlive
+	if len(q.asked) > 0 {
+		return gather
 	}
-	return max(min(gather, time.Until(q.askedAt.Add(gatherAll))), time.Nanosecond)
+	return q.h.cfg.KeepAlive
 }
 
 // left gives up the exchange of a client that has gone. Only 2026-07-28 says that

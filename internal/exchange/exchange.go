@@ -195,8 +195,8 @@ func (x *Exchange) Respond(response mcp.Message) error { return x.call.Respond(r
 
 // Refuse answers what the backend asked (relay.Event.Question) with an error.
 // Errors are those of relay.Relay.Refuse.
-func (x *Exchange) Refuse(question, why string) error {
-	return x.call.Refuse(question, mcp.CodeMethodNotFound, why)
+func (x *Exchange) Refuse(question string, code int, message string) error {
+	return x.call.Refuse(question, code, message)
 }
 
 // Resume gives the exchange its time anew, after it has waited for its client.

@@ -220,6 +220,23 @@ func TestMissingCapability(t *testing.T) {
 	w.waitLog("FJMCP_OUTCOME=incapable", 3)
 }
 
+// A session keeps so many calls that wait for their clients, and no more.
+func TestTooManyParkedCalls(t *testing.T) {
+	w := start(t, "held")
+	token := w.token(w.mustConnect("alice"))
+	var key, state string
+	for range 20 {
+		key, state = w.mustAsk(token, asking)
+	}
+	if r := w.modern(token, asking); r.status != 200 || !strings.Contains(r.body, "wait for their clients") {
+		t.Errorf("got %d %s", r.status, r.body)
+	}
+	if r := w.modern(token, answered(asking, "2", key, "carol", state)); !strings.Contains(r.body, "carol") {
+		t.Errorf("got %d %s", r.status, r.body)
+	}
+	w.mustAsk(token, asking)
+}
+
 // A retry whose backend has died meanwhile is told, and is not run again.
 func TestParkedCallDiesWithItsUnit(t *testing.T) {
 	w := start(t, "held")
