@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/walk"
@@ -133,7 +134,15 @@ func progress(_, data string) bool { return strings.Contains(data, "notification
 // A session with a history goes on in its unit, whatever ends the broker.
 func TestE2ERestart(t *testing.T) {
 	s := enabled(t, standin(t), nil)
-	alice := connect(t, s, "alice")
+	var listens atomic.Int64
+	log := logWhileRunning(t)
+	alice, err := s.Connect(t.Context(), "alice", func(step string) {
+		log(step)
+		if strings.HasPrefix(step, "client: GET "+PublicURL+"/mcp → 200") {
+			listens.Add(1)
+		}
+	})
+	must(t, err)
 	useTools(t, alice, "alice")
 	b := bareClient(t, s, alice)
 	stored(t, s, 2)
@@ -167,6 +176,16 @@ func TestE2ERestart(t *testing.T) {
 		if status := post(t, s, b.token, b.session); status != http.StatusOK {
 			t.Errorf("the other session answers %d", status)
 		}
+	})
+	t.Run("often", func(t *testing.T) {
+		// The client's stream at GET ends each time. The Go SDK gives up when that
+		// happens more than five times and the stream has said nothing.
+		for range 7 {
+			before := listens.Load()
+			kill(t, s)
+			await(t, "the client listens again", func() bool { return listens.Load() > before })
+		}
+		useTools(t, alice, "alice")
 	})
 	if now := units(t, s); !slices.Equal(before, now) {
 		t.Errorf("the units were %+v and are %+v", before, now)

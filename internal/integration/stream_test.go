@@ -231,3 +231,32 @@ func (w *world) mustCallWithProgress(c *walk.Client, tool string, args map[strin
 		w.t.Fatalf("%s gave %+v, %v", tool, r, err)
 	}
 }
+
+// The stream at GET begins with an event id that is another each time, for clients
+// that count how often it ends without any.
+func TestOwnStreamBeginsAnew(t *testing.T) {
+	w := start(t, "standin")
+	token := w.token(w.mustConnect("alice"))
+	for _, version := range []string{"2025-11-25", "2025-06-18"} {
+		session := w.post(token, "", strings.Replace(initialize, "2025-06-18", version, 1)).header.Get("Mcp-Session-Id")
+		seen := map[string]bool{"": true}
+		for range 3 {
+			s := w.open("GET", token, session, "")
+			if version < "2025-11-25" { // where an empty event is a broken message
+				w.do("DELETE", token, session, "")
+				if e, ok := s.next(); ok {
+					t.Errorf("%s: got %+v", version, e)
+				}
+				break
+			}
+			e, ok := s.next()
+			for ok && seen[e.id] { // it was not known yet that this had been written
+				e, ok = s.next()
+			}
+			if !ok || e.data != "" {
+				t.Fatalf("%s: got %+v, seen %v", version, e, seen)
+			}
+			seen[e.id] = true
+		}
+	}
+}

@@ -15,9 +15,7 @@ import (
 // when the broker ends, the next process fills.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Session, requests []mcp.Message, fill func(*stream.Log) (over bool)) {
 	l := s.Streams().Open(label(requests))
-	if s.Protocol() >= mcp.Version20251125 { // older clients would take it for a broken message
-		l.Append(nil)
-	}
+	begin(s, l)
 	f := l.Follow(0) // before anything comes, so that nothing is forgotten
 	go func() {
 		if fill(l) {
@@ -45,14 +43,25 @@ func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access broker.A
 		h.tellLost(w, lost)
 		return
 	}
-	if resumed && l != s.Streams().Own() {
+	own := s.Streams().Own()
+	if resumed && l != own {
 		h.follow(w, r, l.Follow(next))
 		return
 	}
 	if !resumed {
 		next = -1
 	}
+	// A new event id: clients such as the Go SDK's give a session up when the stream
+	// has ended a few times without any, as it does when the broker restarts.
+	begin(s, own)
 	h.follow(w, r, s.Streams().Listen(next))
+}
+
+// begin adds an event with an id and no data, where clients know that.
+func begin(s *session.Session, l *stream.Log) {
+	if s.Protocol() >= mcp.Version20251125 { // older ones would take it for a broken message
+		l.Append(nil)
+	}
 }
 
 // follow writes what f is told. A session's own stream, which never ends by itself,
