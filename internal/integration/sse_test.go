@@ -305,7 +305,7 @@ func (w *world) tryListen(token string) (bool, error) {
 func TestSSEOutlivesTheBroker(t *testing.T) {
 	w := start(t, "standin")
 	token := w.token(w.connectSSE("alice", nil))
-	idle, s := w.listen(token), w.listen(token)
+	fresh, idle, s := w.listen(token), w.listen(token), w.listen(token)
 	idle.initialize()
 	s.initialize()
 	s.post(slowCall)
@@ -314,7 +314,7 @@ func TestSSEOutlivesTheBroker(t *testing.T) {
 	go func() { defer close(stopped); w.broker.Stop(syscall.SIGTERM) }()
 	for !strings.Contains(s.message(""), `"result"`) {
 	}
-	for _, s := range []*sseStream{idle, s} {
+	for _, s := range []*sseStream{fresh, idle, s} {
 		if e, ok := s.next(); ok {
 			t.Errorf("the stream went on with %+v", e)
 		}
@@ -331,6 +331,11 @@ func TestSSEOutlivesTheBroker(t *testing.T) {
 		after.post(whoAmI)
 		after.message("alice")
 	}
+	after := w.listen(token, "Last-Event-ID", fresh.last)
+	if after.endpoint != fresh.endpoint {
+		t.Error("the endpoint of a stream without a session changed")
+	}
+	after.initialize()
 }
 
 // A session whose stream is gone goes on, keeps what it has to say, and falls
