@@ -12,6 +12,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
+	"github.com/fjmcp/fjmcp-broker/internal/rawjson"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
@@ -107,18 +108,18 @@ func inputRequired(asked []question, state string) json.RawMessage {
 	var requests json.RawMessage
 	for _, wanted := range asked {
 		method, _ := json.Marshal(wanted.Method)
-		request := []mcp.Member{{Name: "method", Value: method}}
+		request := []rawjson.Member{{Name: "method", Value: method}}
 		if params := wanted.Params(); params != nil {
-			request = append(request, mcp.Member{Name: "params", Value: params})
+			request = append(request, rawjson.Member{Name: "params", Value: params})
 		}
-		requests = mcp.With(requests, mcp.Member{Name: wanted.key, Value: mcp.With(nil, request...)})
+		requests = rawjson.With(requests, rawjson.Member{Name: wanted.key, Value: rawjson.With(nil, request...)})
 	}
-	result := []mcp.Member{{Name: "resultType", Value: []byte(`"input_required"`)}, {Name: "inputRequests", Value: requests}}
+	result := []rawjson.Member{{Name: "resultType", Value: []byte(`"input_required"`)}, {Name: "inputRequests", Value: requests}}
 	if state != "" {
 		quoted, _ := json.Marshal(state)
-		result = append(result, mcp.Member{Name: "requestState", Value: quoted})
+		result = append(result, rawjson.Member{Name: "requestState", Value: quoted})
 	}
-	return mcp.With(nil, result...)
+	return rawjson.With(nil, result...)
 }
 
 // isRetry reports whether the request comes back for a call that has asked.

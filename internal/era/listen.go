@@ -8,6 +8,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/rawjson"
 	"github.com/fjmcp/fjmcp-broker/internal/subscription"
 )
 
@@ -59,7 +60,7 @@ func (q *request) listen() {
 	}
 	defer sub.Close()
 	notifications, _ := json.Marshal(filter(sub.Honoured()))
-	acknowledged := mcp.With(nil, mcp.Member{Name: "_meta", Value: q.tag(nil)}, mcp.Member{Name: "notifications", Value: notifications})
+	acknowledged := rawjson.With(nil, rawjson.Member{Name: "_meta", Value: q.tag(nil)}, rawjson.Member{Name: "notifications", Value: notifications})
 	if q.stream().Message("", mcp.NewNotification(mcp.MethodAcknowledged, acknowledged)) != nil {
 		return
 	}
@@ -109,8 +110,8 @@ func (q *request) follow(ctx context.Context, sub *subscription.Subscription) {
 
 // close ends a subscription that is not the client's to end.
 func (q *request) close() {
-	q.reply(http.StatusOK, mcp.ResultResponse(q.ID(), mcp.With(nil,
-		mcp.Member{Name: "resultType", Value: []byte(`"complete"`)}, mcp.Member{Name: "_meta", Value: q.tag(nil)})))
+	q.reply(http.StatusOK, mcp.ResultResponse(q.ID(), rawjson.With(nil,
+		rawjson.Member{Name: "resultType", Value: []byte(`"complete"`)}, rawjson.Member{Name: "_meta", Value: q.tag(nil)})))
 }
 
 // passListen answers subscriptions/listen with what a backend of 2026-07-28 says
@@ -154,11 +155,11 @@ func (q *request) notify(raw []byte) error {
 	if err != nil {
 		return nil
 	}
-	meta := mcp.Member{Name: "_meta", Value: q.tag(m.Param("_meta"))}
-	return q.stream().Message("", m.WithParams(mcp.With(m.Params(), meta)))
+	meta := rawjson.Member{Name: "_meta", Value: q.tag(m.Param("_meta"))}
+	return q.stream().Message("", m.WithParams(rawjson.With(m.Params(), meta)))
 }
 
 // tag is a _meta with the subscription's id, which is the request's.
 func (q *request) tag(meta json.RawMessage) json.RawMessage {
-	return mcp.With(meta, mcp.Member{Name: mcp.MetaSubscriptionID, Value: q.ID()})
+	return rawjson.With(meta, rawjson.Member{Name: mcp.MetaSubscriptionID, Value: q.ID()})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/rawjson"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
 
@@ -46,17 +47,17 @@ func translate(method string, server session.Server, m mcp.Message) []byte {
 		}
 		return m.Raw
 	}
-	set := append([]mcp.Member{{Name: "resultType", Value: []byte(`"complete"`)}}, caching(method, server)...)
+	set := append([]rawjson.Member{{Name: "resultType", Value: []byte(`"complete"`)}}, caching(method, server)...)
 	if server.Info != nil && m.ResultField("_meta", mcp.MetaServerInfo) == nil {
-		meta := mcp.With(m.ResultField("_meta"), mcp.Member{Name: mcp.MetaServerInfo, Value: server.Info})
-		set = append(set, mcp.Member{Name: "_meta", Value: meta})
+		meta := rawjson.With(m.ResultField("_meta"), rawjson.Member{Name: mcp.MetaServerInfo, Value: server.Info})
+		set = append(set, rawjson.Member{Name: "_meta", Value: meta})
 	}
-	return m.WithResult(mcp.With(m.Result(), set...))
+	return m.WithResult(rawjson.With(m.Result(), set...))
 }
 
 // caching is what a result says about its keeping: nothing may be shared, since
 // it was got with one user's rights.
-func caching(method string, server session.Server) []mcp.Member {
+func caching(method string, server session.Server) []rawjson.Member {
 	can, ttl := server.Supports(), time.Duration(0)
 	switch method {
 	case mcp.MethodDiscover:
@@ -71,7 +72,7 @@ func caching(method string, server session.Server) []mcp.Member {
 	default:
 		return nil
 	}
-	return []mcp.Member{
+	return []rawjson.Member{
 		{Name: "ttlMs", Value: strconv.AppendInt(nil, ttl.Milliseconds(), 10)},
 		{Name: "cacheScope", Value: []byte(`"private"`)},
 	}
@@ -89,29 +90,29 @@ func listTTL(told bool) time.Duration {
 // out.
 func discovered(id json.RawMessage, server session.Server) []byte {
 	versions, _ := json.Marshal(mcp.Supported)
-	set := []mcp.Member{
+	set := []rawjson.Member{
 		{Name: "resultType", Value: []byte(`"complete"`)},
 		{Name: "supportedVersions", Value: versions},
-		{Name: "capabilities", Value: mcp.Without(mcp.With(server.Capabilities), "tasks")},
+		{Name: "capabilities", Value: rawjson.Without(rawjson.With(server.Capabilities), "tasks")},
 	}
 	if server.Instructions != nil {
-		set = append(set, mcp.Member{Name: "instructions", Value: server.Instructions})
+		set = append(set, rawjson.Member{Name: "instructions", Value: server.Instructions})
 	}
 	set = append(set, caching(mcp.MethodDiscover, server)...)
 	if server.Info != nil {
-		set = append(set, mcp.Member{Name: "_meta", Value: mcp.With(nil, mcp.Member{Name: mcp.MetaServerInfo, Value: server.Info})})
+		set = append(set, rawjson.Member{Name: "_meta", Value: rawjson.With(nil, rawjson.Member{Name: mcp.MetaServerInfo, Value: server.Info})})
 	}
-	return mcp.ResultResponse(id, mcp.With(nil, set...))
+	return mcp.ResultResponse(id, rawjson.With(nil, set...))
 }
 
 // raised is a request of an older revision as a backend of 2026-07-28 takes it:
 // from a client that cannot be asked anything.
 func raised(m mcp.Message) mcp.Message {
 	version, _ := json.Marshal(mcp.Version20260728)
-	meta := mcp.With(m.Param("_meta"),
-		mcp.Member{Name: mcp.MetaProtocolVersion, Value: version},
-		mcp.Member{Name: mcp.MetaClientCapabilities, Value: []byte("{}")})
-	raw := m.WithParams(mcp.With(m.Params(), mcp.Member{Name: "_meta", Value: meta}))
+	meta := rawjson.With(m.Param("_meta"),
+		rawjson.Member{Name: mcp.MetaProtocolVersion, Value: version},
+		rawjson.Member{Name: mcp.MetaClientCapabilities, Value: []byte("{}")})
+	raw := m.WithParams(rawjson.With(m.Params(), rawjson.Member{Name: "_meta", Value: meta}))
 	changed, err := mcp.Parse(raw)
 	if err != nil { // params are no object
 		return m

@@ -6,5 +6,5 @@
 // Message.WithID and its kin splice new values in, so that everything else
 // (numbers, unknown members, white space) passes byte for byte.
 //
-// Every package may import it; it imports nothing of this module.
+// Every package may import it; of this module it imports package rawjson alone.
 package mcp

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fjmcp/fjmcp-broker/internal/rawjson"
 )
 
 // Kind says what a message is (JSON-RPC 2.0 §4, §5).
@@ -25,10 +27,10 @@ type Message struct {
 	Kind   Kind
 	Method string // of requests and notifications
 
-	id     span
-	params span
-	result span
-	err    span
+	id     rawjson.Span
+	params rawjson.Span
+	result rawjson.Span
+	err    rawjson.Span
 }
 
 // Errors of Parse.
@@ -46,13 +48,13 @@ var (
 // null).
 func Parse(raw []byte) (Message, error) {
 	m := Message{Raw: raw}
-	var version, method span
+	var version, method rawjson.Span
 	switch repeated, err := m.envelope(&version, &method); {
 	case err != nil:
 		return Message{}, err
 	case repeated:
 		return Message{}, fmt.Errorf("%w: a member stands twice or in another case", ErrNotMessage)
-	case string(version.of(raw)) != `"2.0"`:
+	case string(version.Of(raw)) != `"2.0"`:
 		return Message{}, fmt.Errorf(`%w: "jsonrpc" must be "2.0"`, ErrNotMessage)
 	}
 	if err := m.classify(method); err != nil {
@@ -64,40 +66,40 @@ func Parse(raw []byte) (Message, error) {
 // envelope checks that raw is one JSON object and notes where the envelope's
 // members stand, in one pass. repeated: one of them stands twice or in another
 // case.
-func (m *Message) envelope(version, method *span) (repeated bool, err error) {
+func (m *Message) envelope(version, method *rawjson.Span) (repeated bool, err error) {
 	doc := m.Raw
-	i := skipSpace(doc, 0)
+	i := rawjson.SkipSpace(doc, 0)
 	if i >= len(doc) || doc[i] != '{' {
-		if end := checkValue(doc, i, 0); end < 0 || skipSpace(doc, end) < len(doc) {
+		if end := rawjson.CheckValue(doc, i, 0); end < 0 || rawjson.SkipSpace(doc, end) < len(doc) {
 			return false, ErrNotJSON
 		}
 		return false, fmt.Errorf("%w: not an object", ErrNotMessage)
 	}
-	i = skipSpace(doc, i+1)
+	i = rawjson.SkipSpace(doc, i+1)
 	for first := true; i < len(doc) && (doc[i] != '}' || !first); first = false {
 		from := i
-		if i = checkKey(doc, from); i < 0 {
+		if i = rawjson.CheckKey(doc, from); i < 0 {
 			return false, ErrNotJSON
 		}
-		key := doc[from:skipString(doc, from)]
-		from = skipSpace(doc, i)
-		if i = checkValue(doc, from, 1); i < 0 {
+		key := doc[from:rawjson.SkipString(doc, from)]
+		from = rawjson.SkipSpace(doc, i)
+		if i = rawjson.CheckValue(doc, from, 1); i < 0 {
 			return false, ErrNotJSON
 		}
-		slot, exact := m.slot(unquoteKey(key), version, method)
+		slot, exact := m.slot(rawjson.UnquoteKey(key), version, method)
 		if slot != nil {
-			repeated = repeated || !exact || slot.found()
-			*slot = span{from, i}
+			repeated = repeated || !exact || slot.Found()
+			*slot = rawjson.Span{From: from, To: i}
 		}
-		if i = skipSpace(doc, i); i < len(doc) && doc[i] == '}' {
+		if i = rawjson.SkipSpace(doc, i); i < len(doc) && doc[i] == '}' {
 			break
 		}
 		if i >= len(doc) || doc[i] != ',' {
 			return false, ErrNotJSON
 		}
-		i = skipSpace(doc, i+1)
+		i = rawjson.SkipSpace(doc, i+1)
 	}
-	if i >= len(doc) || skipSpace(doc, i+1) < len(doc) {
+	if i >= len(doc) || rawjson.SkipSpace(doc, i+1) < len(doc) {
 		return false, ErrNotJSON
 	}
 	return repeated, nil
@@ -105,7 +107,7 @@ func (m *Message) envelope(version, method *span) (repeated bool, err error) {
 
 // slot is where the span of an envelope member goes; nil for any other. exact is
 // false when the key is the member's but for case, as encoding/json folds it.
-func (m *Message) slot(key []byte, version, method *span) (slot *span, exact bool) {
+func (m *Message) slot(key []byte, version, method *rawjson.Span) (slot *rawjson.Span, exact bool) {
 	switch string(key) {
 	case "jsonrpc":
 		return version, true
@@ -133,13 +135,13 @@ func (m *Message) slot(key []byte, version, method *span) (slot *span, exact boo
 }
 
 func (m *Message) checkToolName() error {
-	if m.Method != MethodToolsCall || !m.params.found() {
+	if m.Method != MethodToolsCall || !m.params.Found() {
 		return nil
 	}
 	names := 0
-	w, ok := walk(m.Raw, m.params.from)
-	for ok && w.next() {
-		if strings.EqualFold(string(unquoteKey(w.key)), "name") {
+	w, ok := rawjson.Walk(m.Raw, m.params.From)
+	for ok && w.Next() {
+		if strings.EqualFold(string(rawjson.UnquoteKey(w.Key)), "name") {
 			names++
 		}
 	}
@@ -149,23 +151,23 @@ func (m *Message) checkToolName() error {
 	return nil
 }
 
-func (m *Message) classify(method span) error {
-	if method.found() {
-		if m.Method = text(method.of(m.Raw)); m.Method == "" {
+func (m *Message) classify(method rawjson.Span) error {
+	if method.Found() {
+		if m.Method = text(method.Of(m.Raw)); m.Method == "" {
 			return fmt.Errorf(`%w: "method" must be a string`, ErrNotMessage)
 		}
-		if !m.id.found() {
+		if !m.id.Found() {
 			m.Kind = Notification
 			return nil
 		}
 		m.Kind = Request
 		return m.checkID()
 	}
-	if m.result.found() == m.err.found() {
+	if m.result.Found() == m.err.Found() {
 		return fmt.Errorf(`%w: neither a "method" nor exactly one of "result" and "error"`, ErrNotMessage)
 	}
 	m.Kind = Response
-	if m.err.found() && string(m.ID()) == "null" {
+	if m.err.Found() && string(m.ID()) == "null" {
 		return nil // an error about a message whose id could not be read
 	}
 	return m.checkID()
@@ -181,35 +183,35 @@ func (m *Message) checkID() error {
 
 // ID returns the raw JSON of the id, nil when there is none.
 func (m Message) ID() json.RawMessage {
-	if !m.id.found() {
+	if !m.id.Found() {
 		return nil
 	}
-	return m.id.of(m.Raw)
+	return m.id.Of(m.Raw)
 }
 
 // Params returns the raw JSON of params, nil when there is none.
 func (m Message) Params() json.RawMessage {
-	if !m.params.found() {
+	if !m.params.Found() {
 		return nil
 	}
-	return m.params.of(m.Raw)
+	return m.params.Of(m.Raw)
 }
 
 // Result returns the raw JSON of result, nil when there is none.
 func (m Message) Result() json.RawMessage {
-	if !m.result.found() {
+	if !m.result.Found() {
 		return nil
 	}
-	return m.result.of(m.Raw)
+	return m.result.Of(m.Raw)
 }
 
 // IsError reports whether a response carries an error.
-func (m Message) IsError() bool { return m.err.found() }
+func (m Message) IsError() bool { return m.err.Found() }
 
 // Param returns the raw JSON at path below params, nil when there is none.
 func (m Message) Param(path ...string) json.RawMessage {
-	if at := m.param(path...); at.found() {
-		return at.of(m.Raw)
+	if at := m.param(path...); at.Found() {
+		return at.Of(m.Raw)
 	}
 	return nil
 }
@@ -219,8 +221,8 @@ func (m Message) ParamString(path ...string) string { return text(m.Param(path..
 
 // ResultField returns the raw JSON at path below result, nil when there is none.
 func (m Message) ResultField(path ...string) json.RawMessage {
-	if at := m.resultField(path...); at.found() {
-		return at.of(m.Raw)
+	if at := m.resultField(path...); at.Found() {
+		return at.Of(m.Raw)
 	}
 	return nil
 }
@@ -235,7 +237,7 @@ func (m Message) Failed() bool {
 }
 
 // WithID returns the message's bytes with another id. The message must have one.
-func (m Message) WithID(id json.RawMessage) []byte { return splice(m.Raw, m.id, id) }
+func (m Message) WithID(id json.RawMessage) []byte { return rawjson.Splice(m.Raw, m.id, id) }
 
 // WithParam returns the message with the value at path below params replaced;
 // the message itself when nothing stands there. value must be valid JSON.
@@ -249,14 +251,14 @@ func (m Message) WithResultField(value json.RawMessage, path ...string) Message 
 }
 
 // with replaces a value inside params or result.
-func (m Message) with(at span, value []byte) Message {
-	if !at.found() {
+func (m Message) with(at rawjson.Span, value []byte) Message {
+	if !at.Found() {
 		return m
 	}
-	m.Raw = splice(m.Raw, at, value)
-	by := len(value) - (at.to - at.from)
-	for _, s := range []*span{&m.id, &m.params, &m.result, &m.err} {
-		*s = s.moved(at, by)
+	m.Raw = rawjson.Splice(m.Raw, at, value)
+	by := len(value) - (at.To - at.From)
+	for _, s := range []*rawjson.Span{&m.id, &m.params, &m.result, &m.err} {
+		*s = s.Moved(at, by)
 	}
 	return m
 }
@@ -269,15 +271,15 @@ func (m Message) LineWith(id, token json.RawMessage) []byte {
 	if token != nil {
 		second = edit{m.param("_meta", "progressToken"), token}
 	}
-	if second.at.found() && second.at.from < first.at.from {
+	if second.at.Found() && second.at.From < first.at.From {
 		first, second = second, first
 	}
 	line := make([]byte, 0, len(m.Raw)+len(id)+len(token)+1)
 	done := 0
 	for _, e := range [...]edit{first, second} {
-		if e.at.found() {
-			line = append(append(line, m.Raw[done:e.at.from]...), e.value...)
-			done = e.at.to
+		if e.at.Found() {
+			line = append(append(line, m.Raw[done:e.at.From]...), e.value...)
+			done = e.at.To
 		}
 	}
 	line = append(line, m.Raw[done:]...)
@@ -287,22 +289,22 @@ func (m Message) LineWith(id, token json.RawMessage) []byte {
 
 // edit is a value to be put in another's place.
 type edit struct {
-	at    span
+	at    rawjson.Span
 	value []byte
 }
 
-func (m Message) resultField(path ...string) span {
-	if !m.result.found() {
-		return span{}
+func (m Message) resultField(path ...string) rawjson.Span {
+	if !m.result.Found() {
+		return rawjson.Span{}
 	}
-	return find(m.Raw, m.result.from, path...)
+	return rawjson.Find(m.Raw, m.result.From, path...)
 }
 
-func (m Message) param(path ...string) span {
-	if !m.params.found() {
-		return span{}
+func (m Message) param(path ...string) rawjson.Span {
+	if !m.params.Found() {
+		return rawjson.Span{}
 	}
-	return find(m.Raw, m.params.from, path...)
+	return rawjson.Find(m.Raw, m.params.From, path...)
 }
 
 func text(raw json.RawMessage) string {
@@ -340,7 +342,7 @@ func unbreak(line []byte) {
 
 // IsBatch reports whether raw is a JSON array.
 func IsBatch(raw []byte) bool {
-	i := skipSpace(raw, 0)
+	i := rawjson.SkipSpace(raw, 0)
 	return i < len(raw) && raw[i] == '['
 }
 

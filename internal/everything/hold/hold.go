@@ -24,6 +24,7 @@ import (
 	"sync"
 
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/rawjson"
 )
 
 // Version is what the server is held to.
@@ -82,14 +83,14 @@ func older(m mcp.Message) []byte {
 	params = without(params, "inputResponses", "requestState")
 	if meta := m.Param("_meta"); meta != nil {
 		meta = without(meta, mcp.MetaProtocolVersion, mcp.MetaClientInfo, mcp.MetaClientCapabilities, mcp.MetaLogLevel)
-		params = mcp.With(params, mcp.Member{Name: "_meta", Value: meta})
+		params = rawjson.With(params, rawjson.Member{Name: "_meta", Value: meta})
 	}
 	return m.WithParams(params)
 }
 
 func without(object json.RawMessage, names ...string) json.RawMessage {
 	for _, name := range names {
-		object = mcp.Without(object, name)
+		object = rawjson.Without(object, name)
 	}
 	return object
 }

@@ -1,4 +1,4 @@
-package mcp
+package rawjson
 
 import (
 	"bytes"
@@ -7,91 +7,96 @@ import (
 	"math/bits"
 )
 
-// span is the half-open byte range [from, to) of a JSON value in its document.
-type span struct{ from, to int }
+// Span is the half-open byte range [From, To) of a JSON value in its document.
+type Span struct{ From, To int }
 
-func (s span) of(doc []byte) []byte { return doc[s.from:s.to] }
-func (s span) found() bool          { return s.to > 0 }
+// Of is the value.
+func (s Span) Of(doc []byte) []byte { return doc[s.From:s.To] }
 
-// moved is s after the value at changed became by bytes longer.
-func (s span) moved(changed span, by int) span {
-	if s.from >= changed.to {
-		s.from += by
+// Found reports whether there is a value.
+func (s Span) Found() bool { return s.To > 0 }
+
+// Moved is s after the value at changed became by bytes longer.
+func (s Span) Moved(changed Span, by int) Span {
+	if s.From >= changed.To {
+		s.From += by
 	}
-	if s.to >= changed.to {
-		s.to += by
+	if s.To >= changed.To {
+		s.To += by
 	}
 	return s
 }
 
-// walker goes over the members of an object in a valid document.
-type walker struct {
+// Walker goes over the members of an object in a valid document: Key and Value are
+// those of the member it is at.
+type Walker struct {
 	doc   []byte
 	at    int
-	key   []byte // quoted
-	value span
+	Key   []byte // quoted
+	Value Span
 }
 
-// walk begins with the object at from, white space before it skipped. ok is false
+// Walk begins with the object at from, white space before it skipped. ok is false
 // when no object is there.
-func walk(doc []byte, from int) (w walker, ok bool) {
-	i := skipSpace(doc, from)
+func Walk(doc []byte, from int) (w Walker, ok bool) {
+	i := SkipSpace(doc, from)
 	if i >= len(doc) || doc[i] != '{' {
-		return walker{}, false
+		return Walker{}, false
 	}
-	return walker{doc: doc, at: skipSpace(doc, i+1)}, true
+	return Walker{doc: doc, at: SkipSpace(doc, i+1)}, true
 }
 
-// next goes to the next member; false after the last.
-func (w *walker) next() bool {
+// Next goes to the next member; false after the last.
+func (w *Walker) Next() bool {
 	if w.doc[w.at] == '}' {
 		return false
 	}
-	end := skipString(w.doc, w.at)
-	w.key = w.doc[w.at:end]
-	i := skipSpace(w.doc, end) // at the colon
-	i = skipSpace(w.doc, i+1)  // at the value
+	end := SkipString(w.doc, w.at)
+	w.Key = w.doc[w.at:end]
+	i := SkipSpace(w.doc, end) // at the colon
+	i = SkipSpace(w.doc, i+1)  // at the value
 	end = skipValue(w.doc, i)
-	w.value = span{i, end}
-	w.at = skipSpace(w.doc, end)
+	w.Value = Span{i, end}
+	w.at = SkipSpace(w.doc, end)
 	if w.doc[w.at] == ',' {
-		w.at = skipSpace(w.doc, w.at+1)
+		w.at = SkipSpace(w.doc, w.at+1)
 	}
 	return true
 }
 
-// find returns the span of the value at path below the object that begins at
+// Find returns the span of the value at path below the object that begins at
 // from. Of repeated keys the last counts, as with encoding/json.
-func find(doc []byte, from int, path ...string) span {
-	at := span{from, from}
+func Find(doc []byte, from int, path ...string) Span {
+	at := Span{from, from}
 	for _, name := range path {
-		w, ok := walk(doc, at.from)
+		w, ok := Walk(doc, at.From)
 		if !ok {
-			return span{}
+			return Span{}
 		}
-		var hit span
-		for w.next() {
-			if string(unquoteKey(w.key)) == name {
-				hit = w.value
+		var hit Span
+		for w.Next() {
+			if string(UnquoteKey(w.Key)) == name {
+				hit = w.Value
 			}
 		}
-		if !hit.found() {
-			return span{}
+		if !hit.Found() {
+			return Span{}
 		}
 		at = hit
 	}
 	return at
 }
 
-func skipSpace(doc []byte, i int) int {
+// SkipSpace returns the index after white space.
+func SkipSpace(doc []byte, i int) int {
 	for i < len(doc) && (doc[i] == ' ' || doc[i] == '\t' || doc[i] == '\n' || doc[i] == '\r') {
 		i++
 	}
 	return i
 }
 
-// skipString returns the index after the string that begins at i.
-func skipString(doc []byte, i int) int {
+// SkipString returns the index after the string that begins at i.
+func SkipString(doc []byte, i int) int {
 	i++
 	for {
 		n := bytes.IndexByte(doc[i:], '"')
@@ -111,7 +116,7 @@ func skipString(doc []byte, i int) int {
 func skipValue(doc []byte, i int) int {
 	switch doc[i] {
 	case '"':
-		return skipString(doc, i)
+		return SkipString(doc, i)
 	case '{', '[':
 		return skipNested(doc, i)
 	}
@@ -129,7 +134,7 @@ func skipNested(doc []byte, i int) int {
 	for {
 		switch doc[i] {
 		case '"':
-			i = skipString(doc, i)
+			i = SkipString(doc, i)
 			continue
 		case '{', '[':
 			depth++
@@ -143,7 +148,8 @@ func skipNested(doc []byte, i int) int {
 	}
 }
 
-func unquoteKey(quoted []byte) []byte {
+// UnquoteKey reads a string of valid JSON.
+func UnquoteKey(quoted []byte) []byte {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return quoted[1 : len(quoted)-1]
 	}
@@ -152,12 +158,12 @@ func unquoteKey(quoted []byte) []byte {
 	return []byte(s)
 }
 
-// splice returns doc with the value at the span replaced.
-func splice(doc []byte, at span, value []byte) []byte {
-	out := make([]byte, 0, len(doc)-(at.to-at.from)+len(value))
-	out = append(out, doc[:at.from]...)
+// Splice returns doc with the value at the span replaced.
+func Splice(doc []byte, at Span, value []byte) []byte {
+	out := make([]byte, 0, len(doc)-(at.To-at.From)+len(value))
+	out = append(out, doc[:at.From]...)
 	out = append(out, value...)
-	return append(out, doc[at.to:]...)
+	return append(out, doc[at.To:]...)
 }
 
 // The check functions return the index after what begins at i, or -1 when that is
@@ -166,12 +172,12 @@ func splice(doc []byte, at span, value []byte) []byte {
 // maxDepth is how deep values may nest; encoding/json has the same limit.
 const maxDepth = 10000
 
-// checkValue takes one value that stands depth containers deep.
-func checkValue(doc []byte, i, depth int) int {
+// CheckValue takes one value that stands depth containers deep.
+func CheckValue(doc []byte, i, depth int) int {
 	var few [64]byte
 	open := few[:0] // the containers that are open, each by its first byte
 	for {
-		if i = skipSpace(doc, i); i >= len(doc) {
+		if i = SkipSpace(doc, i); i >= len(doc) {
 			return -1
 		}
 		switch c := doc[i]; c {
@@ -180,14 +186,14 @@ func checkValue(doc []byte, i, depth int) int {
 				return -1
 			}
 			open = append(open, c)
-			if i = skipSpace(doc, i+1); i >= len(doc) {
+			if i = SkipSpace(doc, i+1); i >= len(doc) {
 				return -1
 			}
 			if doc[i] == c+2 { // } and ] stand two after { and [
 				break
 			}
 			if c == '{' {
-				if i = checkKey(doc, i); i < 0 {
+				if i = CheckKey(doc, i); i < 0 {
 					return -1
 				}
 			}
@@ -202,7 +208,7 @@ func checkValue(doc []byte, i, depth int) int {
 			if len(open) == 0 {
 				return i
 			}
-			if i = skipSpace(doc, i); i >= len(doc) {
+			if i = SkipSpace(doc, i); i >= len(doc) {
 				return -1
 			}
 			last := open[len(open)-1]
@@ -216,7 +222,7 @@ func checkValue(doc []byte, i, depth int) int {
 			}
 			i++
 			if last == '{' {
-				if i = checkKey(doc, skipSpace(doc, i)); i < 0 {
+				if i = CheckKey(doc, SkipSpace(doc, i)); i < 0 {
 					return -1
 				}
 			}
@@ -225,12 +231,12 @@ func checkValue(doc []byte, i, depth int) int {
 	}
 }
 
-// checkKey takes a member's key and the colon after it.
-func checkKey(doc []byte, i int) int {
+// CheckKey takes a member's key and the colon after it.
+func CheckKey(doc []byte, i int) int {
 	if i = checkString(doc, i); i < 0 {
 		return -1
 	}
-	if i = skipSpace(doc, i); i >= len(doc) || doc[i] != ':' {
+	if i = SkipSpace(doc, i); i >= len(doc) || doc[i] != ':' {
 		return -1
 	}
 	return i + 1
