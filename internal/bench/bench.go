@@ -22,6 +22,7 @@ type Config struct {
 	HTTP         []Target // further baselines
 	Rounds       int      // how often each target has its turn
 	Slice        time.Duration
+	Idle         int // sessions that wait while memory is measured; the figures are about 200
 	Out          io.Writer
 	Progress     io.Writer
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -34,9 +35,6 @@ func build(t *testing.T) (dir string) {
 // A whole run, cut short: every target has its lines and rows under its own name,
 // and those that cannot be measured are said to be missing.
 func TestRun(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts hundreds of processes")
-	}
 	bin := build(t)
 	broken := httptest.NewServer(http.NotFoundHandler())
 	defer broken.Close()
@@ -48,7 +46,7 @@ func TestRun(t *testing.T) {
 	err = Run(t.Context(), Config{
 		Broker: filepath.Join(bin, "fjmcp-broker"), Child: filepath.Join(bin, "child"), Tool: "get_forgejo_mcp_server_version",
 		Supergateway: filepath.Join(t.TempDir(), "absent"), HTTP: further,
-		Rounds: 2, Slice: time.Millisecond, Out: &out, Progress: io.Discard,
+		Rounds: 2, Slice: time.Millisecond, Idle: 8, Out: &out, Progress: io.Discard,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &out)
@@ -127,6 +125,22 @@ func TestHTTP(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A connection that the server closed while it was quiet is replaced.
+func TestHTTPReconnects(t *testing.T) {
+	target := reply(t, "application/json", `{"jsonrpc":"2.0","id":ID,"result":{}}`)
+	s, _, err := target.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.(*httpSession).conn.(*net.TCPConn).CloseRead(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Call(request{"ping", "{}"}); err != nil {
+		t.Error(err)
 	}
 }
 

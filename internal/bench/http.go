@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -166,8 +167,20 @@ func (s *httpSession) Close() error {
 	return err
 }
 
-// send sends one request and reads the head of the answer to it.
+// send sends one request and reads the head of the answer to it. Where the server
+// has closed a connection that was quiet, it opens another.
 func (s *httpSession) send(method string, body []byte) (*http.Response, error) {
+	resp, err := s.try(method, body)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		s.conn.Close()
+		if err = s.connect(context.Background()); err == nil {
+			resp, err = s.try(method, body)
+		}
+	}
+	return resp, err
+}
+
+func (s *httpSession) try(method string, body []byte) (*http.Response, error) {
 	if err := s.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}

@@ -12,22 +12,21 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/trial"
 )
 
-// idleSessions is how many sessions wait while memory is measured.
-const idleSessions = 200
-
 // memory is what processes keep for themselves, bytes.
 type memory struct {
+	count     int       // of idle sessions
 	none      float64   // the broker that has served sessions and has none
-	idle      float64   // with idleSessions, whose clients have no connection open
+	idle      float64   // with count sessions, whose clients have no connection open
 	listening float64   // with an open event stream each
 	sessions  []float64 // each fjmcp-session
 }
 
 // each is what a session adds to the broker, from what all of them do.
-func (m memory) each(all float64) float64 { return (all - m.none) / idleSessions }
+func (m memory) each(all float64) float64 { return (all - m.none) / float64(m.count) }
 
 // measureMemory measures a broker of its own, with which the sessions end.
 func measureMemory(ctx context.Context, cfg Config, forge *trial.Forge, dir string) (m memory, err error) {
+	m.count = cfg.Idle
 	state := filepath.Join(dir, "idle")
 	if err := os.Mkdir(state, 0o700); err != nil {
 		return m, err
@@ -40,7 +39,7 @@ func measureMemory(ctx context.Context, cfg Config, forge *trial.Forge, dir stri
 	if m.none, err = b.withoutSessions(ctx); err != nil {
 		return m, errors.Join(err, errors.New(b.lastWords()))
 	}
-	sessions, err := b.open(ctx, idleSessions)
+	sessions, err := b.open(ctx, m.count)
 	if err != nil {
 		return m, errors.Join(err, errors.New(b.lastWords()))
 	}

@@ -56,8 +56,8 @@ func (l lines) memory(m memory) {
 		name  string
 		bytes float64
 	}{
-		{"broker/sessions=0", m.none}, {fmt.Sprintf("broker/sessions=%d", idleSessions), m.idle},
-		{fmt.Sprintf("broker/listening=%d", idleSessions), m.listening}, {"fjmcp-session", sessions.median},
+		{"broker/sessions=0", m.none}, {fmt.Sprintf("broker/sessions=%d", m.count), m.idle},
+		{fmt.Sprintf("broker/listening=%d", m.count), m.listening}, {"fjmcp-session", sessions.median},
 	} {
 		fmt.Fprintf(l.out, "BenchmarkMemory/of=%s-%d\t1\t%.0f private-B\n", v.name, runtime.GOMAXPROCS(0), v.bytes)
 	}
@@ -131,8 +131,8 @@ func (r *report) memoryTable() {
 	m := r.memory
 	w := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "fjmcp-broker, sessions ended\t%s\n", mib(m.none))
-	fmt.Fprintf(w, "fjmcp-broker, %d sessions\t%s\t%s each\n", idleSessions, mib(m.idle), kib(m.each(m.idle)))
-	fmt.Fprintf(w, "fjmcp-broker, %d sessions that listen to their event streams\t%s\t%s each\n", idleSessions, mib(m.listening), kib(m.each(m.listening)))
+	fmt.Fprintf(w, "fjmcp-broker, %d sessions\t%s\t%s each\n", m.count, mib(m.idle), kib(m.each(m.idle)))
+	fmt.Fprintf(w, "fjmcp-broker, %d sessions that listen to their event streams\t%s\t%s each\n", m.count, mib(m.listening), kib(m.each(m.listening)))
 	s := spreadOf(m.sessions)
 	fmt.Fprintf(w, "fjmcp-session, each (quartiles)\t%s\t%s–%s\n", mib(s.median), mib(s.low), mib(s.high))
 	w.Flush()

@@ -38,7 +38,7 @@ func rounds(name string, values map[string][]float64) *report {
 // for both.
 func TestFigures(t *testing.T) {
 	r := rounds("Sessions8", map[string][]float64{"broker": {500, 50, 700}, supergatewayName: {100, 10, 100}})
-	r.memory = memory{none: 8 << 20, idle: 8<<20 + 200*(65<<10), sessions: []float64{1 << 20}}
+	r.memory = memory{count: 200, none: 8 << 20, idle: 8<<20 + 200*(65<<10), sessions: []float64{1 << 20}}
 	got := map[string]string{}
 	for _, f := range figures {
 		got[f.text] = strings.Join(strings.Fields(f.verdict(r)), " ")

@@ -26,7 +26,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *child, *http, bench.Config{Tool: *tool, Rounds: *rounds, Slice: *slice}); err != nil {
+	if err := run(ctx, *child, *http, bench.Config{Tool: *tool, Rounds: *rounds, Slice: *slice, Idle: 200}); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
