@@ -354,3 +354,23 @@ func TestSuspendedSessionsTakeNothing(t *testing.T) {
 	w.follow(k, none)
 	w.works(w.again(s), w.access)
 }
+
+// A unit that goes on has the user's token of now, though another process renewed it
+// when none attended to the unit: the forge refuses nothing.
+func TestRestoredUnitsGetTheTokenOfNow(t *testing.T) {
+	w, k := lasting(t, "standin")
+	s := w.begin(w.access)
+	w.Shutdown(t.Context())
+	stale, err := w.cfg.Tokens.Stored(t.Context(), w.login.User.ID)
+	w.must(err)
+	w.forge.ExpireAccessTokens()
+	_, err = w.cfg.Tokens.Renew(t.Context(), w.login.User.ID, stale.AccessToken)
+	w.must(err)
+	w.follow(k, none)
+	const path = "/api/v1/user"
+	before := w.forge.Requests(path)
+	w.works(w.again(s), w.access)
+	if n := w.forge.Requests(path) - before; n != 1 {
+		t.Errorf("the forge was asked %d times", n)
+	}
+}

@@ -84,6 +84,7 @@ type world struct {
 	t      *testing.T
 	cfg    session.Config
 	store  *store.Store
+	forge  *testforge.Server
 	login  storetest.Login
 	access broker.Access // read and write
 	began  time.Time
@@ -110,6 +111,7 @@ func start(t *testing.T, backend string) *world {
 		}
 	})
 	forge := testforge.Start(t, testforge.Config{}, callback)
+	w.forge = forge
 	client, err := forgejo.New(forgejo.Config{URL: forge.URL, ClientID: forge.App.ClientID, ClientSecret: forge.App.ClientSecret, RedirectURL: callback, Now: w.now})
 	w.must(err)
 	log, events := slog.New(slog.NewTextHandler(w.log, nil)), audit.New(w.log)
