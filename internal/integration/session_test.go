@@ -264,18 +264,19 @@ func TestRealForgejoMCP(t *testing.T) {
 		t.Skip("SKIP: FJMCP_TEST_FORGEJO_MCP does not name a forgejo-mcp binary")
 	}
 	w := start(t, binary)
-	c := w.mustConnect("alice")
-	n := 0
-	for _, err := range c.Tools(t.Context(), nil) {
-		if err != nil {
-			t.Fatal(err)
+	for era, c := range map[string]*walk.Client{"2025-11-25": w.mustConnect("alice"), "2026-07-28": w.mustConnectModern("alice", nil)} {
+		n := 0
+		for _, err := range c.Tools(t.Context(), nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
 		}
-		n++
+		if n < 100 || c.InitializeResult().ProtocolVersion != era {
+			t.Errorf("%s: %d tools in %s", era, n, c.InitializeResult().ProtocolVersion)
+		}
+		w.mustCall(c, "get_my_user_info", nil, "alice")
+		w.mustCall(c, "list_my_repos", map[string]any{"page": 1, "limit": 10}, "alice")
+		fmt.Fprintln(os.Stderr, "real forgejo-mcp,", era, "client:", n, "tools")
 	}
-	if n < 100 {
-		t.Errorf("%d tools", n)
-	}
-	w.mustCall(c, "get_my_user_info", nil, "alice")
-	w.mustCall(c, "list_my_repos", map[string]any{"page": 1, "limit": 10}, "alice")
-	fmt.Fprintln(os.Stderr, "real forgejo-mcp:", n, "tools")
 }
