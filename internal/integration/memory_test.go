@@ -237,3 +237,31 @@ func TestBackendDoesNotRead(t *testing.T) {
 		t.Errorf("the broker grew by %d MiB", grew/mib)
 	}
 }
+
+// Streams whose clients vanish, or come back again and again, leave no descriptor.
+func TestStreamsLeaveNothing(t *testing.T) {
+	w := start(t, "standin")
+	c := w.mustConnect("alice")
+	token := w.token(c)
+	files := func() int {
+		entries, err := os.ReadDir("/proc/" + strconv.Itoa(w.broker.Pid()) + "/fd")
+		w.must(err)
+		return len(entries)
+	}
+	before := files() + 10 // connections that are kept, more or fewer
+	last := w.open("GET", token, c.ID(), "")
+	for range 200 {
+		next := w.open("GET", token, c.ID(), "")
+		last.rest() // it ends
+		last = next
+		for w.tryListen(token) != http.StatusOK { // while those that left are not noticed yet
+			time.Sleep(time.Millisecond)
+		}
+	}
+	last.cancel()
+	for giveUp := time.Now().Add(time.Minute); files() > before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(giveUp) {
+			t.Fatalf("%d descriptors, %d before", files(), before)
+		}
+	}
+}
