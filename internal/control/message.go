@@ -36,6 +36,9 @@ const (
 	// TypeUnauthorized says that the forge answered 401 to the token in use.
 	// The proxy holds the request until a TypeToken comes or its patience ends.
 	TypeUnauthorized Type = "unauthorized"
+	// TypeForbidden says that the forge answered 403, which may be because the
+	// user may not sign in any more. At most one in ten seconds.
+	TypeForbidden Type = "forbidden"
 	// TypeRefused says that the proxy did not send a request of the child to the
 	// forge. Fields Reason (ReasonReadOnly or ReasonDeniedPath) and ID, which
 	// stands in the answer the child is about to get. The proxy waits a moment

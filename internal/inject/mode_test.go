@@ -95,3 +95,19 @@ func TestDeniedPathsOfASession(t *testing.T) {
 		}
 	}
 }
+
+// The broker hears of a 403, which may mean that the user may not sign in any more.
+func TestForbiddenIsReported(t *testing.T) {
+	forge := newForge(t)
+	r := startOn(t, "https", forge, forge.token(t, "alice"))
+	r.want(control.TypeReady)
+	s := r.connect()
+	mustCall(t, s, "get_my_user_info", nil, `"alice"`)
+	if err := forge.Suspend("alice", true); err != nil {
+		t.Fatal(err)
+	}
+	if text, failed := call(t, s, "get_my_user_info", nil); !failed {
+		t.Fatalf("a suspended user was served: %s", text)
+	}
+	r.want(control.TypeForbidden)
+}

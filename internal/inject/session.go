@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,7 +22,8 @@ const (
 	versionTimeout = 2 * time.Second
 	stopTimeout    = time.Second            // for SIGTERM, then SIGKILL; below TimeoutStopSec=
 	drainTimeout   = 500 * time.Millisecond // for the end of stderr, which a grandchild may hold open
-	orphanTimeout  = 5 * time.Second        // for a backend to see EOF, when no broker can come back
+	forbiddenPause = 10 * time.Second
+	orphanTimeout  = 5 * time.Second // for a backend to see EOF, when no broker can come back
 )
 
 // Session runs one backend. Make it with New, then call Run once.
@@ -35,6 +37,8 @@ type Session struct {
 	proxy *forgeproxy.Proxy
 	lines *lastLines
 	acks  acks
+
+	forbidden atomic.Pointer[time.Time] // when the broker was last told of a 403
 
 	orphaned chan struct{} // closed when nobody holds the control socket's other end
 }
@@ -92,6 +96,7 @@ func (s *Session) start(ctx context.Context) (*confine.Process, error) {
 		Token:        token,
 		Denied:       s.config.Denied,
 		Unauthorized: s.reportUnauthorized,
+		Forbidden:    s.reportForbidden,
 		Refused:      s.reportRefused,
 		Log:          s.log,
 	})
@@ -187,6 +192,16 @@ func (s *Session) send(m control.Message) error {
 
 func (s *Session) reportUnauthorized() error {
 	return s.send(control.Message{Type: control.TypeUnauthorized})
+}
+
+// reportForbidden tells the broker now and then; many calls may get the same answer.
+func (s *Session) reportForbidden() {
+	now := time.Now()
+	last := s.forbidden.Load()
+	if last != nil && now.Sub(*last) < forbiddenPause || !s.forbidden.CompareAndSwap(last, &now) {
+		return
+	}
+	go s.send(control.Message{Type: control.TypeForbidden})
 }
 
 // reportRefused tells the broker and waits a moment until it knows.

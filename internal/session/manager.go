@@ -83,6 +83,7 @@ func New(cfg Config) *Manager {
 func (m *Manager) unitConfig() unit.Config {
 	return unit.Config{
 		Launcher: m.cfg.Launcher, Tokens: m.cfg.Tokens, Log: m.cfg.Log, Now: m.cfg.Now, Keeper: m.cfg.Keeper,
+		Suspended:   func(userID string) { go m.endSuspended(userID) },
 		IdleTimeout: m.cfg.IdleTimeout, StartTimeout: m.cfg.StartTimeout, ProbeTimeout: m.cfg.ProbeTimeout,
 	}
 }
@@ -301,13 +302,25 @@ func (m *Manager) forget(s *Session) *unit.Unit {
 // EndGrant ends all sessions of a grant, after its revocation.
 func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
 	m.warm.EndGrant(ctx, grantID)
+	return m.endAll(ctx, "revoked", func(row broker.Session) bool { return row.GrantID == grantID })
+}
+
+// endSuspended ends all sessions of a user who may not sign in at Forgejo any more.
+func (m *Manager) endSuspended(userID string) {
+	err := m.endAll(context.Background(), "suspended", func(row broker.Session) bool { return row.UserID == userID })
+	if err != nil {
+		m.cfg.Log.Error("cannot end the sessions of a suspended user; they end by their idle time", "error", err)
+	}
+}
+
+func (m *Manager) endAll(ctx context.Context, why string, of func(broker.Session) bool) error {
 	rows, err := m.cfg.Store.Sessions(ctx)
 	if err != nil {
 		return err
 	}
 	var ends errgroup.Group
 	for _, row := range rows {
-		if row.GrantID != grantID {
+		if !of(row) {
 			continue
 		}
 		ends.Go(func() error {
@@ -318,7 +331,7 @@ func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
 			if err != nil {
 				return err
 			}
-			return m.end(ctx, s, "revoked")
+			return m.end(ctx, s, why)
 		})
 	}
 	return ends.Wait()

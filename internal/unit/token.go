@@ -73,3 +73,17 @@ func (u *Unit) renew() {
 	u.cfg.Log.Warn("cannot renew the Forgejo token of a session", "unit", u.Name(), "user", u.spec.User, "error", err)
 	_ = u.control.Send(ctx, control.Message{Type: control.TypeNoToken})
 }
+
+// checkSuspended answers the unit's report that the forge answered 403.
+func (u *Unit) checkSuspended() {
+	ctx, cancel := context.WithTimeout(context.Background(), u.cfg.StartTimeout)
+	defer cancel()
+	suspended, err := u.cfg.Tokens.Suspended(ctx, u.spec.UserID)
+	switch {
+	case suspended:
+		u.grantDead.Store(true)
+		u.cfg.Suspended(u.spec.UserID)
+	case err != nil:
+		u.cfg.Log.Debug("cannot tell whether the forge answers 403 because of the user", "unit", u.Name(), "user", u.spec.User, "error", err)
+	}
+}

@@ -30,6 +30,10 @@ type Config struct {
 	Now      func() time.Time
 	Keeper   Keeper // nil where no process comes after this one
 
+	// Suspended is told of a user who may not sign in at the forge any more. It
+	// must not wait for units.
+	Suspended func(userID string)
+
 	IdleTimeout  time.Duration // a unit unused this long is reaped
 	StartTimeout time.Duration // for the backend's first answer, and for each exchange with the launcher
 	ProbeTimeout time.Duration // for its answer to server/discover
@@ -256,6 +260,8 @@ func (u *Unit) listen() {
 		switch msg.Type {
 		case control.TypeUnauthorized:
 			u.renewals.Go(u.renew)
+		case control.TypeForbidden:
+			u.renewals.Go(u.checkSuspended)
 		case control.TypeAck:
 			u.modeConfirmed(msg.ID)
 		case control.TypeRefused:

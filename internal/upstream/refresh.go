@@ -72,12 +72,9 @@ func (t *Tokens) report(ctx context.Context, userID string, err error) {
 }
 
 func (t *Tokens) event(ctx context.Context, userID, outcome, detail string) {
-	user, err := t.cfg.Store.User(ctx, userID)
-	if err != nil {
-		user.Name = userID
-	}
-	t.cfg.Log.WarnContext(ctx, "forgejo refresh failed", "user", user.Name, "outcome", outcome, "detail", detail)
-	t.cfg.Audit.Event(ctx, audit.Event{Kind: audit.ForgejoRefresh, User: user.Name, Outcome: outcome, Detail: detail, Failed: true})
+	user := t.name(ctx, userID)
+	t.cfg.Log.WarnContext(ctx, "forgejo refresh failed", "user", user, "outcome", outcome, "detail", detail)
+	t.cfg.Audit.Event(ctx, audit.Event{Kind: audit.ForgejoRefresh, User: user, Outcome: outcome, Detail: detail, Failed: true})
 }
 
 // recentlyDown returns the remembered failure while it is fresh.

@@ -28,6 +28,8 @@ type Config struct {
 	// Unauthorized asks for a new token, since the forge refused the current one.
 	// Its error means that none will come.
 	Unauthorized func() error
+	// Forbidden is told of each 403 of the forge's. It must not wait.
+	Forbidden func()
 	// Refused tells of a request that is not sent to the forge, before the
 	// backend hears of it. id stands in the answer to the backend.
 	Refused func(reason control.Reason, id string)
@@ -75,7 +77,7 @@ func New(c Config) (*Proxy, error) {
 	}
 	p.forward = &httputil.ReverseProxy{
 		Rewrite:      p.rewrite,
-		Transport:    &upstream{base: transport, tokens: p.tokens, contact: p.contact, report: c.Unauthorized},
+		Transport:    &upstream{base: transport, tokens: p.tokens, contact: p.contact, report: c.Unauthorized, forbidden: c.Forbidden},
 		ErrorHandler: p.unreachable,
 		ErrorLog:     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}

@@ -82,6 +82,8 @@ type upstream struct {
 	tokens  *tokens
 	contact *record
 	report  func() error // tells the broker that the token was refused
+
+	forbidden func()
 }
 
 func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -136,6 +138,9 @@ func (u *upstream) send(r *http.Request, token string) (resp *http.Response, err
 		return nil, err
 	}
 	u.contact.answer(resp.StatusCode)
+	if resp.StatusCode == http.StatusForbidden {
+		u.forbidden()
+	}
 	return resp, nil
 }
 

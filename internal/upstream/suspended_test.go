@@ -1,0 +1,47 @@
+package upstream_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+)
+
+func TestSuspendedUserLosesTheLogin(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	w.login()
+	tokens := w.tokens[0]
+	if suspended, err := tokens.Suspended(t.Context(), w.user.ID); suspended || err != nil {
+		t.Fatalf("a user who may sign in: %v, %v", suspended, err)
+	}
+	w.must(w.Suspend(w.user.Name, true))
+	if suspended, err := tokens.Suspended(t.Context(), w.user.ID); !suspended || err != nil {
+		t.Fatalf("a suspended user: %v, %v", suspended, err)
+	}
+	if _, err := w.token(); !errors.Is(err, broker.ErrForgejoGrantDead) {
+		t.Errorf("Token = %v, want the login dead", err)
+	}
+	if n := strings.Count(w.out.String(), "FJMCP_OUTCOME=suspended"); n != 1 {
+		t.Errorf("audited %d times, want once", n)
+	}
+	w.must(w.Suspend(w.user.Name, false))
+	w.login()
+	if _, err := w.token(); err != nil {
+		t.Errorf("after the next login: %v", err)
+	}
+}
+
+// A page of some proxy's says nothing about the user.
+func TestSuspendedIsNotGuessed(t *testing.T) {
+	w := newWorld(t, testforge.Config{})
+	w.login()
+	w.must(w.Inject(testforge.Fault{Path: testforge.UserinfoPath, Kind: "html"}))
+	if suspended, err := w.tokens[0].Suspended(t.Context(), w.user.ID); suspended || !errors.Is(err, broker.ErrForgejoDown) {
+		t.Errorf("Suspended = %v, %v; want that Forgejo could not be asked", suspended, err)
+	}
+	if _, err := w.token(); err != nil {
+		t.Errorf("the login is gone: %v", err)
+	}
+}
