@@ -83,7 +83,7 @@ func TestJudge(t *testing.T) {
 func TestTable(t *testing.T) {
 	direct := Column{Revision: "1", Name: "direct", Scenarios: []Scenario{scenario("a", "x SUCCESS"), scenario("b", "x SUCCESS"), scenario("c", "x SUCCESS"), scenario("d", "x FAILURE")}}
 	direct.Scenarios[3].Unscored = "pending"
-	through := Column{Revision: "1", Name: "broker", Through: true, Scenarios: []Scenario{scenario("a", "x SUCCESS"), scenario("b", "x FAILURE"), scenario("c", "x FAILURE"), scenario("d", "x FAILURE")}}
+	through := Column{Revision: "1", Name: "broker", Scenarios: []Scenario{scenario("a", "x SUCCESS"), scenario("b", "x FAILURE"), scenario("c", "x FAILURE"), scenario("d", "x FAILURE")}}
 	through.Scenarios[3].Unscored = "pending"
 	through.Findings = Compare(direct.Scenarios, through.Scenarios)
 	through.Fresh = through.Findings[1:]

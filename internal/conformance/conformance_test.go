@@ -52,7 +52,7 @@ func TestConformance(t *testing.T) {
 			columns = append(columns, direct)
 		}
 		name := r.revision + " " + r.name
-		c := Column{Revision: r.revision, Name: r.name, Through: true, Scenarios: runBroker(t, suite, bin, r.backend, r.revision)}
+		c := Column{Revision: r.revision, Name: r.name, Scenarios: runBroker(t, suite, bin, r.backend, r.revision)}
 		exceptions, err := Exceptions(string(doc), name)
 		if err != nil {
 			t.Error(err)

@@ -11,9 +11,8 @@ import (
 type Column struct {
 	Revision, Name string
 	Scenarios      []Scenario
-	// Through is whether it went through the broker; then Findings is all that
-	// Compare says, and Fresh what no exception covers.
-	Through         bool
+	// Findings is all that Compare says of a run through the broker, Fresh what no
+	// exception covers.
 	Findings, Fresh []Finding
 }
 
