@@ -20,10 +20,10 @@ const AppliedFile = "/run/fjmcp-private/settings"
 const applyTimeout = 25 * time.Second
 
 // Apply is run before each start of the broker, with PID 1's rights. Where the
-// settings that getenv gives differ from those in file, it starts launcher and
-// egress anew, if they run, and ends all sessions' units, which would go on under
-// the former settings; then it writes file. Else it touches nothing: a broker that
-// starts anew breaks no session's connection.
+// settings that getenv gives differ from those in file, it ends all sessions' units,
+// which would go on under the former settings, and starts launcher and egress anew, if
+// they run; then it writes file. Else it touches nothing: a broker that starts anew
+// breaks no session's connection. Without file nothing has run since boot.
 func Apply(ctx context.Context, getenv func(string) string, file string) error {
 	wanted := newSettings(getenv).record()
 	applied, err := os.ReadFile(file)
@@ -39,13 +39,12 @@ func Apply(ctx context.Context, getenv func(string) string, file string) error {
 	defer cancel()
 	m := &manager{bus: &bus{address: privateSocket}}
 	defer m.bus.close()
-	for _, unit := range []string{"fjmcp-launcher.service", "fjmcp-egress.service"} {
-		if err := m.tryRestart(ctx, unit); err != nil {
-			return err
-		}
-	}
-	if err := m.stopUnit(ctx, sessionSlice); err != nil {
-		return err
+	err = errors.Join(
+		m.stopUnit(ctx, sessionSlice), // first, whatever is wrong with the new settings
+		m.tryRestart(ctx, "fjmcp-launcher.service"),
+		m.tryRestart(ctx, "fjmcp-egress.service"))
+	if err != nil {
+		return err // the next start tries again
 	}
 	return replaceFile(file, wanted)
 }
