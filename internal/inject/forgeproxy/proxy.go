@@ -234,6 +234,9 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request) {
 		p.rules.refuse(w, r, reason)
 		return
 	}
+	// Else net/http closes the body of a request whose answer begins before all of it
+	// was sent on, and with it the connection that the answer comes from.
+	_ = http.NewResponseController(w).EnableFullDuplex()
 	p.forward.ServeHTTP(w, r)
 }
 

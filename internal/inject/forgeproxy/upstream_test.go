@@ -2,6 +2,7 @@ package forgeproxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -137,5 +138,40 @@ func TestNoTokenEndsTheWait(t *testing.T) {
 	_, ok := held.after(t.Context(), "old", func() error { held.none(); return nil })
 	if ok {
 		t.Error("a token came out of nowhere")
+	}
+}
+
+// A forge may answer before it has read a whole upload: the rest is sent on, and
+// what it goes on to say is not cut off.
+func TestEarlyAnswersAreWhole(t *testing.T) {
+	early := func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		_, _ = io.WriteString(w, "early, ")
+		_ = http.NewResponseController(w).Flush()
+		n, _ := io.Copy(io.Discard, r.Body)
+		_, _ = fmt.Fprintf(w, "%d bytes", n)
+	}
+	c, forge := proxied(t, early, func(*Proxy) error { return errors.New("unexpected") })
+	body, upload := io.Pipe()
+	half := strings.Repeat("x", 2*maxReplay)
+	begun := make(chan error)
+	go func() {
+		_, err := io.WriteString(upload, half)
+		begun <- err
+	}()
+	resp, err := c.Post(forge, "text/plain", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := <-begun; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(upload, half); err != nil {
+		t.Fatal(err)
+	}
+	upload.Close()
+	if got, err := io.ReadAll(resp.Body); err != nil || string(got) != fmt.Sprintf("early, %d bytes", 2*len(half)) {
+		t.Fatalf("got %q, %v", got, err)
 	}
 }
