@@ -53,24 +53,32 @@ type raw struct {
 	token, session string
 }
 
+// newRaw returns a client without a session. It has a transport of its own, since
+// the default of two idle connections a host would have a crowd open one for almost
+// every call.
+func newRaw(s *System, token string) *raw {
+	return &raw{token: token, http: &http.Client{Transport: &http.Transport{DialContext: s.C.DialContext}, Timeout: roundTimeout}}
+}
+
 // rawClient begins a session with a token.
 func rawClient(ctx context.Context, s *System, token string) (*raw, error) {
-	// The default of two idle connections a host would have a crowd open one for
-	// almost every call.
-	c := &raw{token: token, http: &http.Client{Transport: &http.Transport{DialContext: s.C.DialContext}}}
+	c := newRaw(s, token)
+	return c, c.begin(ctx)
+}
+
+func (c *raw) begin(ctx context.Context) error {
 	resp, err := c.do(ctx, http.MethodPost, `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}}`)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	answer, err := response(resp, "0")
 	if err != nil {
-		return nil, fmt.Errorf("cannot begin a session: %w", err)
+		return fmt.Errorf("cannot begin a session: %w", err)
 	}
-	c.session = resp.Header.Get("Mcp-Session-Id")
-	if c.session == "" {
-		return nil, fmt.Errorf("no session: %s", answer)
+	if c.session = resp.Header.Get("Mcp-Session-Id"); c.session == "" {
+		return fmt.Errorf("no session: %s", answer)
 	}
-	return c, c.notify(ctx, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	return c.notify(ctx, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
 }
 
 func (c *raw) do(ctx context.Context, method, body string) (*http.Response, error) {
@@ -101,17 +109,19 @@ func (c *raw) notify(ctx context.Context, body string) error {
 
 // tool calls a tool and returns the response, an error of the tool's as an error.
 func (c *raw) tool(ctx context.Context, id int, name string, args map[string]any) (string, error) {
-	body, err := json.Marshal(map[string]any{
-		"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": map[string]any{"name": name, "arguments": args},
-	})
-	if err != nil {
-		return "", err
-	}
-	resp, err := c.do(ctx, http.MethodPost, string(body))
+	resp, err := c.do(ctx, http.MethodPost, toolCall(id, name, args))
 	if err != nil {
 		return "", err
 	}
 	return response(resp, fmt.Sprint(id))
+}
+
+func toolCall(id int, name string, args map[string]any) string {
+	body, _ := json.Marshal(map[string]any{ // cannot fail
+		"jsonrpc": "2.0", "id": id, "method": "tools/call",
+		"params": map[string]any{"name": name, "arguments": args, "_meta": map[string]any{"progressToken": id}},
+	})
+	return string(body)
 }
 
 // end sends DELETE.
@@ -169,17 +179,13 @@ func response(resp *http.Response, id string) (string, error) {
 func launch(t *testing.T, s *System, n int, users ...string) *fleet {
 	t.Helper()
 	f := &fleet{t: t, s: s, stop: make(chan struct{})}
-	tokens := map[string]string{}
+	access := map[string]string{}
 	for _, user := range users {
-		c := connect(t, s, user)
-		token, err := c.AccessToken(t.Context())
-		must(t, err)
-		tokens[user] = token
-		must(t, c.Close())
+		access[user] = logIn(t, s, user).Access
 	}
 	for i := range n {
 		user := users[i%len(users)]
-		c, err := rawClient(t.Context(), s, tokens[user])
+		c, err := rawClient(t.Context(), s, access[user])
 		must(t, err)
 		f.members = append(f.members, &member{raw: *c, user: user, name: fmt.Sprintf("%s, session %d", user, i)})
 	}

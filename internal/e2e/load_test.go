@@ -1,6 +1,11 @@
 package e2e
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,8 +20,9 @@ const (
 
 var fleetSettings = map[string]string{"FJMCP_BROKER_SESSIONS_PER_USER": strconv.Itoa(fleetSize)}
 
-// Twenty sessions under steady calls outlive twenty restarts and twenty kills. What
-// was answered was done once, and nothing fails but what was in flight at a kill.
+// Twenty sessions under steady calls outlive twenty restarts, an upgrade and twenty
+// kills. What was answered was done once, and nothing fails but what was in flight
+// at a kill.
 func TestE2ELoad(t *testing.T) {
 	s := enabled(t, standin(t), fleetSettings)
 	f := launch(t, s, fleetSize, "alice", "bob")
@@ -28,6 +34,7 @@ func TestE2ELoad(t *testing.T) {
 	for range rounds {
 		f.next(func() { restart(t, s) })
 	}
+	f.next(func() { upgrade(t, s) })
 	if now := unitsOf(t, s); !slices.Equal(before, now) {
 		t.Errorf("restarts have changed the units from %q to %q", before, now)
 	}
@@ -40,7 +47,7 @@ func TestE2ELoad(t *testing.T) {
 		t.Errorf("%d calls failed, more than were in flight at kills: %d", failed, most)
 	}
 	f.replaced(before)
-	stored(t, s, fleetSize)
+	kept(t, s, fleetSize)
 	f.end()
 	nothingLeft(t, s)
 }
@@ -59,6 +66,56 @@ func (f *fleet) replaced(before []string) {
 			f.t.Errorf("%s is gone without a word", unit)
 		}
 	}
+}
+
+// nextVersion is what upgrade installs; it sorts after every version there will be.
+const nextVersion = "9999.0.0"
+
+// upgrade installs the package under test once more, as a later version whose
+// broker says so.
+func upgrade(t *testing.T, s *System) {
+	t.Helper()
+	now, err := deb()
+	must(t, err)
+	tree, next := t.TempDir(), filepath.Join(scratch, "next.deb")
+	command(t, "dpkg-deb", "--raw-extract", now, tree)
+	control, err := os.ReadFile(tree + "/DEBIAN/control")
+	must(t, err)
+	control = regexp.MustCompile(`(?m)^Version: .*$`).ReplaceAll(control, []byte("Version: "+nextVersion))
+	must(t, os.WriteFile(tree+"/DEBIAN/control", control, 0o644))
+	command(t, "go", "build", "-trimpath", "-buildvcs=false", "-o", tree+"/usr/sbin/fjmcp-broker",
+		"-ldflags", "-s -w -X github.com/fjmcp/fjmcp-broker/internal/version.Version="+nextVersion, "./cmd/fjmcp-broker")
+	command(t, "dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, next)
+	must(t, s.C.CopyIn(next, "/root/fjmcp-broker.deb", 0o644))
+	before := mainPID(t, s)
+	must(t, s.InstallDeb(t.Context()))
+	if pid := mainPID(t, s); pid == before || pid == "0" {
+		t.Errorf("the broker's pid was %s and is %s", before, pid)
+	}
+	if out := run(t, s, "fjmcpctl", "status", "--json"); !strings.Contains(out, `"version":"`+nextVersion) {
+		t.Errorf("after the upgrade runs %s", out)
+	}
+}
+
+// command runs a command of the host in the repository.
+func command(t *testing.T, argv ...string) {
+	t.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = repository
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v\n%s", argv, err, out)
+	}
+}
+
+// kept wants two descriptors in the store for each of n units, and no unit beside.
+func kept(t *testing.T, s *System, n int) {
+	t.Helper()
+	await(t, fmt.Sprintf("%d units and twice as many descriptors", n), func() bool {
+		stored, err := s.Property(t.Context(), brokerUnit, "NFileDescriptorStore")
+		must(t, err)
+		return stored == strconv.Itoa(2*n) && len(unitsOf(t, s)) == n
+	})
 }
 
 // unitsOf names the session units, sorted.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // Cmd is a command to run inside.
@@ -27,11 +28,16 @@ type Result struct {
 	Code           int // exit status; 128 and more when a signal ended it
 }
 
+var runs atomic.Int64
+
 // Exec runs a command as a transient unit of the container (systemd-run), which
 // gives it the rights it would have there, not those of the host's root. A
 // command that fails is no error: see Result.Code.
 func (c *Container) Exec(ctx context.Context, cmd Cmd) (Result, error) {
-	args := []string{"systemd-run", "--quiet", "--pipe", "--wait", "--collect"}
+	// The name it would have follows the bus's count of clients, which begins anew
+	// with the bus.
+	name := fmt.Sprintf("--unit=exec-%d", runs.Add(1))
+	args := []string{"systemd-run", "--quiet", "--pipe", "--wait", "--collect", name}
 	if cmd.User != "" {
 		args = append(args, "--uid="+cmd.User)
 	}
