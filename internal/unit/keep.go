@@ -28,6 +28,9 @@ func (u *Unit) keep() {
 		return
 	}
 	u.kept.Store(true)
+	if u.Closed() { // meanwhile, and may have been forgotten before it was kept
+		u.forget()
+	}
 }
 
 func (u *Unit) handOver(ctx context.Context) error {
