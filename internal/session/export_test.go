@@ -5,3 +5,10 @@ func (s *Session) HoldGate() (release func()) {
 	s.gate.RLock()
 	return s.gate.RUnlock
 }
+
+// Loaded counts the sessions in memory.
+func (m *Manager) Loaded() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.sessions)
+}

@@ -122,7 +122,7 @@ func (m *Manager) settleStored(ctx context.Context) error {
 	for _, s := range stored {
 		switch {
 		case m.aged(s.CreatedAt):
-			err = m.cfg.Store.DeleteSession(ctx, s.ID)
+			err = m.endStored(ctx, s.ID)
 		case s.UnitID != "" && !m.running(s.UnitID):
 			err = m.cfg.Store.ClearSessionUnit(ctx, s.ID, s.UnitID)
 		}
@@ -131,6 +131,17 @@ func (m *Manager) settleStored(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// endStored ends a session that is too old, whether or not it was ever used here.
+func (m *Manager) endStored(ctx context.Context, id string) error {
+	m.mu.Lock()
+	s := m.sessions[id]
+	m.mu.Unlock()
+	if s == nil {
+		return m.cfg.Store.DeleteSession(ctx, id)
+	}
+	return m.end(ctx, s, "max_age")
 }
 
 func (m *Manager) aged(created time.Time) bool {
