@@ -53,6 +53,9 @@ func TestE2EEnds(t *testing.T) {
 			await(t, "the call is in flight", func() bool {
 				return strings.Contains(run(t, s, "fjmcpctl", "sessions", "list", "--json"), `"in_flight":1`)
 			})
+			if out, err := s.C.Shell(t.Context(), leftovers); err != nil || len(missing(out)) > 0 {
+				t.Errorf("of a session at work are not seen %q, %v", missing(out), err)
+			}
 			way.end(t, s, l, c)
 			nothingLeft(t, s)
 			if err := <-lost; err == nil {

@@ -51,7 +51,10 @@ type member struct {
 type raw struct {
 	http           *http.Client
 	token, session string
+	modern         bool // speaks 2026-07-28
 }
+
+const initialize = `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}}`
 
 // newRaw returns a client without a session. It has a transport of its own, since
 // the default of two idle connections a host would have a crowd open one for almost
@@ -67,7 +70,7 @@ func rawClient(ctx context.Context, s *System, token string) (*raw, error) {
 }
 
 func (c *raw) begin(ctx context.Context) error {
-	resp, err := c.do(ctx, http.MethodPost, `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}}`)
+	resp, err := c.do(ctx, http.MethodPost, initialize)
 	if err != nil {
 		return err
 	}
@@ -82,7 +85,11 @@ func (c *raw) begin(ctx context.Context) error {
 }
 
 func (c *raw) do(ctx context.Context, method, body string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, method, PublicURL+"/mcp", strings.NewReader(body))
+	return c.send(ctx, method, "/mcp", body)
+}
+
+func (c *raw) send(ctx context.Context, method, path, body string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, PublicURL+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +98,11 @@ func (c *raw) do(ctx context.Context, method, body string) (*http.Response, erro
 	r.Header.Set("Authorization", "Bearer "+c.token)
 	if c.session != "" {
 		r.Header.Set("Mcp-Session-Id", c.session)
+	}
+	if c.modern {
+		r.Header.Set("MCP-Protocol-Version", "2026-07-28")
+		r.Header.Set("Mcp-Method", "tools/call")
+		r.Header.Set("Mcp-Name", "slow")
 	}
 	return c.http.Do(r)
 }
@@ -109,7 +121,11 @@ func (c *raw) notify(ctx context.Context, body string) error {
 
 // tool calls a tool and returns the response, an error of the tool's as an error.
 func (c *raw) tool(ctx context.Context, id int, name string, args map[string]any) (string, error) {
-	resp, err := c.do(ctx, http.MethodPost, toolCall(id, name, args))
+	body := toolCall(id, name, args)
+	if c.modern {
+		body = strings.Replace(body, `"_meta":{`, `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},`, 1)
+	}
+	resp, err := c.do(ctx, http.MethodPost, body)
 	if err != nil {
 		return "", err
 	}

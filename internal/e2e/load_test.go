@@ -139,10 +139,20 @@ find /run/systemd/transient -name 'fjmcp-*@*' | sed 's/^/unit file /'
 find /sys/fs/cgroup -path '*fjmcp-session@*' -name cgroup.procs | sed 's/^/cgroup /'
 cat /proc/1/mountinfo | grep 'fjmcp-session@' | sed 's/^/mount /' || true
 find /run/credentials -name '*fjmcp-session@*' | sed 's/^/credential /'
-find /run/systemd/dynamic-uid -name 'fjs-*' | sed 's/^/user /'
+find /run/systemd/dynamic-uid -name 'direct:fjs-*' | sed 's/^/user /'
 sqlite3 -readonly /var/lib/fjmcp/fjmcp.db "SELECT 'row with unit ' || unit_id FROM sessions WHERE unit_id <> ''"
 systemctl show --property=NFileDescriptorStore fjmcp-broker.service | grep -v '=0$' || true
 `
+
+// missing names the kinds of things that leftovers looks for and has not found.
+func missing(out string) (kinds []string) {
+	for _, kind := range []string{"process ", "unit ", "unit file ", "cgroup ", "mount ", "credential ", "user ", "row ", "NFileDescriptorStore="} {
+		if !strings.HasPrefix(out, kind) && !strings.Contains(out, "\n"+kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
 
 // nothingLeft waits until no session runs and nothing tells that one ever did, but
 // for rows of dormant ones.
