@@ -78,6 +78,24 @@ func (k *keeper) passed(t *testing.T) map[string][]*os.File {
 	return all
 }
 
+// write writes what the process before began to say.
+func (k *keeper) write(t *testing.T, id, text string) {
+	t.Helper()
+	for _, f := range k.passed(t)[id] {
+		conn, err := net.FileConn(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if conn.LocalAddr().Network() != "unix" { // the control socket
+			continue
+		}
+		if _, err := conn.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func (k *keeper) count() (n int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -261,13 +279,7 @@ func TestACutLine(t *testing.T) {
 	w, k := lasting(t, "standin")
 	s := w.begin(w.access)
 	before := w.units()
-	for _, f := range k.passed(t)[before[0]] {
-		if conn, err := net.FileConn(f); err == nil && conn.LocalAddr().Network() == "unix" {
-			_, err := conn.Write([]byte(`{"jsonrpc":"2.0","id":99,"method":"tools/ca`))
-			w.must(err)
-			conn.Close()
-		}
-	}
+	k.write(t, before[0], `{"jsonrpc":"2.0","id":99,"method":"tools/ca`)
 	w.succeedKilled(k)
 	s = w.again(s)
 	w.works(s, w.access)
@@ -372,5 +384,24 @@ func TestRestoredUnitsGetTheTokenOfNow(t *testing.T) {
 	w.works(w.again(s), w.access)
 	if n := w.forge.Requests(path) - before; n != 1 {
 		t.Errorf("the forge was asked %d times", n)
+	}
+}
+
+// The real backend minds neither an empty line nor a cut one.
+func TestRealBackendsOutliveAKill(t *testing.T) {
+	path := os.Getenv("FJMCP_TEST_FORGEJO_MCP")
+	if path == "" {
+		t.Skip("set FJMCP_TEST_FORGEJO_MCP to a forgejo-mcp binary")
+	}
+	for _, cut := range []string{"", `{"jsonrpc":"2.0","id":99,"method":"tools/ca`} {
+		w, k := lasting(t, path)
+		s := w.begin(w.access)
+		before := w.units()
+		k.write(t, before[0], cut)
+		w.succeedKilled(k)
+		w.works(w.again(s), w.access)
+		if now := w.units(); !slices.Equal(now, before) {
+			t.Errorf("after %q: units %q, before %q", cut, now, before)
+		}
 	}
 }
