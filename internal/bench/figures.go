@@ -3,6 +3,8 @@ package bench
 import (
 	"fmt"
 	"strings"
+
+	"github.com/fjmcp/fjmcp-broker/internal/bench/stat"
 )
 
 // figure is something the broker is to hold.
@@ -22,7 +24,7 @@ var figures = []figure{
 	{text: "tools/list, p50, at most 1.2 times stdio's", value: against("List", "stdio"), limit: 1.2, unit: times},
 	{text: "fjmcp-broker with 200 idle sessions, at most 64 MiB", value: func(r *report) (float64, error) { return r.memory.idle, nil }, limit: 64 << 20, unit: mib},
 	{text: "each idle session in it, at most 64 KiB", value: func(r *report) (float64, error) { return r.memory.each(r.memory.idle), nil }, limit: 64 << 10, unit: kib},
-	{text: "fjmcp-session, at most 4 MiB", value: func(r *report) (float64, error) { return spreadOf(r.memory.sessions).median, nil }, limit: 4 << 20, unit: mib},
+	{text: "fjmcp-session, at most 4 MiB", value: func(r *report) (float64, error) { return stat.SpreadOf(r.memory.sessions).Median, nil }, limit: 4 << 20, unit: mib},
 }
 
 // against is the broker's value by that of a baseline.
@@ -33,7 +35,7 @@ func against(name, baseline string) func(*report) (float64, error) {
 			if m.name != name || s == nil || s.failed != nil {
 				continue
 			}
-			return r.ratio(m, baseline).median, nil
+			return r.ratio(m, baseline).Median, nil
 		}
 		return 0, fmt.Errorf("not measured: there is no baseline %s", baseline)
 	}

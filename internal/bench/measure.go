@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/fjmcp/fjmcp-broker/internal/bench/stat"
 )
 
 // measure is one thing measured of every target.
@@ -188,6 +190,6 @@ func (r *series) add(m measure, s slice) {
 	if m.rate {
 		r.rounds = append(r.rounds, s.rate())
 	} else {
-		r.rounds = append(r.rounds, quantile(slices.Clone(s.took), 0.5))
+		r.rounds = append(r.rounds, stat.Quantile(slices.Clone(s.took), 0.5))
 	}
 }

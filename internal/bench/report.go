@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"slices"
 	"text/tabwriter"
+
+	"github.com/fjmcp/fjmcp-broker/internal/bench/stat"
 )
 
 // report collects what was measured and writes it.
@@ -43,7 +45,7 @@ func (l lines) head() {
 func (l lines) slice(m measure, t Target, s slice) {
 	fmt.Fprintf(l.out, "Benchmark%s/via=%s-%d\t%d\t%.0f ns/op", m.name, t.Name, runtime.GOMAXPROCS(0), len(s.took), mean(s.took))
 	took := slices.Clone(s.took)
-	fmt.Fprintf(l.out, "\t%.0f p50-ns\t%.0f p95-ns", quantile(took, 0.5), quantile(took, 0.95))
+	fmt.Fprintf(l.out, "\t%.0f p50-ns\t%.0f p95-ns", stat.Quantile(took, 0.5), stat.Quantile(took, 0.95))
 	if m.rate {
 		fmt.Fprintf(l.out, "\t%.1f calls/s", s.rate())
 	}
@@ -51,13 +53,13 @@ func (l lines) slice(m measure, t Target, s slice) {
 }
 
 func (l lines) memory(m memory) {
-	sessions := spreadOf(m.sessions)
+	sessions := stat.SpreadOf(m.sessions)
 	for _, v := range []struct {
 		name  string
 		bytes float64
 	}{
 		{"broker/sessions=0", m.none}, {fmt.Sprintf("broker/sessions=%d", m.count), m.idle},
-		{fmt.Sprintf("broker/listening=%d", m.count), m.listening}, {"fjmcp-session", sessions.median},
+		{fmt.Sprintf("broker/listening=%d", m.count), m.listening}, {"fjmcp-session", sessions.Median},
 	} {
 		fmt.Fprintf(l.out, "BenchmarkMemory/of=%s-%d\t1\t%.0f private-B\n", v.name, runtime.GOMAXPROCS(0), v.bytes)
 	}
@@ -107,25 +109,22 @@ func (r *report) row(m measured, name string) string {
 	if s.failed != nil {
 		return "missing: " + oneLine(s.failed)
 	}
-	rounds, took := spreadOf(s.rounds), slices.Clone(s.took)
+	rounds, took := stat.SpreadOf(s.rounds), slices.Clone(s.took)
 	ratio := "1"
 	if name != r.names[0] {
 		ratio = r.ratio(m, name).String()
 	}
 	if m.rate {
-		return fmt.Sprintf("%.0f\t%.0f–%.0f\t%s\t%s\t%s", rounds.median, rounds.low, rounds.high, ms(quantile(took, 0.5)), ms(quantile(took, 0.95)), ratio)
+		return fmt.Sprintf("%.0f\t%.0f–%.0f\t%s\t%s\t%s", rounds.Median, rounds.Low, rounds.High, ms(stat.Quantile(took, 0.5)), ms(stat.Quantile(took, 0.95)), ratio)
 	}
-	all := spreadOf(s.took)
-	return fmt.Sprintf("%s\t%s–%s\t%s\t%d\t%s", ms(all.median), ms(all.low), ms(all.high), ms(quantile(took, 0.95)), len(took), ratio)
+	all := stat.SpreadOf(s.took)
+	return fmt.Sprintf("%s\t%s–%s\t%s\t%d\t%s", ms(all.Median), ms(all.Low), ms(all.High), ms(stat.Quantile(took, 0.95)), len(took), ratio)
 }
 
 // ratio is the broker's value by that of another target.
-func (r *report) ratio(m measured, name string) spread {
-	return spreadOf(ratios(m.results[r.names[0]].rounds, m.results[name].rounds))
+func (r *report) ratio(m measured, name string) stat.Spread {
+	return stat.SpreadOf(stat.Ratios(m.results[r.names[0]].rounds, m.results[name].rounds))
 }
-
-// String gives two decimals each.
-func (s spread) String() string { return fmt.Sprintf("%.2f (%.2f–%.2f)", s.median, s.low, s.high) }
 
 func (r *report) memoryTable() {
 	m := r.memory
@@ -133,7 +132,7 @@ func (r *report) memoryTable() {
 	fmt.Fprintf(w, "fjmcp-broker, sessions ended\t%s\n", mib(m.none))
 	fmt.Fprintf(w, "fjmcp-broker, %d sessions\t%s\t%s each\n", m.count, mib(m.idle), kib(m.each(m.idle)))
 	fmt.Fprintf(w, "fjmcp-broker, %d sessions that listen to their event streams\t%s\t%s each\n", m.count, mib(m.listening), kib(m.each(m.listening)))
-	s := spreadOf(m.sessions)
-	fmt.Fprintf(w, "fjmcp-session, each (quartiles)\t%s\t%s–%s\n", mib(s.median), mib(s.low), mib(s.high))
+	s := stat.SpreadOf(m.sessions)
+	fmt.Fprintf(w, "fjmcp-session, each (quartiles)\t%s\t%s–%s\n", mib(s.Median), mib(s.Low), mib(s.High))
 	w.Flush()
 }
