@@ -34,7 +34,10 @@ import (
 
 const (
 	launcherSocket = "/run/fjmcp-private/launcher.sock"
-	tidyInterval   = 5 * time.Minute // expired rows, orphaned units
+	// tidyInterval is for expired rows and orphaned units. It is shorter than the
+	// launcher stays without being asked anything, so that no start has to wait for
+	// the launcher's own.
+	tidyInterval = 5 * time.Minute
 )
 
 // server is the assembled broker.

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// DefaultIdleExit is how long the launcher stays after the last connection.
+	// DefaultIdleExit is how long the launcher stays after the last connection: no
+	// broker runs then, for it looks for orphaned units every five minutes.
 	DefaultIdleExit = 10 * time.Minute
 
 	maxConnections = 64 // more wait in the socket's queue
