@@ -19,7 +19,7 @@ GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X $(VERSION_PKG).Version=$(VERSION) -X $(VERSION_PKG).Commit=$(COMMIT)"
 PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl
 
-.PHONY: help build install deb lintian deps test conformance fuzz e2e bench run demo lint clean
+.PHONY: help build install deb lintian deps test conformance fuzz e2e bench starts run demo lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -78,8 +78,18 @@ bench: build ## the broker beside other ways to the same server, then go test -b
 	$(GO_BUILD) -o bin/bench ./internal/tools/bench
 	$(GO_BUILD) -o bin/bench-child -ldflags "-s -w -X main.more=130" ./internal/standin
 	bin/bench -rounds $(ROUNDS) -http "$(BENCH_HTTP)" -child "$(FJMCP_TEST_FORGEJO_MCP)"
+	@$(MAKE) --no-print-directory starts
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) \
 		$$(grep -rl --include='*_test.go' '^func Benchmark' internal | xargs -n1 dirname | sort -u | sed 's|^|./|')
+
+# As root: the package in a container. Else it says that it was skipped.
+START_ROUNDS ?= 30
+starts: ## bench's part about starts under systemd alone (root)
+	@.ci/deps test
+	$(GO_BUILD) -o bin/ ./internal/tools/benchstarts ./internal/tools/forker
+	$(GO_BUILD) -o bin/bench-child -ldflags "-s -w -X main.more=130" ./internal/standin
+	@test "$$(id -u)" != 0 || $(MAKE) --no-print-directory deb
+	bin/benchstarts -rounds $(START_ROUNDS) -deb $(DEB) $(if $(FJMCP_TEST_FORGEJO_MCP),-child $(FJMCP_TEST_FORGEJO_MCP))
 
 run: build ## broker, fake forge and one login; ONCE=1 ends after it, FORGEJO_MCP=path for the real backend
 	$(GO) build -o bin/run ./internal/tools/run

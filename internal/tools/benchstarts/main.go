@@ -1,0 +1,36 @@
+// Command benchstarts is the third part of `make bench`: starts, wakes and memory of
+// sessions under the systemd launcher (package bench/starts). It needs root.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/fjmcp/fjmcp-broker/internal/bench/starts"
+	"github.com/fjmcp/fjmcp-broker/internal/nspawn"
+)
+
+func main() {
+	cfg := starts.Config{Out: os.Stdout, Progress: os.Stderr}
+	flag.StringVar(&cfg.Deb, "deb", "", "the package to install")
+	flag.StringVar(&cfg.Child, "child", "bin/bench-child", "MCP server behind it")
+	flag.StringVar(&cfg.Forker, "forker", "bin/forker", "program that starts the child alone")
+	flag.StringVar(&cfg.Tool, "tool", "get_forgejo_mcp_server_version", "tool for the small call; it takes no arguments")
+	flag.IntVar(&cfg.Rounds, "rounds", 30, "how often each measure has its turn")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := nspawn.Check(); err != nil {
+		fmt.Printf("\nStarts under the systemd launcher: skipped, %v\n", err)
+		return
+	}
+	if err := starts.Run(ctx, cfg); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "benchstarts:", err)
+		os.Exit(1)
+	}
+}
