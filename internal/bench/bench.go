@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -22,7 +23,8 @@ type Config struct {
 	HTTP         []Target // further baselines
 	Rounds       int      // how often each target has its turn
 	Slice        time.Duration
-	Idle         int // sessions that wait while memory is measured; the figures are about 200
+	Only         *regexp.Regexp // names of the measures, Memory among them
+	Idle         int            // sessions that wait while memory is measured; the figures are about 200
 	Out          io.Writer
 	Progress     io.Writer
 }
@@ -64,11 +66,13 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.compare(ctx, forge, dir, r); err != nil {
 		return err
 	}
-	fmt.Fprintln(cfg.Progress, "measuring memory")
-	if r.memory, err = measureMemory(ctx, cfg, forge, dir); err != nil {
-		return err
+	if cfg.Only.MatchString("Memory") {
+		fmt.Fprintln(cfg.Progress, "measuring: memory")
+		if r.memory, err = measureMemory(ctx, cfg, forge, dir); err != nil {
+			return err
+		}
+		r.lines.memory(r.memory)
 	}
-	r.lines.memory(r.memory)
 	r.tables()
 	return nil
 }
@@ -103,6 +107,9 @@ func (cfg Config) compare(ctx context.Context, forge *trial.Forge, dir string, r
 		r.names = append(r.names, t.Name)
 	}
 	for _, m := range measures(cfg.Tool) {
+		if !cfg.Only.MatchString(m.name) {
+			continue
+		}
 		fmt.Fprintln(cfg.Progress, "measuring:", m.title)
 		results, err := m.run(ctx, cfg, targets, func(t Target, s slice) { r.lines.slice(m, t, s) })
 		if err != nil {

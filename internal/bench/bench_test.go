@@ -46,7 +46,7 @@ func TestRun(t *testing.T) {
 	err = Run(t.Context(), Config{
 		Broker: filepath.Join(bin, "fjmcp-broker"), Child: filepath.Join(bin, "child"), Tool: "get_forgejo_mcp_server_version",
 		Supergateway: filepath.Join(t.TempDir(), "absent"), HTTP: further,
-		Rounds: 2, Slice: time.Millisecond, Idle: 8, Out: &out, Progress: io.Discard,
+		Rounds: 2, Slice: time.Millisecond, Idle: 8, Only: regexp.MustCompile(``), Out: &out, Progress: io.Discard,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &out)

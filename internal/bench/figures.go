@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -22,22 +23,33 @@ var figures = []figure{
 	{text: "calls a second of 8 sessions, at least tbxark's", value: against("Sessions8", "tbxark"), limit: 1, atLeast: true, unit: times},
 	{text: "calls a second of 8 sessions, at least 5 times supergateway's", value: against("Sessions8", supergatewayName), limit: 5, atLeast: true, unit: times},
 	{text: "tools/list, p50, at most 1.2 times stdio's", value: against("List", "stdio"), limit: 1.2, unit: times},
-	{text: "fjmcp-broker with 200 idle sessions, at most 64 MiB", value: func(r *report) (float64, error) { return r.memory.idle, nil }, limit: 64 << 20, unit: mib},
-	{text: "each idle session in it, at most 64 KiB", value: func(r *report) (float64, error) { return r.memory.each(r.memory.idle), nil }, limit: 64 << 10, unit: kib},
-	{text: "fjmcp-session, at most 4 MiB", value: func(r *report) (float64, error) { return stat.SpreadOf(r.memory.sessions).Median, nil }, limit: 4 << 20, unit: mib},
+	{text: "fjmcp-broker with 200 idle sessions, at most 64 MiB", value: ofMemory(func(m memory) float64 { return m.idle }), limit: 64 << 20, unit: mib},
+	{text: "each idle session in it, at most 64 KiB", value: ofMemory(func(m memory) float64 { return m.each(m.idle) }), limit: 64 << 10, unit: kib},
+	{text: "fjmcp-session, at most 4 MiB", value: ofMemory(func(m memory) float64 { return stat.SpreadOf(m.sessions).Median }), limit: 4 << 20, unit: mib},
 }
 
 // against is the broker's value by that of a baseline.
 func against(name, baseline string) func(*report) (float64, error) {
 	return func(r *report) (float64, error) {
 		for _, m := range r.done {
-			s := m.results[baseline]
-			if m.name != name || s == nil || s.failed != nil {
+			if m.name != name {
 				continue
+			}
+			if s := m.results[baseline]; s == nil || s.failed != nil {
+				return 0, fmt.Errorf("not measured: there is no baseline %s", baseline)
 			}
 			return r.ratio(m, baseline).Median, nil
 		}
-		return 0, fmt.Errorf("not measured: there is no baseline %s", baseline)
+		return 0, errors.New("not measured")
+	}
+}
+
+func ofMemory(value func(memory) float64) func(*report) (float64, error) {
+	return func(r *report) (float64, error) {
+		if r.memory.count == 0 {
+			return 0, errors.New("not measured")
+		}
+		return value(r.memory), nil
 	}
 }
 

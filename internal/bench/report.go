@@ -84,8 +84,10 @@ func (r *report) tables() {
 		}
 		w.Flush()
 	}
-	fmt.Fprintf(r.out, "\nPrivate memory of idle sessions\n")
-	r.memoryTable()
+	if r.memory.count > 0 {
+		fmt.Fprintf(r.out, "\nPrivate memory of idle sessions\n")
+		r.memoryTable()
+	}
 	fmt.Fprintf(r.out, "\nFigures to hold\n")
 	w := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
 	for _, f := range figures {
