@@ -1,7 +1,6 @@
 package authserver_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"html"
@@ -14,7 +13,6 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,6 +24,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
+	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
@@ -43,7 +42,7 @@ type world struct {
 	forge     *testforge.Server
 	store     *store.Store
 	server    *authserver.Server
-	trail     *lockedBuffer                 // the audit trail
+	trail     *logtest.Buffer               // the audit trail
 	start     time.Time                     // the broker's clock stands still
 	offset    atomic.Int64                  // but for advance
 	ended     atomic.Int64                  // grants reported to Revoked
@@ -52,24 +51,6 @@ type world struct {
 	scopes    []string                      // asked of the forge by servers made from now on
 	upstream  *upstream.Tokens
 	mux       atomic.Pointer[http.ServeMux]
-}
-
-// lockedBuffer is written by handlers and read by tests.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func (w *world) now() time.Time { return w.start.Add(time.Duration(w.offset.Load())) }
@@ -84,7 +65,7 @@ func newWorldAt(t testing.TB, prefix string) *world {
 
 func newWorldOn(t testing.TB, prefix string, forge testforge.Config) *world {
 	t.Setenv("JOURNAL_STREAM", "")
-	w := &world{t: t, trail: &lockedBuffer{}, start: time.Now().Truncate(time.Second)}
+	w := &world{t: t, trail: &logtest.Buffer{}, start: time.Now().Truncate(time.Second)}
 	ts := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.mux.Load().ServeHTTP(rw, r) }))
 	t.Cleanup(ts.Close)
 	w.url = ts.URL + prefix

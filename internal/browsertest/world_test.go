@@ -12,13 +12,13 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/fjmcp/fjmcp-broker/internal/localhost"
+	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
 	"github.com/fjmcp/fjmcp-broker/internal/trial"
@@ -33,26 +33,8 @@ type world struct {
 	broker    *trial.Broker
 	site      *http.ServeMux // of https://elsewhere.localhost:<port>
 	siteURL   string
-	log       *buffer
+	log       *logtest.Buffer
 	transport *http.Transport
-}
-
-// buffer may be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func newWorld(t *testing.T) *world {
@@ -61,7 +43,7 @@ func newWorld(t *testing.T) *world {
 		t.Skip(missing)
 	}
 	t.Parallel()
-	w := &world{t: t, log: &buffer{}, site: http.NewServeMux(), transport: &http.Transport{
+	w := &world{t: t, log: &logtest.Buffer{}, site: http.NewServeMux(), transport: &http.Transport{
 		DialContext: localhost.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 	}}
 	t.Cleanup(w.transport.CloseIdleConnections)

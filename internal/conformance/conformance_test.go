@@ -18,6 +18,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/everything"
 	"github.com/fjmcp/fjmcp-broker/internal/localhost"
+	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	"github.com/fjmcp/fjmcp-broker/internal/trial"
 	"github.com/fjmcp/fjmcp-broker/internal/walk"
 )
@@ -130,7 +131,7 @@ func runBroker(t *testing.T, suite *Suite, bin, backend, revision string) []Scen
 		t.Fatal(err)
 	}
 	defer forge.Stop()
-	output := &trial.Log{}
+	output := &logtest.Buffer{}
 	broker, err := trial.Start(t.Context(), trial.Config{
 		Program: filepath.Join(bin, "fjmcp-broker"), Backend: filepath.Join(bin, backend), Port: "0", Dir: t.TempDir(), Forge: forge, Log: output,
 	})

@@ -1,7 +1,6 @@
 package credential
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 )
 
 const (
@@ -52,17 +52,6 @@ func ask(bind, socket string) (string, error) {
 	return string(got), err
 }
 
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
 // serve returns the socket, and a function that stops serving and returns the log.
 func serve(t *testing.T) (string, func() string) {
 	t.Helper()
@@ -87,14 +76,14 @@ func serve(t *testing.T) (string, func() string) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	var log buffer
+	var log logtest.Buffer
 	go func() { done <- Serve(ctx, l, token, slog.New(slog.NewTextHandler(&log, nil))) }()
 	stop := sync.OnceValue(func() string {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		return log.b.String()
+		return log.String()
 	})
 	t.Cleanup(func() { stop() })
 	return path, stop

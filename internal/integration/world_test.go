@@ -18,6 +18,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/everything"
 	"github.com/fjmcp/fjmcp-broker/internal/localhost"
+	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	"github.com/fjmcp/fjmcp-broker/internal/trial"
 	"github.com/fjmcp/fjmcp-broker/internal/walk"
 )
@@ -61,7 +62,7 @@ type world struct {
 	broker    *trial.Broker
 	url       string // the public one
 	dir       string
-	log       *trial.Log
+	log       *logtest.Buffer
 	transport *http.Transport
 }
 
@@ -75,7 +76,7 @@ func start(t *testing.T, backend string, env ...string) *world {
 // startAt is start with a path prefix in the public URL.
 func startAt(t *testing.T, prefix, backend string, env ...string) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), log: &trial.Log{}, transport: &http.Transport{DialContext: localhost.DialContext}}
+	w := &world{t: t, dir: t.TempDir(), log: &logtest.Buffer{}, transport: &http.Transport{DialContext: localhost.DialContext}}
 	var err error
 	if w.forge, err = trial.StartForge("0"); err != nil {
 		t.Fatal(err)

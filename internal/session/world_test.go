@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/everything"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
@@ -60,24 +59,6 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// buffer is a bytes.Buffer for many writers.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // world is a store, a forge, and the session manager of one broker.
 type world struct {
 	*session.Manager
@@ -89,7 +70,7 @@ type world struct {
 	access broker.Access // read and write
 	began  time.Time
 	offset atomic.Int64 // of the clock, which stands otherwise
-	log    *buffer
+	log    *logtest.Buffer
 }
 
 func (w *world) now() time.Time { return w.began.Add(time.Duration(w.offset.Load())) }
@@ -104,7 +85,7 @@ func start(t *testing.T, backend string) *world {
 		backend = filepath.Join(bin, backend)
 	}
 	const callback = "http://127.0.0.1/oauth/callback"
-	w := &world{t: t, began: time.Now(), log: &buffer{}}
+	w := &world{t: t, began: time.Now(), log: &logtest.Buffer{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log:\n%s", w.log)

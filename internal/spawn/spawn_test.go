@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 )
 
 // TestMain also plays fjmcp-session and, as its child, forgejo-mcp.
@@ -89,27 +90,10 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 type fixture struct {
 	*Process
 	clock *clock
-	log   *buffer
+	log   *logtest.Buffer
 	temp  string
 }
 
@@ -117,7 +101,7 @@ const forgeURL = "http://forgejo.localhost:3000"
 
 func newFixture(t *testing.T, change func(*ProcessConfig)) *fixture {
 	t.Helper()
-	f := &fixture{clock: &clock{now: time.Unix(1e9, 0)}, log: new(buffer), temp: t.TempDir()}
+	f := &fixture{clock: &clock{now: time.Unix(1e9, 0)}, log: new(logtest.Buffer), temp: t.TempDir()}
 	t.Setenv("TMPDIR", f.temp)
 	cfg := ProcessConfig{
 		SessionBinary: os.Args[0], ForgejoURL: forgeURL, ForgejoMCP: os.Args[0], CAFile: "/ca.pem", DeniedPaths: "/user/keys",

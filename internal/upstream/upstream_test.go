@@ -1,12 +1,10 @@
 package upstream_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
@@ -32,25 +31,7 @@ type world struct {
 	stores []*store.Store
 	tokens []*upstream.Tokens
 	user   broker.User
-	out    *buffer // log and audit of both
-}
-
-// buffer is a bytes.Buffer for many writers.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+	out    *logtest.Buffer // log and audit of both
 }
 
 func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
@@ -60,7 +41,7 @@ func (w *world) advance(d time.Duration) { w.offset.Add(int64(d)) }
 func newWorld(t *testing.T, cfg testforge.Config) *world {
 	t.Helper()
 	t.Setenv("JOURNAL_STREAM", "")
-	w := &world{Server: testforge.Start(t, cfg, redirectURL), t: t, out: &buffer{}}
+	w := &world{Server: testforge.Start(t, cfg, redirectURL), t: t, out: &logtest.Buffer{}}
 	var err error
 	w.client, err = forgejo.New(forgejo.Config{URL: w.URL, ClientID: w.App.ClientID, ClientSecret: w.App.ClientSecret, RedirectURL: redirectURL, Now: w.now})
 	w.must(err)
