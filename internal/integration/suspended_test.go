@@ -14,6 +14,8 @@ func TestSuspendedUser(t *testing.T) {
 	other := w.begin(token)
 	session := w.begin(token)
 	bob := w.mustConnect("bob")
+	w.login("alice") // for whose first session a unit waits
+	w.until("all backends run", func() bool { return w.processes() == 5 })
 	if err := w.forge.Suspend("alice", true); err != nil {
 		t.Fatal(err)
 	}

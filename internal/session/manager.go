@@ -319,6 +319,7 @@ func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
 
 // endSuspended ends all sessions of a user who may not sign in at Forgejo any more.
 func (m *Manager) endSuspended(userID string) {
+	m.warm.EndUser(context.Background(), userID)
 	err := m.endAll(context.Background(), "suspended", func(row broker.Session) bool { return row.UserID == userID })
 	if err != nil {
 		m.cfg.Log.Error("cannot end the sessions of a suspended user; they end by their idle time", "error", err)

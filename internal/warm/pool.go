@@ -69,7 +69,7 @@ func (p *Pool) Start(access broker.Access) {
 	}
 	go func() {
 		defer p.work.Done()
-		err := p.launch(w, access.User.ID)
+		err := p.launch(w)
 		dropped := !p.here(w)
 		w.failed = err != nil
 		close(w.launched)
@@ -97,7 +97,7 @@ func (p *Pool) enter(access broker.Access) (*Unit, error) {
 			return nil, nil
 		}
 	}
-	w := &Unit{pool: p, session: rand.Text(), grantID: access.GrantID, readOnly: oauth.ReadOnly(access.Scope), began: now, launched: make(chan struct{})}
+	w := &Unit{pool: p, session: rand.Text(), userID: access.User.ID, grantID: access.GrantID, readOnly: oauth.ReadOnly(access.Scope), began: now, launched: make(chan struct{})}
 	var err error
 	w.Unit, err = unit.New(p.cfg.Unit, unit.Spec{
 		Session: p.cfg.Label(w.session), UserID: access.User.ID, User: access.User.Name, ReadOnly: w.readOnly, MaxAge: p.cfg.MaxAge,
@@ -114,10 +114,10 @@ func (p *Pool) enter(access broker.Access) (*Unit, error) {
 
 // launch is for a unit that has its place, so that whoever ends the login from now on
 // ends the unit too.
-func (p *Pool) launch(w *Unit, userID string) error {
+func (p *Pool) launch(w *Unit) error {
 	ctx, cancel := context.WithTimeoutCause(p.ctx, p.cfg.Unit.StartTimeout, unit.ErrStartTimeout)
 	defer cancel()
-	if err := p.stands(ctx, w, userID); err != nil {
+	if err := p.stands(ctx, w); err != nil {
 		w.Discard()
 		return err
 	}
@@ -131,13 +131,13 @@ func (p *Pool) launch(w *Unit, userID string) error {
 }
 
 // stands reports whether the login is still good, here and at the forge.
-func (p *Pool) stands(ctx context.Context, w *Unit, userID string) error {
+func (p *Pool) stands(ctx context.Context, w *Unit) error {
 	grant, err := p.cfg.Grant(ctx, w.grantID)
 	if err == nil && !grant.RevokedAt.IsZero() {
 		err = broker.ErrRevoked
 	}
 	if err == nil {
-		_, err = p.cfg.Unit.Tokens.Token(ctx, userID)
+		_, err = p.cfg.Unit.Tokens.Token(ctx, w.userID)
 	}
 	return err
 }
@@ -182,9 +182,20 @@ func (p *Pool) drop(ctx context.Context, w *Unit) {
 
 // EndGrant stops what waits for a session of a grant that has ended.
 func (p *Pool) EndGrant(ctx context.Context, grantID string) {
-	for _, w := range p.all(func(w *Unit) bool { return w.grantID == grantID }) {
-		p.drop(ctx, w)
+	p.dropAll(ctx, func(w *Unit) bool { return w.grantID == grantID })
+}
+
+// EndUser stops what waits for sessions of a user.
+func (p *Pool) EndUser(ctx context.Context, userID string) {
+	p.dropAll(ctx, func(w *Unit) bool { return w.userID == userID })
+}
+
+func (p *Pool) dropAll(ctx context.Context, of func(*Unit) bool) {
+	var all sync.WaitGroup
+	for _, w := range p.all(of) {
+		all.Go(func() { p.drop(ctx, w) })
 	}
+	all.Wait()
 }
 
 // all are the units that are not bound.
@@ -236,10 +247,6 @@ func (p *Pool) Close(ctx context.Context) {
 	p.closed = true
 	p.mu.Unlock()
 	p.stop()
-	var all sync.WaitGroup
-	for _, w := range p.all(func(*Unit) bool { return true }) {
-		all.Go(func() { p.drop(ctx, w) })
-	}
-	all.Wait()
+	p.dropAll(ctx, func(*Unit) bool { return true })
 	p.work.Wait()
 }

@@ -12,6 +12,7 @@ type Unit struct {
 	*unit.Unit
 	pool     *Pool
 	session  string // id of the session to come
+	userID   string
 	grantID  string
 	readOnly bool
 	began    time.Time
