@@ -54,7 +54,11 @@ func (u *Unit) Failure() error {
 	defer u.mu.Unlock()
 	switch u.last.Type {
 	case control.TypeFailed:
-		return &StartError{Reason: u.last.Reason, Detail: u.last.Detail, LastLines: u.last.LastLines}
+		fail := &StartError{Reason: u.last.Reason, Detail: u.last.Detail, LastLines: u.last.LastLines}
+		if fail.Reason == control.ReasonTokenRefused && u.unrenewed != "" {
+			fail.Reason, fail.Detail = u.unrenewed, fail.Detail+", and it could not be renewed"
+		}
+		return fail
 	case control.TypeExited:
 		return nil
 	}

@@ -50,6 +50,22 @@ func (u *Unit) push(ctx context.Context, set broker.ForgejoTokens) error {
 	return u.control.Send(ctx, control.Message{Type: control.TypeToken, Token: set.AccessToken})
 }
 
+// noteUnrenewed keeps the reason why a token was not replaced if that is not the
+// user's login: what comes of it is not to be laid at its door.
+func (u *Unit) noteUnrenewed(err error) {
+	var reason control.Reason
+	switch {
+	case errors.Is(err, errNoOther), errors.Is(err, broker.ErrForgejoGrantDead):
+	case errors.Is(err, broker.ErrForgejoDown):
+		reason = control.ReasonForgeUnreachable
+	default:
+		reason = control.ReasonInternal
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.unrenewed = reason
+}
+
 var errNoOther = errors.New("the forge refuses the current token, and there is no other")
 
 // renew answers the unit's report that the forge refused its token.
@@ -70,6 +86,7 @@ func (u *Unit) renew() {
 		return
 	}
 	u.grantDead.Store(errors.Is(err, broker.ErrForgejoGrantDead))
+	u.noteUnrenewed(err)
 	u.cfg.Log.Warn("cannot renew the Forgejo token of a session", "unit", u.Name(), "user", u.spec.User, "error", err)
 	_ = u.control.Send(ctx, control.Message{Type: control.TypeNoToken})
 }

@@ -85,13 +85,14 @@ type Unit struct {
 	touch     sync.Mutex // one touch at a time
 	lastTouch time.Time  // under touch
 
-	mu       sync.Mutex
-	lastUsed time.Time
-	look     *time.Timer // for the next stayAwake
-	token    broker.ForgejoTokens
-	last     control.Message // TypeFailed or TypeExited
-	mode     *modeChange     // the latest
-	refusals refusals
+	mu        sync.Mutex
+	lastUsed  time.Time
+	look      *time.Timer // for the next stayAwake
+	token     broker.ForgejoTokens
+	last      control.Message // TypeFailed or TypeExited
+	unrenewed control.Reason  // see noteUnrenewed; "" for none
+	mode      *modeChange     // the latest
+	refusals  refusals
 }
 
 // far holds the session's ends of a unit's sockets until they are handed over.
