@@ -77,7 +77,8 @@ func (h *Handler) Delete(w http.ResponseWriter, r *http.Request, access broker.A
 		return
 	}
 	if err := h.cfg.Sessions.End(r.Context(), s); err != nil {
-		h.cfg.Exchanges.Fail(w, nil, err)
+		h.cfg.Log.Error("cannot end a session for its client", "session", s.Label(), "error", err)
+		exchange.Reply(w, http.StatusInternalServerError, mcp.ErrorResponse(nil, mcp.CodeInternalError, exchange.Message(err)))
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
