@@ -71,7 +71,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// stage is what all runs share: a forge, and a clock that moves forward only.
+// stage is what all runs share: a forge, and a clock.
 type stage struct {
 	t      *testing.T
 	clock  sync.Mutex
@@ -145,7 +145,8 @@ type model struct {
 	sessions []*modelled
 	owed     map[int]*owedCall
 	calls    int
-	shut     bool // the door
+	shut     bool          // the door
+	back     time.Duration // how far the clock has been set back since untouched
 	// attended is how many goroutines may be left: those there were, and one for each
 	// unit that was left to a next process. It ends with its process, of which there
 	// is none here.
@@ -228,6 +229,7 @@ func (m *model) commands() map[string]func(*rapid.T) {
 		"storm":         func(*rapid.T) { m.on(m.dormant, m.storm) },
 		"idle":          func(*rapid.T) { m.pass(modelIdle) },
 		"age":           func(*rapid.T) { m.pass(modelMaxAge) },
+		"clock steps":   func(*rapid.T) { m.stepBack() },
 		"delete":        func(*rapid.T) { m.on(m.any, m.delete) },
 		"revoke":        func(*rapid.T) { m.revoke() },
 		"crash":         func(*rapid.T) { m.on(m.awake, m.crash) },
@@ -618,6 +620,19 @@ func (m *model) pass(d time.Duration) {
 	}
 }
 
+// stepBack sets the clock back, as at a machine whose clock was wrong.
+func (m *model) stepBack() {
+	const step = 10 * time.Minute
+	m.stage.advance(-step)
+	m.back += step
+}
+
+// untouched lets time go by until every unit is to be touched at its next use.
+func (m *model) untouched() {
+	m.stage.advance(modelIdle/3 + m.back)
+	m.back = 0
+}
+
 func (m *model) delete(s *modelled) {
 	if m.stage.now().Sub(s.created) >= modelMaxAge {
 		m.Skip("it is past its age")
@@ -726,10 +741,10 @@ func (m *model) impatient(s *modelled) {
 // untouchable has the launcher fail when it is to keep a session awake: the request
 // fails, the session is not harmed.
 func (m *model) untouchable(s *modelled) {
-	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge-modelIdle/3 {
+	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge-modelIdle/3-m.back {
 		m.Skip("it takes no call")
 	}
-	m.stage.advance(modelIdle / 3)
+	m.untouched()
 	found, err := m.find(s, m.access(s))
 	m.must(err)
 	failed := errors.New("told to fail")
@@ -745,10 +760,10 @@ func (m *model) untouchable(s *modelled) {
 // going has a unit end without our noticing: the request that finds out gets
 // another.
 func (m *model) going(s *modelled) {
-	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge-modelIdle/3 {
+	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge-modelIdle/3-m.back {
 		m.Skip("it takes no call")
 	}
-	m.stage.advance(modelIdle / 3)
+	m.untouched()
 	c := m.launcher.of(s.label)
 	m.set(func() { c.going = true })
 	m.answered(s, m.access(s))
