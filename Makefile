@@ -19,7 +19,7 @@ GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X $(VERSION_PKG).Version=$(VERSION) -X $(VERSION_PKG).Commit=$(COMMIT)"
 PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl
 
-.PHONY: help build install deb lintian deps test conformance fuzz e2e bench starts run demo lint clean
+.PHONY: help build install deb lintian deps test conformance fuzz e2e soak bench starts run demo lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -65,6 +65,10 @@ e2e: ## the installed package in a Debian 12 container (root)
 	@.ci/deps test
 	@$(GO) build -o bin/testlog ./internal/tools/testlog
 	$(GO) test -json -count=1 $(TESTFLAGS) ./internal/e2e/... | bin/testlog -strict
+
+soak: ## clients of every kind for FJMCP_SOAK= (30m) against the installed package (root)
+	@.ci/deps test
+	FJMCP_SOAK=$(or $(FJMCP_SOAK),30m) $(GO) test -count=1 -v -timeout 24h -run '^TestE2ESoak$$' ./internal/e2e/
 
 fuzz: ## every fuzz target in turn, FUZZTIME= each (30s)
 	.ci/fuzz $(FUZZTIME)

@@ -32,6 +32,14 @@ func TestE2EEnds(t *testing.T) {
 		{"stopped by the operator", func(t *testing.T, s *System, _ tokens, _ *raw) {
 			run(t, s, "fjmcpctl", "sessions", "stop", "--user", "alice", "--yes")
 		}, http.StatusNotFound},
+		{"user suspended at Forgejo", func(t *testing.T, s *System, _ tokens, c *raw) {
+			must(t, s.Forge.Suspend("alice", true))
+			t.Cleanup(func() { must(t, s.Forge.Suspend("alice", false)) })
+			_, err := c.tool(t.Context(), 3, "get_my_user_info", nil) // by which it is seen
+			if err == nil {
+				t.Error("a suspended user's call works")
+			}
+		}, http.StatusUnauthorized},
 		{"too old", func(t *testing.T, s *System, _ tokens, _ *raw) {}, http.StatusNotFound},
 	} {
 		t.Run(way.name, func(t *testing.T) {

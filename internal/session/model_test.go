@@ -353,9 +353,6 @@ func (m *model) call(s *modelled, access broker.Access, tool string) (n int, c *
 	return n, c
 }
 
-// errHeld stands for session.ReasonCrashLoop.
-var errHeld = errors.New("its circuit is open")
-
 // expect says why a call will be turned away; nil when it will not. It counts the
 // sessions that go dormant for it.
 func (m *model) expect(s *modelled) error {
