@@ -216,7 +216,7 @@ func (l *lineLog) Write(p []byte) (int, error) {
 // ReadFrom is for io.Copy, which would take a larger buffer for as long as the
 // session runs.
 func (l *lineLog) ReadFrom(r io.Reader) (total int64, err error) {
-	buf := make([]byte, 2<<10)
+	buf := make([]byte, 512)
 	for {
 		n, err := r.Read(buf)
 		total += int64(n)
