@@ -81,7 +81,7 @@ func TestRotationSendsBodiesAgain(t *testing.T) {
 		if worked := r.status == 200 && !strings.Contains(r.body, `"isError":true`); worked != c.again {
 			t.Errorf("%s: %d %.300s", c.title, r.status, r.body)
 		}
-		if !c.again && !strings.Contains(r.body, "401 Unauthorized") {
+		if !c.again && !strings.Contains(r.body, "too large to be sent again by itself") {
 			t.Errorf("%s: %d %.300s", c.title, r.status, r.body)
 		}
 		if r := create(c.title+", once more", c.bytes); r.status != 200 || strings.Contains(r.body, `"isError":true`) {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/localhost"
@@ -97,13 +98,28 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	fresh, ok := u.renew(r.Context(), token, replay != nil)
-	if !ok {
+	switch {
+	case replay == nil:
+		return tooLarge(resp), nil
+	case !ok:
 		return resp, nil
 	}
 	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 	resp.Body.Close()
 	r.Body = replay()
 	return u.send(r, fresh)
+}
+
+// tooLarge stands in for the 401 to a request that cannot be sent again. That would
+// read as if the login were at fault, when all it takes is the same request.
+func tooLarge(refused *http.Response) *http.Response {
+	refused.Body.Close()
+	const text = `{"message":"fjmcp: the access token had run out, and this request is too large to be sent again by itself; nothing was done, send it once more"}`
+	resp := *refused
+	resp.StatusCode, resp.Status = http.StatusServiceUnavailable, "503 Service Unavailable"
+	resp.Header = http.Header{"Content-Type": {"application/json"}, "Retry-After": {"1"}}
+	resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
+	return &resp
 }
 
 // renew waits for a new token only if the request can be sent again; it asks for
