@@ -11,7 +11,8 @@ import (
 
 // Descriptors takes over descriptor 0, the MCP stream socket, and 1, the control
 // socket, and leaves /dev/null in their places: what is inherited by accident, or
-// printed, then does no harm.
+// printed, then does no harm. The MCP socket does not block, so that a Go program
+// waits for it in its poller and not in a thread.
 func Descriptors() (mcp *os.File, ctl *control.Conn, err error) {
 	ctl, err = control.FromFile(os.Stdout)
 	if err != nil {
@@ -23,6 +24,9 @@ func Descriptors() (mcp *os.File, ctl *control.Conn, err error) {
 	fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return nil, ctl, fmt.Errorf("cannot take over descriptor 0: %w", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, ctl, fmt.Errorf("cannot make the MCP socket non-blocking: %w", err)
 	}
 	return os.NewFile(uintptr(fd), "mcp"), ctl, blank(0, 1)
 }
