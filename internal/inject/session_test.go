@@ -604,7 +604,7 @@ func TestFailures(t *testing.T) {
 			}
 			r := start(t, "a-token", environment(url, tt.backend)...)
 			m := r.receive()
-			if m.Type == control.TypeReady {
+			for m.Type == control.TypeReady || m.Type == control.TypeForbidden {
 				m = r.receive()
 			}
 			if m.Type != control.TypeFailed || m.Reason != tt.reason || !strings.Contains(m.Detail, tt.detail) {
