@@ -17,7 +17,7 @@ import (
 func TestE2EAbandoned(t *testing.T) {
 	n := number(t, "FJMCP_E2E_ABANDONED", 1000)
 	s := enabled(t, standin(t), map[string]string{
-		"FJMCP_BROKER_SESSION_IDLE_TIMEOUT": "2s", "FJMCP_BROKER_SESSIONS_PER_USER": "100", "FJMCP_BROKER_SESSIONS_MAX": "200",
+		"FJMCP_BROKER_SESSION_IDLE_TIMEOUT": "5s", "FJMCP_BROKER_SESSIONS_PER_USER": "100", "FJMCP_BROKER_SESSIONS_MAX": "200",
 	})
 	access := []string{logIn(t, s, "alice").Access, logIn(t, s, "bob").Access}
 	const atOnce = 6
@@ -36,6 +36,9 @@ func TestE2EAbandoned(t *testing.T) {
 		}
 		close(numbers)
 		clients.Wait()
+		if t.Failed() {
+			t.Log(journal(s, "FJMCP_EVENT=session_failed"))
+		}
 		nothingLeft(t, s)
 	}
 	const first = 4 * atOnce
@@ -71,9 +74,9 @@ func abandon(t *testing.T, s *System, access string, i int) {
 	case 1:
 		_, err = c.tool(ctx, 1, "get_my_user_info", nil)
 	case 2:
-		_, err = c.do(ctx, http.MethodPost, toolCall(1, "slow", map[string]any{"ms": 1000, "steps": 4})) // returns at the first step
+		err = c.listen(ctx, http.MethodPost, toolCall(1, "slow", map[string]any{"ms": 1000, "steps": 4})) // returns at the first step
 	case 3:
-		_, err = c.do(ctx, http.MethodGet, "")
+		err = c.listen(ctx, http.MethodGet, "")
 	}
 	if err != nil {
 		t.Errorf("session %d: %v", i, err)

@@ -107,6 +107,19 @@ func (c *raw) send(ctx context.Context, method, path, body string) (*http.Respon
 	return c.http.Do(r)
 }
 
+// listen opens an event stream and reads none of it; ctx's end closes it.
+func (c *raw) listen(ctx context.Context, method, body string) error {
+	resp, err := c.do(ctx, method, body)
+	if err != nil {
+		return err
+	}
+	if kind := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || !strings.HasPrefix(kind, "text/event-stream") {
+		resp.Body.Close()
+		return fmt.Errorf("no stream: %s, %q", resp.Status, kind)
+	}
+	return nil
+}
+
 func (c *raw) notify(ctx context.Context, body string) error {
 	resp, err := c.do(ctx, http.MethodPost, body)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 func TestE2ESoak(t *testing.T) {
 	length := soakTime(t)
 	s := enabled(t, standin(t), map[string]string{
-		"FJMCP_BROKER_SESSION_IDLE_TIMEOUT": "3s", "FJMCP_BROKER_SESSION_MAX_AGE": "10m",
+		"FJMCP_BROKER_SESSION_IDLE_TIMEOUT": "5s", "FJMCP_BROKER_SESSION_MAX_AGE": "10m",
 		"FJMCP_BROKER_SESSIONS_PER_USER": "100", "FJMCP_BROKER_SESSIONS_MAX": "200",
 	})
 	ctx, stop := context.WithTimeout(t.Context(), length)
@@ -127,7 +127,7 @@ var visitors = []struct {
 		defer cancel()
 		err := c.begin(ctx)
 		if err == nil {
-			_, err = c.do(ctx, http.MethodGet, "")
+			err = c.listen(ctx, http.MethodGet, "")
 		}
 		return errors.Join(err, c.work(ctx))
 	}},
