@@ -59,7 +59,8 @@ func startChild(cfg ProcessConfig, spec Spec, mcp, token string) (*child, error)
 		cred.remove()
 		return nil, err
 	}
-	_ = syscall.SetNonblock(pidfd, true) // has the runtime's poller wait for it
+	c.cmd.Env, c.cmd.Stdin, c.cmd.Stdout = nil, nil, nil // not to be kept as long as the session
+	_ = syscall.SetNonblock(pidfd, true)                 // has the runtime's poller wait for it
 	c.process = os.NewFile(uintptr(pidfd), "pidfd")
 	return c, nil
 }
