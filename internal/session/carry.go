@@ -1,9 +1,7 @@
 package session
 
 import (
-	"context"
 	"strconv"
-	"sync"
 
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
 )
@@ -13,8 +11,7 @@ import (
 // suspended meanwhile is carried on by the next process.
 func (s *Session) Carry(c *Call, l *stream.Log) (done func()) {
 	c.SetTag(strconv.Itoa(l.ID()))
-	s.carriers.add(1)
-	return func() { s.carriers.add(-1) }
+	return l.Fill()
 }
 
 // Carried is the stream that the process before carried a restored call to; nil
@@ -25,41 +22,4 @@ func (s *Session) Carried(c *Call) *stream.Log {
 		return nil
 	}
 	return s.streams.Log(id)
-}
-
-// carriers counts who carries calls to a session's streams.
-type carriers struct {
-	mu   sync.Mutex
-	n    int
-	none chan struct{} // closed when n is 0; nil while nobody waits for it
-}
-
-func (c *carriers) add(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n += n
-	if c.n == 0 && c.none != nil {
-		close(c.none)
-		c.none = nil
-	}
-}
-
-// wait returns when nobody carries.
-func (c *carriers) wait(ctx context.Context) error {
-	c.mu.Lock()
-	if c.n == 0 {
-		c.mu.Unlock()
-		return nil
-	}
-	if c.none == nil {
-		c.none = make(chan struct{})
-	}
-	none := c.none
-	c.mu.Unlock()
-	select {
-	case <-none:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/fleet"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
@@ -25,11 +25,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
-	"github.com/fjmcp/fjmcp-broker/internal/warm"
 )
-
-// ErrBusy says that the limit of running sessions is reached and none is idle.
-var ErrBusy = errors.New("all sessions are busy")
 
 // Config is what a Manager is made of. All fields but Keeper and the
 // last four are required.
@@ -56,15 +52,12 @@ type Config struct {
 
 // Manager owns all sessions of this broker.
 type Manager struct {
-	cfg  Config
-	door door
-	warm *warm.Pool // units for sessions to come
+	cfg   Config
+	fleet *fleet.Fleet[*Session]
 
-	mu       sync.Mutex
+	mu       sync.Mutex          // taken before the fleet's
 	sessions map[string]*Session // by id, loaded from the store on use
 	shared   map[sharedKey]*Session
-	units    map[string]member // running or starting, by unit id
-	stopped  bool
 }
 
 // New returns a Manager. Call Restore and Reconcile before the first session.
@@ -75,8 +68,11 @@ func New(cfg Config) *Manager {
 	if cfg.ProbeTimeout == 0 {
 		cfg.ProbeTimeout = 2 * time.Second
 	}
-	m := &Manager{cfg: cfg, sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, units: map[string]member{}}
-	m.warm = m.newPool()
+	m := &Manager{cfg: cfg, sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}}
+	m.fleet = fleet.New[*Session](fleet.Config{
+		Unit: m.unitConfig(), PerUser: cfg.PerUser, Max: cfg.Max, MaxAge: cfg.MaxAge,
+		Label: label, Grant: cfg.Store.Grant, AfterFunc: cfg.AfterFunc,
+	})
 	return m
 }
 
@@ -92,27 +88,10 @@ func (m *Manager) unitConfig() unit.Config {
 // Reconcile stops units that no broker serves any more and marks the stored
 // sessions dormant, ending those past their maximum age.
 func (m *Manager) Reconcile(ctx context.Context) error {
-	ids, err := m.cfg.Launcher.List(ctx)
-	if err != nil {
-		return fmt.Errorf("cannot list session units: %w", err)
-	}
-	for _, id := range ids {
-		if m.running(id) {
-			continue
-		}
-		m.cfg.Log.Info("stopping a session unit that belongs to no session", "unit", unit.Name(id))
-		if err := m.cfg.Launcher.Stop(ctx, id); err != nil {
-			return fmt.Errorf("cannot stop %s: %w", unit.Name(id), err)
-		}
+	if err := m.fleet.Reconcile(ctx); err != nil {
+		return err
 	}
 	return m.settleStored(ctx)
-}
-
-func (m *Manager) running(unitID string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_, ok := m.units[unitID]
-	return ok || m.warm.Has(unitID)
 }
 
 func (m *Manager) settleStored(ctx context.Context) error {
@@ -124,7 +103,7 @@ func (m *Manager) settleStored(ctx context.Context) error {
 		switch {
 		case m.aged(s.CreatedAt):
 			err = m.endStored(ctx, s.ID)
-		case s.UnitID != "" && !m.running(s.UnitID):
+		case s.UnitID != "" && !m.fleet.Has(s.UnitID):
 			err = m.cfg.Store.ClearSessionUnit(ctx, s.ID, s.UnitID)
 		}
 		if err != nil && !errors.Is(err, broker.ErrNotFound) {
@@ -149,12 +128,16 @@ func (m *Manager) aged(created time.Time) bool {
 	return m.cfg.Now().Sub(created) >= m.cfg.MaxAge
 }
 
+// Warm has a unit started for the first session of access's grant, which is to come
+// soon. It does not wait for it. While the door is shut it does nothing.
+func (m *Manager) Warm(access broker.Access) { m.fleet.StartAhead(access) }
+
 // Create starts a session for access with the client's initialize request and
 // returns the backend's response to it. When that response is an error there is
 // no session. Errors: *StartError, ErrBusy, ErrDraining, broker.ErrForgejoDown,
 // broker.ErrForgejoGrantDead.
 func (m *Manager) Create(ctx context.Context, access broker.Access, initialize mcp.Message) (*Session, []byte, error) {
-	id, began, ok := m.warm.Claim(access.GrantID, oauth.ReadOnly(access.Scope))
+	id, began, ok := m.fleet.Warm.Claim(access.GrantID, oauth.ReadOnly(access.Scope))
 	if !ok {
 		id, began = rand.Text(), m.cfg.Now()
 	}
@@ -204,7 +187,7 @@ func (m *Manager) create(ctx context.Context, id string, began time.Time, stream
 func (m *Manager) publish(s *Session, u *unit.Unit) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, runs := m.units[u.ID()]; !runs {
+	if !m.fleet.Serve(u) {
 		return false
 	}
 	s.unit, s.row.UnitID = u, u.ID()
@@ -303,23 +286,26 @@ func (m *Manager) forget(s *Session) *unit.Unit {
 		delete(m.shared, key)
 	}
 	u := s.unit
-	s.unit = nil
+	if u != nil {
+		s.unit = nil
+		m.fleet.Withdraw(u)
+	}
 	m.mu.Unlock()
 	close(s.done)
 	s.streams.Close()
-	s.shared.subscriptions.Close()
+	s.notices.Close()
 	return u
 }
 
 // EndGrant ends all sessions of a grant, after its revocation.
 func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
-	m.warm.EndGrant(ctx, grantID)
+	m.fleet.Warm.EndGrant(ctx, grantID)
 	return m.endAll(ctx, "revoked", func(row broker.Session) bool { return row.GrantID == grantID })
 }
 
 // endSuspended ends all sessions of a user who may not sign in at Forgejo any more.
 func (m *Manager) endSuspended(userID string) {
-	m.warm.EndUser(context.Background(), userID)
+	m.fleet.Warm.EndUser(context.Background(), userID)
 	err := m.endAll(context.Background(), "suspended", func(row broker.Session) bool { return row.UserID == userID })
 	if err != nil {
 		m.cfg.Log.Error("cannot end the sessions of a suspended user; they end by their idle time", "error", err)
@@ -353,42 +339,18 @@ func (m *Manager) endAll(ctx context.Context, why string, of func(broker.Session
 // Token is the spawn.TokenFunc of this broker: the user's access token for a
 // unit that is starting, once.
 func (m *Manager) Token(ctx context.Context, unitID string) (string, error) {
-	m.mu.Lock()
-	waiting, ok := m.units[unitID]
-	m.mu.Unlock()
-	if !ok {
-		return m.warm.Token(ctx, unitID)
-	}
-	return waiting.unit.Token(ctx)
+	return m.fleet.Token(ctx, unitID)
 }
 
 // Shutdown lets go of all units. Those that can outlive this process run on, and
 // what the next one needs of their sessions is written down; the others are
 // stopped, and their sessions wake under the next.
 func (m *Manager) Shutdown(ctx context.Context) {
-	m.mu.Lock()
-	m.stopped = true
-	all := slices.Collect(maps.Values(m.units))
-	m.mu.Unlock()
-	var left sync.WaitGroup
-	for _, o := range all {
-		left.Go(func() { m.leave(ctx, o) })
-	}
-	left.Go(func() { m.warm.Close(ctx) })
-	left.Wait()
-}
-
-func (m *Manager) leave(ctx context.Context, o member) {
-	m.mu.Lock()
-	starting := o.session.unit != o.unit
-	m.mu.Unlock()
-	if starting || !o.unit.Kept() {
-		o.unit.Stop(ctx)
-		return
-	}
-	if err := o.session.suspend(ctx, o.unit); err != nil {
-		m.cfg.Log.Warn("a session goes on without what it was about to say", "session", o.session.label, "unit", o.unit.Name(), "error", err)
-	}
+	m.fleet.Close(ctx, func(ctx context.Context, o fleet.Member[*Session]) {
+		if err := o.Session.suspend(ctx, o.Unit); err != nil {
+			m.cfg.Log.Warn("a session goes on without what it was about to say", "session", o.Session.label, "unit", o.Unit.Name(), "error", err)
+		}
+	})
 }
 
 // label is the id by which the journal knows a session. It does not tell the

@@ -85,13 +85,13 @@ func (m *Manager) restore(r store.Resumed, files []*os.File, resume func(*Sessio
 	if saved != nil {
 		left.State = &saved.Unit
 	}
-	u, err := unit.Adopt(m.unitConfig(), s.spec(), left)
+	u, err := m.fleet.Adopt(s.spec(), left, s)
 	if err != nil {
 		m.letGo(left.ID)
 		return err
 	}
 	m.mu.Lock()
-	m.sessions[s.row.ID], m.units[u.ID()], s.unit = s, member{u, s}, u
+	m.sessions[s.row.ID], s.unit = s, u
 	if s.row.Kind == broker.SessionShared {
 		m.shared[s.key()] = s
 	}
@@ -159,7 +159,7 @@ func (s *Session) suspend(ctx context.Context, u *unit.Unit) error {
 	if left.Unit, err = u.Suspend(ctx); err != nil {
 		return err
 	}
-	if err := s.carriers.wait(ctx); err != nil {
+	if err := s.streams.Filled(ctx); err != nil {
 		return fmt.Errorf("what a call yielded is not in its stream yet: %w", err)
 	}
 	left.Streams = s.streams.Save()
@@ -178,9 +178,10 @@ func (s *Session) recallServer(ctx context.Context, u *unit.Unit) error {
 	m := s.manager
 	m.mu.Lock()
 	err := json.Unmarshal([]byte(s.row.Server), &s.server)
+	server := s.server
 	m.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("it is not known what its backend is: %w", err)
 	}
-	return s.attach(ctx, u)
+	return s.notices.Attach(ctx, u, server)
 }

@@ -8,7 +8,9 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/circuit"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/notices"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
@@ -25,12 +27,11 @@ type Session struct {
 	unit *unit.Unit   // under manager.mu; nil while dormant
 	done chan struct{}
 
-	circuit circuit // under manager.mu
+	circuit circuit.Breaker // under manager.mu
 
-	streams  *stream.Hub
-	carriers carriers
-	server   Server // of a shared session, under manager.mu; of its latest unit
-	shared   shared
+	streams *stream.Hub
+	server  Server // of a shared session, under manager.mu; of its latest unit
+	notices *notices.Notices
 }
 
 // ID is the Mcp-Session-Id.
@@ -71,7 +72,7 @@ func (s *Session) ended() bool {
 // Manager.Create, broker.ErrNotFound when the session has ended or may do more
 // than access, and relay.ErrTooManyCalls.
 func (s *Session) Call(ctx context.Context, access broker.Access, request mcp.Message) (*Call, error) {
-	leave, err := s.manager.door.enter()
+	leave, err := s.manager.fleet.Door.Enter()
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/subscription"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
@@ -48,7 +46,7 @@ func (m *Manager) findShared(ctx context.Context, access broker.Access) (*Sessio
 	if s != nil {
 		return s, nil
 	}
-	id, began, ahead := m.warm.Claim(key.grantID, key.readOnly)
+	id, began, ahead := m.fleet.Warm.Claim(key.grantID, key.readOnly)
 	if !ahead {
 		id, began = rand.Text(), m.cfg.Now()
 	}
@@ -57,7 +55,7 @@ func (m *Manager) findShared(ctx context.Context, access broker.Access) (*Sessio
 		ReadOnly: key.readOnly, CreatedAt: began, LastUsedAt: m.cfg.Now(),
 	})
 	if ahead && row.ID != id {
-		m.warm.Release(id)
+		m.fleet.Warm.Release(id)
 	}
 	if err != nil {
 		return nil, err
@@ -86,7 +84,7 @@ func (s *Session) Server(ctx context.Context, access broker.Access) (server Serv
 // does not log not at all. A dormant session is not woken for it. The level holds
 // for the session's next units as well.
 func (s *Session) LogFrom(ctx context.Context, level string) error {
-	return s.shared.level.ask(ctx, level)
+	return s.notices.LogFrom(ctx, level)
 }
 
 // Subscribe wakes a shared session whose backend is of a handshake revision and
@@ -96,16 +94,10 @@ func (s *Session) LogFrom(ctx context.Context, level string) error {
 // subscription.Set.Subscribe.
 func (s *Session) Subscribe(ctx context.Context, access broker.Access, f subscription.Filter) (sub *subscription.Subscription, err error) {
 	err = s.use(ctx, access, func(*unit.Unit) error {
-		sub, err = s.shared.subscriptions.Subscribe(ctx, f)
+		sub, err = s.notices.Subscribe(ctx, f)
 		return err
 	})
 	return sub, err
-}
-
-// shared is what only a shared session has.
-type shared struct {
-	level         logLevel
-	subscriptions *subscription.Set
 }
 
 // open speaks with a fresh unit of a shared session, and has it do what the last
@@ -118,7 +110,7 @@ func (s *Session) open(ctx context.Context, u *unit.Unit) error {
 	if err := s.keepServer(ctx, server); err != nil {
 		return err
 	}
-	return s.attach(ctx, u)
+	return s.notices.Attach(ctx, u, server)
 }
 
 // keepServer notes what the backend says of itself, also for the next process.
@@ -137,49 +129,4 @@ func (s *Session) keepServer(ctx context.Context, server Server) error {
 		return nil
 	}
 	return m.cfg.Store.SetSessionServer(ctx, s.row.ID, string(said), server.Protocol)
-}
-
-// attach makes u the one that logs and tells of changes.
-func (s *Session) attach(ctx context.Context, u *unit.Unit) error {
-	s.manager.mu.Lock()
-	server := s.server
-	s.manager.mu.Unlock()
-	can := server.Supports()
-	if server.Modern {
-		can = unit.Supports{}
-	}
-	var tell tellLevel
-	if can.Logging {
-		tell = told{u}.level
-	}
-	if err := s.shared.level.attach(ctx, tell); err != nil {
-		return err
-	}
-	lists := subscription.Filter{Tools: can.ToolsChanged, Prompts: can.PromptsChanged, Resources: can.ResourcesChanged}
-	return s.shared.subscriptions.Attach(ctx, told{u}, lists, can.ResourcesSubscribe)
-}
-
-// told is a unit as the one that logs, and the backend of subscriptions.
-type told struct{ unit *unit.Unit }
-
-func (t told) level(ctx context.Context, level string) error {
-	return t.unit.Ask(ctx, mcp.MethodSetLoggingLevel, map[string]string{"level": level})
-}
-
-// Subscribe implements subscription.Backend.
-func (t told) Subscribe(ctx context.Context, uri string) error {
-	return t.ask(ctx, mcp.MethodSubscribe, uri)
-}
-
-// Unsubscribe implements subscription.Backend.
-func (t told) Unsubscribe(ctx context.Context, uri string) error {
-	return t.ask(ctx, mcp.MethodUnsubscribe, uri)
-}
-
-func (t told) ask(ctx context.Context, method, uri string) error {
-	err := t.unit.Ask(ctx, method, map[string]string{"uri": uri})
-	if errors.Is(err, unit.ErrRefused) {
-		return subscription.ErrRefused
-	}
-	return err
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/fleet"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
@@ -31,82 +32,25 @@ func StartReason(err error) control.Reason {
 	return ""
 }
 
+// The limits on what may run.
+var (
+	// ErrBusy says that the limit of running sessions is reached and none is idle.
+	ErrBusy = fleet.ErrBusy
+	// ErrDraining says that the operator has the broker take no new calls.
+	ErrDraining = fleet.ErrDraining
+)
+
 // start starts a unit for s and has begin speak with its backend first.
 func (m *Manager) start(ctx context.Context, s *Session, begin func(context.Context, *unit.Unit) error) (*unit.Unit, error) {
-	leave, err := m.door.enter()
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	ctx, cancel := context.WithTimeoutCause(ctx, m.cfg.StartTimeout, unit.ErrStartTimeout)
-	defer cancel()
-	// Asked here too so that a dead login or a forge that is down is told apart
-	// from a unit that does not start.
-	if _, err := m.cfg.Tokens.Token(ctx, s.row.UserID); err != nil {
-		return nil, err
-	}
-	u, err := m.first(ctx, s, begin)
+	u, err := m.fleet.Start(ctx, fleet.Order[*Session]{
+		Session: s, SessionID: s.row.ID, UserID: s.row.UserID, Spec: s.spec, Begin: begin, Failed: s.report,
+	})
 	if err != nil {
 		return nil, err
 	}
 	e := s.event(audit.SessionStarted, "ok")
 	e.Unit = u.Name()
 	m.cfg.Audit.Event(ctx, e)
-	return u, nil
-}
-
-// first has begin speak with the unit that was started for s, or else with another.
-func (m *Manager) first(ctx context.Context, s *Session, begin func(context.Context, *unit.Unit) error) (*unit.Unit, error) {
-	u, err := m.warmed(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	for ahead := u != nil; ; ahead = false {
-		if !ahead {
-			if u, err = m.run(ctx, s); err != nil {
-				return nil, err
-			}
-		}
-		if err = m.open(ctx, u, begin); err == nil {
-			return u, nil
-		}
-		if !ahead || ctx.Err() != nil {
-			break
-		}
-		m.cfg.Log.Info("a unit that was started ahead is of no use; starting another", "unit", u.Name(), "session", s.label, "error", err)
-	}
-	if !errors.Is(err, context.Canceled) { // the client has left; nothing is wrong
-		s.report(u, err)
-	}
-	return nil, err
-}
-
-// open has begin speak with a unit, which is stopped if that fails.
-func (m *Manager) open(ctx context.Context, u *unit.Unit, begin func(context.Context, *unit.Unit) error) error {
-	err := begin(ctx, u)
-	if err == nil {
-		err = u.AwaitKept(ctx)
-	}
-	if err != nil {
-		u.Stop(ctx)
-	}
-	return err
-}
-
-// run takes a place among the running units and has a unit started there.
-func (m *Manager) run(ctx context.Context, s *Session) (*unit.Unit, error) {
-	u, err := unit.New(m.unitConfig(), s.spec())
-	if err != nil {
-		return nil, err
-	}
-	if err := m.reserve(ctx, s, u); err != nil {
-		u.Discard()
-		return nil, err
-	}
-	if err := u.Launch(ctx); err != nil {
-		s.report(u, err)
-		return nil, err
-	}
 	return u, nil
 }
 
@@ -125,7 +69,7 @@ func (s *Session) spec() unit.Spec {
 func (s *Session) unitEnded(u *unit.Unit) {
 	m := s.manager
 	m.mu.Lock()
-	delete(m.units, u.ID())
+	m.fleet.Remove(u)
 	dormant := s.unit == u
 	if dormant {
 		s.unit, s.row.UnitID = nil, ""

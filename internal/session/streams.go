@@ -3,8 +3,8 @@ package session
 import (
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/notices"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
-	"github.com/fjmcp/fjmcp-broker/internal/subscription"
 )
 
 // streamMemory bounds what a session keeps for clients that come back, bytes.
@@ -15,8 +15,7 @@ func NewStreams() *stream.Hub { return stream.NewHub(streamMemory) }
 
 func newSession(m *Manager, streams *stream.Hub, row broker.Session) *Session {
 	return &Session{
-		manager: m, label: label(row.ID), row: row, done: make(chan struct{}), streams: streams,
-		shared: shared{subscriptions: subscription.NewSet()},
+		manager: m, label: label(row.ID), row: row, done: make(chan struct{}), streams: streams, notices: notices.New(),
 	}
 }
 
@@ -33,7 +32,7 @@ func (s *Session) other(raw []byte) bool {
 		return false
 	}
 	if s.row.Kind == broker.SessionShared {
-		s.shared.subscriptions.Take(m)
+		s.notices.Take(m)
 		return false
 	}
 	heard := s.streams.Heard()

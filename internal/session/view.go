@@ -41,8 +41,11 @@ func (m *Manager) view(row broker.Session) View {
 	v := View{Session: row, Label: label(row.ID)}
 	m.mu.Lock()
 	s := m.sessions[row.ID]
-	if s != nil && s.circuit.left(m.cfg.Now()) > 0 {
-		v.HeldUntil = s.circuit.until
+	if s != nil {
+		now := m.cfg.Now()
+		if left := s.circuit.Left(now); left > 0 {
+			v.HeldUntil = now.Add(left)
+		}
 	}
 	m.mu.Unlock()
 	if s == nil {
@@ -60,18 +63,32 @@ func (v *View) runs(u *unit.Unit) {
 
 // Awake views the sessions whose units run or start, without the store.
 func (m *Manager) Awake() []View {
+	all := m.fleet.Members()
+	list := make([]View, len(all))
 	m.mu.Lock()
-	var list []View
-	var units []*unit.Unit
-	for _, o := range m.units {
-		list = append(list, View{Session: o.session.row, Label: o.session.label})
-		units = append(units, o.unit)
+	for i, o := range all {
+		list[i] = View{Session: o.Session.row, Label: o.Session.label}
 	}
 	m.mu.Unlock()
-	for i, u := range units {
-		list[i].runs(u)
+	for i, o := range all {
+		list[i].runs(o.Unit)
 	}
 	return list
+}
+
+// Running counts the running sessions between a user and a client, and tells when
+// one of them was last used; the zero time if none runs.
+func (m *Manager) Running(userID, clientID string) (n int, lastUsed time.Time) {
+	for _, o := range m.fleet.Members() {
+		if row := &o.Session.row; row.UserID != userID || row.ClientID != clientID {
+			continue
+		}
+		n++
+		if at := o.Unit.Used(); at.After(lastUsed) {
+			lastUsed = at
+		}
+	}
+	return n, lastUsed
 }
 
 // Stop ends the session of that Mcp-Session-Id for good, for the operator.
@@ -83,3 +100,19 @@ func (m *Manager) Stop(ctx context.Context, id string) error {
 	}
 	return m.end(ctx, s, "operator")
 }
+
+// ShutDoor turns requests away with ErrDraining until OpenDoor, and reports whether
+// it was open. What is in flight goes on: answers to a backend's questions and
+// cancellations pass.
+func (m *Manager) ShutDoor() bool { return m.fleet.Door.Shut(m.cfg.Now()) }
+
+// OpenDoor ends ShutDoor, and reports whether it was shut.
+func (m *Manager) OpenDoor() bool { return m.fleet.Door.Open() }
+
+// Door is since when the door is shut, zero while it is open, and how many requests
+// have passed it and are not in flight yet. When none has passed a shut door, those
+// that Awake tells of are all there are.
+func (m *Manager) Door() (shut time.Time, entering int) { return m.fleet.Door.State() }
+
+// Waiting counts the units that were started for sessions to come.
+func (m *Manager) Waiting() int { return m.fleet.Warm.Len() }

@@ -35,6 +35,8 @@ type Hub struct {
 	own       *Log      // the stream at GET
 	delivered int       // position in own up to which a listener was told
 	listener  *Follower // of own; nil without one
+
+	fillers fillers
 }
 
 // NewHub returns a Hub that keeps at most limit bytes of messages. What a follower

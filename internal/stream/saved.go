@@ -20,7 +20,8 @@ type SavedLog struct {
 	Closed   bool     `json:"closed,omitempty"`
 }
 
-// Save writes the Hub down. What is appended later is not in it.
+// Save writes the Hub down. What is appended later is not in it: see
+// Filled.
 func (h *Hub) Save() Saved {
 	h.mu.Lock()
 	defer h.mu.Unlock()

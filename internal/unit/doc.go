@@ -6,5 +6,5 @@
 //	Adopt ──▶ Attend ──▶ Settle ──▶ …   in the next process ◀── Suspend
 //
 // It knows nothing of limits, of stored sessions, or of what came before it:
-// package session, which imports it, starts another when one is gone.
+// package session has package fleet start another when one is gone.
 package unit

@@ -11,5 +11,5 @@
 // it, and whatever fails here leaves no more than a line in the log: the session then
 // starts as it would have.
 //
-// Package session imports it.
+// Package fleet imports it.
 package warm

@@ -1,4 +1,4 @@
-package session
+package circuit
 
 import (
 	"testing"
@@ -17,15 +17,15 @@ func TestCircuit(t *testing.T) {
 		"not so long ago":     {{0, s, 0}, {1 * s, s, 0}, {2 * s, s, 10 * s}, {5*min + 11*s, s, 20 * s}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var c circuit
+			var c Breaker
 			begin := time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)
 			for i, d := range deaths {
 				now := begin.Add(d.at)
-				if left := c.left(now); left != 0 {
+				if left := c.Left(now); left != 0 {
 					t.Fatalf("death %d: the circuit is open for another %v", i, left)
 				}
-				if got := c.died(now, now.Add(-d.lived)); got != d.wait || c.left(now) != d.wait {
-					t.Errorf("death %d: opened for %v, %v left, want %v", i, got, c.left(now), d.wait)
+				if got := c.Died(now, now.Add(-d.lived)); got != d.wait || c.Left(now) != d.wait {
+					t.Errorf("death %d: opened for %v, %v left, want %v", i, got, c.Left(now), d.wait)
 				}
 			}
 		})

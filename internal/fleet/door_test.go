@@ -1,4 +1,4 @@
-package session
+package fleet
 
 import (
 	"errors"
@@ -10,29 +10,29 @@ import (
 
 // Who is let in counts until it leaves; nobody is let in once the door is shut.
 func TestDoor(t *testing.T) {
-	var d door
-	leave, err := d.enter()
+	var d Door
+	leave, err := d.Enter()
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	if !d.shut(now) || d.shut(now.Add(time.Hour)) {
+	if !d.Shut(now) || d.Shut(now.Add(time.Hour)) {
 		t.Error("it was shut twice, or not at all")
 	}
-	if since, inside := d.state(); !since.Equal(now) || inside != 1 {
+	if since, inside := d.State(); !since.Equal(now) || inside != 1 {
 		t.Errorf("shut since %v, %d inside", since, inside)
 	}
-	if _, err := d.enter(); !errors.Is(err, ErrDraining) {
+	if _, err := d.Enter(); !errors.Is(err, ErrDraining) {
 		t.Errorf("the shut door said %v", err)
 	}
 	leave()
-	if _, inside := d.state(); inside != 0 {
+	if _, inside := d.State(); inside != 0 {
 		t.Errorf("%d inside after all have left", inside)
 	}
-	if !d.open() || d.open() {
+	if !d.Open() || d.Open() {
 		t.Error("it was opened twice, or not at all")
 	}
-	if leave, err = d.enter(); err != nil {
+	if leave, err = d.Enter(); err != nil {
 		t.Fatal(err)
 	}
 	leave()
@@ -42,13 +42,13 @@ func TestDoor(t *testing.T) {
 // came for: the order on which Drain relies.
 func TestDoorMissesNobody(t *testing.T) {
 	for range 200 {
-		var d door
+		var d Door
 		var admitted, done atomic.Int32
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
 				for range 50 {
-					leave, err := d.enter()
+					leave, err := d.Enter()
 					if err != nil {
 						return
 					}
@@ -58,9 +58,9 @@ func TestDoorMissesNobody(t *testing.T) {
 				}
 			})
 		}
-		d.shut(time.Now())
+		d.Shut(time.Now())
 		for {
-			if _, inside := d.state(); inside == 0 {
+			if _, inside := d.State(); inside == 0 {
 				break
 			}
 		}
