@@ -44,7 +44,7 @@ func list(t *testing.T) map[string]pkg {
 var layers = [][]string{
 	{"internal/broker", "internal/oauth", "internal/mcp", "internal/seal", "internal/audit", "internal/control", "internal/launchproto", "internal/localhost", "internal/peer", "internal/version", "internal/logging", "internal/backend", "internal/denypath", "internal/stream", "internal/mirror", "internal/rawjson", "internal/lines", "internal/subscription", "internal/circuit"},
 	{"internal/config", "internal/store", "internal/forgejo", "internal/systemd"},
-	{"internal/authserver", "internal/upstream", "internal/gateway", "internal/streamable", "internal/httpsse", "internal/era", "internal/mrtr", "internal/exchange", "internal/session", "internal/fleet", "internal/notices", "internal/warm", "internal/unit", "internal/relay", "internal/spawn", "internal/credential", "internal/launcher", "internal/inject", "internal/web", "internal/admin", "internal/operate", "internal/httpserver", "internal/clientmeta", "internal/tokencache", "internal/limit"},
+	{"internal/authserver", "internal/upstream", "internal/gateway", "internal/streamable", "internal/httpsse", "internal/era", "internal/mrtr", "internal/exchange", "internal/session", "internal/fleet", "internal/notices", "internal/warm", "internal/unit", "internal/opening", "internal/refusal", "internal/sockets", "internal/relay", "internal/spawn", "internal/credential", "internal/launcher", "internal/inject", "internal/web", "internal/admin", "internal/operate", "internal/httpserver", "internal/clientmeta", "internal/tokencache", "internal/limit"},
 	{"cmd"},
 }
 

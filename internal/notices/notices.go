@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/opening"
 	"github.com/fjmcp/fjmcp-broker/internal/subscription"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
@@ -21,10 +22,10 @@ func New() *Notices { return &Notices{subscriptions: subscription.NewSet()} }
 // Attach makes u, whose backend says server of itself, the one that logs and tells of
 // changes. A modern backend does so for its own calls only. Errors: relay.ErrClosed, or
 // ctx's.
-func (n *Notices) Attach(ctx context.Context, u *unit.Unit, server unit.Server) error {
+func (n *Notices) Attach(ctx context.Context, u *unit.Unit, server opening.Server) error {
 	can := server.Supports()
 	if server.Modern {
-		can = unit.Supports{}
+		can = opening.Supports{}
 	}
 	var tell tellLevel
 	if can.Logging {

@@ -7,12 +7,13 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/opening"
 	"github.com/fjmcp/fjmcp-broker/internal/subscription"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
 // Server is what a shared session's backend says of itself.
-type Server = unit.Server
+type Server = opening.Server
 
 // sharedKey names a shared session among those that have not ended.
 type sharedKey struct {

@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/lines"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/sockets"
 )
 
 // State is what the broker's next process needs of a unit beside its descriptors.
@@ -42,18 +39,18 @@ func Adopt(cfg Config, spec Spec, left Left) (*Unit, error) {
 	if left.Epoch > relay.MaxEpoch {
 		return nil, errors.New("cannot adopt the unit: it has had too many processes")
 	}
-	stream, packets, err := ends(left.Files)
+	near, err := sockets.FromFiles(left.Files)
 	if err != nil {
 		return nil, fmt.Errorf("cannot adopt the unit: %w", err)
 	}
-	rc := relay.Config{Conn: stream, Epoch: left.Epoch}
+	rc := relay.Config{Epoch: left.Epoch}
 	if left.State != nil {
 		rc.State = &left.State.Relay
 	} else {
 		rc.Resync = true
 		rc.State = &relay.State{Rest: lines.Rest{Output: []byte("\n")}} // ends a line that may have been cut off
 	}
-	u, err := attend(cfg, spec, left.ID, packets, rc)
+	u, err := attend(cfg, spec, left.ID, near, rc)
 	if err != nil {
 		return nil, err
 	}
@@ -67,41 +64,6 @@ func Adopt(cfg Config, spec Spec, left Left) (*Unit, error) {
 
 // Attend begins to attend to an adopted unit. Spec.Ended may be called from now on.
 func (u *Unit) Attend() { u.begin() }
-
-// ends tells the two sockets apart by their type.
-func ends(files []*os.File) (stream *net.UnixConn, packets *control.Conn, err error) {
-	if len(files) != 2 {
-		return nil, nil, fmt.Errorf("%d descriptors were kept, want 2", len(files))
-	}
-	first, second := files[0], files[1]
-	if kind, err := socketType(first); err != nil || kind != unix.SOCK_STREAM {
-		first, second = second, first
-	}
-	if packets, err = control.FromFile(second); err != nil {
-		return nil, nil, err
-	}
-	conn, err := net.FileConn(first)
-	if err != nil {
-		packets.Close()
-		return nil, nil, err
-	}
-	stream, ok := conn.(*net.UnixConn)
-	if !ok {
-		packets.Close()
-		conn.Close()
-		return nil, nil, errors.New("a descriptor is no unix socket")
-	}
-	return stream, packets, nil
-}
-
-func socketType(f *os.File) (kind int, err error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	ctlErr := raw.Control(func(fd uintptr) { kind, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TYPE) })
-	return kind, errors.Join(ctlErr, err)
-}
 
 func closeAll(files []*os.File) {
 	for _, f := range files {

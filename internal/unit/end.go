@@ -33,7 +33,7 @@ func (u *Unit) watch() {
 	case <-u.heard:
 	case <-time.After(2 * time.Second):
 	}
-	u.control.Close()
+	u.near.Control.Close()
 	<-u.heard
 	u.silence()
 	u.forget()

@@ -34,17 +34,12 @@ func (u *Unit) keep() {
 }
 
 func (u *Unit) handOver(ctx context.Context) error {
-	stream, err := u.conn.File()
+	files, err := u.near.Files()
 	if err != nil {
 		return err
 	}
-	defer stream.Close()
-	packets, err := u.control.File()
-	if err != nil {
-		return err
-	}
-	defer packets.Close()
-	return u.cfg.Keeper.Keep(ctx, u.id, stream, packets)
+	defer closeAll(files)
+	return u.cfg.Keeper.Keep(ctx, u.id, files...)
 }
 
 // AwaitKept waits until the descriptors of a unit that was launched are kept, or

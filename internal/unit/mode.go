@@ -54,7 +54,7 @@ func (u *Unit) setMode(ctx context.Context, readOnly bool) error {
 	if readOnly {
 		m.Mode = control.ModeReadOnly
 	}
-	if err := u.control.Send(ctx, m); err != nil {
+	if err := u.near.Control.Send(ctx, m); err != nil {
 		return fmt.Errorf("cannot set the session's mode: %w", err)
 	}
 	return nil

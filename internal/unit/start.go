@@ -9,6 +9,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/opening"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )
@@ -61,12 +62,32 @@ func (u *Unit) Initialize(ctx context.Context, request mcp.Message) (mcp.Message
 	if err != nil {
 		return mcp.Message{}, u.startFailure(err)
 	}
-	return answer, checkVersion(answer.ResultField("serverInfo"))
+	if err := opening.CheckVersion(answer.ResultField("serverInfo")); err != nil {
+		return answer, u.startFailure(err)
+	}
+	return answer, nil
 }
 
-// startFailure words why there was no first answer.
+// Open begins to speak with the backend on the broker's own behalf, see
+// opening.Begin. Errors are those of Initialize.
+func (u *Unit) Open(ctx context.Context) (opening.Server, error) {
+	err := u.awaitMode(ctx)
+	var server opening.Server
+	if err == nil {
+		server, err = opening.Begin(ctx, u, u.cfg.ProbeTimeout)
+	}
+	if err != nil {
+		return opening.Server{}, u.startFailure(err)
+	}
+	return server, nil
+}
+
+// startFailure words why there was no first answer, or none to go on with.
 func (u *Unit) startFailure(err error) error {
+	var unfit *opening.Unfit
 	switch {
+	case errors.As(err, &unfit):
+		return &StartError{Reason: unfit.Reason, Detail: unfit.Detail}
 	case errors.Is(err, relay.ErrClosed):
 		<-u.gone
 		if fail := u.Failure(); fail != nil {
@@ -89,5 +110,5 @@ func (u *Unit) Resume(ctx context.Context, initialize mcp.Message) error {
 	if answer.IsError() {
 		return &StartError{Reason: control.ReasonCrashed, Detail: "the backend refused the replayed initialize"}
 	}
-	return u.Notify(ctx, notification(mcp.MethodInitialized, nil))
+	return u.Notify(ctx, opening.Initialized())
 }

@@ -47,7 +47,7 @@ func (u *Unit) push(ctx context.Context, set broker.ForgejoTokens) error {
 		return nil
 	}
 	u.grantDead.Store(false) // a login has revived it
-	return u.control.Send(ctx, control.Message{Type: control.TypeToken, Token: set.AccessToken})
+	return u.near.Control.Send(ctx, control.Message{Type: control.TypeToken, Token: set.AccessToken})
 }
 
 // noteUnrenewed keeps the reason why a token was not replaced if that is not the
@@ -88,7 +88,7 @@ func (u *Unit) renew() {
 	u.grantDead.Store(errors.Is(err, broker.ErrForgejoGrantDead))
 	u.noteUnrenewed(err)
 	u.cfg.Log.Warn("cannot renew the Forgejo token of a session", "unit", u.Name(), "user", u.spec.User, "error", err)
-	_ = u.control.Send(ctx, control.Message{Type: control.TypeNoToken})
+	_ = u.near.Control.Send(ctx, control.Message{Type: control.TypeNoToken})
 }
 
 // checkSuspended answers the unit's report that the forge answered 403.

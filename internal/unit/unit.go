@@ -3,20 +3,18 @@ package unit
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"log/slog"
-	"net"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/refusal"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/sockets"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
@@ -61,10 +59,9 @@ type Unit struct {
 	id      string
 	cfg     Config
 	spec    Spec
-	control *control.Conn
-	conn    *net.UnixConn // the relay's
+	near    sockets.Near // the stream is the relay's
+	far     sockets.Far
 	relay   *relay.Relay
-	far     far
 	born    time.Time
 	ready   chan struct{} // closed when requests may be made
 	keeping chan struct{} // closed when keep has returned
@@ -85,6 +82,8 @@ type Unit struct {
 	touch     sync.Mutex // one touch at a time
 	lastTouch time.Time  // under touch
 
+	refusals refusal.Refusals
+
 	mu        sync.Mutex
 	lastUsed  time.Time
 	look      *time.Timer // for the next stayAwake
@@ -92,40 +91,24 @@ type Unit struct {
 	last      control.Message // TypeFailed or TypeExited
 	unrenewed control.Reason  // see noteUnrenewed; "" for none
 	mode      *modeChange     // the latest
-	refusals  refusals
-}
-
-// far holds the session's ends of a unit's sockets until they are handed over.
-type far struct{ mcp, control *os.File }
-
-func (f far) close() {
-	f.mcp.Close()
-	f.control.Close()
 }
 
 // New makes a unit's sockets and begins to attend to our ends of them. Launch or
 // Discard must follow.
 func New(cfg Config, spec Spec) (*Unit, error) {
-	ours, theirs, err := streamPair()
+	near, far, err := sockets.Pair()
 	if err != nil {
 		return nil, err
 	}
-	local, remote, err := control.Pair()
-	if err != nil {
-		ours.Close()
-		theirs.Close()
-		return nil, err
-	}
-	u, err := attend(cfg, spec, strings.ToLower(rand.Text())[:20], local, relay.Config{Conn: ours})
+	u, err := attend(cfg, spec, strings.ToLower(rand.Text())[:20], near, relay.Config{})
 	if err == nil {
-		u.far = far{theirs, remote}
+		u.far = far
 		// It waits in the socket for fjmcp-session, which is read-only without it.
 		err = u.setMode(context.Background(), spec.ReadOnly)
 	}
 	if err != nil {
-		ours.Close() // and the relay with it
-		local.Close()
-		far{theirs, remote}.close()
+		near.Close() // and the relay with it
+		far.Close()
 		return nil, err
 	}
 	close(u.ready)
@@ -134,19 +117,19 @@ func New(cfg Config, spec Spec) (*Unit, error) {
 }
 
 // attend makes a unit of our ends of its sockets, which it closes if it fails.
-func attend(cfg Config, spec Spec, id string, local *control.Conn, rc relay.Config) (*Unit, error) {
+func attend(cfg Config, spec Spec, id string, near sockets.Near, rc relay.Config) (*Unit, error) {
 	u := &Unit{
-		id: id, cfg: cfg, spec: spec, control: local, conn: rc.Conn,
+		id: id, cfg: cfg, spec: spec, near: near,
 		gone: make(chan struct{}), heard: make(chan struct{}), ready: make(chan struct{}), keeping: make(chan struct{}),
 		born: cfg.Now(),
 	}
 	u.lastTouch, u.lastUsed = u.born, u.born
 	u.listening, u.silence = context.WithCancel(context.Background())
+	rc.Conn = near.MCP
 	rc.Other, rc.Now, rc.Log, rc.Abandon = spec.Other, cfg.Now, cfg.Log.With("unit", u.Name()), cfg.Abandon
 	var err error
 	if u.relay, err = relay.New(rc); err != nil {
-		rc.Conn.Close()
-		local.Close()
+		near.Close()
 		return nil, err
 	}
 	return u, nil
@@ -159,31 +142,14 @@ func (u *Unit) begin() {
 	go u.watch()
 }
 
-// streamPair makes the MCP socket: our end as a connection, the child's as a
-// file to hand over.
-func streamPair() (*net.UnixConn, *os.File, error) {
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot make a socket pair: %w", err)
-	}
-	near, far := os.NewFile(uintptr(fds[0]), "mcp"), os.NewFile(uintptr(fds[1]), "mcp-remote")
-	defer near.Close()
-	conn, err := net.FileConn(near)
-	if err != nil {
-		far.Close()
-		return nil, nil, fmt.Errorf("cannot use the socket pair: %w", err)
-	}
-	return conn.(*net.UnixConn), far, nil
-}
-
 // Launch has the unit started, hands over its sockets and begins to have ours kept. Errors are of type
 // *StartError; the unit is gone then, or about to be.
 func (u *Unit) Launch(ctx context.Context) error {
-	defer u.far.close()
+	defer u.far.Close()
 	err := u.cfg.Launcher.Start(ctx, spawn.Spec{
 		UnitID: u.id, SessionID: u.spec.Session, User: u.spec.User,
 		Idle: u.cfg.IdleTimeout, MaxAge: u.spec.MaxAge,
-		MCP: u.far.mcp, Control: u.far.control,
+		MCP: u.far.MCP, Control: u.far.Control,
 	})
 	if err != nil {
 		u.relay.Close()
@@ -195,7 +161,7 @@ func (u *Unit) Launch(ctx context.Context) error {
 
 // Discard undoes New.
 func (u *Unit) Discard() {
-	u.far.close()
+	u.far.Close()
 	u.relay.Close()
 }
 
@@ -255,7 +221,7 @@ func (u *Unit) Respond(response mcp.Message) error {
 func (u *Unit) listen() {
 	defer close(u.heard)
 	for {
-		msg, err := u.control.Receive(u.listening)
+		msg, err := u.near.Control.Receive(u.listening)
 		if err != nil {
 			return
 		}

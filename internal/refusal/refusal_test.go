@@ -1,4 +1,4 @@
-package unit
+package refusal
 
 import (
 	"testing"
@@ -26,29 +26,30 @@ func TestRefusalsAreAttributed(t *testing.T) {
 	const ro = control.ReasonReadOnly
 	for _, tt := range []struct {
 		name     string
-		refusals refusals
+		refusals []refusal
 		answers  []answer
 		left     int
 	}{
 		{"none", nil, []answer{{a, bad, ""}}, 0},
-		{"alone, taken for success", refusals{refused("R1", a)}, []answer{{a, good, ro}}, 0},
-		{"several in one call", refusals{refused("R1", a), refused("R2", a)}, []answer{{a, withID, ro}}, 0},
-		{"began later", refusals{refused("R1", a)}, []answer{{b, bad, ""}, {a, bad, ro}}, 0},
-		{"the id decides", refusals{refused("R2", a, b), refused("R1", a, b)}, []answer{{b, withID, ro}, {a, bad, ro}}, 0},
-		{"hidden, beside a success", refusals{refused("R1", a, b)}, []answer{{b, good, ""}, {a, failed, ro}}, 0},
-		{"hidden, all refused", refusals{refused("R1", a, b, c), refused("R2", a, b, c), refused("R3", a, b, c)},
+		{"alone, taken for success", []refusal{refused("R1", a)}, []answer{{a, good, ro}}, 0},
+		{"several in one call", []refusal{refused("R1", a), refused("R2", a)}, []answer{{a, withID, ro}}, 0},
+		{"began later", []refusal{refused("R1", a)}, []answer{{b, bad, ""}, {a, bad, ro}}, 0},
+		{"the id decides", []refusal{refused("R2", a, b), refused("R1", a, b)}, []answer{{b, withID, ro}, {a, bad, ro}}, 0},
+		{"hidden, beside a success", []refusal{refused("R1", a, b)}, []answer{{b, good, ""}, {a, failed, ro}}, 0},
+		{"hidden, all refused", []refusal{refused("R1", a, b, c), refused("R2", a, b, c), refused("R3", a, b, c)},
 			[]answer{{c, bad, ro}, {a, failed, ro}, {b, bad, ro}}, 0},
-		{"another's id", refusals{refused("R1", a)}, []answer{{b, withID, ""}}, 1},
-		{"whose client has left", refusals{refused("R1", a, b)}, []answer{{b, good, ""}}, 1},
+		{"another's id", []refusal{refused("R1", a)}, []answer{{b, withID, ""}}, 1},
+		{"whose client has left", []refusal{refused("R1", a, b)}, []answer{{b, good, ""}}, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			rs := Refusals{all: tt.refusals}
 			for i, x := range tt.answers {
-				if got := tt.refusals.settle(x.call, []byte(x.raw)); got != x.want {
+				if got := rs.Settle(x.call, []byte(x.raw)); got != x.want {
 					t.Errorf("answer %d: got %q, want %q", i, got, x.want)
 				}
 			}
-			if len(tt.refusals) != tt.left {
-				t.Errorf("%d refusals left, want %d", len(tt.refusals), tt.left)
+			if len(rs.all) != tt.left {
+				t.Errorf("%d refusals left, want %d", len(rs.all), tt.left)
 			}
 		})
 	}

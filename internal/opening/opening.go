@@ -1,4 +1,4 @@
-package unit
+package opening
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/mcp"
@@ -15,34 +16,58 @@ import (
 // ReasonProtocol: the backend speaks no revision of MCP that the broker knows.
 const ReasonProtocol control.Reason = "protocol"
 
-// Open begins to speak with a backend on the broker's own behalf, for clients
-// that have no session: it asks server/discover, and initializes a backend that
-// does not know that (2026-07-28, stdio, Backward Compatibility). Errors:
-// *StartError, or ctx's.
-func (u *Unit) Open(ctx context.Context) (Server, error) {
-	server, err := u.open(ctx)
-	if err != nil {
-		return Server{}, u.startFailure(err)
-	}
-	return server, checkVersion(server.Info)
+// Unfit says why the broker cannot work with a backend. Reason is fit for a client,
+// Detail for the operator only.
+type Unfit struct {
+	Reason control.Reason
+	Detail string
 }
 
-func (u *Unit) open(ctx context.Context) (Server, error) {
-	if err := u.awaitMode(ctx); err != nil {
+// Error names the reason and the detail.
+func (e *Unfit) Error() string {
+	return fmt.Sprintf("cannot work with the backend (%s): %s", e.Reason, e.Detail)
+}
+
+// Backend is who is spoken with.
+type Backend interface {
+	// Inquire makes a request of the broker's own and returns the answer, which may
+	// be an error.
+	Inquire(ctx context.Context, method string, params any) (mcp.Message, error)
+	// Notify sends a notification.
+	Notify(ctx context.Context, n mcp.Message) error
+}
+
+// Begin begins to speak with b on the broker's own behalf, for clients that have no
+// session: it asks server/discover, waits for as long as patience for the answer, and
+// initializes a backend that does not know that (2026-07-28, stdio, Backward
+// Compatibility). Errors: *Unfit, or b's.
+func Begin(ctx context.Context, b Backend, patience time.Duration) (Server, error) {
+	server, err := begin(ctx, b, patience)
+	if err != nil {
 		return Server{}, err
 	}
-	answer, err := u.discover(ctx)
+	return server, CheckVersion(server.Info)
+}
+
+func begin(ctx context.Context, b Backend, patience time.Duration) (Server, error) {
+	answer, err := discover(ctx, b, patience)
 	if errors.Is(err, errSilent) {
-		return u.handshake(ctx, mcp.Version20251125)
+		return handshake(ctx, b, mcp.Version20251125)
 	}
 	if err != nil {
 		return Server{}, err
 	}
 	server, older, err := discovered(answer)
 	if older != "" {
-		return u.handshake(ctx, older)
+		return handshake(ctx, b, older)
 	}
 	return server, err
+}
+
+// Initialized tells a backend that its answer to initialize was taken.
+func Initialized() mcp.Message {
+	m, _ := mcp.Parse([]byte(`{"jsonrpc":"2.0","method":"` + mcp.MethodInitialized + `"}`))
+	return m
 }
 
 // errSilent ends the wait for an answer to server/discover.
@@ -55,10 +80,10 @@ func implementation() map[string]string {
 
 // discover asks server/discover, and gives up on a backend that does not answer in
 // time.
-func (u *Unit) discover(ctx context.Context) (mcp.Message, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, u.cfg.ProbeTimeout, errSilent)
+func discover(ctx context.Context, b Backend, patience time.Duration) (mcp.Message, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errSilent)
 	defer cancel()
-	return u.inquire(ctx, mcp.MethodDiscover, map[string]any{"_meta": map[string]any{
+	return b.Inquire(ctx, mcp.MethodDiscover, map[string]any{"_meta": map[string]any{
 		mcp.MetaProtocolVersion:    mcp.Version20260728,
 		mcp.MetaClientInfo:         implementation(),
 		mcp.MetaClientCapabilities: struct{}{},
@@ -101,16 +126,16 @@ func discovered(answer mcp.Message) (s Server, older string, err error) {
 		}
 	}
 	if older == "" {
-		err = &StartError{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend speaks %q and none of the broker's revisions of MCP", offered)}
+		err = &Unfit{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend speaks %q and none of the broker's revisions of MCP", offered)}
 	}
 	return Server{}, older, err
 }
 
 // handshake initializes a backend with all a client can be able to do: whether
 // the client of a request is, is seen when the backend asks for it.
-func (u *Unit) handshake(ctx context.Context, revision string) (Server, error) {
+func handshake(ctx context.Context, b Backend, revision string) (Server, error) {
 	type can = struct{}
-	answer, err := u.ask(ctx, request(mcp.MethodInitialize, map[string]any{
+	answer, err := b.Inquire(ctx, mcp.MethodInitialize, map[string]any{
 		"protocolVersion": revision,
 		"clientInfo":      implementation(),
 		"capabilities": map[string]any{
@@ -118,19 +143,19 @@ func (u *Unit) handshake(ctx context.Context, revision string) (Server, error) {
 			"sampling":    map[string]can{"tools": {}, "context": {}},
 			"elicitation": map[string]can{"form": {}, "url": {}},
 		},
-	}))
+	})
 	if err != nil {
 		return Server{}, err
 	}
 	if answer.IsError() {
-		return Server{}, &StartError{Reason: ReasonProtocol, Detail: "the backend knows neither server/discover nor initialize"}
+		return Server{}, &Unfit{Reason: ReasonProtocol, Detail: "the backend knows neither server/discover nor initialize"}
 	}
 	if v := answer.ResultString("protocolVersion"); !mcp.Handshake(v) {
-		return Server{}, &StartError{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend answered initialize with revision %q", v)}
+		return Server{}, &Unfit{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend answered initialize with revision %q", v)}
 	}
 	s := Server{
 		Protocol: answer.ResultString("protocolVersion"), Info: answer.ResultField("serverInfo"),
 		Capabilities: answer.ResultField("capabilities"), Instructions: answer.ResultField("instructions"),
 	}
-	return s, u.Notify(ctx, notification(mcp.MethodInitialized, nil))
+	return s, b.Notify(ctx, Initialized())
 }

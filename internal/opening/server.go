@@ -1,4 +1,4 @@
-package unit
+package opening
 
 import "encoding/json"
 

@@ -1,0 +1,93 @@
+// Package refusal tells which tool call a request belongs to that a session's proxy
+// did not send to the forge. Package unit imports it.
+package refusal
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
+)
+
+// most bounds what a unit can have the broker remember.
+const most = 100
+
+// refusal is a request that the proxy did not send, and the tool calls one of
+// which made it.
+type refusal struct {
+	id     string
+	reason control.Reason
+	calls  []*relay.Call // in flight when it was refused, and not answered yet
+	alone  bool          // there was just one
+}
+
+// Refusals are those of a unit that belong to no answered call yet. The zero value has
+// none. It is safe for concurrent use.
+type Refusals struct {
+	mu  sync.Mutex
+	all []refusal // oldest first
+}
+
+// Note takes what the proxy reported while calls were in flight: the refused request's
+// id and the reason.
+func (rs *Refusals) Note(id string, reason control.Reason, calls []*relay.Call) {
+	r := refusal{id: id, reason: reason}
+	for _, c := range calls {
+		if c.Method == mcp.MethodToolsCall {
+			r.calls = append(r.calls, c)
+		}
+	}
+	r.alone = len(r.calls) == 1
+	if len(r.calls) == 0 || r.id == "" {
+		return
+	}
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.all = append(rs.all[max(0, len(rs.all)-most+1):], r)
+}
+
+// Settle attributes at most one refusal to an answered call, strikes the call from the
+// others, and returns the reason, "" if there is none. The id in the answer is proof. A
+// backend may hide it, as forgejo-mcp does for some methods of its SDK that look at the
+// status only; then it is the call's if no other was in flight, or if the call failed.
+func (rs *Refusals) Settle(c *relay.Call, answer []byte) control.Reason {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if len(rs.all) == 0 {
+		return ""
+	}
+	at := slices.IndexFunc(rs.all, func(r refusal) bool {
+		return slices.Contains(r.calls, c) && bytes.Contains(answer, []byte(r.id))
+	})
+	if at < 0 {
+		failed := failedAnswer(answer)
+		at = slices.IndexFunc(rs.all, func(r refusal) bool {
+			return slices.Contains(r.calls, c) && (failed || r.alone)
+		})
+	}
+	var reason control.Reason
+	if at >= 0 {
+		reason = rs.all[at].reason
+		rs.all = slices.Delete(rs.all, at, at+1)
+	}
+	rs.strike(c)
+	return reason
+}
+
+// strike removes an answered call from all refusals, and those left without one.
+func (rs *Refusals) strike(c *relay.Call) {
+	for i := range rs.all {
+		r := &rs.all[i]
+		r.calls = slices.DeleteFunc(r.calls, func(o *relay.Call) bool { return o == c })
+	}
+	rs.all = slices.DeleteFunc(rs.all, func(r refusal) bool { return len(r.calls) == 0 })
+}
+
+// failedAnswer reports whether a response to tools/call says that the call failed.
+func failedAnswer(raw []byte) bool {
+	m, err := mcp.Parse(raw)
+	return err != nil || m.Failed()
+}

@@ -1,0 +1,84 @@
+package sockets
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+)
+
+// The next process gets the broker's ends in any order, and speaks over them.
+func TestFromFiles(t *testing.T) {
+	for name, order := range map[string]func([]*os.File){"as kept": func([]*os.File) {}, "turned around": slices.Reverse[[]*os.File]} {
+		t.Run(name, func(t *testing.T) {
+			near, far, err := Pair()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer far.Close()
+			files, err := near.Files()
+			near.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			order(files)
+			next, err := FromFiles(files)
+			for _, f := range files {
+				f.Close()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer next.Close()
+			said := control.Message{Type: control.TypeMode, ID: "1"}
+			if err := next.Control.Send(t.Context(), said); err != nil {
+				t.Fatal(err)
+			}
+			if got := received(t, far.Control); got.Type != said.Type || got.ID != said.ID {
+				t.Errorf("got %+v", got)
+			}
+			if _, err := io.WriteString(next.MCP, "{}\n"); err != nil {
+				t.Fatal(err)
+			}
+			conn, err := net.FileConn(far.MCP)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			got := make([]byte, 3)
+			if _, err := io.ReadFull(conn, got); err != nil || string(got) != "{}\n" {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+}
+
+func received(t *testing.T, f *os.File) control.Message {
+	t.Helper()
+	conn, err := control.FromFile(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	m, err := conn.Receive(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestFromFilesRefuses(t *testing.T) {
+	near, far, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer near.Close()
+	defer far.Close()
+	if _, err := FromFiles([]*os.File{far.MCP}); err == nil {
+		t.Error("one descriptor was enough")
+	}
+}
