@@ -1,6 +1,7 @@
-// Package unit runs one fjmcp-session unit from start to end: its two sockets,
-// the launcher's call, its credential and the tokens after it, its mode, its reap
-// timer, the backend's first answer, and its last words.
+// Package unit runs one fjmcp-session unit from start to end: the launcher's call,
+// its credential and the tokens after it, its mode, its reap timer, the backend's
+// first answer (with package opening), what its proxy refuses (refusal), its last
+// words, and its two sockets' way to the next process (sockets).
 //
 //	New ──▶ Launch ──▶ Initialize ──▶ Call, Notify, Respond … ──▶ gone
 //	Adopt ──▶ Attend ──▶ Settle ──▶ …   in the next process ◀── Suspend
