@@ -89,7 +89,6 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 	s.sessions = session.New(session.Config{
 		Launcher: s.launcher, Store: s.store, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Keeper: keeper(cfg),
 		IdleTimeout: cfg.SessionIdleTimeout, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
-		Abandon: cfg.RequestTimeout,
 	})
 	s.operator = operate.New(operate.Config{
 		Settings: cfg, Sessions: s.sessions, Store: s.store, Forgejo: forge, Launcher: s.launcher, Audit: events, Log: log, Started: time.Now(),

@@ -28,7 +28,7 @@ import (
 )
 
 // Config is what a Manager is made of. All fields but Keeper and the
-// last four are required.
+// last three are required.
 type Config struct {
 	Launcher spawn.Launcher
 	Store    *store.Store
@@ -44,7 +44,6 @@ type Config struct {
 	Max          int           // running units in all
 	StartTimeout time.Duration // for a unit to answer initialize; 0 means 10 s
 	ProbeTimeout time.Duration // for a backend to answer server/discover, if it ever does; 0 means 2 s
-	Abandon      time.Duration // how long a call that nobody waits for keeps its slot; 0 means 5 min
 
 	// AfterFunc is warm.Config.AfterFunc.
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
@@ -81,7 +80,7 @@ func (m *Manager) unitConfig() unit.Config {
 	return unit.Config{
 		Launcher: m.cfg.Launcher, Tokens: m.cfg.Tokens, Log: m.cfg.Log, Now: m.cfg.Now, Keeper: m.cfg.Keeper,
 		Suspended:   func(userID string) { go m.endSuspended(userID) },
-		IdleTimeout: m.cfg.IdleTimeout, StartTimeout: m.cfg.StartTimeout, ProbeTimeout: m.cfg.ProbeTimeout, Abandon: m.cfg.Abandon,
+		IdleTimeout: m.cfg.IdleTimeout, StartTimeout: m.cfg.StartTimeout, ProbeTimeout: m.cfg.ProbeTimeout,
 	}
 }
 

@@ -35,7 +35,6 @@ type Config struct {
 	IdleTimeout  time.Duration // a unit unused this long is reaped
 	StartTimeout time.Duration // for the backend's first answer, and for each exchange with the launcher
 	ProbeTimeout time.Duration // for its answer to server/discover
-	Abandon      time.Duration // relay.Config.Abandon
 }
 
 // Spec is one unit. All fields but ReadOnly and Other are required.
@@ -126,7 +125,7 @@ func attend(cfg Config, spec Spec, id string, near sockets.Near, rc relay.Config
 	u.lastTouch, u.lastUsed = u.born, u.born
 	u.listening, u.silence = context.WithCancel(context.Background())
 	rc.Conn = near.MCP
-	rc.Other, rc.Now, rc.Log, rc.Abandon = spec.Other, cfg.Now, cfg.Log.With("unit", u.Name()), cfg.Abandon
+	rc.Other, rc.Now, rc.Log = spec.Other, cfg.Now, cfg.Log.With("unit", u.Name())
 	var err error
 	if u.relay, err = relay.New(rc); err != nil {
 		near.Close()
