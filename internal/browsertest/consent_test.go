@@ -79,7 +79,6 @@ func TestDestinations(t *testing.T) {
 	w := newWorld(t)
 	const app = "cursor://anysphere.cursor-mcp/oauth/callback"
 	w.site.HandleFunc("/to-app", redirectTo(app))
-	b := newBrowser(t)
 	for _, tc := range []struct{ name, redirectURI, says, ends string }{
 		{"http-loopback", "http://127.0.0.1:1/callback", "This is a program on your own computer", "http://127.0.0.1:1/callback"},
 		{"app", app, "This opens Cursor, or another app that says it is", app},
@@ -88,7 +87,7 @@ func TestDestinations(t *testing.T) {
 		{"known-site", "https://claude.ai/api/mcp/auth_callback", "This address belongs to Claude", ""},
 	} {
 		c := w.register("Example client", tc.redirectURI)
-		b.forget()
+		b := newBrowser(t) // Chromium's question whether to open an app would cover the next page
 		b.open(c.authorizeURL())
 		b.see("Connect Example client?", tc.says)
 		if tc.name == "app" || tc.name == "http-loopback" || tc.name == "known-site" {
