@@ -1,0 +1,193 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+)
+
+func (m *model) login() *login {
+	var of []*login
+	for _, l := range m.logins {
+		if !l.revoked {
+			of = append(of, l)
+		}
+	}
+	if len(of) == 0 {
+		m.Skip("all grants are revoked")
+	}
+	return of[rapid.IntRange(0, len(of)-1).Draw(m.T, "login")]
+}
+
+func (m *model) create() {
+	l := m.login()
+	m.stage.advance(time.Millisecond)
+	k := &modelled{login: l, readOnly: rapid.Bool().Draw(m.T, "read-only")}
+	var want error
+	if m.shut {
+		want = session.ErrDraining
+	} else {
+		want = m.makeRoom(l.User.ID)
+	}
+	s, _, err := m.manager.Create(m.Context(), m.access(k), message(beginning))
+	if want != nil {
+		if !errors.Is(err, want) {
+			m.Fatalf("got %v, want %v", err, want)
+		}
+		return
+	}
+	m.must(err)
+	m.know(s, l, k.readOnly, false).running = true
+}
+
+// useShared calls in the one session of a grant and a mode.
+func (m *model) useShared() {
+	l := m.login()
+	m.stage.advance(time.Millisecond)
+	readOnly := rapid.Bool().Draw(m.T, "read-only")
+	s, err := m.manager.Shared(m.Context(), m.access(&modelled{login: l, readOnly: readOnly}))
+	m.must(err)
+	var known *modelled
+	for _, k := range slices.Clone(m.sessions) {
+		switch {
+		case !k.shared || k.login != l || k.readOnly != readOnly:
+		case k.id == s.ID():
+			known = k
+		case m.stage.now().Sub(k.created) >= modelMaxAge:
+			m.ended(k)
+		default:
+			m.Fatalf("a grant has another shared session than %#v", k)
+		}
+	}
+	if known == nil {
+		known = m.know(s, l, readOnly, true)
+	}
+	m.answered(known, m.access(known))
+}
+
+func (m *model) hold(s *modelled) {
+	if m.held(s) && !s.running {
+		m.Skip("it may be left alone")
+	}
+	n, c := m.call(s, m.access(s), "hold")
+	if c == nil {
+		return
+	}
+	m.owed[n] = &owedCall{Call: c, session: s}
+	m.until("the backend has it", func() bool { return m.launcher.times(n) == 1 })
+}
+
+func (m *model) release(n int) {
+	o := m.owed[n]
+	delete(m.owed, n)
+	m.launcher.of(o.session.label).release(n)
+	if !o.left {
+		m.wantAnswer(n, o.Call)
+	}
+}
+
+// lose expects that the calls of a session will not be answered, and say so.
+func (m *model) lose(s *modelled) {
+	m.Helper()
+	for n, o := range m.owed {
+		if o.session != s {
+			continue
+		}
+		delete(m.owed, n)
+		if o.left {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(m.Context(), time.Minute)
+		if e, err := o.Next(ctx); !errors.Is(err, relay.ErrClosed) {
+			m.Fatalf("call %d of a session that is gone: %s, %v", n, e.Raw, err)
+		}
+		cancel()
+	}
+}
+
+// sleeps expects that the session has lost its unit.
+func (m *model) sleeps(s *modelled) {
+	m.Helper()
+	s.running = false
+	m.lose(s)
+}
+
+// ended expects that the session is gone for good.
+func (m *model) ended(s *modelled) {
+	m.Helper()
+	m.sleeps(s)
+	m.sessions = slices.DeleteFunc(m.sessions, func(o *modelled) bool { return o == s })
+}
+
+func (m *model) notify(s *modelled) {
+	if m.stage.now().Sub(s.created) >= modelMaxAge {
+		m.Skip("it is past its age")
+	}
+	found, err := m.find(s, m.access(s))
+	m.must(err)
+	m.must(found.Tell(m.Context(), message(`{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}`)))
+}
+
+// storm has many requests wake one session.
+func (m *model) storm(s *modelled) {
+	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge || m.expect(s) != nil {
+		m.Skip("it cannot wake")
+	}
+	found, err := m.find(s, m.access(s))
+	m.must(err)
+	before := m.launcher.starts
+	first := m.calls + 1
+	m.calls += 8
+	var all sync.WaitGroup
+	calls, errs := make([]*session.Call, 8), make([]error, 8)
+	for i := range calls {
+		all.Go(func() {
+			n := first + i
+			calls[i], errs[i] = found.Call(m.Context(), m.access(s), message(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"n":%d}}}`, n, n)))
+		})
+	}
+	all.Wait()
+	for i, c := range calls {
+		m.must(errs[i])
+		m.wantAnswer(first+i, c)
+	}
+	s.running, s.used = true, m.stage.now()
+	if n := m.launcher.starts - before; n != 1 {
+		m.Fatalf("%d units were started for one session", n)
+	}
+}
+
+// pass lets time go by, with the reap timers.
+func (m *model) pass(d time.Duration) {
+	m.stage.advance(d)
+	m.launcher.reap()
+	for _, s := range m.sessions {
+		if s.running && m.launcher.of(s.label) == nil {
+			if m.busy(s) && m.stage.now().Sub(s.created) < modelMaxAge {
+				m.Fatalf("%#v was reaped while it worked", s)
+			}
+			m.sleeps(s)
+		}
+	}
+}
+
+// stepBack sets the clock back, as at a machine whose clock was wrong.
+func (m *model) stepBack() {
+	const step = 10 * time.Minute
+	m.stage.advance(-step)
+	m.back += step
+}
+
+// untouched lets time go by until every unit is to be touched at its next use.
+func (m *model) untouched() {
+	m.stage.advance(modelIdle/3 + m.back)
+	m.back = 0
+}

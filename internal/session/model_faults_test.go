@@ -1,0 +1,277 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"pgregory.net/rapid"
+
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/spawn"
+)
+
+func (m *model) delete(s *modelled) {
+	if m.stage.now().Sub(s.created) >= modelMaxAge {
+		m.Skip("it is past its age")
+	}
+	found, err := m.find(s, m.access(s))
+	m.must(err)
+	m.must(m.manager.End(m.Context(), found))
+	m.gone(s)
+}
+
+// gone wants nothing left of a session when the call that ended it returns.
+func (m *model) gone(s *modelled) {
+	m.Helper()
+	if m.launcher.of(s.label) != nil {
+		m.Fatalf("%#v has ended and runs on", s)
+	}
+	m.ended(s)
+	if _, err := m.manager.Get(m.Context(), s.id, s.login.Access); !errors.Is(err, broker.ErrNotFound) {
+		m.Fatalf("%#v has ended and is found: %v", s, err)
+	}
+}
+
+func (m *model) revoke() {
+	if len(m.sessions) == 0 || rapid.IntRange(0, 3).Draw(m.T, "seldom") > 0 {
+		m.Skip("not now")
+	}
+	l := m.login()
+	l.revoked = true
+	m.must(m.cfg.Store.RevokeGrant(m.Context(), l.GrantID))
+	m.must(m.manager.EndGrant(m.Context(), l.GrantID))
+	for _, s := range slices.Clone(m.sessions) {
+		if s.login == l {
+			m.gone(s)
+		}
+	}
+	if _, err := m.manager.Shared(m.Context(), l.Access); !errors.Is(err, broker.ErrRevoked) {
+		m.Fatalf("a revoked grant's shared session: %v", err)
+	}
+}
+
+func (m *model) crash(s *modelled) {
+	m.launcher.of(s.label).crash()
+	s.deaths = append(s.deaths, m.stage.now())
+	m.sleeps(s)
+}
+
+// ready skips commands that need a session that would start.
+func (m *model) ready(s *modelled) *session.Session {
+	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge || m.expect(s) != nil {
+		m.Skip("it cannot wake")
+	}
+	found, err := m.find(s, m.access(s))
+	m.must(err)
+	return found
+}
+
+func (m *model) begin(ctx context.Context, found *session.Session, s *modelled) error {
+	_, err := found.Call(ctx, m.access(s), message(`{"jsonrpc":"2.0","id":0,"method":"ping"}`))
+	return err
+}
+
+// refused has the launcher refuse: nothing is left of the attempt.
+func (m *model) refused(s *modelled) {
+	found := m.ready(s)
+	m.set(func() { m.launcher.refuse = &spawn.Error{Code: launchproto.CodeFailed, Message: "told to refuse"} })
+	err := m.begin(m.Context(), found, s)
+	m.set(func() { m.launcher.refuse = nil })
+	if session.StartReason(err) != "launcher" {
+		m.Fatalf("got %v", err)
+	}
+}
+
+// stillborn has the backend end before it answers, and before its descriptors are
+// kept.
+func (m *model) stillborn(s *modelled) {
+	found := m.ready(s)
+	m.set(func() { m.launcher.stillborn = true })
+	m.kept.held.Lock()
+	err := m.begin(m.Context(), found, s)
+	m.kept.held.Unlock()
+	m.set(func() { m.launcher.stillborn = false })
+	s.deaths = append(s.deaths, m.stage.now())
+	if session.StartReason(err) != control.ReasonCrashed {
+		m.Fatalf("got %v", err)
+	}
+}
+
+// impatient has the client leave while its session starts.
+func (m *model) impatient(s *modelled) {
+	found := m.ready(s)
+	asked := make(chan struct{}, 1)
+	m.set(func() { m.launcher.mute = asked })
+	ctx, cancel := context.WithCancel(m.Context())
+	go func() {
+		<-asked
+		cancel()
+	}()
+	err := m.begin(ctx, found, s)
+	cancel()
+	m.set(func() { m.launcher.mute = nil })
+	if !errors.Is(err, context.Canceled) {
+		m.Fatalf("got %v", err)
+	}
+}
+
+// untouchable has the launcher fail when it is to keep a session awake: the request
+// fails, the session is not harmed.
+func (m *model) untouchable(s *modelled) {
+	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge-modelIdle/3-m.back {
+		m.Skip("it takes no call")
+	}
+	m.untouched()
+	found, err := m.find(s, m.access(s))
+	m.must(err)
+	failed := errors.New("told to fail")
+	m.set(func() { m.launcher.untouchable = failed })
+	err = m.begin(m.Context(), found, s)
+	m.set(func() { m.launcher.untouchable = nil })
+	s.used = m.stage.now()
+	if !errors.Is(err, failed) {
+		m.Fatalf("got %v", err)
+	}
+}
+
+// going has a unit end without our noticing: the request that finds out gets
+// another.
+func (m *model) going(s *modelled) {
+	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge-modelIdle/3-m.back {
+		m.Skip("it takes no call")
+	}
+	m.untouched()
+	c := m.launcher.of(s.label)
+	m.set(func() { c.going = true })
+	m.answered(s, m.access(s))
+	if m.launcher.unit(c.id) != nil {
+		m.Fatalf("the unit that was going is still there")
+	}
+}
+
+func (m *model) set(do func()) {
+	m.launcher.mu.Lock()
+	defer m.launcher.mu.Unlock()
+	do()
+}
+
+// raise lets a read-only session write.
+func (m *model) raise(s *modelled) {
+	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge || !s.running && m.held(s) {
+		m.Skip("it takes no call")
+	}
+	s.readOnly = false
+	m.answered(s, s.login.Access)
+}
+
+func (m *model) tooNarrow(s *modelled) {
+	a := s.login.Access
+	a.Scope = "forgejo:read"
+	if _, err := m.manager.Get(m.Context(), s.id, a); !errors.Is(err, broker.ErrNotFound) {
+		m.Fatalf("a token that may do less: %v", err)
+	}
+}
+
+func (m *model) foreign(s *modelled) {
+	for _, l := range m.logins {
+		if l == s.login {
+			continue
+		}
+		if _, err := m.manager.Get(m.Context(), s.id, l.Access); !errors.Is(err, broker.ErrNotFound) {
+			m.Fatalf("another client: %v", err)
+		}
+	}
+}
+
+func (m *model) door() {
+	changed := m.manager.OpenDoor
+	if !m.shut {
+		changed = m.manager.ShutDoor
+	}
+	if !changed() {
+		m.Fatalf("the door was not as the model has it")
+	}
+	m.shut = !m.shut
+}
+
+// reconcile is what is done every few minutes.
+func (m *model) reconcile() {
+	m.must(m.manager.Reconcile(m.Context()))
+	m.tooOld()
+}
+
+// tooOld expects that sessions past their age are gone.
+func (m *model) tooOld() {
+	for _, s := range slices.Clone(m.sessions) {
+		if m.stage.now().Sub(s.created) >= modelMaxAge {
+			m.ended(s)
+		}
+	}
+}
+
+// restart is an orderly end and the next process, which carries calls on.
+func (m *model) restart() {
+	m.attended += len(m.manager.Awake())
+	m.manager.Shutdown(m.Context())
+	waiting := m.owed
+	for n, o := range waiting {
+		if o.left {
+			continue
+		}
+		if _, err := o.Next(m.Context()); !errors.Is(err, relay.ErrSuspended) {
+			m.Fatalf("call %d at a restart: %v", n, err)
+		}
+	}
+	m.manager = session.New(m.cfg)
+	m.owed = map[int]*owedCall{}
+	m.must(m.manager.Restore(m.Context(), m.kept.passed(m.stage.t), func(s *session.Session, calls []*session.Call) {
+		for _, c := range calls {
+			var n int
+			if _, err := fmt.Sscan(string(c.ClientID()), &n); err != nil || waiting[n] == nil || waiting[n].session.label != s.Label() {
+				m.Fatalf("a call %s of %s is gone on with", c.ClientID(), s.Label())
+			}
+			o := *waiting[n]
+			o.Call = c
+			m.owed[n] = &o
+			if o.left {
+				c.Leave()
+			}
+		}
+	}))
+	if len(m.owed) != len(waiting) {
+		m.Fatalf("%d calls were in flight, %d are", len(waiting), len(m.owed))
+	}
+	m.must(m.manager.Reconcile(m.Context()))
+	m.reopened()
+}
+
+// reopened is what a new process does not know.
+func (m *model) reopened() {
+	m.shut = false
+	for _, s := range m.sessions {
+		s.deaths = nil
+	}
+	m.tooOld()
+}
+
+// stopAll is an end after which nothing runs, as before the machine goes down.
+func (m *model) stopAll() {
+	for _, s := range m.sessions {
+		if c := m.launcher.of(s.label); c != nil {
+			c.end(control.Message{Type: control.TypeExited})
+		}
+		m.sleeps(s)
+	}
+	m.check()
+	m.manager.Shutdown(m.Context())
+	m.manager = session.New(m.cfg)
+	m.must(m.manager.Restore(m.Context(), nil, nil))
+	m.must(m.manager.Reconcile(m.Context()))
+	m.reopened()
+}
