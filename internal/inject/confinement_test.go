@@ -79,7 +79,7 @@ func listeners(t *testing.T) []string {
 
 // checkHeld checks what the backend holds from its start.
 func checkHeld(t *testing.T, got report) {
-	names := []string{"PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "GOMAXPROCS"}
+	names := []string{"PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "GOMAXPROCS", "GOGC"}
 	for _, kv := range got.Environ {
 		if name, _, _ := strings.Cut(kv, "="); !slices.Contains(names, name) {
 			t.Errorf("the backend's environment holds %s", name)

@@ -86,6 +86,7 @@ type Relay struct {
 
 	mu       sync.Mutex
 	closed   bool
+	after    []func() // of AfterDone
 	paused   bool
 	restored []*Call
 	calls    map[uint64]*Call // the child has yet to answer them, or to be sent them
@@ -170,6 +171,18 @@ func (cfg Config) withDefaults() Config {
 // Done is closed when the child can no longer be spoken to.
 func (r *Relay) Done() <-chan struct{} { return r.done }
 
+// AfterDone has f called in a goroutine of its own once Done is closed, so that none
+// has to wait for it.
+func (r *Relay) AfterDone(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		go f()
+		return
+	}
+	r.after = append(r.after, f)
+}
+
 // Close ends the relay; calls in flight see ErrClosed.
 func (r *Relay) Close() {
 	r.mu.Lock()
@@ -179,6 +192,9 @@ func (r *Relay) Close() {
 	}
 	r.closed = true
 	close(r.done)
+	for _, f := range r.after {
+		go f()
+	}
 	r.stopTimers()
 	if !r.paused { // else another Relay has it
 		r.child.Close()

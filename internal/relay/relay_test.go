@@ -409,3 +409,22 @@ func TestManyCallsAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestAfterDoneIsTold(t *testing.T) {
+	r, c := start(t, Config{})
+	told := make(chan string, 2)
+	r.AfterDone(func() { <-r.Done(); told <- "before" })
+	select {
+	case <-told:
+		t.Fatal("told of an end that had not come")
+	default:
+	}
+	c.conn.Close()
+	if got := <-told; got != "before" {
+		t.Error(got)
+	}
+	r.AfterDone(func() { told <- "after" })
+	if got := <-told; got != "after" {
+		t.Error(got)
+	}
+}

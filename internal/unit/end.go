@@ -25,9 +25,8 @@ func (u *Unit) remove(ctx context.Context) {
 	}
 }
 
-// watch accounts for the unit's end, however it comes.
-func (u *Unit) watch() {
-	<-u.relay.Done()
+// account settles the unit's end, however it came.
+func (u *Unit) account() {
 	u.lookNoMore()
 	select { // its last words may be a moment behind
 	case <-u.heard:

@@ -138,7 +138,7 @@ func attend(cfg Config, spec Spec, id string, near sockets.Near, rc relay.Config
 func (u *Unit) begin() {
 	go u.listen()
 	u.lookAgain()
-	go u.watch()
+	u.relay.AfterDone(u.account)
 }
 
 // Launch has the unit started, hands over its sockets and begins to have ours kept. Errors are of type
