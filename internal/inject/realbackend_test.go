@@ -40,6 +40,7 @@ func TestRealBackend(t *testing.T) {
 		}
 		r := start(t, token, plain...)
 		r.want(control.TypeReady)
+		r.want(control.TypeForbidden)
 		if m := r.want(control.TypeFailed); m.Reason != control.ReasonTokenRefused {
 			t.Errorf("got %s: %s", m.Reason, m.Detail)
 		}
