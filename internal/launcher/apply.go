@@ -57,7 +57,7 @@ func (s settings) record() []byte {
 // tryRestart waits until the unit has been restarted. One that does not run is
 // left alone. Mode "fail" keeps it from cancelling a stop job.
 func (m *manager) tryRestart(ctx context.Context, unit string) error {
-	result, err := m.bus.job(ctx, func(c *sddbus.Conn, ch chan<- string) (int, error) {
+	result, err := m.bus.job(ctx, always, func(c *sddbus.Conn, ch chan<- string) (int, error) {
 		return c.TryRestartUnitContext(ctx, unit, "fail", ch)
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
@@ -77,28 +78,68 @@ func (b *bus) close() {
 	b.drop()
 }
 
+// use has f talk to the service manager. When the connection breaks under it, f is
+// called once more with a new one, if again says that this does no harm: a manager
+// that has closed its end, as daemon-reexec does, is noticed only by talking to it.
+func (b *bus) use(ctx context.Context, again func(error) bool, f func(c *sddbus.Conn, lost <-chan struct{}) error) error {
+	for first := true; ; first = false {
+		c, lost, err := b.get()
+		if err != nil {
+			return err
+		}
+		if err = f(c, lost); !broke(err) || ctx.Err() != nil {
+			return err
+		}
+		b.forget(c)
+		if !first || !again(err) {
+			return err
+		}
+	}
+}
+
+// forget has the next get make a new connection, unless one was made already.
+func (b *bus) forget(c *sddbus.Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.conn == c {
+		b.drop()
+	}
+}
+
+// broke reports whether err comes from the connection rather than from the service
+// manager.
+func broke(err error) bool {
+	var answer dbus.Error
+	return err != nil && !errors.As(err, &answer)
+}
+
+// unsent allows to repeat what must not be done twice: the manager has not got it.
+func unsent(err error) bool { return errors.Is(err, syscall.EPIPE) }
+
+// always allows to repeat what does no harm when done twice.
+func always(error) bool { return true }
+
 // enqueue asks the service manager for a job whose result is to be sent to ch.
 type enqueue func(c *sddbus.Conn, ch chan<- string) (int, error)
 
 // job enqueues a job and returns its result: "done", or one of those that
-// org.freedesktop.systemd1(5) lists for JobRemoved.
-func (b *bus) job(ctx context.Context, q enqueue) (string, error) {
-	c, lost, err := b.get()
-	if err != nil {
-		return "", err
-	}
-	result := make(chan string, 1) // unbuffered, it would hold up all other jobs
-	if _, err := q(c, result); err != nil {
-		return "", err
-	}
-	select {
-	case r := <-result:
-		return r, nil
-	case <-lost:
-		return "", errLost
-	case <-ctx.Done():
-		return "", fmt.Errorf("the service manager did not finish the job: %w", ctx.Err())
-	}
+// org.freedesktop.systemd1(5) lists for JobRemoved. For again see use.
+func (b *bus) job(ctx context.Context, again func(error) bool, q enqueue) (result string, err error) {
+	err = b.use(ctx, again, func(c *sddbus.Conn, lost <-chan struct{}) error {
+		ch := make(chan string, 1) // unbuffered, it would hold up all other jobs
+		if _, err := q(c, ch); err != nil {
+			return err
+		}
+		select {
+		case result = <-ch:
+			return nil
+		case <-lost:
+			return errLost
+		case <-ctx.Done():
+			return fmt.Errorf("the service manager did not finish the job: %w", ctx.Err())
+		}
+	})
+	return result, err
 }
 
 // isError reports whether err is one of the named errors of

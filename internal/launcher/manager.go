@@ -57,7 +57,7 @@ func (m *manager) start(ctx context.Context, r launchproto.Request, mcp, control
 	startCtx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	service := serviceName(r.ID)
-	result, err := m.bus.job(startCtx, func(c *sddbus.Conn, ch chan<- string) (int, error) {
+	result, err := m.bus.job(startCtx, unsent, func(c *sddbus.Conn, ch chan<- string) (int, error) {
 		return c.StartTransientUnitAux(startCtx, service, "fail",
 			serviceProperties(r, f, mcp, control), []sddbus.PropertyCollection{reapTimer(r)}, ch)
 	})
@@ -83,7 +83,7 @@ func (m *manager) start(ctx context.Context, r launchproto.Request, mcp, control
 func (m *manager) touch(ctx context.Context, id string) launchproto.Reply {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	result, err := m.bus.job(ctx, func(c *sddbus.Conn, ch chan<- string) (int, error) {
+	result, err := m.bus.job(ctx, always, func(c *sddbus.Conn, ch chan<- string) (int, error) {
 		return c.RestartUnitContext(ctx, timerName(id), "fail", ch)
 	})
 	switch {
@@ -114,7 +114,7 @@ func (m *manager) stop(ctx context.Context, id string) launchproto.Reply {
 
 // stopUnit waits until the unit has stopped. One that is not loaded has.
 func (m *manager) stopUnit(ctx context.Context, unit string) error {
-	result, err := m.bus.job(ctx, func(c *sddbus.Conn, ch chan<- string) (int, error) {
+	result, err := m.bus.job(ctx, always, func(c *sddbus.Conn, ch chan<- string) (int, error) {
 		return c.StopUnitContext(ctx, unit, "replace", ch)
 	})
 	switch {
@@ -131,11 +131,11 @@ func (m *manager) stopUnit(ctx context.Context, unit string) error {
 func (m *manager) list(ctx context.Context) launchproto.Reply {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	c, _, err := m.bus.get()
-	if err != nil {
-		return fail(launchproto.CodeFailed, "%v", err)
-	}
-	units, err := c.ListUnitsByPatternsContext(ctx, nil, []string{serviceName("*")})
+	var units []sddbus.UnitStatus
+	err := m.bus.use(ctx, always, func(c *sddbus.Conn, _ <-chan struct{}) (err error) {
+		units, err = c.ListUnitsByPatternsContext(ctx, nil, []string{serviceName("*")})
+		return err
+	})
 	if err != nil {
 		return fail(launchproto.CodeFailed, "cannot list sessions: %v", err)
 	}
@@ -163,11 +163,11 @@ func (m *manager) ping(ctx context.Context) launchproto.Reply {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	c, _, err := m.bus.get()
+	err := m.bus.use(ctx, always, func(c *sddbus.Conn, _ <-chan struct{}) error {
+		_, err := c.SystemStateContext(ctx)
+		return err
+	})
 	if err != nil {
-		return fail(launchproto.CodeFailed, "%v", err)
-	}
-	if _, err := c.SystemStateContext(ctx); err != nil {
 		return fail(launchproto.CodeFailed, "the service manager does not answer: %v", err)
 	}
 	return launchproto.Reply{OK: true}
