@@ -32,11 +32,6 @@ func (f *Fleet[S]) Start(ctx context.Context, o Order[S]) (*unit.Unit, error) {
 	defer leave()
 	ctx, cancel := context.WithTimeoutCause(ctx, f.cfg.Unit.StartTimeout, unit.ErrStartTimeout)
 	defer cancel()
-	// Asked here too so that a dead login or a forge that is down is told apart
-	// from a unit that does not start.
-	if _, err := f.cfg.Unit.Tokens.Token(ctx, o.UserID); err != nil {
-		return nil, err
-	}
 	return f.first(ctx, o)
 }
 
@@ -92,6 +87,11 @@ func (f *Fleet[S]) warmed(ctx context.Context, o Order[S]) (*unit.Unit, error) {
 
 // launch takes a place among the units and has one started there.
 func (f *Fleet[S]) launch(ctx context.Context, o Order[S]) (*unit.Unit, error) {
+	// Asked here too so that a dead login or a forge that is down is told apart
+	// from a unit that does not start.
+	if _, err := f.cfg.Unit.Tokens.Token(ctx, o.UserID); err != nil {
+		return nil, err
+	}
 	u, err := unit.New(f.cfg.Unit, o.Spec())
 	if err != nil {
 		return nil, err

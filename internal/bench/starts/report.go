@@ -59,6 +59,7 @@ func (r *report) figures() []figure {
 		add(fmt.Sprintf("%s, with %d live sessions by with none", startOf(l), someLive), 2.5, r.byNone(startOf(l)))
 		add(fmt.Sprintf("%s, with %d live sessions by with none", wakeOf(l), someLive), 2.5, r.byNone(wakeOf(l)))
 		add(loginOf(l)+", by a plain fork", 0.5, r.byFork(r.none, loginOf(l)).Median)
+		add(loginOf(l)+", by a "+restedFork, 0.5, stat.SpreadOf(stat.Ratios(r.none.medians(loginOf(l)), r.none.medians(restedFork))).Median)
 	}
 	add("private memory of fjmcp-session, MiB", 4, stat.SpreadOf(r.memory.private).Median/(1<<20))
 	add(fmt.Sprintf("small call, with %d live sessions by with one", mostLive), 2, stat.SpreadOf(ns(r.most)).Median/stat.SpreadOf(ns(r.single)).Median)

@@ -17,7 +17,7 @@ func (r results) series(name string, ms ...int) {
 func TestReport(t *testing.T) {
 	r := &report{version: "systemd 252", exposure: 0.6, none: results{}, some: results{}}
 	for name, ms := range map[string][]int{
-		plainFork: {10, 100, 10}, startOf(warmLauncher): {50, 500, 70}, wakeOf(warmLauncher): {60, 600, 61},
+		plainFork: {10, 100, 10}, restedFork: {16, 160, 16}, startOf(warmLauncher): {50, 500, 70}, wakeOf(warmLauncher): {60, 600, 61},
 		startOf(coldLauncher): {70, 700, 70}, loginOf(warmLauncher): {4, 40, 4}, loginOf(coldLauncher): {6, 60, 6},
 	} {
 		r.none.series(name, ms...)
@@ -46,6 +46,7 @@ func TestReport(t *testing.T) {
 		"wake, launcher cold, by a plain fork NaN at most 6.00 NOT HELD", // it was not measured
 		"after a login, launcher warm, by a plain fork 0.40 at most 0.50 held",
 		"after a login, launcher cold, by a plain fork 0.60 at most 0.50 NOT HELD",
+		"after a login, launcher warm, by a plain fork, after a rest 0.25 at most 0.50 held",
 		"private memory of fjmcp-session, MiB 4.00 at most 4.00 held",
 		"small call, with 300 live sessions by with one 2.50 at most 2.00 NOT HELD",
 	} {

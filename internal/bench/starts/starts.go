@@ -45,7 +45,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	r := &report{version: s.version, exposure: b.exposure}
 	fmt.Fprintln(cfg.Progress, "measuring starts")
-	if r.none, err = b.rounds(ctx, append(b.starts(), b.logins()...)); err != nil {
+	if r.none, err = b.rounds(ctx, append(append(b.starts(), b.logins()...), b.rested())); err != nil {
 		return err
 	}
 	fmt.Fprintln(cfg.Progress, "measuring a call")
