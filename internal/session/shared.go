@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
@@ -23,19 +24,31 @@ type sharedKey struct {
 
 // Shared returns the session that serves the requests of access's grant and mode
 // that name no session, and makes it at the first. No unit starts before its first
-// use. One that is past its maximum age is replaced; a request that still holds it
-// gets broker.ErrNotFound, and may ask for it anew. broker.ErrRevoked: the grant
-// has ended.
+// use. One that is past its maximum age is replaced, and shortly before when it is
+// idle, so that no call is cut off; a request that still holds it gets
+// broker.ErrNotFound, and may ask for it anew. broker.ErrRevoked: the grant has ended.
 func (m *Manager) Shared(ctx context.Context, access broker.Access) (*Session, error) {
 	for {
 		s, err := m.findShared(ctx, access)
-		if err != nil || !m.aged(s.row.CreatedAt) {
+		if err != nil || !m.retires(s) {
 			return s, err
 		}
 		if err := m.end(ctx, s, "max_age"); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// retirement is how long before its maximum age a shared session is replaced when it
+// is idle, at most a quarter of that age.
+const retirement = 5 * time.Minute
+
+func (m *Manager) retires(s *Session) bool {
+	u := s.running()
+	if u != nil && u.InFlight() > 0 {
+		return m.aged(s.row.CreatedAt)
+	}
+	return m.aged(s.row.CreatedAt.Add(-min(retirement, m.cfg.MaxAge/4)))
 }
 
 // findShared gets it from memory, the store, or nothing.

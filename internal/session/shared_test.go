@@ -132,6 +132,24 @@ func TestSharedSessionOutlivesTheBroker(t *testing.T) {
 	w.until("its unit is gone", func() bool { return len(w.units()) == 0 })
 }
 
+// A call that is carried out is not cut off for a replacement, an idle session is
+// replaced before its unit's time is over.
+func TestSharedSessionRetires(t *testing.T) {
+	w := start(t, "standin")
+	first := w.shared(w.access)
+	c, err := first.Call(t.Context(), w.access, message(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"slow","arguments":{"ms":60000}}}`))
+	w.must(err)
+	w.advance(w.cfg.MaxAge - time.Minute)
+	if s := w.shared(w.access); s != first {
+		t.Error("it was replaced while it worked")
+	}
+	c.Abandon("enough")
+	if s := w.shared(w.access); s == first {
+		t.Error("idle, it was not replaced")
+	}
+	<-first.Done()
+}
+
 func TestSharedSessionEndsWithItsGrant(t *testing.T) {
 	w := start(t, "held")
 	s := w.shared(w.access)
