@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -64,15 +65,31 @@ func FromFile(f *os.File) (*Conn, error) {
 // Send sends m as one packet. It blocks while the peer's buffer is full, until
 // ctx ends. A peer that is gone gives an error that is syscall.EPIPE or
 // syscall.ECONNRESET.
-func (c *Conn) Send(ctx context.Context, m Message) error {
+func (c *Conn) Send(ctx context.Context, m Message) error { return c.SendFile(ctx, m, nil) }
+
+// SendFile is Send with a descriptor, for the peer's Waiting. f, which may be nil,
+// stays the caller's.
+func (c *Conn) SendFile(ctx context.Context, m Message, f *os.File) error {
 	packet, err := encode(m)
 	if err != nil {
 		return err
 	}
+	var rights []byte
+	if f != nil {
+		raw, err := f.SyscallConn()
+		if err != nil {
+			return wrap("cannot send a descriptor", err)
+		}
+		// Not File.Fd, which would have it block.
+		if err := raw.Control(func(fd uintptr) { rights = unix.UnixRights(int(fd)) }); err != nil {
+			return wrap("cannot send a descriptor", err)
+		}
+		defer runtime.KeepAlive(f)
+	}
 	c.send.Lock()
 	defer c.send.Unlock()
 	return interruptible(ctx, c.sock.SetWriteDeadline, func() error {
-		_, err := c.sock.Write(packet)
+		_, _, err := c.sock.WriteMsgUnix(packet, rights, nil)
 		return wrap("cannot send a control message", err)
 	})
 }
@@ -101,6 +118,38 @@ func (c *Conn) Receive(ctx context.Context) (Message, error) {
 	return decode(packet)
 }
 
+// Waiting returns the message that is there already, and the descriptor that came
+// with it, nil for none, which is the caller's to close. ok is false when none is
+// there, and the errors are those of Receive.
+func (c *Conn) Waiting() (m Message, f *os.File, ok bool, err error) {
+	raw, err := c.sock.SyscallConn()
+	if err != nil {
+		return Message{}, nil, false, err
+	}
+	c.recv.Lock()
+	defer c.recv.Unlock()
+	var packet []byte
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		packet, f, failed = receive(int(fd), true)
+		return true
+	})
+	switch {
+	case failed == unix.EAGAIN:
+		return Message{}, nil, false, nil
+	case err == nil && failed == nil && len(packet) == 0:
+		failed = io.EOF
+	}
+	if err = cmp.Or(err, failed); err == nil {
+		m, err = decode(packet)
+	}
+	if err != nil && f != nil {
+		f.Close()
+		f = nil
+	}
+	return m, f, err == nil, err
+}
+
 // Close closes this end; a blocked Send or Receive returns net.ErrClosed.
 func (c *Conn) Close() error { return c.sock.Close() }
 
@@ -118,23 +167,41 @@ func (c *Conn) packet() (packet []byte, err error) {
 	}
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
-		packet, failed = receive(int(fd))
+		packet, _, failed = receive(int(fd), false)
 		return failed != unix.EAGAIN
 	})
 	return packet, wrap("cannot receive a control message", cmp.Or(err, failed))
 }
 
-func receive(fd int) ([]byte, error) {
+// receive takes one packet, and a descriptor if there is to be one.
+func receive(fd int, descriptor bool) (packet []byte, f *os.File, err error) {
 	size, _, err := unix.Recvfrom(fd, nil, unix.MSG_PEEK|unix.MSG_TRUNC)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	packet := make([]byte, min(size, MaxPacket))
-	// No room for ancillary data: the kernel drops descriptors a peer may attach.
-	if _, _, _, _, err = unix.Recvmsg(fd, packet, nil, 0); err == nil && size > MaxPacket {
+	packet = make([]byte, min(size, MaxPacket))
+	var rights []byte // without room the kernel drops descriptors a peer may attach
+	if descriptor {
+		rights = make([]byte, unix.CmsgSpace(4))
+	}
+	_, n, _, _, err := unix.Recvmsg(fd, packet, rights, unix.MSG_CMSG_CLOEXEC)
+	if err == nil && size > MaxPacket {
 		err = fmt.Errorf("control packet is larger than %d bytes", MaxPacket)
 	}
-	return packet, err
+	return packet, sent(rights[:max(n, 0)]), err
+}
+
+// sent is the descriptor in ancillary data, nil without one.
+func sent(rights []byte) *os.File {
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil || len(messages) == 0 {
+		return nil
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) == 0 {
+		return nil
+	}
+	return os.NewFile(uintptr(fds[0]), "sent")
 }
 
 func encode(m Message) ([]byte, error) {

@@ -53,6 +53,41 @@ func TestMessagesKeepTheirBounds(t *testing.T) {
 	}
 }
 
+// Only Waiting takes a descriptor, and it does not wait.
+func TestWaiting(t *testing.T) {
+	a, b := pair(t)
+	if m, f, ok, err := b.Waiting(); ok || f != nil || err != nil {
+		t.Fatalf("out of nothing came %v, %v, %v", m, f, err)
+	}
+	read, written, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	for range 2 {
+		if err := a.SendFile(t.Context(), control.Message{Type: control.TypeReady}, written); err != nil {
+			t.Fatal(err)
+		}
+	}
+	written.Close()
+	m, f, ok, err := b.Waiting()
+	if err != nil || !ok || f == nil || m.Type != control.TypeReady {
+		t.Fatalf("got %v, %v, %v, %v", m, f, ok, err)
+	}
+	if _, err := b.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(f, "x")
+	f.Close()
+	if got, err := io.ReadAll(read); string(got) != "x" || err != nil { // it ends: nobody has another copy
+		t.Errorf("read %q, %v", got, err)
+	}
+	a.Close()
+	if _, _, ok, err := b.Waiting(); ok || err != io.EOF {
+		t.Errorf("got %v, want io.EOF", err)
+	}
+}
+
 func TestReceiveEndsWhenThePeerIsGone(t *testing.T) {
 	a, b := pair(t)
 	a.Send(t.Context(), control.Message{Type: control.TypeReady})

@@ -2,7 +2,8 @@
 // one JSON object per packet over a SOCK_SEQPACKET socket pair that the broker
 // makes for each session and fjmcp-session finds as its file descriptor 1.
 //
-// The broker sends Token (and later modes); fjmcp-session reports what becomes
+// The broker sends modes and tokens, with its first message the backend's standard
+// input; fjmcp-session reports what becomes
 // of the child and of the forge. The broker and fjmcp-session may import it; it
 // imports nothing of this module.
 package control

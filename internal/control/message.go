@@ -13,7 +13,9 @@ const (
 	// proxy passes the forge's 401 on.
 	TypeNoToken Type = "no_token"
 	// TypeMode sets what the proxy lets through. Fields Mode and ID. Until the
-	// first one comes it is read-only. Answered with TypeAck once in force.
+	// first one comes it is read-only. Answered with TypeAck once in force. With the
+	// very first one, which is there before fjmcp-session is, comes the pipe that is
+	// to be the child's standard input.
 	TypeMode Type = "mode"
 )
 

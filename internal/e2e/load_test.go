@@ -108,13 +108,13 @@ func command(t *testing.T, argv ...string) {
 	}
 }
 
-// kept wants two descriptors in the store for each of n units, and no unit beside.
+// kept wants three descriptors in the store for each of n units, and no unit beside.
 func kept(t *testing.T, s *System, n int) {
 	t.Helper()
-	await(t, fmt.Sprintf("%d units and twice as many descriptors", n), func() bool {
+	await(t, fmt.Sprintf("%d units and three times as many descriptors", n), func() bool {
 		stored, err := s.Property(t.Context(), brokerUnit, "NFileDescriptorStore")
 		must(t, err)
-		return stored == strconv.Itoa(2*n) && len(unitsOf(t, s)) == n
+		return stored == strconv.Itoa(3*n) && len(unitsOf(t, s)) == n
 	})
 }
 

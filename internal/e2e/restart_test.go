@@ -16,13 +16,13 @@ import (
 
 const brokerUnit = "fjmcp-broker.service"
 
-// stored wants two kept descriptors for each unit that runs, and no unit beside.
+// stored wants three kept descriptors for each unit that runs, and no unit beside.
 func stored(t *testing.T, s *System, running int) {
 	t.Helper()
-	await(t, fmt.Sprintf("%d units and twice as many descriptors", running), func() bool {
+	await(t, fmt.Sprintf("%d units and three times as many descriptors", running), func() bool {
 		n, err := s.Property(t.Context(), brokerUnit, "NFileDescriptorStore")
 		must(t, err)
-		return n == strconv.Itoa(2*running) && len(units(t, s)) == running
+		return n == strconv.Itoa(3*running) && len(units(t, s)) == running
 	})
 }
 

@@ -2,6 +2,7 @@ package inject_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -45,7 +46,7 @@ func TestBackendSeesNoToken(t *testing.T) {
 	}
 	paths := []string{credential, secret, r.creds, "/root", "/run", "/tmp", "/etc/shadow", "/etc/passwd-",
 		fmt.Sprintf("/proc/%d/cwd/%s", os.Getpid(), credential), fmt.Sprintf("/proc/%d/environ", os.Getpid())}
-	text, failed := call(t, s, "probe", map[string]any{"paths": append([]string{"/proc/self/status"}, paths...), "sockets": listeners(t)})
+	text, failed := call(t, s, "probe", map[string]any{"paths": append([]string{"/proc/self/status", "/proc/self/stat"}, paths...), "sockets": listeners(t)})
 	if failed {
 		t.Fatal(text)
 	}
@@ -94,6 +95,17 @@ func checkHeld(t *testing.T, got report) {
 		if !strings.Contains(status, want+"\n") {
 			t.Errorf("the backend's status lacks %q", want)
 		}
+	}
+	_, stat, _ := strings.Cut(got.Content["/proc/self/stat"], ") ")
+	if nice := strings.Fields(stat); len(nice) < 17 || nice[16] != "5" {
+		t.Errorf("the backend's niceness is not 5: %q", stat)
+	}
+	pid, _, _ := strings.Cut(got.Content["/proc/self/stat"], " ")
+	slack, err := os.ReadFile("/proc/" + pid + "/timerslack_ns")
+	if errors.Is(err, os.ErrPermission) {
+		t.Log("only root sees the slack of timers")
+	} else if err != nil || string(slack) != "5000000\n" {
+		t.Errorf("the backend's timers have a slack of %q ns, %v", slack, err)
 	}
 	// What it was given: MCP twice, stderr, the certificate. The rest its own
 	// runtime opened: the poller and connections to the proxy.

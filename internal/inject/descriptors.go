@@ -11,8 +11,7 @@ import (
 
 // Descriptors takes over descriptor 0, the MCP stream socket, and 1, the control
 // socket, and leaves /dev/null in their places: what is inherited by accident, or
-// printed, then does no harm. The MCP socket does not block, so that a Go program
-// waits for it in its poller and not in a thread.
+// printed, then does no harm.
 func Descriptors() (mcp *os.File, ctl *control.Conn, err error) {
 	ctl, err = control.FromFile(os.Stdout)
 	if err != nil {
@@ -25,10 +24,21 @@ func Descriptors() (mcp *os.File, ctl *control.Conn, err error) {
 	if err != nil {
 		return nil, ctl, fmt.Errorf("cannot take over descriptor 0: %w", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, ctl, fmt.Errorf("cannot make the MCP socket non-blocking: %w", err)
-	}
 	return os.NewFile(uintptr(fd), "mcp"), ctl, blank(0, 1)
+}
+
+// nonblocking duplicates f and has it not block, so that a Go program waits for it in
+// its poller and not in a thread.
+func nonblocking(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("cannot duplicate the MCP socket: %w", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("cannot make the MCP socket non-blocking: %w", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 func blank(fds ...int) error {

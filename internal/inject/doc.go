@@ -2,8 +2,9 @@
 // one user's Forgejo access token, runs an MCP backend (forgejo-mcp) that holds
 // none, and is that backend's only way to the forge.
 //
-//	fd 0 ── MCP stream ──────────────────────▶ stdin and stdout of the backend
-//	fd 1 ── control socket ── token pushes, reports
+//	fd 0 ── MCP socket ◀─── stdout of the backend
+//	fd 1 ── control socket ── token pushes, reports, and with the first message
+//	        a pipe ───────▶ stdin of the backend
 //	backend ── HTTP(S)_PROXY ──▶ proxy (sets Authorization) ──▶ the forge only
 //
 // This process is undumpable and the backend confined, so that the backend cannot

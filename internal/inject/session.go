@@ -103,23 +103,45 @@ func (s *Session) start(ctx context.Context) (*confine.Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	stdin, err := s.stdin()
+	if err != nil {
+		return nil, err
+	}
+	defer stdin.Close()
 	go s.receive() // the broker waits until its first message, the mode, is in force
 	ca, err := s.proxy.CertificateFile()
 	if err != nil {
 		return nil, err
 	}
 	defer ca.Close()
-	return s.startBackend(ca)
+	return s.startBackend(stdin, ca)
 }
 
-func (s *Session) startBackend(ca *os.File) (*confine.Process, error) {
+// stdin is the pipe that came with the broker's first message, which is obeyed. The
+// one of a broker from before there was a pipe brings none: its MCP socket is for both
+// directions.
+func (s *Session) stdin() (*os.File, error) {
+	m, pipe, ok, err := s.control.Waiting()
+	switch {
+	case err != nil:
+		return nil, err
+	case ok:
+		s.obey(m)
+	}
+	if pipe != nil {
+		return pipe, nil
+	}
+	return nonblocking(s.mcp)
+}
+
+func (s *Session) startBackend(stdin, ca *os.File) (*confine.Process, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a pipe: %w", err)
 	}
 	defer w.Close()
 	argv := []string{s.config.Backend, "--transport", "stdio", "--url", s.config.Forge.String(), "--user-agent", "fjmcp"}
-	p, err := confine.Start(argv, s.environment(), []*os.File{s.mcp, s.mcp, w, ca}, s.proxy.Ports())
+	p, err := confine.Start(argv, s.environment(), []*os.File{stdin, s.mcp, w, ca}, s.proxy.Ports())
 	if err != nil {
 		r.Close()
 		return nil, startFailure(s.config.Backend, err)

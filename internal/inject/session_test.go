@@ -167,7 +167,14 @@ func start(t *testing.T, token string, env ...string) *running {
 	return startUnder(t, uint32(os.Getuid()), token, env)
 }
 
+// startUnder has no pipe come with the first message, as a broker of before did.
 func startUnder(t *testing.T, uid uint32, token string, env []string) *running {
+	t.Helper()
+	return startAfter(t, uid, token, env, func(*running) {})
+}
+
+// startAfter has the broker's ends used before there is a session.
+func startAfter(t *testing.T, uid uint32, token string, env []string, use func(*running)) *running {
 	t.Helper()
 	r := &running{t: t, waited: make(chan struct{}), creds: t.TempDir()}
 	if token != "" {
@@ -183,6 +190,7 @@ func startUnder(t *testing.T, uid uint32, token string, env []string) *running {
 	}
 	defer mcpRemote.Close()
 	defer ctlRemote.Close()
+	use(r)
 	r.cmd = exec.Command(sessionBinary)
 	r.cmd.Env = append([]string{"CREDENTIALS_DIRECTORY=" + r.creds}, env...)
 	if uid != uint32(os.Getuid()) {
@@ -294,8 +302,13 @@ func (r *running) status() int {
 // connect initializes MCP.
 func (r *running) connect() *mcp.ClientSession {
 	r.t.Helper()
+	return r.connectOver(r.mcp)
+}
+
+func (r *running) connectOver(stdin io.WriteCloser) *mcp.ClientSession {
+	r.t.Helper()
 	client := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
-	s, err := client.Connect(r.t.Context(), &mcp.IOTransport{Reader: r.mcp, Writer: r.mcp}, nil)
+	s, err := client.Connect(r.t.Context(), &mcp.IOTransport{Reader: r.mcp, Writer: stdin}, nil)
 	if err != nil {
 		r.t.Fatalf("cannot initialize: %v", err)
 	}

@@ -2,6 +2,7 @@ package lines
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"syscall"
@@ -11,14 +12,23 @@ import (
 // ErrStopped: Stop was called.
 var ErrStopped = errors.New("the conversation was stopped")
 
-// Config is what a Conn is made of. All fields but Rest are required.
+// Config is what a Conn is made of. All fields but Output and Rest
+// are required.
 type Config struct {
-	Socket  *net.UnixConn   // a stream socket; Close closes it
+	Socket  *net.UnixConn   // a stream socket to read from; Close closes it
+	Output  Output          // to write to; nil for Socket; Close closes it too
 	MaxLine int             // bytes
 	TooLong func(bytes int) // called by Next for a longer line, which it skips
 
 	// Rest, if set, is what an earlier Conn over the same socket left.
 	Rest *Rest
+}
+
+// Output is what lines are written to: a pipe or a socket, which does not block.
+type Output interface {
+	syscall.Conn
+	io.WriteCloser
+	SetWriteDeadline(time.Time) error
 }
 
 // Rest is what a stopped Conn had yet to do.
@@ -32,7 +42,8 @@ type Rest struct {
 // Conn reads and writes lines. One goroutine reads; any may write.
 type Conn struct {
 	cfg   Config
-	raw   syscall.RawConn
+	from  syscall.RawConn
+	to    syscall.RawConn
 	in    input          // the reader's
 	flush sync.WaitGroup // whoever writes what the socket did not take at once
 
@@ -41,13 +52,20 @@ type Conn struct {
 	out     output
 }
 
-// New returns a Conn over cfg.Socket. It fails only when that is closed.
+// New returns a Conn over cfg.Socket and cfg.Output. It fails only when one of them
+// is closed.
 func New(cfg Config) (*Conn, error) {
-	raw, err := cfg.Socket.SyscallConn()
-	if err != nil {
+	if cfg.Output == nil {
+		cfg.Output = cfg.Socket
+	}
+	c := &Conn{cfg: cfg}
+	var err error
+	if c.from, err = cfg.Socket.SyscallConn(); err != nil {
 		return nil, err
 	}
-	c := &Conn{cfg: cfg, raw: raw}
+	if c.to, err = cfg.Output.SyscallConn(); err != nil {
+		return nil, err
+	}
 	c.in.max, c.in.tooLong = cfg.MaxLine, cfg.TooLong
 	if rest := cfg.Rest; rest != nil {
 		c.in.resume(*rest)
@@ -68,7 +86,7 @@ func (c *Conn) Next() ([]byte, error) {
 		if line, ok := c.in.next(); ok {
 			return line, nil
 		}
-		err := c.in.fill(c.raw)
+		err := c.in.fill(c.from)
 		if err == nil {
 			continue
 		}
@@ -88,13 +106,12 @@ func (c *Conn) isStopped() bool {
 	return c.stopped
 }
 
-// Stop ends a Next that waits, and all writing, and leaves the socket open. Rest
-// follows.
+// Stop ends a Next that waits, and all writing, and closes nothing. Rest follows.
 func (c *Conn) Stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true
-	_ = c.cfg.Socket.SetDeadline(time.Unix(1, 0))
+	_ = c.setDeadline(time.Unix(1, 0))
 }
 
 // Rest returns, after Stop and the last Next, what has yet to be done. What was put
@@ -104,7 +121,7 @@ func (c *Conn) Rest() (Rest, error) {
 	c.flush.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.cfg.Socket.SetDeadline(time.Time{}); err != nil {
+	if err := c.setDeadline(time.Time{}); err != nil {
 		return Rest{}, err
 	}
 	if c.out.failed {
@@ -115,5 +132,12 @@ func (c *Conn) Rest() (Rest, error) {
 	return rest, nil
 }
 
-// Close closes the socket.
-func (c *Conn) Close() { c.cfg.Socket.Close() }
+func (c *Conn) setDeadline(t time.Time) error {
+	return errors.Join(c.cfg.Socket.SetReadDeadline(t), c.cfg.Output.SetWriteDeadline(t))
+}
+
+// Close closes what the Conn reads from and writes to.
+func (c *Conn) Close() {
+	c.cfg.Socket.Close()
+	c.cfg.Output.Close()
+}

@@ -1,6 +1,7 @@
 package lines
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -136,6 +137,43 @@ func TestLastWords(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 		})
+	}
+}
+
+// What is written goes to the output, over a stop too; whoever reads it no more is
+// heard out.
+func TestOutputOfItsOwn(t *testing.T) {
+	read, written, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { read.Close(); written.Close() })
+	c, peer := pair(t, Config{Output: written})
+	line := strings.Repeat("x", 100<<10) // more than the pipe takes
+	c.Put([]byte(line + "\n"))
+	c.Put([]byte("last\n"))
+	c.Stop()
+	if _, err := c.Next(); !errors.Is(err, ErrStopped) {
+		t.Errorf("it was not stopped: %v", err)
+	}
+	rest, err := c.Rest()
+	if err != nil || len(rest.Output) == 0 {
+		t.Fatalf("%d bytes are left to write, %v", len(rest.Output), err)
+	}
+	c = over(t, Config{Socket: c.cfg.Socket, Output: written, Rest: &rest})
+	for in, want := bufio.NewReader(read), []string{line, "last"}; len(want) > 0; want = want[1:] {
+		if got, err := in.ReadString('\n'); got != want[0]+"\n" {
+			t.Fatalf("read %d bytes, %v", len(got), err)
+		}
+	}
+	fmt.Fprintln(peer, "goodbye")
+	read.Close()
+	c.Put([]byte("into the void\n"))
+	if _, err := c.Room(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("there is room: %v", err)
+	}
+	if got := all(c); !slices.Equal(got, []string{"goodbye"}) {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -31,7 +31,7 @@ func (o *output) tellRoom() {
 	}
 }
 
-// Put has a line written, its newline included: at once as far as the socket takes
+// Put has a line written, its newline included: at once as far as the output takes
 // it, the rest without the caller. Lines are written whole and in order. It keeps
 // line. One put when the peer does not read any more is dropped.
 func (c *Conn) Put(line []byte) {
@@ -86,9 +86,9 @@ func (c *Conn) Room() (<-chan struct{}, error) {
 	return c.out.room, nil
 }
 
-// writeNow writes what the socket takes without waiting.
+// writeNow writes what the output takes without waiting.
 func (c *Conn) writeNow(line []byte) (n int, err error) {
-	closed := c.raw.Write(func(fd uintptr) bool {
+	closed := c.to.Write(func(fd uintptr) bool {
 		for {
 			if n, err = syscall.Write(int(fd), line); err != syscall.EINTR {
 				return true
@@ -108,7 +108,7 @@ func (c *Conn) write() {
 	for len(c.out.pending) > 0 && !c.stopped {
 		line := c.out.pending[0]
 		c.mu.Unlock()
-		n, err := c.cfg.Socket.Write(line)
+		n, err := c.cfg.Output.Write(line)
 		c.mu.Lock()
 		c.out.bytes -= n
 		if c.out.pending[0] = line[n:]; n == len(line) {

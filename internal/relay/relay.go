@@ -27,10 +27,11 @@ var (
 
 // Config is what a Relay is made of.
 type Config struct {
-	// Conn is our end of the child's stdin and stdout, a stream socket. The Relay
-	// closes it, unless it is suspended.
-	Conn *net.UnixConn
-	Log  *slog.Logger
+	// Conn is our end of the child's stdout, a stream socket, and Stdin that of its
+	// stdin; nil where it is Conn too. The Relay closes them, unless it is suspended.
+	Conn  *net.UnixConn
+	Stdin lines.Output
+	Log   *slog.Logger
 
 	// Epoch tells this Relay's calls from those of earlier Relays over the same
 	// child: 0 to MaxEpoch, other than theirs.
@@ -117,7 +118,7 @@ func newFaults(cfg Config) faults {
 	}
 }
 
-// New starts relaying over cfg.Conn. It fails only when Conn is closed.
+// New starts relaying over cfg.Conn and cfg.Stdin. It fails only when one is closed.
 func New(cfg Config) (*Relay, error) {
 	cfg = cfg.withDefaults()
 	r := &Relay{
@@ -125,7 +126,7 @@ func New(cfg Config) (*Relay, error) {
 		calls: map[uint64]*Call{}, answered: map[*Call]bool{}, asked: map[string]question{}, abandoned: map[uint64]bool{},
 	}
 	over := lines.Config{
-		Socket: cfg.Conn, MaxLine: cfg.MaxLine,
+		Socket: cfg.Conn, Output: cfg.Stdin, MaxLine: cfg.MaxLine,
 		TooLong: func(bytes int) { r.faults.tooLong.Note("bytes", bytes, "limit", cfg.MaxLine) },
 	}
 	if cfg.State != nil {

@@ -301,7 +301,7 @@ func (m *model) check() {
 		slices.Sort(awake)
 		ids, _ := m.launcher.List(m.Context())
 		units, kept = len(ids), m.kept.count()
-		return slices.Equal(awake, running) && units == len(running) && kept == 2*len(running)
+		return slices.Equal(awake, running) && units == len(running) && kept == 3*len(running)
 	}, func() string {
 		return fmt.Sprintf("awake are %q, %d units run, %d descriptors are kept", awake, units, kept)
 	})

@@ -43,7 +43,8 @@ func newScripted(now func() time.Time, max, perUser int) *scripted {
 type child struct {
 	of                *scripted
 	id, session, user string
-	mcp               net.Conn
+	stdin             *os.File
+	mcp               net.Conn // its standard output
 	control           *control.Conn
 	idle              time.Duration
 	ends              time.Time
@@ -76,13 +77,18 @@ func (l *scripted) Start(ctx context.Context, s spawn.Spec) error {
 		c.mcp.Close()
 		return err
 	}
+	first, stdin, ok, err := c.control.Waiting()
+	if err != nil || !ok || stdin == nil {
+		return fmt.Errorf("no standard input came first: %v, %w", first, err)
+	}
+	c.stdin = stdin
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.starts++
 	c.touched, c.ends = l.now(), l.now().Add(s.MaxAge)
 	l.check(c)
 	l.units[c.id] = c
-	go c.obey()
+	go c.obey(first)
 	go c.serve()
 	return nil
 }
@@ -199,6 +205,7 @@ func (c *child) end(last control.Message) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = c.control.Send(ctx, last)
+	c.stdin.Close()
 	c.mcp.Close()
 	c.control.Close()
 }
@@ -207,13 +214,9 @@ func (c *child) crash() {
 	c.end(control.Message{Type: control.TypeFailed, Reason: control.ReasonCrashed, Detail: "told to crash", LastLines: []string{"panic"}})
 }
 
-// obey takes what the broker says on the control socket.
-func (c *child) obey() {
-	for {
-		m, err := c.control.Receive(context.Background())
-		if err != nil {
-			return
-		}
+// obey takes what the broker says on the control socket, m first.
+func (c *child) obey(m control.Message) {
+	for err := error(nil); err == nil; m, err = c.control.Receive(context.Background()) {
 		c.of.mu.Lock()
 		switch m.Type {
 		case control.TypeToken:
@@ -230,7 +233,7 @@ func (c *child) obey() {
 
 // serve is the backend.
 func (c *child) serve() {
-	in := bufio.NewScanner(c.mcp)
+	in := bufio.NewScanner(c.stdin)
 	in.Buffer(nil, 1<<20)
 	for in.Scan() {
 		var m struct {

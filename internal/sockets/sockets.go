@@ -1,7 +1,3 @@
-// Package sockets makes the two sockets between the broker and one fjmcp-session: a
-// stream that is forgejo-mcp's standard input and output, and the packets of package
-// control. It tells them apart again when the broker's next process gets them. Package
-// unit imports it.
 package sockets
 
 import (
@@ -18,52 +14,73 @@ import (
 
 // Near is the broker's ends.
 type Near struct {
+	Stdin   *os.File
 	MCP     *net.UnixConn
 	Control *control.Conn
 }
 
-// Close closes both.
+// Close closes them.
 func (n Near) Close() {
+	n.Stdin.Close()
 	n.MCP.Close()
 	n.Control.Close()
 }
 
-// Files are duplicates of both, which the caller must close.
-func (n Near) Files() ([]*os.File, error) {
-	stream, err := n.MCP.File()
+// Files are duplicates of them, which the caller must close.
+func (n Near) Files() (files []*os.File, err error) {
+	stdin := func() (*os.File, error) { return duplicate(n.Stdin) }
+	for _, dup := range []func() (*os.File, error){stdin, n.MCP.File, n.Control.File} {
+		f, err := dup()
+		if err != nil {
+			closeAll(files)
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// duplicate is for pipes. The copy shares its non-blocking mode with f.
+func duplicate(f *os.File) (*os.File, error) {
+	raw, err := f.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	packets, err := n.Control.File()
-	if err != nil {
-		stream.Close()
-		return nil, err
+	fd := -1
+	ctlErr := raw.Control(func(of uintptr) { fd, err = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(ctlErr, err); err != nil {
+		return nil, fmt.Errorf("cannot duplicate a descriptor: %w", err)
 	}
-	return []*os.File{stream, packets}, nil
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 // Far is the session's ends, until they are handed over.
-type Far struct{ MCP, Control *os.File }
+type Far struct{ Stdin, MCP, Control *os.File }
 
-// Close closes both.
-func (f Far) Close() {
-	f.MCP.Close()
-	f.Control.Close()
+// Close closes them.
+func (f Far) Close() { closeAll([]*os.File{f.Stdin, f.MCP, f.Control}) }
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }
 
-// Pair makes both sockets.
-func Pair() (Near, Far, error) {
-	ours, theirs, err := streamPair()
-	if err != nil {
+// Pair makes them.
+func Pair() (near Near, far Far, err error) {
+	if far.Stdin, near.Stdin, err = os.Pipe(); err != nil {
+		return Near{}, Far{}, fmt.Errorf("cannot make a pipe: %w", err)
+	}
+	if near.MCP, far.MCP, err = streamPair(); err != nil {
+		closeAll([]*os.File{near.Stdin, far.Stdin})
 		return Near{}, Far{}, err
 	}
-	local, remote, err := control.Pair()
-	if err != nil {
-		ours.Close()
-		theirs.Close()
+	if near.Control, far.Control, err = control.Pair(); err != nil {
+		near.MCP.Close()
+		closeAll([]*os.File{near.Stdin, far.Stdin, far.MCP})
 		return Near{}, Far{}, err
 	}
-	return Near{MCP: ours, Control: local}, Far{MCP: theirs, Control: remote}, nil
+	return near, far, nil
 }
 
 // streamPair makes the MCP socket: our end as a connection, the child's as a
@@ -83,32 +100,45 @@ func streamPair() (*net.UnixConn, *os.File, error) {
 	return conn.(*net.UnixConn), far, nil
 }
 
-// FromFiles tells the two sockets apart by their type. files, in any order, stay the
-// caller's.
-func FromFiles(files []*os.File) (Near, error) {
-	if len(files) != 2 {
-		return Near{}, fmt.Errorf("%d descriptors were kept, want 2", len(files))
-	}
-	first, second := files[0], files[1]
-	if kind, err := socketType(first); err != nil || kind != unix.SOCK_STREAM {
-		first, second = second, first
-	}
-	packets, err := control.FromFile(second)
+// FromFiles tells them apart by their type. files, in any order, stay the caller's.
+func FromFiles(files []*os.File) (near Near, err error) {
+	pipe, stream, packets, err := sort(files)
 	if err != nil {
 		return Near{}, err
 	}
-	conn, err := net.FileConn(first)
-	if err != nil {
-		packets.Close()
+	if near.Stdin, err = duplicate(pipe); err != nil {
 		return Near{}, err
 	}
-	stream, ok := conn.(*net.UnixConn)
-	if !ok {
-		packets.Close()
-		conn.Close()
-		return Near{}, errors.New("a descriptor is no unix socket")
+	if near.Control, err = control.FromFile(packets); err != nil {
+		near.Stdin.Close()
+		return Near{}, err
 	}
-	return Near{MCP: stream, Control: packets}, nil
+	conn, err := net.FileConn(stream)
+	if err != nil {
+		near.Stdin.Close()
+		near.Control.Close()
+		return Near{}, err
+	}
+	near.MCP = conn.(*net.UnixConn)
+	return near, nil
+}
+
+// sort wants one of each.
+func sort(files []*os.File) (pipe, stream, packets *os.File, err error) {
+	for _, f := range files {
+		switch kind, err := socketType(f); {
+		case errors.Is(err, unix.ENOTSOCK) && pipe == nil:
+			pipe = f
+		case err == nil && kind == unix.SOCK_STREAM && stream == nil:
+			stream = f
+		case err == nil && kind == unix.SOCK_SEQPACKET && packets == nil:
+			packets = f
+		}
+	}
+	if len(files) != 3 || pipe == nil || stream == nil || packets == nil {
+		return nil, nil, nil, fmt.Errorf("%d descriptors were kept, want a pipe and two sockets", len(files))
+	}
+	return pipe, stream, packets, nil
 }
 
 func socketType(f *os.File) (kind int, err error) {

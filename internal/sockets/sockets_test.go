@@ -3,7 +3,6 @@ package sockets
 import (
 	"context"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"testing"
@@ -41,18 +40,8 @@ func TestFromFiles(t *testing.T) {
 			if got := received(t, far.Control); got.Type != said.Type || got.ID != said.ID {
 				t.Errorf("got %+v", got)
 			}
-			if _, err := io.WriteString(next.MCP, "{}\n"); err != nil {
-				t.Fatal(err)
-			}
-			conn, err := net.FileConn(far.MCP)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			got := make([]byte, 3)
-			if _, err := io.ReadFull(conn, got); err != nil || string(got) != "{}\n" {
-				t.Errorf("got %q, %v", got, err)
-			}
+			over(t, next.Stdin, far.Stdin)
+			over(t, far.MCP, next.MCP)
 		})
 	}
 }
@@ -71,6 +60,18 @@ func received(t *testing.T, f *os.File) control.Message {
 	return m
 }
 
+// over sends a line.
+func over(t *testing.T, to io.Writer, from io.Reader) {
+	t.Helper()
+	if _, err := io.WriteString(to, "{}\n"); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 3)
+	if _, err := io.ReadFull(from, got); err != nil || string(got) != "{}\n" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestFromFilesRefuses(t *testing.T) {
 	near, far, err := Pair()
 	if err != nil {
@@ -78,7 +79,18 @@ func TestFromFilesRefuses(t *testing.T) {
 	}
 	defer near.Close()
 	defer far.Close()
-	if _, err := FromFiles([]*os.File{far.MCP}); err == nil {
-		t.Error("one descriptor was enough")
+	files, err := near.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(files)
+	for i, f := range files {
+		rest := slices.Delete(slices.Clone(files), i, i+1)
+		if _, err := FromFiles(rest); err == nil {
+			t.Errorf("it did without %s", f.Name())
+		}
+		if _, err := FromFiles(append(rest, rest[0])); err == nil {
+			t.Errorf("it took one twice for %s", f.Name())
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/control"
@@ -29,7 +30,7 @@ func (u *Unit) Raise(ctx context.Context) error {
 	if err := u.relay.Drain(ctx); err != nil {
 		return err
 	}
-	if err := u.setMode(ctx, false); err != nil {
+	if err := u.setMode(ctx, false, nil); err != nil {
 		return err
 	}
 	return u.awaitMode(ctx)
@@ -44,8 +45,9 @@ type modeChange struct {
 	inForce chan struct{} // closed by the first answer to id
 }
 
-// setMode sends the mode. It is in force when awaitMode returns nil.
-func (u *Unit) setMode(ctx context.Context, readOnly bool) error {
+// setMode sends the mode, and with the first one the backend's standard input. It is
+// in force when awaitMode returns nil.
+func (u *Unit) setMode(ctx context.Context, readOnly bool, stdin *os.File) error {
 	c := &modeChange{id: rand.Text(), inForce: make(chan struct{})}
 	u.mu.Lock()
 	u.mode = c
@@ -54,7 +56,7 @@ func (u *Unit) setMode(ctx context.Context, readOnly bool) error {
 	if readOnly {
 		m.Mode = control.ModeReadOnly
 	}
-	if err := u.near.Control.Send(ctx, m); err != nil {
+	if err := u.near.Control.SendFile(ctx, m, stdin); err != nil {
 		return fmt.Errorf("cannot set the session's mode: %w", err)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -39,17 +40,18 @@ func (c *child) Start(_ context.Context, spec spawn.Spec) error {
 	if err != nil {
 		return err
 	}
-	c.conns = []io.Closer{sock, orders}
+	m, stdin, ok, err := orders.Waiting()
+	if err != nil || !ok || stdin == nil {
+		return fmt.Errorf("no standard input came first: %v, %w", m, err)
+	}
+	c.conns = []io.Closer{stdin, sock, orders}
 	go func() {
-		for {
-			m, err := orders.Receive(context.Background())
-			if err != nil {
-				return
-			}
+		for err == nil {
 			_ = orders.Send(context.Background(), control.Message{Type: control.TypeAck, ID: m.ID})
+			m, err = orders.Receive(context.Background())
 		}
 	}()
-	go c.serve(sock)
+	go c.serve(stdin, sock)
 	return nil
 }
 
@@ -60,8 +62,8 @@ func (c *child) Stop(context.Context, string) error {
 	return nil
 }
 
-func (c *child) serve(sock net.Conn) {
-	for in := bufio.NewScanner(sock); in.Scan(); {
+func (c *child) serve(stdin io.Reader, stdout io.Writer) {
+	for in := bufio.NewScanner(stdin); in.Scan(); {
 		m, err := mcp.Parse(in.Bytes())
 		if err != nil {
 			panic(err)
@@ -73,7 +75,7 @@ func (c *child) serve(sock net.Conn) {
 			continue
 		}
 		if answer := c.answer(m.Method); answer != "" {
-			_, _ = io.WriteString(sock, `{"jsonrpc":"2.0","id":`+string(m.ID())+`,`+answer+"}\n")
+			_, _ = io.WriteString(stdout, `{"jsonrpc":"2.0","id":`+string(m.ID())+`,`+answer+"}\n")
 		}
 	}
 }

@@ -103,7 +103,8 @@ func New(cfg Config, spec Spec) (*Unit, error) {
 	if err == nil {
 		u.far = far
 		// It waits in the socket for fjmcp-session, which is read-only without it.
-		err = u.setMode(context.Background(), spec.ReadOnly)
+		err = u.setMode(context.Background(), spec.ReadOnly, far.Stdin)
+		far.Stdin.Close()
 	}
 	if err != nil {
 		near.Close() // and the relay with it
@@ -124,7 +125,7 @@ func attend(cfg Config, spec Spec, id string, near sockets.Near, rc relay.Config
 	}
 	u.lastTouch, u.lastUsed = u.born, u.born
 	u.listening, u.silence = context.WithCancel(context.Background())
-	rc.Conn = near.MCP
+	rc.Conn, rc.Stdin = near.MCP, near.Stdin
 	rc.Other, rc.Now, rc.Log = spec.Other, cfg.Now, cfg.Log.With("unit", u.Name())
 	var err error
 	if u.relay, err = relay.New(rc); err != nil {

@@ -15,7 +15,8 @@
 //     socket are AF_UNIX), no io_uring (it would go round this filter), no
 //     memfd, no ptrace.
 //
-// Where the kernel has no Landlock, a warning says so and the rest stands.
+// Where the kernel has no Landlock, a warning says so and the rest stands. The program
+// also gets a lower priority and coarser timers than its parent.
 //
 // It imports nothing of this module. Package inject and cmd/fjmcp-session import
 // it.
