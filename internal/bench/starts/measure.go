@@ -10,17 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// forks is how often the plain start has its turn in a round.
-const forks = 3
-
-// The baselines: plainFork comes after other work, restedFork after as long a pause
-// as there is between a login and its first session. An idle machine is slower at
-// first, whatever it is asked.
-const (
-	plainFork  = "plain fork"
-	restedFork = "plain fork, after a rest"
-)
-
 // bench measures one system.
 type bench struct {
 	cfg      Config
@@ -55,20 +44,16 @@ func (b *bench) begin(ctx context.Context) (err error) {
 func (b *bench) starts() []measure {
 	var all []measure
 	for _, l := range []launcher{warmLauncher, coldLauncher} {
+		put := func(ctx context.Context) error { return b.system.put(ctx, l) }
+		sleep := func(ctx context.Context) error {
+			if err := b.system.sleep(ctx, b.label); err != nil {
+				return err
+			}
+			return put(ctx)
+		}
 		all = append(all,
-			measure{startOf(l), func(ctx context.Context) (time.Duration, error) {
-				if err := b.system.put(ctx, l); err != nil {
-					return 0, err
-				}
-				return b.start(b.client)
-			}},
-			measure{wakeOf(l), func(ctx context.Context) (time.Duration, error) {
-				if err := b.system.sleep(ctx, b.label); err != nil {
-					return 0, err
-				}
-				if err := b.system.put(ctx, l); err != nil {
-					return 0, err
-				}
+			measure{startOf(l), put, func(context.Context) (time.Duration, error) { return b.start(b.client) }},
+			measure{wakeOf(l), sleep, func(context.Context) (time.Duration, error) {
 				a, err := b.client.request(b.session, ping)
 				return a.took, err
 			}})
@@ -93,18 +78,13 @@ func (b *bench) logins() []measure {
 
 func loginOf(l launcher) string { return "after a login, " + string(l) }
 
-func (b *bench) rested() measure {
-	return measure{restedFork, func(ctx context.Context) (time.Duration, error) {
-		time.Sleep(ahead)
-		return b.system.fork(ctx)
-	}}
-}
-
 func (b *bench) login(name string, l launcher, wait time.Duration) measure {
-	return measure{name, func(ctx context.Context) (time.Duration, error) {
-		if err := b.system.put(ctx, l); err != nil {
-			return 0, err
-		}
+	prepare := func(ctx context.Context) error {
+		err := b.system.put(ctx, l)
+		time.Sleep(wait)
+		return err
+	}
+	return measure{name, prepare, func(ctx context.Context) (time.Duration, error) {
 		c, err := b.system.login(ctx)
 		if err != nil {
 			return 0, err
@@ -124,25 +104,24 @@ func (b *bench) start(c *client) (time.Duration, error) {
 	return took, c.end(session)
 }
 
-// rounds has each measure take its turn, beginning with another one each time, after
-// plain forks.
+// rounds has each measure take its turn, beginning with another one each time. Before
+// it there is a plain fork after the same preparation: a machine that has rested, or
+// has just done something else, is slower at whatever it is asked next.
 func (b *bench) rounds(ctx context.Context, all []measure) (results, error) {
 	r := results{}
 	for round := range b.cfg.Rounds {
-		for range forks {
-			took, err := b.system.fork(ctx)
-			if err != nil {
-				return nil, err
-			}
-			r.add(plainFork, round, took)
-		}
 		for i := range all {
 			m := all[(i+round)%len(all)]
-			took, err := m.once(ctx)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", m.name, err)
+			for _, turn := range []measure{{forkOf(m.name), m.prepare, b.system.fork}, m} {
+				if err := turn.prepare(ctx); err != nil {
+					return nil, fmt.Errorf("%s: %w", turn.name, err)
+				}
+				took, err := turn.once(ctx)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", turn.name, err)
+				}
+				r.add(turn.name, round, took)
 			}
-			r.add(m.name, round, took)
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

@@ -59,16 +59,18 @@ func (r *report) figures() []figure {
 		add(fmt.Sprintf("%s, with %d live sessions by with none", startOf(l), someLive), 2.5, r.byNone(startOf(l)))
 		add(fmt.Sprintf("%s, with %d live sessions by with none", wakeOf(l), someLive), 2.5, r.byNone(wakeOf(l)))
 		add(loginOf(l)+", by a plain fork", 0.5, r.byFork(r.none, loginOf(l)).Median)
-		add(loginOf(l)+", by a "+restedFork, 0.5, stat.SpreadOf(stat.Ratios(r.none.medians(loginOf(l)), r.none.medians(restedFork))).Median)
 	}
 	add("private memory of fjmcp-session, MiB", 4, stat.SpreadOf(r.memory.private).Median/(1<<20))
 	add(fmt.Sprintf("small call, with %d live sessions by with one", mostLive), 2, stat.SpreadOf(ns(r.most)).Median/stat.SpreadOf(ns(r.single)).Median)
 	return all
 }
 
-// byFork compares with the plain forks of the same round.
+// forkOf names the plain forks before the turns of a measure.
+func forkOf(name string) string { return "plain fork before: " + name }
+
+// byFork compares with the plain forks of the same rounds.
 func (r *report) byFork(of results, name string) stat.Spread {
-	return stat.SpreadOf(stat.Ratios(of.medians(name), of.medians(plainFork)))
+	return stat.SpreadOf(stat.Ratios(of.medians(name), of.medians(forkOf(name))))
 }
 
 // byNone compares medians: the rounds are not the same.
@@ -118,9 +120,11 @@ func (r *report) write(out io.Writer) {
 func (r *report) starts(out io.Writer, title string, of results) {
 	fmt.Fprintf(out, "\nTo the first answer, %s\n", title)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\tp50\tquartiles\tp95\tn\t÷ a plain fork (quartiles of the rounds)")
+	fmt.Fprintln(w, "\tp50\tquartiles\tp95\tn\ta plain fork, p50\t÷ that (quartiles of the rounds)")
 	for _, name := range slices.Sorted(maps.Keys(of)) {
-		fmt.Fprintf(w, "%s\t%s\n", row(name, of.all(name)), r.byFork(of, name))
+		if forks := of.all(forkOf(name)); len(forks) > 0 {
+			fmt.Fprintf(w, "%s\t%.2f ms\t%s\n", row(name, of.all(name)), stat.SpreadOf(forks).Median/1e6, r.byFork(of, name))
+		}
 	}
 	w.Flush()
 }

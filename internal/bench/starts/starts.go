@@ -27,8 +27,9 @@ type Config struct {
 
 // measure is one way to a first answer.
 type measure struct {
-	name string
-	once func(context.Context) (time.Duration, error)
+	name    string
+	prepare func(context.Context) error // before each turn
+	once    func(context.Context) (time.Duration, error)
 }
 
 // Run measures and writes tables.
@@ -45,7 +46,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	r := &report{version: s.version, exposure: b.exposure}
 	fmt.Fprintln(cfg.Progress, "measuring starts")
-	if r.none, err = b.rounds(ctx, append(append(b.starts(), b.logins()...), b.rested())); err != nil {
+	if r.none, err = b.rounds(ctx, append(b.starts(), b.logins()...)); err != nil {
 		return err
 	}
 	fmt.Fprintln(cfg.Progress, "measuring a call")
