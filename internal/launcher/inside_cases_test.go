@@ -3,6 +3,7 @@ package launcher_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -218,7 +219,10 @@ func configure(t *testing.T, lines ...string) {
 		if err := os.WriteFile(env, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		run(t, "systemctl", "stop", "fjmcp-launcher.service", "fjmcp-egress.service")
+		// A connection that comes at that moment starts it again and cancels the stop.
+		eventually(t, "launcher and egress are stopped", func() bool {
+			return exec.Command("systemctl", "stop", "fjmcp-launcher.service", "fjmcp-egress.service").Run() == nil
+		})
 	}
 	t.Cleanup(func() { write(saved) })
 	write([]byte(strings.Join(lines, "\n") + "\n"))
@@ -388,9 +392,7 @@ func insideSocketRestarts(t *testing.T) {
 		// from it, which wait for the services.
 		eventually(t, u+" is inactive", func() bool { return state(t, u) == "inactive" })
 	}
-	// A broker is there before any session. Started by a session's wish for its
-	// credential it would end that session, had an earlier case changed the settings.
-	run(t, "systemctl", "start", "fjmcp-broker.socket", "fjmcp-broker.service")
+	run(t, "systemctl", "start", "fjmcp-broker.socket")
 	s := start(t, "socket01", nil)
 	if got := s.say(t, "egress x"); got != "forge got egress x" {
 		t.Errorf("egress: got %q", got)

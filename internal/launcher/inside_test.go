@@ -33,7 +33,9 @@ func TestInside(t *testing.T) {
 	if !inside() {
 		t.Skip("runs in the container of TestInContainer")
 	}
-	run(t, "systemctl", "start", "fjmcp-broker.socket")
+	// The broker as well, before any case changes the settings: one that started with
+	// others would end all sessions at its next start, when they are changed back.
+	run(t, "systemctl", "start", "fjmcp-broker.socket", "fjmcp-broker.service")
 	serveForge(t)
 	for name, test := range map[string]func(*testing.T){
 		"two sessions":        insideTwoSessions,
