@@ -15,6 +15,13 @@ import (
 // with Call.Leave or Call.Cancel that it will not. Errors: ErrClosed, ErrSuspended,
 // ErrTooManyCalls, or ctx's.
 func (r *Relay) Start(ctx context.Context, request mcp.Message) (*Call, error) {
+	return r.StartNext(ctx, request, func() {})
+}
+
+// StartNext is Start that calls placed before it waits: requests that are started from
+// then on come after this one, unless it waits for a child that does not read. placed
+// must neither wait nor use the Relay. It may be called several times, or never.
+func (r *Relay) StartNext(ctx context.Context, request mcp.Message, placed func()) (*Call, error) {
 	c := &Call{
 		Method: request.Method, Began: r.cfg.Now(), relay: r, id: r.cfg.Epoch<<counterBits | r.counter.Add(1),
 		// Cloned, since the request may be long and is not kept.
@@ -34,9 +41,9 @@ func (r *Relay) Start(ctx context.Context, request mcp.Message) (*Call, error) {
 	if err := r.add(c); err != nil {
 		return nil, err
 	}
-	err := r.awaitTurn(ctx, c)
+	err := r.awaitTurn(ctx, c, placed)
 	if err == nil {
-		err = r.awaitOutput(ctx)
+		err = r.awaitOutput(ctx, placed)
 	}
 	switch {
 	case c.cancelled: // meanwhile; Next says so
@@ -105,7 +112,7 @@ func (r *Relay) Notify(ctx context.Context, n mcp.Message) error {
 		}
 		n = n.WithParam(number(c.id), "requestId")
 	}
-	if err := r.awaitOutput(ctx); err != nil {
+	if err := r.awaitOutput(ctx, func() {}); err != nil {
 		return err
 	}
 	r.child.Put(mcp.Line(n.Raw))
@@ -153,9 +160,9 @@ func (r *Relay) only() (one *Call, several bool) {
 	return one, false
 }
 
-// awaitOutput waits until there is room for what is to be written. Called with mu
-// held, which it releases while it waits.
-func (r *Relay) awaitOutput(ctx context.Context) error {
+// awaitOutput waits until there is room for what is to be written, and calls placed
+// before. Called with mu held, which it releases while it waits.
+func (r *Relay) awaitOutput(ctx context.Context, placed func()) error {
 	for {
 		if err := r.usable(); err != nil {
 			return err
@@ -167,6 +174,7 @@ func (r *Relay) awaitOutput(ctx context.Context) error {
 		case room == nil:
 			return nil
 		}
+		placed()
 		r.mu.Unlock()
 		select {
 		case <-room:

@@ -31,9 +31,9 @@ func takesTurns(method string) bool {
 	return method == mcp.MethodToolsCall || method == mcp.MethodPromptsGet || method == mcp.MethodResourcesRead
 }
 
-// awaitTurn gives c the turn, at once if it need not wait. Called with mu held,
-// which it releases while it waits.
-func (r *Relay) awaitTurn(ctx context.Context, c *Call) error {
+// awaitTurn gives c the turn, at once if it need not wait; else it calls placed.
+// Called with mu held, which it releases while it waits.
+func (r *Relay) awaitTurn(ctx context.Context, c *Call, placed func()) error {
 	switch t := &r.turns; {
 	case !c.gated:
 		return nil
@@ -43,6 +43,7 @@ func (r *Relay) awaitTurn(ctx context.Context, c *Call) error {
 	}
 	granted := make(chan struct{})
 	r.turns.waiting = append(r.turns.waiting, waiter{call: c, granted: granted})
+	placed()
 	r.mu.Unlock()
 	defer r.mu.Lock()
 	select {

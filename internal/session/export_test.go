@@ -12,3 +12,10 @@ func (m *Manager) Loaded() int {
 	defer m.mu.Unlock()
 	return len(m.sessions)
 }
+
+// Waiting counts the requests that wait for a unit, or have one started.
+func (s *Session) Waiting() int {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	return s.queue.size
+}

@@ -258,8 +258,7 @@ func (m *Manager) adopt(row broker.Session) *Session {
 func (m *Manager) End(ctx context.Context, s *Session) error { return m.end(ctx, s, "deleted") }
 
 func (m *Manager) end(ctx context.Context, s *Session, why string) error {
-	s.wake.Lock()
-	defer s.wake.Unlock()
+	defer s.queue.lead()()
 	if s.ended() {
 		return nil
 	}
@@ -277,7 +276,7 @@ func (m *Manager) end(ctx context.Context, s *Session, why string) error {
 func (s *Session) key() sharedKey { return sharedKey{s.row.GrantID, s.row.ReadOnly} }
 
 // forget makes the session one that has ended, and returns the unit that is left
-// of it. Called with s.wake held.
+// of it. Called at the queue's head.
 func (m *Manager) forget(s *Session) *unit.Unit {
 	m.mu.Lock()
 	delete(m.sessions, s.row.ID)

@@ -136,33 +136,47 @@ func (m *model) notify(s *modelled) {
 	m.must(found.Tell(m.Context(), message(`{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}`)))
 }
 
-// storm has many requests wake one session.
+// storm has many requests wake one session: they are carried out as they came.
 func (m *model) storm(s *modelled) {
-	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge || m.expect(s) != nil {
-		m.Skip("it cannot wake")
-	}
-	found, err := m.find(s, m.access(s))
-	m.must(err)
+	found := m.ready(s)
 	before := m.launcher.starts
-	first := m.calls + 1
-	m.calls += 8
-	var all sync.WaitGroup
-	calls, errs := make([]*session.Call, 8), make([]error, 8)
-	for i := range calls {
-		all.Go(func() {
-			n := first + i
-			calls[i], errs[i] = found.Call(m.Context(), m.access(s), message(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"n":%d}}}`, n, n)))
-		})
-	}
-	all.Wait()
-	for i, c := range calls {
-		m.must(errs[i])
-		m.wantAnswer(first+i, c)
+	calls, errs := m.crowd(found, s)
+	for n, c := range calls {
+		m.must(errs[n])
+		m.wantAnswer(n, c)
 	}
 	s.running, s.used = true, m.stage.now()
 	if n := m.launcher.starts - before; n != 1 {
 		m.Fatalf("%d units were started for one session", n)
 	}
+	m.launcher.mu.Lock()
+	defer m.launcher.mu.Unlock()
+	if last := m.launcher.order[len(m.launcher.order)-len(calls):]; !slices.IsSorted(last) {
+		m.Fatalf("calls were carried out in the order %v", last)
+	}
+}
+
+// crowd makes many calls of a dormant session, one after the other while its unit
+// starts. They are by number.
+func (m *model) crowd(found *session.Session, s *modelled) (map[int]*session.Call, map[int]error) {
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	calls, errs := map[int]*session.Call{}, map[int]error{}
+	m.launcher.slow.Lock()
+	for i := range 8 {
+		m.calls++
+		n := m.calls
+		all.Go(func() {
+			c, err := found.Call(m.Context(), m.access(s), message(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"n":%d}}}`, n, n)))
+			mu.Lock()
+			defer mu.Unlock()
+			calls[n], errs[n] = c, err
+		})
+		m.until("the call waits", func() bool { return found.Waiting() == i+1 })
+	}
+	m.launcher.slow.Unlock()
+	all.Wait()
+	return calls, errs
 }
 
 // pass lets time go by, with the reap timers.

@@ -77,14 +77,21 @@ func (m *model) begin(ctx context.Context, found *session.Session, s *modelled) 
 	return err
 }
 
-// refused has the launcher refuse: nothing is left of the attempt.
+// refused has the launcher refuse: nothing is left of the attempt, which was made
+// once for all who waited.
 func (m *model) refused(s *modelled) {
 	found := m.ready(s)
+	before := m.launcher.refusals
 	m.set(func() { m.launcher.refuse = &spawn.Error{Code: launchproto.CodeFailed, Message: "told to refuse"} })
-	err := m.begin(m.Context(), found, s)
+	_, errs := m.crowd(found, s)
 	m.set(func() { m.launcher.refuse = nil })
-	if session.StartReason(err) != "launcher" {
-		m.Fatalf("got %v", err)
+	for n, err := range errs {
+		if session.StartReason(err) != "launcher" {
+			m.Fatalf("call %d: got %v", n, err)
+		}
+	}
+	if n := m.launcher.refusals - before; n != 1 {
+		m.Fatalf("%d attempts were made", n)
 	}
 }
 

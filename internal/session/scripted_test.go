@@ -24,9 +24,12 @@ type scripted struct {
 	mu       sync.Mutex
 	units    map[string]*child
 	starts   int
+	refusals int
 	executed map[int]int // calls by number
+	order    []int       // the same, as they came
 	wrong    []string
 
+	slow        sync.Mutex    // while held, Start waits
 	refuse      error         // the outcome of Start
 	stillborn   bool          // units end before they answer
 	mute        chan struct{} // gets a value when a unit is asked and does not answer; nil usually
@@ -59,11 +62,8 @@ type child struct {
 
 // Start implements spawn.Launcher.
 func (l *scripted) Start(ctx context.Context, s spawn.Spec) error {
-	l.mu.Lock()
-	refused := l.refuse
-	l.mu.Unlock()
-	if refused != nil {
-		return refused
+	if err := l.refused(); err != nil {
+		return err
 	}
 	token, err := l.token(ctx, s.UnitID)
 	if err != nil {
@@ -91,6 +91,17 @@ func (l *scripted) Start(ctx context.Context, s spawn.Spec) error {
 	go c.obey(first)
 	go c.serve()
 	return nil
+}
+
+func (l *scripted) refused() error {
+	l.slow.Lock()
+	defer l.slow.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.refuse != nil {
+		l.refusals++
+	}
+	return l.refuse
 }
 
 // check is called with mu held, before c is one of the units.
@@ -272,6 +283,7 @@ func (c *child) request(id json.RawMessage, method, tool string, n int) {
 	default:
 		c.of.mu.Lock()
 		c.of.executed[n]++
+		c.of.order = append(c.of.order, n)
 		if tool == "hold" {
 			c.held[n] = id
 		}

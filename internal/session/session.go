@@ -22,10 +22,10 @@ type Session struct {
 	label   string         // by which the journal knows it
 	row     broker.Session // UnitID, LastUsedAt, ReadOnly, LogLevel, Server and Protocol under manager.mu, the rest constant
 
-	gate sync.RWMutex // read-held while a call begins, written while the mode is raised
-	wake sync.Mutex   // held while a unit starts, so that concurrent requests start one
-	unit *unit.Unit   // under manager.mu; nil while dormant
-	done chan struct{}
+	gate  sync.RWMutex // read-held while a call begins, written while the mode is raised
+	queue *queue       // its head starts units, so that concurrent requests start one
+	unit  *unit.Unit   // under manager.mu; nil while dormant
+	done  chan struct{}
 
 	circuit circuit.Breaker // under manager.mu
 
@@ -67,8 +67,8 @@ func (s *Session) ended() bool {
 	}
 }
 
-// Call sends a request, waking the session if it is dormant. What access may do
-// beyond the session's mode, the session may do from then on. Errors are those of
+// Call sends a request, waking the session if it is dormant: requests that come
+// meanwhile are sent in their order. What access may do beyond the session's mode, the session may do from then on. Errors are those of
 // Manager.Create, broker.ErrNotFound when the session has ended or may do more
 // than access, and relay.ErrTooManyCalls.
 func (s *Session) Call(ctx context.Context, access broker.Access, request mcp.Message) (*Call, error) {
@@ -78,8 +78,8 @@ func (s *Session) Call(ctx context.Context, access broker.Access, request mcp.Me
 	}
 	defer leave()
 	var call *Call
-	err = s.use(ctx, access, func(u *unit.Unit) (err error) {
-		call, err = u.Call(ctx, request)
+	err = s.use(ctx, access, func(u *unit.Unit, placed func()) (err error) {
+		call, err = u.Call(ctx, request, placed)
 		return err
 	})
 	if err != nil {
@@ -141,8 +141,9 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// use runs do on a live unit if access may have it.
-func (s *Session) use(ctx context.Context, access broker.Access, do func(*unit.Unit) error) error {
+// use runs do on a live unit if access may have it. What do has to call once it has
+// its place among the requests, and before it waits, is its second argument.
+func (s *Session) use(ctx context.Context, access broker.Access, do func(u *unit.Unit, placed func()) error) error {
 	if err := s.raise(ctx, access); err != nil {
 		return err
 	}
@@ -151,25 +152,35 @@ func (s *Session) use(ctx context.Context, access broker.Access, do func(*unit.U
 	if !s.covered(access) {
 		return broker.ErrNotFound
 	}
-	return s.with(ctx, do)
+	u, err := s.try(ctx, do)
+	if u == nil || !errors.Is(err, relay.ErrClosed) {
+		return err
+	}
+	<-u.Gone() // between the look and the use
+	_, err = s.try(ctx, do)
+	return err
 }
 
-// with runs do on a live unit. A unit that ends between the look and the use is
-// replaced once.
-func (s *Session) with(ctx context.Context, do func(*unit.Unit) error) error {
-	for attempt := 0; ; attempt++ {
-		u, err := s.ensure(ctx)
+// try runs do on the running unit; on one that had to start, in the order of arrival.
+// It returns the unit it tried.
+func (s *Session) try(ctx context.Context, do func(u *unit.Unit, placed func()) error) (*unit.Unit, error) {
+	u, leave := s.running(), func() {}
+	if u == nil || s.queue.busy() {
+		place, err := s.queue.join(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err = u.Prepare(ctx); err == nil {
-			err = do(u)
+		leave = place.leave
+		defer leave()
+		if u, err = s.ensure(ctx); err != nil {
+			place.failed(ctx, err)
+			return nil, err
 		}
-		if attempt > 0 || !errors.Is(err, relay.ErrClosed) {
-			return err
-		}
-		<-u.Gone()
 	}
+	if err := u.Prepare(ctx); err != nil {
+		return u, err
+	}
+	return u, do(u, leave)
 }
 
 func (s *Session) running() *unit.Unit {
@@ -181,14 +192,8 @@ func (s *Session) running() *unit.Unit {
 	return s.unit
 }
 
-// ensure returns the running unit, or starts one and brings it to where the
-// client left the last.
+// ensure returns the running unit, or starts one. Called at the queue's head.
 func (s *Session) ensure(ctx context.Context) (*unit.Unit, error) {
-	if u := s.running(); u != nil {
-		return u, nil
-	}
-	s.wake.Lock()
-	defer s.wake.Unlock()
 	if u := s.running(); u != nil {
 		return u, nil
 	}
@@ -199,7 +204,7 @@ func (s *Session) ensure(ctx context.Context) (*unit.Unit, error) {
 }
 
 // awaken starts a unit, brings it to where the last one was left, and makes it
-// the session's. Called with wake held.
+// the session's. Called at the queue's head.
 func (s *Session) awaken(ctx context.Context) (*unit.Unit, error) {
 	if err := s.admit(); err != nil {
 		return nil, err

@@ -84,7 +84,7 @@ func (m *Manager) findShared(ctx context.Context, access broker.Access) (*Sessio
 // Server wakes a shared session and tells what its backend says of itself. Errors
 // are those of Call.
 func (s *Session) Server(ctx context.Context, access broker.Access) (server Server, err error) {
-	err = s.use(ctx, access, func(*unit.Unit) error {
+	err = s.use(ctx, access, func(*unit.Unit, func()) error {
 		s.manager.mu.Lock()
 		defer s.manager.mu.Unlock()
 		server = s.server
@@ -107,7 +107,8 @@ func (s *Session) LogFrom(ctx context.Context, level string) error {
 // outlives units but starts none, and keeps none awake. Errors are those of Call and of
 // subscription.Set.Subscribe.
 func (s *Session) Subscribe(ctx context.Context, access broker.Access, f subscription.Filter) (sub *subscription.Subscription, err error) {
-	err = s.use(ctx, access, func(*unit.Unit) error {
+	err = s.use(ctx, access, func(_ *unit.Unit, placed func()) error {
+		placed()
 		sub, err = s.notices.Subscribe(ctx, f)
 		return err
 	})

@@ -17,7 +17,7 @@ func NewStreams() *stream.Hub { return stream.NewHub(streamMemory) }
 
 func newSession(m *Manager, streams *stream.Hub, row broker.Session) *Session {
 	return &Session{
-		manager: m, label: label(row.ID), row: row, done: make(chan struct{}), streams: streams, notices: notices.New(),
+		manager: m, label: label(row.ID), row: row, queue: newQueue(), done: make(chan struct{}), streams: streams, notices: notices.New(),
 	}
 }
 

@@ -15,9 +15,9 @@ type Call struct {
 	refusal control.Reason
 }
 
-// Call sends a request to the backend. Errors are those of relay.Relay.Start.
-func (u *Unit) Call(ctx context.Context, request mcp.Message) (*Call, error) {
-	c, err := u.relay.Start(ctx, request)
+// Call sends a request to the backend, as relay.Relay.StartNext does.
+func (u *Unit) Call(ctx context.Context, request mcp.Message, placed func()) (*Call, error) {
+	c, err := u.relay.StartNext(ctx, request, placed)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,96 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/fjmcp/fjmcp-broker/internal/relay"
+)
+
+// queue is where the requests to a dormant session wait, in order of arrival, while
+// the one at its head starts a unit.
+type queue struct {
+	head *semaphore.Weighted // serves in order of arrival
+
+	mu    sync.Mutex
+	size  int    // how many wait or are at the head
+	last  uint64 // number of the last to join
+	spent uint64 // the last to have joined before a start failed
+	err   error  // what it failed with
+}
+
+func newQueue() *queue { return &queue{head: semaphore.NewWeighted(1)} }
+
+// busy reports whether a request would overtake others if it did not join.
+func (q *queue) busy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.size > 0
+}
+
+// place is one request at the head.
+type place struct {
+	queue *queue
+	leave func() // to be called once or more
+}
+
+// join waits for the head. Errors: ctx's, or that of a start that failed meanwhile:
+// who waited for it shares its end, lest each has to wait for another.
+func (q *queue) join(ctx context.Context) (place, error) {
+	q.mu.Lock()
+	q.size++
+	q.last++
+	number := q.last
+	q.mu.Unlock()
+	if q.head.Acquire(ctx, 1) != nil {
+		q.shrink()
+		return place{}, context.Cause(ctx)
+	}
+	p := place{queue: q, leave: sync.OnceFunc(func() {
+		q.shrink()
+		q.head.Release(1)
+	})}
+	if err := q.outcome(number); err != nil {
+		p.leave()
+		return place{}, err
+	}
+	return p, nil
+}
+
+// outcome is how a start that failed since a request joined ended, if one did.
+func (q *queue) outcome(number uint64) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if number > q.spent {
+		return nil
+	}
+	return q.err
+}
+
+func (q *queue) shrink() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.size--; q.size == 0 {
+		q.err = nil
+	}
+}
+
+// failed tells those that wait how the start ended, unless that is the request's own
+// matter.
+func (p place) failed(ctx context.Context, err error) {
+	if ctx.Err() != nil || errors.Is(err, relay.ErrClosed) {
+		return
+	}
+	p.queue.mu.Lock()
+	defer p.queue.mu.Unlock()
+	p.queue.spent, p.queue.err = p.queue.last, err
+}
+
+// lead waits for the head for what is no request.
+func (q *queue) lead() (leave func()) {
+	_ = q.head.Acquire(context.Background(), 1) // fails only with its context
+	return func() { q.head.Release(1) }
+}
