@@ -20,7 +20,7 @@ import (
 // connection.
 func (xs *Exchanges) Fail(w http.ResponseWriter, id json.RawMessage, err error) {
 	switch {
-	case errors.Is(err, broker.ErrForgejoGrantDead), errors.Is(err, broker.ErrInsufficientScope):
+	case errors.Is(err, broker.ErrForgejoGrantDead), errors.Is(err, broker.ErrInsufficientScope), errors.Is(err, broker.ErrRevoked):
 		xs.cfg.Auth.Challenge(w, xs.cfg.Endpoint, err)
 	case errors.Is(err, broker.ErrNotFound):
 		Reply(w, http.StatusNotFound, mcp.ErrorResponse(id, mcp.CodeSessionNotFound, mcp.SessionNotFound))

@@ -55,10 +55,15 @@ func (f *Fleet[S]) first(ctx context.Context, o Order[S]) (*unit.Unit, error) {
 		}
 		f.cfg.Unit.Log.Info("a unit that was started ahead is of no use; starting another", "unit", u.Name(), "session", f.cfg.Label(o.SessionID), "error", err)
 	}
-	if !errors.Is(err, context.Canceled) { // the client has left; nothing is wrong
+	o.failed(ctx, u, err)
+	return nil, err
+}
+
+// failed reports a failure, unless nothing is wrong: the client has left.
+func (o Order[S]) failed(ctx context.Context, u *unit.Unit, err error) {
+	if !errors.Is(context.Cause(ctx), context.Canceled) {
 		o.Failed(u, err)
 	}
-	return nil, err
 }
 
 // warmed gives the session the unit that was started for it: within the limits, its
@@ -101,7 +106,7 @@ func (f *Fleet[S]) launch(ctx context.Context, o Order[S]) (*unit.Unit, error) {
 		return nil, err
 	}
 	if err := u.Launch(ctx); err != nil {
-		o.Failed(u, err)
+		o.failed(ctx, u, err)
 		return nil, err
 	}
 	return u, nil

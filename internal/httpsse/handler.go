@@ -151,7 +151,7 @@ func (h *Handler) again(w http.ResponseWriter, r *http.Request, f *fresh, access
 // refuse answers a request that could not begin: what is about the client's token
 // or its session by a status, the rest on the stream.
 func (h *Handler) refuse(w http.ResponseWriter, own *stream.Log, id json.RawMessage, err error) {
-	if errors.Is(err, broker.ErrForgejoGrantDead) || errors.Is(err, broker.ErrInsufficientScope) || errors.Is(err, broker.ErrNotFound) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, broker.ErrForgejoGrantDead) || errors.Is(err, broker.ErrInsufficientScope) || errors.Is(err, broker.ErrRevoked) || errors.Is(err, broker.ErrNotFound) || errors.Is(err, context.Canceled) {
 		h.cfg.Exchanges.Fail(w, id, err)
 		return
 	}

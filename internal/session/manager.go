@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/fleet"
@@ -57,6 +55,7 @@ type Manager struct {
 	mu       sync.Mutex          // taken before the fleet's
 	sessions map[string]*Session // by id, loaded from the store on use
 	shared   map[sharedKey]*Session
+	attempts map[*Session]*attempt // under way
 }
 
 // New returns a Manager. Call Restore and Reconcile before the first session.
@@ -67,7 +66,7 @@ func New(cfg Config) *Manager {
 	if cfg.ProbeTimeout == 0 {
 		cfg.ProbeTimeout = 2 * time.Second
 	}
-	m := &Manager{cfg: cfg, sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}}
+	m := &Manager{cfg: cfg, sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, attempts: map[*Session]*attempt{}}
 	m.fleet = fleet.New[*Session](fleet.Config{
 		Unit: m.unitConfig(), PerUser: cfg.PerUser, Max: cfg.Max, MaxAge: cfg.MaxAge,
 		Label: label, Grant: cfg.Store.Grant, AfterFunc: cfg.AfterFunc,
@@ -112,17 +111,6 @@ func (m *Manager) settleStored(ctx context.Context) error {
 	return nil
 }
 
-// endStored ends a session that is too old, whether or not it was ever used here.
-func (m *Manager) endStored(ctx context.Context, id string) error {
-	m.mu.Lock()
-	s := m.sessions[id]
-	m.mu.Unlock()
-	if s == nil {
-		return m.cfg.Store.DeleteSession(ctx, id)
-	}
-	return m.end(ctx, s, "max_age")
-}
-
 func (m *Manager) aged(created time.Time) bool {
 	return m.cfg.Now().Sub(created) >= m.cfg.MaxAge
 }
@@ -155,37 +143,62 @@ func (m *Manager) create(ctx context.Context, id string, began time.Time, stream
 		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID, Kind: broker.SessionClient,
 		Initialize: string(initialize.Raw), ReadOnly: oauth.ReadOnly(access.Scope), CreatedAt: began, LastUsedAt: m.cfg.Now(),
 	})
+	ctx, a := s.attempt(ctx)
+	defer a.over()
 	var answer mcp.Message
 	u, err := m.start(ctx, s, func(ctx context.Context, u *unit.Unit) (err error) {
 		answer, err = u.Initialize(ctx, initialize)
 		return err
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, a.outcome(err)
 	}
 	response := answer.WithID(initialize.ID())
 	if answer.IsError() {
 		u.Stop(ctx)
 		return nil, response, nil
 	}
+	m.mu.Lock()
 	s.row.UnitID, s.row.Protocol = u.ID(), answer.ResultString("protocolVersion")
+	m.mu.Unlock()
 	if err := m.cfg.Store.CreateSession(ctx, s.row); err != nil {
 		u.Stop(ctx)
+		if err = a.outcome(err); errors.Is(err, broker.ErrRevoked) {
+			m.cfg.Audit.Event(ctx, s.event(audit.SessionStopped, revoked))
+		}
 		return nil, nil, fmt.Errorf("cannot store the session: %w", err)
 	}
-	m.mu.Lock()
-	m.sessions[s.row.ID] = s
-	m.mu.Unlock()
-	if !m.publish(s, u) {
-		s.settle(u)
+	if err := m.found(s, u, a); err != nil {
+		return nil, nil, err
 	}
 	return s, response, nil
+}
+
+// found has a stored session served by u, unless a was ended: then the session is.
+func (m *Manager) found(s *Session, u *unit.Unit, a *attempt) error {
+	m.mu.Lock()
+	a.leave()
+	m.sessions[s.row.ID] = s
+	serves := m.serve(s, u)
+	m.mu.Unlock()
+	if !serves {
+		s.settle(u)
+	}
+	if refusal := a.outcome(nil); refusal != nil {
+		return errors.Join(refusal, m.end(context.Background(), s, a.why))
+	}
+	return nil
 }
 
 // publish makes u the session's unit, unless it has ended already.
 func (m *Manager) publish(s *Session, u *unit.Unit) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.serve(s, u)
+}
+
+// serve is publish with mu held.
+func (m *Manager) serve(s *Session, u *unit.Unit) bool {
 	if !m.fleet.Serve(u) {
 		return false
 	}
@@ -221,7 +234,7 @@ func (m *Manager) Get(ctx context.Context, id string, access broker.Access) (*Se
 		return nil, broker.ErrNotFound
 	}
 	if m.aged(s.row.CreatedAt) {
-		m.end(ctx, s, "max_age")
+		m.end(ctx, s, tooOld)
 		return nil, broker.ErrNotFound
 	}
 	return s, nil
@@ -252,86 +265,6 @@ func (m *Manager) adopt(row broker.Session) *Session {
 		m.sessions[row.ID] = s
 	}
 	return s
-}
-
-// End ends a session for good: its row goes first, then its unit.
-func (m *Manager) End(ctx context.Context, s *Session) error { return m.end(ctx, s, "deleted") }
-
-func (m *Manager) end(ctx context.Context, s *Session, why string) error {
-	defer s.queue.lead()()
-	if s.ended() {
-		return nil
-	}
-	if err := m.cfg.Store.DeleteSession(ctx, s.row.ID); err != nil {
-		return fmt.Errorf("cannot end the session: %w", err)
-	}
-	if u := m.forget(s); u != nil {
-		u.Stop(ctx)
-	}
-	m.cfg.Audit.Event(ctx, s.event(audit.SessionStopped, why))
-	return nil
-}
-
-// key is that of a shared session.
-func (s *Session) key() sharedKey { return sharedKey{s.row.GrantID, s.row.ReadOnly} }
-
-// forget makes the session one that has ended, and returns the unit that is left
-// of it. Called at the queue's head.
-func (m *Manager) forget(s *Session) *unit.Unit {
-	m.mu.Lock()
-	delete(m.sessions, s.row.ID)
-	if key := s.key(); m.shared[key] == s {
-		delete(m.shared, key)
-	}
-	u := s.unit
-	if u != nil {
-		s.unit = nil
-		m.fleet.Withdraw(u)
-	}
-	m.mu.Unlock()
-	close(s.done)
-	s.streams.Close()
-	s.notices.Close()
-	return u
-}
-
-// EndGrant ends all sessions of a grant, after its revocation.
-func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
-	m.fleet.Warm.EndGrant(ctx, grantID)
-	return m.endAll(ctx, "revoked", func(row broker.Session) bool { return row.GrantID == grantID })
-}
-
-// endSuspended ends all sessions of a user who may not sign in at Forgejo any more.
-func (m *Manager) endSuspended(userID string) {
-	m.fleet.Warm.EndUser(context.Background(), userID)
-	err := m.endAll(context.Background(), "suspended", func(row broker.Session) bool { return row.UserID == userID })
-	if err != nil {
-		m.cfg.Log.Error("cannot end the sessions of a suspended user; they end by their idle time", "error", err)
-	}
-}
-
-func (m *Manager) endAll(ctx context.Context, why string, of func(broker.Session) bool) error {
-	rows, err := m.cfg.Store.Sessions(ctx)
-	if err != nil {
-		return err
-	}
-	var ends errgroup.Group
-	for _, row := range rows {
-		if !of(row) {
-			continue
-		}
-		ends.Go(func() error {
-			s, err := m.lookup(ctx, row.ID)
-			if errors.Is(err, broker.ErrNotFound) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			return m.end(ctx, s, why)
-		})
-	}
-	return ends.Wait()
 }
 
 // Token is the spawn.TokenFunc of this broker: the user's access token for a

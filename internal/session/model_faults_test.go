@@ -128,6 +128,62 @@ func (m *model) impatient(s *modelled) {
 	}
 }
 
+// cutShort ends a session while its unit, which does not answer, starts.
+func (m *model) cutShort(s *modelled) {
+	found := m.ready(s)
+	asked := make(chan struct{}, 1)
+	m.set(func() { m.launcher.mute = asked })
+	told := make(chan error, 1)
+	go func() { told <- m.begin(m.Context(), found, s) }()
+	<-asked
+	m.must(m.manager.End(m.Context(), found))
+	m.set(func() { m.launcher.mute = nil })
+	if err := <-told; !errors.Is(err, broker.ErrNotFound) {
+		m.Fatalf("got %v", err)
+	}
+	m.gone(s)
+}
+
+// neverBegun ends a grant while its first session starts: its backend does not
+// answer, or its descriptors are not kept yet.
+func (m *model) neverBegun() {
+	l := m.login()
+	if m.shut || rapid.IntRange(0, 2).Draw(m.T, "seldom") > 0 || m.makeRoom(l.User.ID) != nil {
+		m.Skip("not now")
+	}
+	asked, before := make(chan struct{}, 1), m.launcher.starts
+	mute := rapid.Bool().Draw(m.T, "mute")
+	if mute {
+		m.set(func() { m.launcher.mute = asked })
+	}
+	m.kept.held.Lock()
+	told := make(chan error, 1)
+	go func() {
+		_, _, err := m.manager.Create(m.Context(), l.Access, message(beginning))
+		told <- err
+	}()
+	if mute {
+		<-asked
+	}
+	m.until("it starts", func() (ok bool) {
+		m.set(func() { ok = m.launcher.starts > before })
+		return ok
+	})
+	l.revoked = true
+	m.must(m.cfg.Store.RevokeGrant(m.Context(), l.GrantID))
+	m.must(m.manager.EndGrant(m.Context(), l.GrantID))
+	if err := <-told; !errors.Is(err, broker.ErrRevoked) {
+		m.Fatalf("got %v", err)
+	}
+	m.kept.held.Unlock()
+	m.set(func() { m.launcher.mute = nil })
+	for _, s := range slices.Clone(m.sessions) {
+		if s.login == l {
+			m.gone(s)
+		}
+	}
+}
+
 // untouchable has the launcher fail when it is to keep a session awake: the request
 // fails, the session is not harmed.
 func (m *model) untouchable(s *modelled) {

@@ -178,7 +178,7 @@ func (s *stage) play(t *rapid.T) *model {
 	m.must(err)
 	m.cfg = session.Config{
 		Launcher: m.launcher, Store: store, Tokens: tokens, Audit: events, Log: log, Now: s.now, Keeper: m.kept,
-		IdleTimeout: modelIdle, MaxAge: modelMaxAge, PerUser: modelPerUser, Max: modelMax, StartTimeout: time.Minute, ProbeTimeout: 30 * time.Second,
+		IdleTimeout: modelIdle, MaxAge: modelMaxAge, PerUser: modelPerUser, Max: modelMax, StartTimeout: time.Hour, ProbeTimeout: 30 * time.Second,
 	}
 	m.logins = s.logIn(m.cfg)
 	m.manager = session.New(m.cfg)
@@ -230,6 +230,8 @@ func (m *model) commands() map[string]func(*rapid.T) {
 		"refused":       func(*rapid.T) { m.on(m.dormant, m.refused) },
 		"stillborn":     func(*rapid.T) { m.on(m.dormant, m.stillborn) },
 		"impatient":     func(*rapid.T) { m.on(m.dormant, m.impatient) },
+		"cut short":     func(*rapid.T) { m.on(m.dormant, m.cutShort) },
+		"never begun":   func(*rapid.T) { m.neverBegun() },
 		"untouchable":   func(*rapid.T) { m.on(m.awake, m.untouchable) },
 		"going":         func(*rapid.T) { m.on(m.idle, m.going) },
 		"raise":         func(*rapid.T) { m.on(m.narrow, m.raise) },

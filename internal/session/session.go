@@ -209,6 +209,8 @@ func (s *Session) awaken(ctx context.Context) (*unit.Unit, error) {
 	if err := s.admit(); err != nil {
 		return nil, err
 	}
+	ctx, a := s.attempt(ctx)
+	defer a.over()
 	m := s.manager
 	begin := s.resume
 	if s.row.Kind == broker.SessionShared {
@@ -216,14 +218,14 @@ func (s *Session) awaken(ctx context.Context) (*unit.Unit, error) {
 	}
 	u, err := m.start(ctx, s, begin)
 	if err != nil {
-		return nil, err
+		return nil, a.outcome(err)
 	}
 	if err := m.cfg.Store.SetSessionUnit(ctx, s.row.ID, u.ID()); err != nil {
 		u.Stop(ctx)
 		if errors.Is(err, broker.ErrNotFound) { // another process has ended it
 			m.forget(s)
 		}
-		return nil, err
+		return nil, a.outcome(err)
 	}
 	if m.publish(s, u) {
 		return u, nil

@@ -33,7 +33,7 @@ func (m *Manager) Shared(ctx context.Context, access broker.Access) (*Session, e
 		if err != nil || !m.retires(s) {
 			return s, err
 		}
-		if err := m.end(ctx, s, "max_age"); err != nil {
+		if err := m.end(ctx, s, tooOld); err != nil {
 			return nil, err
 		}
 	}

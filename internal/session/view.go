@@ -98,7 +98,7 @@ func (m *Manager) Stop(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return m.end(ctx, s, "operator")
+	return m.end(ctx, s, operator)
 }
 
 // ShutDoor turns requests away with ErrDraining until OpenDoor, and reports whether

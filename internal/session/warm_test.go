@@ -243,15 +243,28 @@ func TestUnitAheadThatIsNotUsed(t *testing.T) {
 				}
 				stop(w)
 				w.until("it is gone", func() bool { return len(w.units()) == 0 && w.Waiting() == 0 })
-				w.create(w.access)
-				if n := len(w.units()); n != 1 {
-					t.Errorf("%d units", n)
+				if name == "login ended" {
+					w.refused()
+				} else if w.create(w.access); len(w.units()) != 1 {
+					t.Errorf("units %q", w.units())
 				}
 				if n := w.logged("FJMCP_EVENT=session_failed"); n != 0 {
 					t.Errorf("%d sessions failed:\n%s", n, w.log)
 				}
 			})
 		}
+	}
+}
+
+// refused wants no session for a login that has ended.
+func (w *ahead) refused() {
+	w.t.Helper()
+	_, _, err := w.Create(w.t.Context(), w.access, message(hello))
+	if !errors.Is(err, broker.ErrRevoked) {
+		w.t.Errorf("got %v", err)
+	}
+	if n := w.logged("FJMCP_EVENT=session_stopped"); n != 1 || len(w.units()) > 0 {
+		w.t.Errorf("%d sessions were stopped, %q run", n, w.units())
 	}
 }
 

@@ -54,9 +54,23 @@ func rowOf(v broker.Session) *sessionRow {
 }
 
 // CreateSession stores a new session. User, client and grant must exist; the
-// two names are read from them.
+// two names are read from them. broker.ErrRevoked: the grant has ended.
 func (s *Store) CreateSession(ctx context.Context, v broker.Session) error {
-	return s.write.WithContext(ctx).Create(rowOf(v)).Error
+	return s.update(ctx, func(tx *gorm.DB) error {
+		if err := stands(tx, v.GrantID); err != nil {
+			return err
+		}
+		return tx.Create(rowOf(v)).Error
+	})
+}
+
+// stands returns broker.ErrRevoked for a grant that has ended.
+func stands(tx *gorm.DB, grantID string) error {
+	err := tx.Where("id = ? AND revoked_at = 0", grantID).Take(&grantRow{}).Error
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return broker.ErrRevoked
+	}
+	return err
 }
 
 // SharedSession returns the shared session of v's grant and mode, which is v
@@ -65,11 +79,7 @@ func (s *Store) SharedSession(ctx context.Context, v broker.Session) (broker.Ses
 	v.Kind = broker.SessionShared
 	var id string
 	err := s.update(ctx, func(tx *gorm.DB) error {
-		err := tx.Where("id = ? AND revoked_at = 0", v.GrantID).Take(&grantRow{}).Error
-		if errors.Is(err, gorm.ErrRecordNotFound) {
-			return broker.ErrRevoked
-		}
-		if err != nil {
+		if err := stands(tx, v.GrantID); err != nil {
 			return err
 		}
 		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(rowOf(v)).Error; err != nil {

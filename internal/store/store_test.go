@@ -341,6 +341,8 @@ func TestSessions(t *testing.T) {
 	must(t, s.DeleteSession(t.Context(), "s1"))
 	_, err = s.Session(t.Context(), "s1")
 	wantErr(t, err, broker.ErrNotFound)
+	must(t, s.RevokeGrant(t.Context(), l.Grant.ID))
+	wantErr(t, s.CreateSession(t.Context(), want), broker.ErrRevoked)
 }
 
 // Two processes that ask for a grant's shared session get the same, one for each

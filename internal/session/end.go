@@ -1,0 +1,118 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/unit"
+)
+
+// Why sessions end for good, for the audit.
+const (
+	deleted   = "deleted"
+	tooOld    = "max_age"
+	revoked   = "revoked"
+	suspended = "suspended"
+	operator  = "operator"
+)
+
+// End ends a session for good: its row goes first, then its unit.
+func (m *Manager) End(ctx context.Context, s *Session) error { return m.end(ctx, s, deleted) }
+
+func (m *Manager) end(ctx context.Context, s *Session, why string) error {
+	if why != suspended { // a start finds out by itself, and tells its client
+		m.interrupt(broker.ErrNotFound, why, func(row broker.Session) bool { return row.ID == s.row.ID })
+	}
+	defer s.queue.lead()()
+	if s.ended() {
+		return nil
+	}
+	if err := m.cfg.Store.DeleteSession(ctx, s.row.ID); err != nil {
+		return fmt.Errorf("cannot end the session: %w", err)
+	}
+	if u := m.forget(s); u != nil {
+		u.Stop(ctx)
+	}
+	m.cfg.Audit.Event(ctx, s.event(audit.SessionStopped, why))
+	return nil
+}
+
+// key is that of a shared session.
+func (s *Session) key() sharedKey { return sharedKey{s.row.GrantID, s.row.ReadOnly} }
+
+// forget makes the session one that has ended, and returns the unit that is left
+// of it. Called at the queue's head.
+func (m *Manager) forget(s *Session) *unit.Unit {
+	m.mu.Lock()
+	delete(m.sessions, s.row.ID)
+	if key := s.key(); m.shared[key] == s {
+		delete(m.shared, key)
+	}
+	u := s.unit
+	if u != nil {
+		s.unit = nil
+		m.fleet.Withdraw(u)
+	}
+	m.mu.Unlock()
+	close(s.done)
+	s.streams.Close()
+	s.notices.Close()
+	return u
+}
+
+// EndGrant ends all sessions of a grant, after its revocation.
+func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
+	m.fleet.Warm.EndGrant(ctx, grantID)
+	of := func(row broker.Session) bool { return row.GrantID == grantID }
+	m.interrupt(broker.ErrRevoked, revoked, of)
+	return m.endAll(ctx, revoked, of)
+}
+
+// endSuspended ends all sessions of a user who may not sign in at Forgejo any more.
+func (m *Manager) endSuspended(userID string) {
+	m.fleet.Warm.EndUser(context.Background(), userID)
+	err := m.endAll(context.Background(), suspended, func(row broker.Session) bool { return row.UserID == userID })
+	if err != nil {
+		m.cfg.Log.Error("cannot end the sessions of a suspended user; they end by their idle time", "error", err)
+	}
+}
+
+func (m *Manager) endAll(ctx context.Context, why string, of func(broker.Session) bool) error {
+	rows, err := m.cfg.Store.Sessions(ctx)
+	if err != nil {
+		return err
+	}
+	var ends errgroup.Group
+	for _, row := range rows {
+		if !of(row) {
+			continue
+		}
+		ends.Go(func() error {
+			s, err := m.lookup(ctx, row.ID)
+			if errors.Is(err, broker.ErrNotFound) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			return m.end(ctx, s, why)
+		})
+	}
+	return ends.Wait()
+}
+
+// endStored ends a session that is too old, whether or not it was ever used here.
+func (m *Manager) endStored(ctx context.Context, id string) error {
+	m.mu.Lock()
+	s := m.sessions[id]
+	m.mu.Unlock()
+	if s == nil {
+		return m.cfg.Store.DeleteSession(ctx, id)
+	}
+	return m.end(ctx, s, tooOld)
+}
