@@ -15,7 +15,7 @@ type attempt struct {
 
 	// under manager.mu
 	refusal error  // what those are told who wait for it, once it was ended
-	why     string // it was
+	why     string // it was ended, for the audit
 }
 
 // attempt begins one; over must follow.

@@ -174,7 +174,8 @@ func (m *Manager) create(ctx context.Context, id string, began time.Time, stream
 	return s, response, nil
 }
 
-// found has a stored session served by u, unless a was ended: then the session is.
+// found has a stored session served by u. It ends the session if the attempt was ended
+// after all that could have noticed.
 func (m *Manager) found(s *Session, u *unit.Unit, a *attempt) error {
 	m.mu.Lock()
 	a.leave()

@@ -68,9 +68,10 @@ func (s *Session) ended() bool {
 }
 
 // Call sends a request, waking the session if it is dormant: requests that come
-// meanwhile are sent in their order. What access may do beyond the session's mode, the session may do from then on. Errors are those of
-// Manager.Create, broker.ErrNotFound when the session has ended or may do more
-// than access, and relay.ErrTooManyCalls.
+// meanwhile are sent in their order. What access may do beyond the session's mode,
+// the session may do from then on. Errors are those of Manager.Create,
+// broker.ErrNotFound when the session has ended or may do more than access, and
+// relay.ErrTooManyCalls.
 func (s *Session) Call(ctx context.Context, access broker.Access, request mcp.Message) (*Call, error) {
 	leave, err := s.manager.fleet.Door.Enter()
 	if err != nil {
@@ -141,8 +142,8 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// use runs do on a live unit if access may have it. What do has to call once it has
-// its place among the requests, and before it waits, is its second argument.
+// use runs do on a live unit if access may have it. do calls placed once it has its
+// place among the requests and is about to wait.
 func (s *Session) use(ctx context.Context, access broker.Access, do func(u *unit.Unit, placed func()) error) error {
 	if err := s.raise(ctx, access); err != nil {
 		return err
