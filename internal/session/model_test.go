@@ -77,7 +77,8 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	const callback = "http://127.0.0.1/oauth/callback"
 	s := &stage{t: t, time: time.Now()}
-	s.forge = testforge.Start(t, testforge.Config{Now: s.now}, callback)
+	// No run is long enough for a login at the forge to end by itself.
+	s.forge = testforge.Start(t, testforge.Config{Now: s.now, RefreshTTL: 10_000 * modelMaxAge}, callback)
 	var err error
 	s.client, err = forgejo.New(forgejo.Config{
 		URL: s.forge.URL, ClientID: s.forge.App.ClientID, ClientSecret: s.forge.App.ClientSecret, RedirectURL: callback, Now: s.now,

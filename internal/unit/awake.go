@@ -40,6 +40,7 @@ func (u *Unit) keepAwake(ctx context.Context) error {
 	}
 	err := u.cfg.Launcher.Touch(ctx, u.id)
 	if errors.Is(err, spawn.ErrGone) {
+		u.leaving.Store(true)
 		u.relay.Close()
 		return relay.ErrClosed
 	}

@@ -28,6 +28,9 @@ func (u *Unit) remove(ctx context.Context) {
 // account settles the unit's end, however it came.
 func (u *Unit) account() {
 	u.lookNoMore()
+	if u.leaving.Load() { // it may take its time, which is not to be taken for a crash
+		u.remove(context.Background())
+	}
 	select { // its last words may be a moment behind
 	case <-u.heard:
 	case <-time.After(2 * time.Second):
@@ -36,7 +39,7 @@ func (u *Unit) account() {
 	<-u.heard
 	u.silence()
 	u.forget()
-	if !u.stopping.Load() { // a unit that ends by itself leaves its reap timer
+	if !u.stopping.Load() && !u.leaving.Load() { // a unit that ends by itself leaves its reap timer
 		u.remove(context.Background())
 	}
 	u.spec.Ended(u)
@@ -59,6 +62,9 @@ func (u *Unit) Failure() error {
 		}
 		return fail
 	case control.TypeExited:
+		return nil
+	}
+	if u.leaving.Load() {
 		return nil
 	}
 	return &StartError{Reason: control.ReasonCrashed, Detail: "the session ended without a word"}

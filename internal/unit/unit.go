@@ -71,6 +71,7 @@ type Unit struct {
 	initialized atomic.Bool // notifications/initialized was sent
 	grantDead   atomic.Bool // the forge refused the login for good
 	stopping    atomic.Bool // we end it, so its end is no failure
+	leaving     atomic.Bool // the launcher says that it is going, so neither is its silence
 	kept        atomic.Bool // the next process gets its descriptors
 	unsure      bool        // adopted without knowing what the backend works on; constant
 
