@@ -35,6 +35,7 @@ func run() int {
 		usage()
 		return 2
 	}
+	shareProcessors()
 	log := logging.New(os.Stderr)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
