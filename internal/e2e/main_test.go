@@ -71,6 +71,12 @@ func standin(t *testing.T) string { return program(t, "./internal/standin") }
 // fails its log shows what the journal says.
 func install(t *testing.T, backend string) *System {
 	t.Helper()
+	return installIn(t, "bookworm", backend)
+}
+
+// installIn is install in a container with Debian's suite.
+func installIn(t *testing.T, suite, backend string) *System {
+	t.Helper()
 	if err := nspawn.Check(); err != nil {
 		t.Skip(err)
 	}
@@ -78,7 +84,7 @@ func install(t *testing.T, backend string) *System {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Install(t.Context(), Options{Deb: path, Backend: backend})
+	s, err := Install(t.Context(), Options{Suite: suite, Deb: path, Backend: backend})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,8 +62,8 @@ func TestE2EPackage(t *testing.T) {
 		if out := run(t, s, "sh", "-c", "ps -eo user:32,args | grep -E '^fj|fjmcp' | grep -v grep || true"); out != "" {
 			t.Errorf("still running:\n%s", out)
 		}
-		if exists(t, s, "/usr/lib/fjmcp") {
-			t.Error("left behind:\n" + run(t, s, "find", "/usr/lib/fjmcp"))
+		if exists(t, s, "/var/lib/fjmcp-session-root") {
+			t.Error("left behind:\n" + run(t, s, "find", "/var/lib/fjmcp-session-root"))
 		}
 		for path, want := range map[string]bool{
 			"/usr/sbin/fjmcp-broker": false, "/run/fjmcp-private": false,

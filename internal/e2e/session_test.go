@@ -92,7 +92,7 @@ func checkUnits(t *testing.T, s *System) {
 		for name, want := range map[string]string{
 			"DropInPaths": "fjmcp-session@.service.d/10-sandbox.conf",
 			"Slice":       "fjmcp-sessions.slice", "Transient": "yes",
-			"PrivateNetwork": "yes", "NoNewPrivileges": "yes", "RootDirectory": "/usr/lib/fjmcp/session-root",
+			"PrivateNetwork": "yes", "NoNewPrivileges": "yes", "RootDirectory": "/var/lib/fjmcp-session-root",
 			"CapabilityBoundingSet": "",
 		} {
 			got, err := s.Property(t.Context(), u.Name, name)

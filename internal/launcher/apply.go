@@ -3,29 +3,38 @@ package launcher
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
 )
 
-// AppliedFile holds the settings that launcher, egress and sessions run with.
+// AppliedFile holds the settings that launcher, egress and sessions run with, and a
+// digest of the sessions' sandbox.
 const AppliedFile = "/run/fjmcp-private/settings"
 
 // applyTimeout bounds Apply; the slowest part is a launcher that finishes a start.
 const applyTimeout = 25 * time.Second
 
 // Apply is run before each start of the broker, with PID 1's rights. Where the
-// settings that getenv gives differ from those in file, it ends all sessions' units,
-// which would go on under the former settings, and starts launcher and egress anew, if
-// they run; then it writes file. Else it touches nothing: a broker that starts anew
-// breaks no session's connection. Without file nothing has run since boot.
+// settings that getenv gives, or the sandbox's drop-ins, differ from those in file, it
+// ends all sessions' units, which would go on under the former ones, and starts
+// launcher and egress anew, if they run; then it writes file. Else it touches nothing:
+// a broker that starts anew breaks no session's connection. Without file nothing has
+// run since boot.
 func Apply(ctx context.Context, getenv func(string) string, file string) error {
-	wanted := newSettings(getenv).record()
+	sandbox, err := sandboxDigest(unitDirs)
+	if err != nil {
+		return err
+	}
+	wanted := append(newSettings(getenv).record(), sandbox+"\n"...)
 	applied, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // the first start since boot
@@ -52,6 +61,29 @@ func Apply(ctx context.Context, getenv func(string) string, file string) error {
 // record is the settings as a file.
 func (s settings) record() []byte {
 	return []byte(strings.Join([]string{s.forgejoURL, s.caFile, s.forgejoMCP, s.deniedPaths}, "\n") + "\n")
+}
+
+// unitDirs are where systemd.unit(5) has the drop-ins of system units.
+var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"}
+
+// sandboxDigest tells one state of the drop-ins of fjmcp-session@.service from another.
+// An upgrade that mends the sandbox must not leave sessions in the former one.
+func sandboxDigest(dirs []string) (string, error) {
+	sum := sha256.New()
+	for _, dir := range dirs {
+		files, err := filepath.Glob(filepath.Join(dir, "fjmcp-session@.service.d", "*.conf"))
+		if err != nil {
+			return "", err
+		}
+		for _, file := range files { // Glob sorts them
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(sum, "%s %d\n%s", file, len(text), text)
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // tryRestart waits until the unit has been restarted. One that does not run is

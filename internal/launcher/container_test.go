@@ -93,7 +93,7 @@ ln ` + insideProgram + ` /usr/bin/forgejo-mcp
 ln ` + insideProgram + ` /usr/sbin/fjmcp-broker
 mkdir -p -m 0700 /etc/fjmcp/credentials
 echo FJMCP_BROKER_FORGEJO_URL=http://forgejo.localhost:3000 >/etc/fjmcp/broker.env
-cd / && mkdir -p /usr/lib/fjmcp/session-root && cd /usr/lib/fjmcp/session-root
+cd / && mkdir -p /var/lib/fjmcp-session-root && cd /var/lib/fjmcp-session-root
 mkdir -p usr proc sys dev run etc/ssl/certs tmp var/tmp
 ln -s usr/bin usr/sbin usr/lib usr/lib64 .
 echo 'u fjmcp - "fjmcp"' >/usr/lib/sysusers.d/fjmcp.conf

@@ -161,6 +161,15 @@ func addOwnTools(s *mcp.Server, f *forge) {
 			b, err := json.Marshal(probe(in))
 			return string(b), err
 		})
+	add(s, "search", "Look for secrets in everything this process can read, and report where they are, as JSON",
+		func(ctx context.Context, _ *mcp.CallToolRequest, in searchRequest) (string, error) {
+			report, err := search(ctx, in)
+			if err != nil {
+				return "", err
+			}
+			b, err := json.Marshal(report)
+			return string(b), err
+		})
 }
 
 func (f *forge) fetch(ctx context.Context, method, url string) (string, error) {
