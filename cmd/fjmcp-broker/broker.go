@@ -38,6 +38,8 @@ const (
 	// launcher stays without being asked anything, so that no start has to wait for
 	// the launcher's own.
 	tidyInterval = 5 * time.Minute
+	// limitsTimeout is for a launcher that has to be started first.
+	limitsTimeout = 5 * time.Second
 )
 
 // server is the assembled broker.
@@ -84,6 +86,9 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 		return nil, err
 	}
 	if s.launcher, err = newLauncher(cfg, func(ctx context.Context, unit string) (string, error) { return s.sessions.Token(ctx, unit) }, log); err != nil {
+		return nil, err
+	}
+	if err := checkLimits(ctx, s.launcher); err != nil {
 		return nil, err
 	}
 	s.sessions = session.New(session.Config{
@@ -151,7 +156,7 @@ func (s *server) listen(cfg *config.Config) error {
 
 func newLauncher(cfg *config.Config, token spawn.TokenFunc, log *slog.Logger) (spawn.Launcher, error) {
 	if cfg.Launcher == config.LauncherSystemd {
-		return spawn.NewSystemd(launcherSocket), nil
+		return spawn.NewSystemd(launcherSocket, cfg.SessionsMax), nil
 	}
 	binary, err := sessionBinary()
 	if err != nil {
@@ -161,6 +166,22 @@ func newLauncher(cfg *config.Config, token spawn.TokenFunc, log *slog.Logger) (s
 		SessionBinary: binary, ForgejoURL: cfg.ForgejoURL.String(), ForgejoMCP: cfg.ForgejoMCP, CAFile: cfg.ForgejoCAFile,
 		DeniedPaths: cfg.DeniedPaths.String(), Token: token, Now: time.Now, Log: log,
 	})
+}
+
+// checkLimits returns a *config.Error where the launcher says that not so many sessions
+// can live as are configured. What else it says, if it answers, health tells.
+func checkLimits(ctx context.Context, l spawn.Launcher) error {
+	ctx, cancel := context.WithTimeout(ctx, limitsTimeout)
+	defer cancel()
+	var e *spawn.LimitsError
+	if !errors.As(l.Check(ctx), &e) {
+		return nil
+	}
+	var faults []string
+	for _, fault := range e.Faults {
+		faults = append(faults, "FJMCP_BROKER_SESSIONS_MAX: "+fault)
+	}
+	return &config.Error{Faults: faults}
 }
 
 // sessionBinary finds fjmcp-session beside this program or where the package

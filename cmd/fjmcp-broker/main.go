@@ -48,7 +48,7 @@ func run() int {
 }
 
 func serve(ctx context.Context, passed systemd.Passed, log *slog.Logger) int {
-	cfg, err := config.Load(os.Environ())
+	b, err := start(ctx, passed, log)
 	var faults *config.Error
 	if errors.As(err, &faults) {
 		for _, fault := range faults.Faults {
@@ -58,7 +58,6 @@ func serve(ctx context.Context, passed systemd.Passed, log *slog.Logger) int {
 		refuse(ctx, passed.Sockets, "fjmcp-broker cannot start: its configuration is at fault. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
 		return config.ExitStatus
 	}
-	b, err := assemble(ctx, cfg, passed, log)
 	if err != nil {
 		log.Error("cannot start: " + err.Error())
 		refuse(ctx, passed.Sockets, "fjmcp-broker cannot start. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
@@ -69,6 +68,14 @@ func serve(ctx context.Context, passed systemd.Passed, log *slog.Logger) int {
 		return 1
 	}
 	return 0
+}
+
+func start(ctx context.Context, passed systemd.Passed, log *slog.Logger) (*server, error) {
+	cfg, err := config.Load(os.Environ())
+	if err != nil {
+		return nil, err
+	}
+	return assemble(ctx, cfg, passed, log)
 }
 
 // refuse tells clients and fjmcpctl.

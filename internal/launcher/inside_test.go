@@ -134,7 +134,7 @@ func socketpair(t *testing.T, typ int) (ours, theirs *os.File) {
 	return ours, theirs
 }
 
-func client() *spawn.Systemd { return spawn.NewSystemd(launcherSocket) }
+func client() *spawn.Systemd { return spawn.NewSystemd(launcherSocket, 200) }
 
 func start(t *testing.T, id string, change func(*spawn.Spec)) *live {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
+	"golang.org/x/sys/unix"
 
 	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
 )
@@ -163,12 +164,30 @@ func (m *manager) ping(ctx context.Context) launchproto.Reply {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	err := m.bus.use(ctx, always, func(c *sddbus.Conn, _ <-chan struct{}) error {
-		_, err := c.SystemStateContext(ctx)
-		return err
-	})
+	limits, err := m.limits(ctx)
 	if err != nil {
 		return fail(launchproto.CodeFailed, "the service manager does not answer: %v", err)
 	}
-	return launchproto.Reply{OK: true}
+	return launchproto.Reply{OK: true, Limits: limits}
+}
+
+// limits asks for what bounds the number of sessions.
+func (m *manager) limits(ctx context.Context) (*launchproto.Limits, error) {
+	var own unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &own); err != nil {
+		return nil, err
+	}
+	limits := &launchproto.Limits{Files: own.Cur}
+	err := m.bus.use(ctx, always, func(c *sddbus.Conn, _ <-chan struct{}) error {
+		p, err := c.GetUnitTypePropertyContext(ctx, sessionSlice, "Slice", "TasksMax")
+		if err != nil {
+			return err
+		}
+		var ok bool
+		if limits.Tasks, ok = p.Value.Value().(uint64); !ok {
+			return fmt.Errorf("TasksMax of %s is %v", sessionSlice, p.Value)
+		}
+		return nil
+	})
+	return limits, err
 }

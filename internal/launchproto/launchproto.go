@@ -20,7 +20,7 @@ const (
 	OpStop Op = "stop"
 	// OpList names the ids of all session units that have not ended.
 	OpList Op = "list"
-	// OpPing checks that the service manager answers.
+	// OpPing checks that the service manager answers, and tells the Limits.
 	OpPing Op = "ping"
 )
 
@@ -52,13 +52,43 @@ const (
 	CodeConfig     Code = "config"      // the operator's configuration is at fault
 )
 
+// MaxReply bounds a Reply in bytes: a list of some 10,000 sessions.
+const MaxReply = 300 << 10
+
 // Reply answers one Request.
 type Reply struct {
 	OK      bool     `json:"ok"`
 	Code    Code     `json:"code,omitempty"`
 	Message string   `json:"message,omitempty"` // for the operator's journal
 	IDs     []string `json:"ids,omitempty"`     // OpList
+	Limits  *Limits  `json:"limits,omitempty"`  // OpPing
 }
+
+// Limits are what bounds the number of sessions that can live at once.
+type Limits struct {
+	// Files is the launcher's RLIMIT_NOFILE. The kernel counts descriptors that are on
+	// their way between processes for each user (unix(7), ETOOMANYREFS), and PID 1
+	// keeps some of each unit on their way for as long as it lives. As uid 0 without
+	// capabilities the launcher can send none once they are more than this.
+	Files uint64 `json:"files"`
+	// Tasks is TasksMax= of the sessions' slice; math.MaxUint64 for no limit.
+	Tasks uint64 `json:"tasks"`
+}
+
+// What a session takes of the Limits. On their way are three descriptors: of the
+// network, the IPC namespace and the dynamic user. Threads are 12.2 on average on two
+// processors, seen with 1,000 sessions.
+const (
+	filesPerSession = 3
+	filesBeside     = 1024 // of other services of uid 0, and the launcher's own
+	tasksPerSession = 16
+)
+
+// FilesFor returns what Files must be for that many sessions.
+func FilesFor(sessions int) uint64 { return uint64(sessions)*filesPerSession + filesBeside }
+
+// TasksFor returns what Tasks must be for that many sessions.
+func TasksFor(sessions int) uint64 { return uint64(sessions) * tasksPerSession }
 
 var (
 	idPattern   = regexp.MustCompile(`^[a-z0-9]{8,26}$`)

@@ -1,6 +1,10 @@
 package spawn
 
-import "github.com/fjmcp/fjmcp-broker/internal/launchproto"
+import (
+	"strings"
+
+	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+)
 
 // Error is a launcher's refusal. Its text is for the operator's journal, never
 // for a client. errors.Is(err, ErrGone) holds for code gone.
@@ -15,3 +19,9 @@ func (e *Error) Error() string { return e.Message }
 func (e *Error) Is(target error) bool {
 	return target == ErrGone && e.Code == launchproto.CodeGone
 }
+
+// LimitsError says that not so many sessions can live at once. Each fault is a sentence
+// for the operator.
+type LimitsError struct{ Faults []string }
+
+func (e *LimitsError) Error() string { return strings.Join(e.Faults, "; ") }

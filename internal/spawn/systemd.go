@@ -14,16 +14,17 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
 )
 
-// maxReply bounds a launcher's reply in bytes: a list of some 7,000 sessions.
-const maxReply = 200 << 10
-
 // Systemd starts sessions as transient units through fjmcp-launcher. It is safe
 // for concurrent use. It holds no connection between calls, so the launcher may
 // come and go.
-type Systemd struct{ socket string }
+type Systemd struct {
+	socket   string
+	sessions int
+}
 
 // NewSystemd returns a client of the launcher's socket, which need not exist yet.
-func NewSystemd(socketPath string) *Systemd { return &Systemd{socketPath} }
+// sessions is how many are to live at once.
+func NewSystemd(socketPath string, sessions int) *Systemd { return &Systemd{socketPath, sessions} }
 
 // Start implements Launcher. The error is an *Error when the launcher refused.
 func (s *Systemd) Start(ctx context.Context, spec Spec) error {
@@ -58,10 +59,35 @@ func (s *Systemd) List(ctx context.Context) ([]string, error) {
 }
 
 // Check implements Launcher: the launcher reaches the service manager and finds
-// forgejo-mcp.
+// forgejo-mcp, and its limits allow for all sessions; *LimitsError where they do not.
 func (s *Systemd) Check(ctx context.Context) error {
-	_, err := s.call(ctx, launchproto.Request{Op: launchproto.OpPing}, nil)
-	return err
+	reply, err := s.call(ctx, launchproto.Request{Op: launchproto.OpPing}, nil)
+	if err != nil || reply.Limits == nil {
+		return err
+	}
+	return checkLimits(*reply.Limits, s.sessions)
+}
+
+// checkLimits returns a *LimitsError if the limits are too low.
+func checkLimits(l launchproto.Limits, sessions int) error {
+	var e LimitsError
+	for _, limit := range []struct {
+		unit, directive string
+		is, want        uint64
+	}{
+		{"fjmcp-launcher.service", "LimitNOFILE=", l.Files, launchproto.FilesFor(sessions)},
+		{"fjmcp-sessions.slice", "TasksMax=", l.Tasks, launchproto.TasksFor(sessions)},
+	} {
+		if limit.is < limit.want {
+			e.Faults = append(e.Faults, fmt.Sprintf(
+				"%d sessions are more than %s%d of %s allows for: lower the number, or set %s%d or more there (systemctl edit %s)",
+				sessions, limit.directive, limit.is, limit.unit, limit.directive, limit.want, limit.unit))
+		}
+	}
+	if len(e.Faults) > 0 {
+		return &e
+	}
+	return nil
 }
 
 // Close implements Launcher. Units live on: they outlive the broker.
@@ -101,7 +127,7 @@ func (s *Systemd) exchange(ctx context.Context, r launchproto.Request, rights []
 	if _, _, err := conn.(*net.UnixConn).WriteMsgUnix(packet, rights, nil); err != nil {
 		return reply, err
 	}
-	buf := make([]byte, maxReply)
+	buf := make([]byte, launchproto.MaxReply)
 	n, err := conn.Read(buf)
 	if errors.Is(err, io.EOF) {
 		return reply, errors.New("it closed the connection without an answer; see journalctl -u fjmcp-launcher")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -47,7 +48,7 @@ func answer(t *testing.T, replies ...*launchproto.Reply) (*Systemd, chan receive
 			c.Close()
 		}
 	}()
-	return NewSystemd(path), got
+	return NewSystemd(path, 1000), got
 }
 
 func read(c *net.UnixConn) (r received) {
@@ -107,8 +108,31 @@ func TestSystemdErrors(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	assertCode(t, s.Stop(t.Context(), "no id"), launchproto.CodeBadRequest)
-	if err := NewSystemd(filepath.Join(t.TempDir(), "absent")).Check(t.Context()); !errors.Is(err, os.ErrNotExist) {
+	if err := NewSystemd(filepath.Join(t.TempDir(), "absent"), 1).Check(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A number of sessions that the limits of the launcher do not allow is refused with the
+// name of each limit, and of what it must be.
+func TestSystemdLimits(t *testing.T) {
+	ping := func(files, tasks uint64) *launchproto.Reply {
+		return &launchproto.Reply{OK: true, Limits: &launchproto.Limits{Files: files, Tasks: tasks}}
+	}
+	s, _ := answer(t, ping(4024, 16_000), ping(math.MaxUint64, math.MaxUint64), ping(4023, 15_999))
+	for range 2 {
+		if err := s.Check(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	var e *LimitsError
+	if err := s.Check(t.Context()); !errors.As(err, &e) || len(e.Faults) != 2 {
+		t.Fatalf("got %v", err)
+	}
+	for i, want := range []string{"LimitNOFILE=4024 or more there (systemctl edit fjmcp-launcher.service)", "TasksMax=16000 or more there (systemctl edit fjmcp-sessions.slice)"} {
+		if !strings.Contains(e.Faults[i], want) || !strings.Contains(e.Faults[i], "1000 sessions are more") {
+			t.Errorf("got %q, want %q in it", e.Faults[i], want)
+		}
 	}
 }
 
@@ -122,7 +146,7 @@ func TestSystemdContext(t *testing.T) {
 	defer l.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- NewSystemd(path).Check(ctx) }()
+	go func() { done <- NewSystemd(path, 1).Check(ctx) }()
 	c, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
