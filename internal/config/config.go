@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -139,6 +141,7 @@ func (l *loader) load() (*Config, error) {
 	c.StateDir = l.stateDir()
 	l.clientID()
 	l.files()
+	l.listen()
 	l.limits()
 	c.ForgejoClientSecret = l.clientSecret()
 	c.StoreKey = l.storeKey()
@@ -289,32 +292,53 @@ func (l *loader) files() {
 		}
 	}
 	if f := l.raw.ForgejoCAFile; filepath.IsAbs(f) {
-		if _, err := os.ReadFile(f); err != nil {
-			l.fault("%sFORGEJO_CA_FILE: %v; want a PEM file that the broker's user can read", prefix, err)
+		if _, err := forgejo.CertPool(f); err != nil {
+			l.fault("%sFORGEJO_CA_FILE: %v; want a PEM file with the CA's certificate that the broker's user can read", prefix, err)
 		}
 	}
 }
 
+// listen is checked also where sockets are inherited and it is not used: what is
+// set is meant. Whether this computer has the address shows only later.
+func (l *loader) listen() {
+	host, port, err := net.SplitHostPort(l.raw.Listen)
+	if err == nil && host != "" && host != "localhost" {
+		_, err = netip.ParseAddr(host)
+	}
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		l.fault("%sLISTEN=%q: want an IP address or localhost, and a port, such as 127.0.0.1:8080", prefix, l.raw.Listen)
+	}
+}
+
 func (l *loader) limits() {
-	for _, d := range []struct {
-		name     string
-		value    time.Duration
-		min, max time.Duration
-	}{
-		{"SESSION_IDLE_TIMEOUT", l.raw.SessionIdleTimeout, time.Second, 7 * 24 * time.Hour},
-		{"SESSION_MAX_AGE", l.raw.SessionMaxAge, time.Second, 365 * 24 * time.Hour},
-		{"REQUEST_TIMEOUT", l.raw.RequestTimeout, time.Second, 24 * time.Hour},
-		{"ACCESS_TOKEN_TTL", l.raw.AccessTokenTTL, time.Minute, 30 * 24 * time.Hour},
-		{"REFRESH_TOKEN_TTL", l.raw.RefreshTokenTTL, time.Hour, 10 * 365 * 24 * time.Hour},
-	} {
-		if d.value < d.min || d.value > d.max {
-			l.fault("%s%s=%s: want %s to %s", prefix, d.name, d.value, d.min, d.max)
-		}
+	const day = 24 * time.Hour
+	r := &l.raw
+	l.within("SESSION_IDLE_TIMEOUT", r.SessionIdleTimeout, time.Second, 7*day)
+	l.within("SESSION_MAX_AGE", r.SessionMaxAge, time.Second, 365*day)
+	l.within("REQUEST_TIMEOUT", r.RequestTimeout, time.Second, day)
+	access := l.within("ACCESS_TOKEN_TTL", r.AccessTokenTTL, time.Minute, 30*day)
+	refresh := l.within("REFRESH_TOKEN_TTL", r.RefreshTokenTTL, time.Hour, 10*365*day)
+	if access && refresh && r.RefreshTokenTTL < r.AccessTokenTTL {
+		l.fault("%sREFRESH_TOKEN_TTL=%s: want at least %sACCESS_TOKEN_TTL, which is %s; raise the one or lower the other", prefix, r.RefreshTokenTTL, prefix, r.AccessTokenTTL)
 	}
-	if l.raw.SessionsPerUser < 1 {
-		l.fault("%sSESSIONS_PER_USER=%d: want at least 1", prefix, l.raw.SessionsPerUser)
+	if r.SessionsPerUser < 1 {
+		l.fault("%sSESSIONS_PER_USER=%d: want at least 1", prefix, r.SessionsPerUser)
 	}
-	if l.raw.SessionsMax < 1 || l.raw.SessionsMax > 10000 {
-		l.fault("%sSESSIONS_MAX=%d: want 1 to 10000", prefix, l.raw.SessionsMax)
+	switch {
+	case r.SessionsMax < 1 || r.SessionsMax > 10000:
+		l.fault("%sSESSIONS_MAX=%d: want 1 to 10000", prefix, r.SessionsMax)
+	case r.SessionsMax < r.SessionsPerUser:
+		l.fault("%sSESSIONS_MAX=%d: want at least %sSESSIONS_PER_USER, which is %d; raise the one or lower the other", prefix, r.SessionsMax, prefix, r.SessionsPerUser)
 	}
+}
+
+func (l *loader) within(name string, value, least, most time.Duration) bool {
+	if value < least || value > most {
+		l.fault("%s%s=%s: want %s to %s", prefix, name, value, least, most)
+		return false
+	}
+	return true
 }

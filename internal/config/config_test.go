@@ -137,6 +137,16 @@ func TestFaults(t *testing.T) {
 		{"FJMCP_BROKER_FORGEJO_SCOPES=openid", "FORGEJO_SCOPES"},
 		{"FJMCP_BROKER_FORGEJO_SCOPES=read:user,write:issue", "FORGEJO_SCOPES"},
 		{"FJMCP_BROKER_FORGEJO_CA_FILE=/nonexistent/ca.pem", "FORGEJO_CA_FILE"},
+		{"FJMCP_BROKER_FORGEJO_CA_FILE=/etc/passwd", "cannot find a PEM certificate in the forge's CA file /etc/passwd"},
+		{"FJMCP_BROKER_LISTEN=127.0.0.1", "want an IP address or localhost, and a port"},
+		{"FJMCP_BROKER_LISTEN=8080", "want an IP address or localhost, and a port"},
+		{"FJMCP_BROKER_LISTEN=127.0.0.1:65536", "want an IP address or localhost, and a port"},
+		{"FJMCP_BROKER_LISTEN=loclahost:8080", "want an IP address or localhost, and a port"},
+		{"FJMCP_BROKER_ACCESS_TOKEN_TTL=720h1s", "ACCESS_TOKEN_TTL=720h0m1s: want"},
+		{"FJMCP_BROKER_REFRESH_TOKEN_TTL=3h", "REFRESH_TOKEN_TTL=3h0m0s: want at least FJMCP_BROKER_ACCESS_TOKEN_TTL, which is 4h0m0s"},
+		{"FJMCP_BROKER_SESSIONS_MAX=7", "SESSIONS_MAX=7: want at least FJMCP_BROKER_SESSIONS_PER_USER, which is 8"},
+		{"FJMCP_BROKER_SESSIONS_PER_USER=201", "SESSIONS_MAX=200: want at least FJMCP_BROKER_SESSIONS_PER_USER, which is 201"},
+		{"FJMCP_BROKER_SESSIONS_MAX=0", "want 1 to 10000"},
 		{"FJMCP_BROKER_FORGEJO_MCP=forgejo-mcp", "want an absolute path"},
 		{"FJMCP_BROKER_FORGEJO_DENIED_PATHS=default user/keys /api/v1/admin", `faulty: "user/keys", "/api/v1/admin"`},
 		{"FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=true", "want on or off"},
@@ -161,6 +171,14 @@ func TestFaults(t *testing.T) {
 				t.Fatalf("got %v, want one fault with %q", err, tc.want)
 			}
 		})
+	}
+}
+
+func TestListen(t *testing.T) {
+	for _, listen := range []string{"127.0.0.1:0", ":8080", "[::1]:8080", "[fe80::1%eth0]:8080", "localhost:65535"} {
+		if c, err := load(t, true, "FJMCP_BROKER_LISTEN="+listen); err != nil || c.Listen != listen {
+			t.Errorf("%s: %v", listen, err)
+		}
 	}
 }
 
@@ -189,10 +207,11 @@ func TestCredentials(t *testing.T) {
 
 // All faults come at once, and none shows a secret.
 func TestEveryFaultAtOnce(t *testing.T) {
-	_, err := load(t, true, "-FJMCP_BROKER_PUBLIC_URL", "FJMCP_BROKER_SESSIONS_MAX=x", "FJMCP_BROKER_SESSION_MAX_AGE=y", "FJMCP_BROKER_NOPE=1")
+	_, err := load(t, true, "-FJMCP_BROKER_PUBLIC_URL", "FJMCP_BROKER_SESSIONS_MAX=x", "FJMCP_BROKER_SESSION_MAX_AGE=y", "FJMCP_BROKER_NOPE=1",
+		"FJMCP_BROKER_REFRESH_TOKEN_TTL=1h", "FJMCP_BROKER_SESSIONS_PER_USER=201", "FJMCP_BROKER_LISTEN=here", "FJMCP_BROKER_FORGEJO_CA_FILE=/etc/passwd")
 	var faults *Error
-	if !errors.As(err, &faults) || len(faults.Faults) != 4 {
-		t.Fatalf("got %v, want 4 faults", err)
+	if !errors.As(err, &faults) || len(faults.Faults) != 8 {
+		t.Fatalf("got %v, want 8 faults", err)
 	}
 	if slices.ContainsFunc(faults.Faults, func(f string) bool { return strings.Contains(f, "gto_secret") || strings.Contains(f, "\n") }) {
 		t.Fatalf("a fault shows a secret or breaks the line: %v", err)

@@ -54,7 +54,7 @@ func New(cfg Config) (*Client, error) {
 		cfg.Now = time.Now
 	}
 	base, urlErr := parseBase(cfg.URL)
-	pool, caErr := certPool(cfg.CAFile)
+	pool, caErr := CertPool(cfg.CAFile)
 	err := errors.Join(urlErr, caErr, ValidateScopes(cfg.Scopes),
 		required("client id", cfg.ClientID), required("client secret", cfg.ClientSecret), required("redirect URL", cfg.RedirectURL))
 	if err != nil {
@@ -98,9 +98,10 @@ func parseBase(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// certPool returns the system's certificates and those of file; nil, which
-// stands for the system's, when file is empty.
-func certPool(file string) (*x509.CertPool, error) {
+// CertPool returns the system's certificates and those of the PEM file; nil, which
+// stands for the system's, when file is empty. The error says why the file cannot
+// be read, or that no certificate is in it.
+func CertPool(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
