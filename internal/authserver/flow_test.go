@@ -128,28 +128,6 @@ func TestConsentIsBoundToTheBrowserAndTheRequest(t *testing.T) {
 	}
 }
 
-func TestDenied(t *testing.T) {
-	w := newWorld(t)
-	c, b := w.newClient(), newBrowser()
-	check := func(where string, a answer) {
-		t.Helper()
-		to := a.location(t)
-		if q := to.Query(); to.Host != "127.0.0.1:9999" || q.Get("error") != "access_denied" || q.Get("state") != "client state &=" || q.Get("iss") != w.url || q.Has("code") {
-			t.Errorf("%s: sent to %s", where, to)
-		}
-		if !strings.Contains(w.trail.String(), where) {
-			t.Errorf("the audit trail lacks %q", where)
-		}
-	}
-	check("at the consent page", w.decide(b, w.consentForm(b, c.authorizeQuery()), "deny"))
-	to := w.decide(b, w.consentForm(b, c.authorizeQuery()), "allow").location(t)
-	alice := testforge.NewBrowser("alice", "alice-password", nil)
-	alice.Deny = true
-	back, err := alice.Authorize(to.String())
-	w.must(err)
-	check("at forgejo", w.do(b, w.request(http.MethodGet, back.String(), "")))
-}
-
 func TestCallbackInAnotherBrowserIsRefused(t *testing.T) {
 	w := newWorld(t)
 	c, b := w.newClient(), newBrowser()
@@ -255,25 +233,6 @@ func TestAuthorizeRefusals(t *testing.T) {
 		}
 		code := map[bool]string{true: "invalid_client", false: "invalid_request"}[strings.Contains(name, "client")]
 		w.get(target, "Accept", "application/json").wantError(t, 400, code, tt.text)
-	}
-	for name, tt := range map[string]struct {
-		changes []string
-		code    string
-	}{
-		"no PKCE":         {[]string{"code_challenge", ""}, "invalid_request"},
-		"plain PKCE":      {[]string{"code_challenge_method", "plain"}, "invalid_request"},
-		"no method":       {[]string{"code_challenge_method", ""}, "invalid_request"},
-		"short challenge": {[]string{"code_challenge", "abc"}, "invalid_request"},
-		"token response":  {[]string{"response_type", "token"}, "unsupported_response_type"},
-		"no response":     {[]string{"response_type", ""}, "invalid_request"},
-		"other resource":  {[]string{"resource", "https://other.example/mcp"}, "invalid_target"},
-		"pathless":        {[]string{"resource", w.url}, "invalid_target"},
-		"long state":      {[]string{"state", strings.Repeat("x", 4097)}, "invalid_request"},
-	} {
-		to := w.get(w.url + "/oauth/authorize?" + c.authorizeQuery(tt.changes...).Encode()).location(t)
-		if to.Host != "127.0.0.1:9999" || to.Query().Get("error") != tt.code || to.Query().Get("iss") != w.url {
-			t.Errorf("%s: sent to %s", name, to)
-		}
 	}
 	twice := c.authorizeQuery()
 	twice.Add("redirect_uri", "https://evil.example/")

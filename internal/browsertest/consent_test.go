@@ -60,6 +60,9 @@ func TestDenial(t *testing.T) {
 	b := newBrowser(t)
 	b.open(c.authorizeURL())
 	b.press("Cancel")
+	b.see("Not connected", "This server does not know this address", strings.TrimPrefix(w.siteURL, "https://"))
+	b.inspect("denied")
+	b.press("Back to the application")
 	b.see("The client got: state iss error")
 	if b.asked(w.forge.URL) != "" {
 		t.Error("the browser was sent to the forge")
@@ -70,6 +73,8 @@ func TestDenial(t *testing.T) {
 	b.press("Continue to Forgejo login")
 	b.signIn("alice")
 	b.press("Cancel")
+	b.see("Not connected")
+	b.press("Back to the application")
 	b.see("The client got: state iss error")
 }
 

@@ -77,6 +77,13 @@ type Form struct {
 	Fields []Field
 }
 
+// Back is a link to an address of a client's choice. It is not recommended: the page
+// says what is known of it.
+type Back struct {
+	Destination Destination
+	URL         template.URL // trusted: the caller has checked its scheme
+}
+
 // Message tells what happened and what can be done about it.
 type Message struct {
 	Status  int // HTTP status
@@ -85,6 +92,7 @@ type Message struct {
 	Text    string
 	Form    *Form    // shown before the actions, as the recommended one
 	Actions []Action // the first is the recommended one
+	Back    *Back    // shown after the actions
 }
 
 // WriteMessage renders a message.

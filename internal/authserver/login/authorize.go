@@ -50,10 +50,10 @@ type badRequest struct {
 
 func (b *badRequest) Error() string { return b.text }
 
-// A clientError goes back to the client's redirect URI.
+// A clientError is one to tell the client, at its redirect URI.
 type clientError struct {
-	reason             *oauth.Error
-	redirectURI, state string
+	reason  *oauth.Error
+	request *authorization
 }
 
 func (c *clientError) Error() string { return c.reason.Error() }
@@ -75,7 +75,7 @@ func (h *Handler) readAuthorization(ctx context.Context, values url.Values) (*au
 		return nil, err
 	}
 	if refused := h.readRequest(a, p); refused != nil {
-		return nil, &clientError{refused, a.redirectURI, a.state}
+		return nil, &clientError{refused, a}
 	}
 	return a, nil
 }
@@ -222,17 +222,24 @@ func (h *Handler) authorizeURL(params url.Values) string {
 // denied tells the client that the user said no.
 func (h *Handler) denied(w http.ResponseWriter, r *http.Request, c broker.Client, redirectURI, state, where string) {
 	h.event(r.Context(), audit.Event{Kind: audit.LoginDenied, Client: oauth.ClientName(c), Outcome: "denied", Detail: where})
-	redirect(w, h.backWithError(redirectURI, state, oauth.Errorf(oauth.AccessDenied, "the user did not agree")))
+	h.sendBack(w, r, c, redirectURI, h.backWithError(redirectURI, state, oauth.Errorf(oauth.AccessDenied, "the user did not agree")), web.Message{
+		Status: http.StatusForbidden, Title: "Not connected",
+		Text: "You did not agree, so the application was not connected. You can close this page.",
+	}, oauth.AccessDenied)
 }
 
 func (h *Handler) refuseAuthorization(w http.ResponseWriter, r *http.Request, err error) {
 	var shown *badRequest
-	var returned *clientError
+	var told *clientError
 	switch {
 	case errors.As(err, &shown):
 		h.respond(w, r, web.Message{Status: http.StatusBadRequest, Title: shown.title, Text: shown.text}, shown.code)
-	case errors.As(err, &returned):
-		redirect(w, h.backWithError(returned.redirectURI, returned.state, returned.reason))
+	case errors.As(err, &told):
+		a := told.request
+		h.sendBack(w, r, a.client, a.redirectURI, h.backWithError(a.redirectURI, a.state, told.reason), web.Message{
+			Status: told.reason.Status(), Title: "This application cannot be connected",
+			Text: "Nothing was agreed to. The application asked in a way that this server does not accept: " + told.reason.Description,
+		}, told.reason.Code)
 	default:
 		h.broken(w, r, "read an authorization request", err)
 	}

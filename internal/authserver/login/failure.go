@@ -34,7 +34,7 @@ func (h *Handler) loginFailed(w http.ResponseWriter, r *http.Request, login stor
 	if errors.Is(err, errNarrower) {
 		m.Actions = append(m.Actions, web.Action{Label: "Continue with fewer permissions", URL: template.URL(h.resumeURL(r, url.Values{acceptParam: {"narrower"}}))})
 	}
-	m.Actions = append(m.Actions, backAction(oauth.ClientName(client), h.backWithError(login.RedirectURI, login.ClientState, oauth.Errorf(f.code, "%s", f.text))))
+	m.Back = back(login.RedirectURI, h.backWithError(login.RedirectURI, login.ClientState, oauth.Errorf(f.code, "%s", f.text)))
 	h.respond(w, r, m, f.code)
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
@@ -67,8 +68,19 @@ func redirect(w http.ResponseWriter, to string) {
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// backAction is a button that returns to the client. The redirect URI's scheme
-// was checked at registration.
-func backAction(client, url string) web.Action {
-	return web.Action{Label: "Back to " + client, URL: template.URL(url)}
+// sendBack returns to a client without a code. Only to what the operator vouches
+// for does the browser go by itself: anybody may register any address, and the user
+// has not agreed to be sent there, or has changed his mind (RFC 9700 §4.11.2).
+func (h *Handler) sendBack(w http.ResponseWriter, r *http.Request, c broker.Client, redirectURI, to string, m web.Message, code string) {
+	if c.Kind == broker.ClientOperator {
+		redirect(w, to)
+		return
+	}
+	m.Back = back(redirectURI, to)
+	h.respond(w, r, m, code)
+}
+
+// back is a link to a client. The redirect URI's scheme was checked at registration.
+func back(redirectURI, to string) *web.Back {
+	return &web.Back{Destination: destination(redirectURI), URL: template.URL(to)}
 }
