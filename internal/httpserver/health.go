@@ -8,6 +8,11 @@ import (
 	"time"
 )
 
+const (
+	healthPeriod  = time.Second     // one look serves all requests for so long
+	healthTimeout = 5 * time.Second // of one look at all parts
+)
+
 // Check is one part whose health is reported under Name.
 type Check struct {
 	Name string
@@ -15,22 +20,75 @@ type Check struct {
 }
 
 // Health answers GET /healthz: 200 {"status":"ok","store":"ok",…} or 503 with
-// "failing" for each part that fails. Why stands in the log only.
+// "failing" for each part that fails. Anybody may ask, so the parts are looked at once
+// a second at most, however many ask. The log tells when a part begins to fail, with
+// the cause, and when it works again.
 func Health(log *slog.Logger, checks ...Check) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
-		defer cancel()
-		body, status := map[string]string{"status": "ok"}, http.StatusOK
-		for _, c := range checks {
-			body[c.Name] = "ok"
-			if err := c.Run(ctx); err != nil {
-				log.Error("health check failed", "part", c.Name, "error", err)
-				body[c.Name], body["status"], status = "failing", "failing", http.StatusServiceUnavailable
-			}
+	return newHealth(log, time.Now, checks)
+}
+
+type health struct {
+	log    *slog.Logger
+	now    func() time.Time
+	checks []Check
+
+	turn    chan struct{} // holds a value while nobody uses what follows
+	until   time.Time     // when report becomes too old
+	report  map[string]string
+	failing map[string]bool
+}
+
+func newHealth(log *slog.Logger, now func() time.Time, checks []Check) *health {
+	h := &health{log: log, now: now, checks: checks, turn: make(chan struct{}, 1), failing: map[string]bool{}}
+	h.turn <- struct{}{}
+	return h
+}
+
+func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case <-h.turn:
+	case <-r.Context().Done():
+		return
+	}
+	if !h.now().Before(h.until) {
+		// Whoever asks may leave, which says nothing of the parts.
+		h.report = h.look(context.WithoutCancel(r.Context()))
+		h.until = h.now().Add(healthPeriod)
+	}
+	report := h.report
+	h.turn <- struct{}{}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if report["status"] != "ok" {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(report)
+}
+
+// look runs all checks. The map it returns is not changed any more.
+func (h *health) look(ctx context.Context) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	report := map[string]string{"status": "ok"}
+	for _, c := range h.checks {
+		err := c.Run(ctx)
+		h.note(ctx, c.Name, err)
+		report[c.Name] = "ok"
+		if err != nil {
+			report[c.Name], report["status"] = "failing", "failing"
 		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(body)
-	})
+	}
+	return report
+}
+
+// note logs what has changed.
+func (h *health) note(ctx context.Context, part string, err error) {
+	was := h.failing[part]
+	h.failing[part] = err != nil
+	switch {
+	case err != nil && !was:
+		h.log.ErrorContext(ctx, "health check fails", "part", part, "error", err)
+	case err == nil && was:
+		h.log.InfoContext(ctx, "health check succeeds again", "part", part)
+	}
 }
