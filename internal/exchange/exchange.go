@@ -67,9 +67,12 @@ func (xs *Exchanges) exchange(s *session.Session, access broker.Access, id json.
 }
 
 // Begin sends the request to the session. An error has been audited; tell it
-// with Fail. The caller calls Done in the end. Errors are ErrTimeout and those of
-// session.Session.Call.
+// with Fail. The caller calls Done in the end. Errors are ErrTimeout, ErrNoMethod and
+// those of session.Session.Call.
 func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access broker.Access, m mcp.Message) (*Exchange, error) {
+	if m.Method == mcp.MethodListen && !s.Shared() {
+		return nil, ErrNoMethod
+	}
 	x := xs.exchange(s, access, m.ID(), m.Method, m.ParamString("name"))
 	ctx, cancel := context.WithDeadlineCause(ctx, x.deadline, ErrTimeout)
 	defer cancel()
@@ -81,6 +84,9 @@ func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access broke
 	x.call = c
 	return x, nil
 }
+
+// ErrNoMethod: the session is of a revision that does not have the method.
+var ErrNoMethod = errors.New("no such method")
 
 // Errors of Next beside those of session.Call.Next.
 var (

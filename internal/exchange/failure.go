@@ -42,6 +42,9 @@ func (xs *Exchanges) Fail(w http.ResponseWriter, id json.RawMessage, err error) 
 // Refusal is the JSON-RPC error for a request that could not begin. What its
 // words hide is logged, unless the audit has it.
 func (xs *Exchanges) Refusal(id json.RawMessage, err error) []byte {
+	if errors.Is(err, ErrNoMethod) {
+		return mcp.ErrorResponse(id, mcp.CodeMethodNotFound, Message(err))
+	}
 	if errors.Is(err, relay.ErrTooManyCalls) || errors.Is(err, session.ErrBusy) || errors.Is(err, session.ErrDraining) || errors.Is(err, ErrTimeout) {
 		return mcp.ErrorResponse(id, mcp.CodeServerError, Message(err))
 	}
@@ -66,6 +69,8 @@ func (xs *Exchanges) refusalText(reason control.Reason) string {
 // mend it, without internals.
 func Message(err error) string {
 	switch {
+	case errors.Is(err, ErrNoMethod):
+		return "method not found: it is not of this session's revision"
 	case errors.Is(err, relay.ErrTooManyCalls):
 		return "too many calls in flight in this session"
 	case errors.Is(err, session.ErrBusy):

@@ -172,3 +172,38 @@ func (w *world) waitCalls(n int) {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// In a session, subscriptions/listen is a method that its revision does not have, as
+// any other such: alone, in a batch and over HTTP+SSE.
+func TestListenInASession(t *testing.T) {
+	w := start(t, "held")
+	token := w.token(w.mustConnect("alice"))
+	const bare = `{"jsonrpc":"2.0","id":7,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true}}}`
+	check := func(how, answer string) {
+		t.Helper()
+		if !strings.Contains(answer, `"id":7`) || !strings.Contains(answer, "-32601") || strings.Contains(answer, "-32000") {
+			t.Errorf("%s: %s", how, answer)
+		}
+	}
+	for _, version := range []string{"2025-03-26", "2025-06-18", "2025-11-25"} {
+		session := w.post(token, "", strings.Replace(initialize, "2025-06-18", version, 1)).header.Get("Mcp-Session-Id")
+		for _, body := range []string{bare, strings.Replace(bare, "subscriptions/listen", "no/such/method", 1)} {
+			if r := w.post(token, session, body); r.status != 200 {
+				t.Errorf("%s: got %d %s", version, r.status, r.body)
+			} else {
+				check(version, r.body)
+			}
+		}
+		if version == "2025-03-26" {
+			r := w.post(token, session, `[`+bare+`,{"jsonrpc":"2.0","id":8,"method":"ping"}]`)
+			check("in a batch", r.body)
+			if !strings.Contains(r.body, `"id":8`) {
+				t.Errorf("the rest of the batch is not answered: %s", r.body)
+			}
+		}
+	}
+	s := w.listen(token)
+	s.initialize()
+	s.post(bare)
+	check("over HTTP+SSE", s.message(`"id":7`))
+}

@@ -47,6 +47,9 @@ func (s *Session) Access() broker.Access {
 	}
 }
 
+// Shared reports whether it serves requests that name no session.
+func (s *Session) Shared() bool { return s.row.Kind == broker.SessionShared }
+
 // Protocol is the negotiated MCP protocol version; of a shared session "" until it
 // first ran.
 func (s *Session) Protocol() string {

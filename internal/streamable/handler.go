@@ -164,7 +164,7 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Sessi
 		}
 		x, err := h.cfg.Exchanges.Begin(r.Context(), s, access, m)
 		if err != nil {
-			failed = append(failed, mcp.ErrorResponse(m.ID(), mcp.CodeInternalError, exchange.Message(err)))
+			failed = append(failed, h.cfg.Exchanges.Refusal(m.ID(), err))
 			continue
 		}
 		begun = append(begun, x)
