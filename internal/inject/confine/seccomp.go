@@ -19,7 +19,8 @@ const (
 	x32Bit = 0x40000000 // set in the numbers of the x32 ABI on amd64
 )
 
-// auditArch maps runtime.GOARCH to the architecture a native system call shows.
+// auditArch maps runtime.GOARCH to the architecture a native system call shows. The
+// package is for these (debian/control).
 var auditArch = map[string]uint32{
 	"amd64":   unix.AUDIT_ARCH_X86_64,
 	"arm64":   unix.AUDIT_ARCH_AARCH64,
