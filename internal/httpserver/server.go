@@ -41,6 +41,9 @@ func serve(ctx context.Context, listeners []net.Listener, handler http.Handler, 
 	for _, l := range listeners {
 		l.Close()
 	}
+	for range listeners { // else Shutdown may close them again, and return that error
+		<-failed
+	}
 	if drain != nil {
 		drain()
 	}

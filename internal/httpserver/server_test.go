@@ -6,7 +6,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 )
 
 var discard = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -98,5 +102,55 @@ func TestServeDrainsKeptConnections(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// sluggish is a listener whose Accept notices late that it was closed: upon the second
+// time, or, as the first is right, after a moment.
+type sluggish struct {
+	net.Listener
+	closed    atomic.Int32
+	accepting chan struct{} // gets a value when Accept is called
+	again     chan struct{}
+}
+
+func (l *sluggish) Accept() (net.Conn, error) {
+	l.accepting <- struct{}{}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		select {
+		case <-l.again:
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return c, err
+}
+
+func (l *sluggish) Close() error {
+	if l.closed.Add(1) == 2 {
+		close(l.again)
+	}
+	return l.Listener.Close()
+}
+
+// A server without requests ends without an error and without a word, however late the
+// listeners notice.
+func TestServeEndsQuietly(t *testing.T) {
+	accepting := make(chan struct{})
+	var listeners []net.Listener
+	for range 3 {
+		l, _ := listen(t)
+		listeners = append(listeners, &sluggish{Listener: l, accepting: accepting, again: make(chan struct{})})
+	}
+	log := &logtest.Buffer{}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for range listeners {
+			<-accepting
+		}
+		cancel()
+	}()
+	if err := Serve(ctx, listeners, http.NotFoundHandler(), nil, slog.New(slog.NewTextHandler(log, nil))); err != nil || log.String() != "" {
+		t.Errorf("it ended with %v and said: %s", err, log)
 	}
 }
