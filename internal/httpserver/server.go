@@ -73,8 +73,12 @@ const quiet = 300 * time.Millisecond
 // Refuse answers the connections that wait on listeners with 503 and message,
 // for at most five seconds, and returns when no more come. A socket-activated
 // program that ends without it leaves them waiting, is started again for them
-// at once, and at the start limit takes its socket down.
+// at once, and at the start limit takes its socket down. Without listeners there is
+// nothing to wait for.
 func Refuse(ctx context.Context, listeners []net.Listener, message string, log *slog.Logger) {
+	if len(listeners) == 0 {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	answered := make(chan struct{}, 1)

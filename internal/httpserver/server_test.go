@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/logtest"
@@ -43,6 +44,17 @@ func TestRefuseAnswersWaitingConnections(t *testing.T) {
 			t.Fatalf("got %v, want 503", resp)
 		}
 	}
+}
+
+// Where no socket was inherited nobody waits, so nobody is waited for.
+func TestRefuseWithoutListeners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		Refuse(t.Context(), nil, "cannot start", discard)
+		if took := time.Since(start); took != 0 {
+			t.Errorf("it waited %s to refuse nobody", took)
+		}
+	})
 }
 
 // A request in flight at shutdown is answered.
