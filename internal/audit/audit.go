@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/coreos/go-systemd/v22/journal"
+
+	"github.com/fjmcp/fjmcp-broker/internal/logging"
 )
 
 // Kind names an event; it is the value of FJMCP_EVENT.
@@ -73,11 +74,11 @@ type Logger struct {
 	text slog.Handler
 }
 
-// New returns a Logger that writes to the journal when standard error is
-// connected to it (systemd.exec(5), $JOURNAL_STREAM), else as text lines to w.
+// New returns a Logger that writes to the journal, with fields of their own, when w is
+// connected to it, else as text lines to w.
 func New(w io.Writer) *Logger {
 	l := &Logger{text: slog.NewTextHandler(w, nil)}
-	if os.Getenv("JOURNAL_STREAM") != "" && journal.Enabled() {
+	if logging.ToJournal(w) && journal.Enabled() {
 		l.send = journal.Send
 	}
 	return l

@@ -32,7 +32,6 @@ func TestEventCarriesItsFields(t *testing.T) {
 // A refused journal entry must not vanish, and a client's name must not forge a line.
 func TestEventFallsBackToText(t *testing.T) {
 	var out bytes.Buffer
-	t.Setenv("JOURNAL_STREAM", "")
 	l := New(&out)
 	l.Event(context.Background(), Event{Kind: LoginSucceeded, Client: "evil\nlevel=INFO msg=\"login\" FJMCP_USER=root"})
 	if n := strings.Count(out.String(), "\n"); n != 1 {

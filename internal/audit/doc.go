@@ -6,5 +6,5 @@
 // question; elsewhere it is a line on standard error. Trust the underscore
 // fields (_SYSTEMD_UNIT=fjmcp-broker.service) for where an entry came from.
 //
-// Every service may import it; it imports nothing of this module.
+// Every service may import it; it imports logging.
 package audit

@@ -25,7 +25,6 @@ import (
 // baseline's time.
 func BenchmarkRefresh(b *testing.B) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	b.Setenv("JOURNAL_STREAM", "")
 	st := storetest.Open(b, storetest.Path(b), nil)
 	handler := benchHandler(b, authserver.Config{Store: st, AccessTTL: time.Hour, RefreshTTL: 24 * time.Hour})
 	alice, bob := storetest.LogIn(b, st, "alice", time.Now()), storetest.LogIn(b, st, "bob", time.Now())

@@ -64,7 +64,6 @@ func newWorldAt(t testing.TB, prefix string) *world {
 }
 
 func newWorldOn(t testing.TB, prefix string, forge testforge.Config) *world {
-	t.Setenv("JOURNAL_STREAM", "")
 	w := &world{t: t, trail: &logtest.Buffer{}, start: time.Now().Truncate(time.Second)}
 	ts := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.mux.Load().ServeHTTP(rw, r) }))
 	t.Cleanup(ts.Close)

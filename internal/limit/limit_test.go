@@ -85,7 +85,6 @@ type clock struct{ at time.Time }
 func (c *clock) now() time.Time { return c.at }
 
 func newTest(t *testing.T, rule Rule) (*Limiter, *clock, *bytes.Buffer) {
-	t.Setenv("JOURNAL_STREAM", "")
 	c, trail := &clock{time.Unix(1e9, 0)}, &bytes.Buffer{}
 	return New(Config{Rule: rule, Addresses: &Addresses{}, Audit: audit.New(trail), Now: c.now}), c, trail
 }

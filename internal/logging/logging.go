@@ -2,17 +2,34 @@ package logging
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 )
 
-// New returns a logger that writes to w. With $JOURNAL_STREAM set
-// (systemd.exec(5)) each line begins with its priority and carries no time,
-// which the journal keeps itself.
+// ToJournal reports whether w is connected to the journal: whether it is the file that
+// $JOURNAL_STREAM names by device and inode (systemd.exec(5)). That the variable is set
+// says nothing: a desktop's terminals inherit it, and so does what a service starts.
+func ToJournal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+}
+
+// New returns a logger that writes to w. Where that is the journal each line begins
+// with its priority and carries no time, which the journal keeps itself.
 func New(w io.Writer) *slog.Logger {
-	if os.Getenv("JOURNAL_STREAM") == "" {
+	if !ToJournal(w) {
 		return slog.New(slog.NewTextHandler(w, nil))
 	}
 	out := &prefixer{w: w}

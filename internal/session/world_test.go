@@ -80,7 +80,6 @@ func (w *world) advance(d time.Duration) { w.offset.Add(int64(d)) }
 // start runs a manager with the named backend of bin, or an absolute path.
 func start(t *testing.T, backend string) *world {
 	t.Helper()
-	t.Setenv("JOURNAL_STREAM", "")
 	if !filepath.IsAbs(backend) {
 		backend = filepath.Join(bin, backend)
 	}

@@ -40,7 +40,6 @@ func (w *world) advance(d time.Duration) { w.offset.Add(int64(d)) }
 
 func newWorld(t *testing.T, cfg testforge.Config) *world {
 	t.Helper()
-	t.Setenv("JOURNAL_STREAM", "")
 	w := &world{Server: testforge.Start(t, cfg, redirectURL), t: t, out: &logtest.Buffer{}}
 	var err error
 	w.client, err = forgejo.New(forgejo.Config{URL: w.URL, ClientID: w.App.ClientID, ClientSecret: w.App.ClientSecret, RedirectURL: redirectURL, Now: w.now})
