@@ -8,16 +8,18 @@ import (
 )
 
 // reserve makes room if need be by stopping the longest idle unit of the user, or of
-// all.
+// all. One that ends already is waited for.
 func (f *Fleet[S]) reserve(ctx context.Context, u *unit.Unit, userID string, s S) error {
 	for {
 		victim, err := f.place(u, userID, s)
 		if err != nil || victim == nil {
 			return err
 		}
-		victim.Stop(ctx)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if !victim.Ending() {
+			victim.Stop(ctx)
+		}
+		if err := victim.AwaitGone(ctx); err != nil {
+			return err
 		}
 	}
 }
@@ -46,7 +48,7 @@ func (f *Fleet[S]) place(u *unit.Unit, userID string, s S) (victim *unit.Unit, e
 	return victim, nil
 }
 
-// candidates counts the units of a kind and names the longest idle.
+// candidates counts the units of a kind and names the one that goes first.
 type candidates struct {
 	count int
 	unit  *unit.Unit
@@ -55,17 +57,25 @@ type candidates struct {
 func (f *Fleet[S]) idlest(of func(*Member[S]) bool) candidates {
 	var c candidates
 	var oldest time.Time
+	var ending *unit.Unit
 	for _, o := range f.members {
 		if !of(o) {
 			continue
 		}
 		c.count++
+		if o.Unit.Ending() {
+			ending = o.Unit
+			continue
+		}
 		if !o.serves || o.Unit.InFlight() > 0 { // starting, or at work
 			continue
 		}
 		if used := o.Unit.Used(); c.unit == nil || used.Before(oldest) {
 			c.unit, oldest = o.Unit, used
 		}
+	}
+	if ending != nil { // there is room in a moment, and nothing else has to end for it
+		c.unit = ending
 	}
 	return c
 }

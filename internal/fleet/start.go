@@ -30,13 +30,15 @@ func (f *Fleet[S]) Start(ctx context.Context, o Order[S]) (*unit.Unit, error) {
 		return nil, err
 	}
 	defer leave()
-	ctx, cancel := context.WithTimeoutCause(ctx, f.cfg.Unit.StartTimeout, unit.ErrStartTimeout)
+	timed, cancel := context.WithTimeoutCause(ctx, f.cfg.Unit.StartTimeout, unit.ErrStartTimeout)
 	defer cancel()
-	return f.first(ctx, o)
+	return f.first(timed, ctx, o)
 }
 
-// first begins with the unit that was started ahead, or else with another.
-func (f *Fleet[S]) first(ctx context.Context, o Order[S]) (*unit.Unit, error) {
+// first begins with the unit that was started ahead, or else with another. One that
+// does not begin in time is waited for beyond that, until whole ends, lest it is in the
+// way of the next.
+func (f *Fleet[S]) first(ctx, whole context.Context, o Order[S]) (*unit.Unit, error) {
 	u, err := f.warmed(ctx, o)
 	if err != nil {
 		return nil, err
@@ -47,7 +49,7 @@ func (f *Fleet[S]) first(ctx context.Context, o Order[S]) (*unit.Unit, error) {
 				return nil, err
 			}
 		}
-		if err = begin(ctx, u, o); err == nil {
+		if err = begin(ctx, whole, u, o); err == nil {
 			return u, nil
 		}
 		if !ahead || ctx.Err() != nil {
@@ -113,13 +115,13 @@ func (f *Fleet[S]) launch(ctx context.Context, o Order[S]) (*unit.Unit, error) {
 }
 
 // begin is Order.Begin, with the unit stopped if that fails.
-func begin[S any](ctx context.Context, u *unit.Unit, o Order[S]) error {
+func begin[S any](ctx, whole context.Context, u *unit.Unit, o Order[S]) error {
 	err := o.Begin(ctx, u)
 	if err == nil {
 		err = u.AwaitKept(ctx)
 	}
 	if err != nil {
-		u.Stop(ctx)
+		u.Stop(whole)
 	}
 	return err
 }

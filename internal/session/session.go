@@ -160,7 +160,9 @@ func (s *Session) use(ctx context.Context, access broker.Access, do func(u *unit
 	if u == nil || !errors.Is(err, relay.ErrClosed) {
 		return err
 	}
-	<-u.Gone() // between the look and the use
+	if err := u.AwaitGone(ctx); err != nil { // it ended between the look and the use
+		return err
+	}
 	_, err = s.try(ctx, do)
 	return err
 }

@@ -7,12 +7,36 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/control"
 )
 
-// Stop ends the unit and waits until it is accounted for.
+// Stop ends the unit, and waits until it is accounted for or ctx ends; in either case
+// it ends.
 func (u *Unit) Stop(ctx context.Context) {
 	u.stopping.Store(true)
-	u.remove(ctx)
-	u.relay.Close()
-	<-u.gone
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		u.remove(ctx)
+		u.relay.Close()
+		<-u.gone
+	}()
+	select {
+	case <-over:
+	case <-ctx.Done():
+	}
+}
+
+// Ending reports whether the unit is to end or has ended, so that it is gone in a
+// moment.
+func (u *Unit) Ending() bool { return u.stopping.Load() || u.Closed() }
+
+// AwaitGone waits until the unit has ended and Spec.Ended has returned. The error is
+// ctx's.
+func (u *Unit) AwaitGone(ctx context.Context) error {
+	select {
+	case <-u.gone:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // remove has the launcher stop what is left of the unit, its reap timer included,

@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,10 +61,10 @@ func (u *Unit) Initialize(ctx context.Context, request mcp.Message) (mcp.Message
 		answer, err = u.ask(ctx, request)
 	}
 	if err != nil {
-		return mcp.Message{}, u.startFailure(err)
+		return mcp.Message{}, u.startFailure(ctx, err)
 	}
 	if err := opening.CheckVersion(answer.ResultField("serverInfo")); err != nil {
-		return answer, u.startFailure(err)
+		return answer, u.startFailure(ctx, err)
 	}
 	return answer, nil
 }
@@ -77,19 +78,21 @@ func (u *Unit) Open(ctx context.Context) (opening.Server, error) {
 		server, err = opening.Begin(ctx, u, u.cfg.ProbeTimeout)
 	}
 	if err != nil {
-		return opening.Server{}, u.startFailure(err)
+		return opening.Server{}, u.startFailure(ctx, err)
 	}
 	return server, nil
 }
 
 // startFailure words why there was no first answer, or none to go on with.
-func (u *Unit) startFailure(err error) error {
+func (u *Unit) startFailure(ctx context.Context, err error) error {
 	var unfit *opening.Unfit
+	if errors.Is(err, relay.ErrClosed) {
+		err = cmp.Or(u.AwaitGone(ctx), err)
+	}
 	switch {
 	case errors.As(err, &unfit):
 		return &StartError{Reason: unfit.Reason, Detail: unfit.Detail}
 	case errors.Is(err, relay.ErrClosed):
-		<-u.gone
 		if fail := u.Failure(); fail != nil {
 			return fail
 		}

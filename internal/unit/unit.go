@@ -175,9 +175,6 @@ func (u *Unit) Name() string { return Name(u.id) }
 // Name is what systemd calls the unit of that id.
 func Name(id string) string { return "fjmcp-session@" + id + ".service" }
 
-// Gone is closed when the unit has ended and Spec.Ended has returned.
-func (u *Unit) Gone() <-chan struct{} { return u.gone }
-
 // Closed reports whether the backend can no longer be spoken to.
 func (u *Unit) Closed() bool {
 	select {

@@ -75,7 +75,7 @@ func (p *Pool) Start(access broker.Access) {
 		close(w.launched)
 		switch {
 		case dropped: // perhaps before there was something to stop
-			w.Stop(p.ctx)
+			w.Stop(context.Background())
 		case err != nil:
 			p.remove(w)
 			p.cfg.Unit.Log.Info("cannot start a session's unit ahead", "unit", w.Name(), "user", access.User.Name, "error", err)
@@ -106,7 +106,7 @@ func (p *Pool) enter(access broker.Access) (*Unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.late = p.cfg.AfterFunc(patience, func() { p.drop(p.ctx, w) })
+	w.late = p.cfg.AfterFunc(patience, func() { p.drop(context.Background(), w) })
 	p.units[w.session] = w
 	p.work.Add(1)
 	return w, nil
