@@ -235,7 +235,9 @@ func (m *Manager) Get(ctx context.Context, id string, access broker.Access) (*Se
 		return nil, broker.ErrNotFound
 	}
 	if m.aged(s.row.CreatedAt) {
-		m.end(ctx, s, tooOld)
+		if err := m.end(ctx, s, tooOld); err != nil {
+			m.cfg.Log.Error("cannot end a session that is too old; trying again later", "session", s.label, "error", err)
+		}
 		return nil, broker.ErrNotFound
 	}
 	return s, nil
