@@ -1,5 +1,14 @@
 package session
 
+import "context"
+
+// Confirmation is what raises the session's mode in the store for its unit of now, to
+// be called later.
+func (s *Session) Confirmation() func(context.Context) error {
+	u := s.running()
+	return func(ctx context.Context) error { return s.confirm(ctx, u) }
+}
+
 // HoldGate is a call that does not get to begin, until release.
 func (s *Session) HoldGate() (release func()) {
 	s.gate.RLock()

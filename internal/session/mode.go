@@ -6,6 +6,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
 // ReadOnly reports whether the session may only read at the forge.
@@ -65,11 +66,27 @@ func (s *Session) raise(ctx context.Context, access broker.Access) error {
 	}
 	err := u.Raise(ctx)
 	if err == nil {
-		err = m.cfg.Store.ConfirmSessionUnit(ctx, s.row.ID, u.ID())
+		err = s.confirm(ctx, u)
 	}
 	if err != nil {
 		m.cfg.Log.Info("starting a session's unit anew to raise its mode", "unit", u.Name(), "cause", err)
 		u.Stop(context.WithoutCancel(ctx))
 	}
 	return nil
+}
+
+// confirm records that u has the session's mode. One that has ended meanwhile, whose
+// end may have been recorded before, is not the session's unit any more.
+func (s *Session) confirm(ctx context.Context, u *unit.Unit) error {
+	m := s.manager
+	if err := m.cfg.Store.ConfirmSessionUnit(ctx, s.row.ID, u.ID()); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	serves := s.unit == u
+	m.mu.Unlock()
+	if serves {
+		return nil
+	}
+	return m.cfg.Store.ClearSessionUnit(ctx, s.row.ID, u.ID())
 }

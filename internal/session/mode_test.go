@@ -1,6 +1,9 @@
 package session_test
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // A call that stands in line does not keep a broader token from raising the mode.
 func TestRaisingDoesNotWaitForTheLine(t *testing.T) {
@@ -23,4 +26,22 @@ func TestRaisingDoesNotWaitForTheLine(t *testing.T) {
 	if all := w.units(); len(all) != 1 || all[0] == first {
 		t.Errorf("units %q", all)
 	}
+}
+
+// A unit that dies after it has confirmed its mode, and before that is recorded, is not
+// recorded as the session's.
+func TestModeOfAUnitThatDied(t *testing.T) {
+	w := start(t, "standin")
+	s := w.begin(w.reader())
+	confirm := s.Confirmation()
+	w.must(w.store.RaiseSession(t.Context(), s.ID()))
+	w.must(w.cfg.Launcher.Stop(t.Context(), w.units()[0]))
+	w.until("its end is recorded", func() bool { return strings.Contains(w.log.String(), "session_reaped") })
+	w.must(confirm(t.Context()))
+	row, err := w.store.Session(t.Context(), s.ID())
+	w.must(err)
+	if row.UnitID != "" || row.ReadOnly {
+		t.Errorf("the session is in unit %q, read-only %v", row.UnitID, row.ReadOnly)
+	}
+	w.works(s, w.access)
 }
