@@ -38,7 +38,8 @@ install: build ## install under DESTDIR= (debian/rules calls this)
 	install -D -m 0644 packaging/sysusers.d/fjmcp.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/fjmcp.conf
 	install -D -m 0644 packaging/tmpfiles.d/fjmcp.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/fjmcp.conf
 	install -D -m 0644 packaging/broker.env $(DESTDIR)/etc/fjmcp/broker.env
-	packaging/session-root $(DESTDIR)/var/lib/fjmcp-session-root
+	packaging/empty-root $(DESTDIR)/var/lib/fjmcp-session-root
+	packaging/empty-root $(DESTDIR)/var/lib/fjmcp-broker-root
 	for page in packaging/man/*.[158]; do \
 		install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; \
 	done

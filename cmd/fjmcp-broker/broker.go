@@ -201,13 +201,13 @@ func sessionBinary() (string, error) {
 
 // serve runs until ctx ends and leaves nothing behind.
 func (s *server) serve(ctx context.Context) error {
-	s.restore(ctx)
+	s.sessions.Expect()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return httpserver.Serve(ctx, s.sockets["http"], s.handler, s.mcp.Drain, s.log) })
 	g.Go(func() error { return s.serveAdmin(ctx) })
 	defer s.serveCredentials(ctx)()
 	g.Go(func() error { return systemd.Watchdog(ctx, func() bool { return s.store.Check(ctx) == nil }) })
-	g.Go(func() error { s.tidy(ctx); return nil })
+	g.Go(func() error { s.restore(ctx); s.tidy(ctx); return nil })
 	if err := systemd.Notify(systemd.Ready); err != nil {
 		s.log.Warn(err.Error())
 	}

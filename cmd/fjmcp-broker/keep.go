@@ -28,9 +28,11 @@ func keeper(cfg *config.Config) unit.Keeper {
 	return descriptorStore{}
 }
 
-// restore goes on with the sessions of the process before. What it cannot do is
-// left to Reconcile and to the sessions' next requests.
+// restore continues with the sessions of the process before, also when ctx ends
+// meanwhile: what is not restored would be lost for the next process, too. What it
+// cannot do is left to Reconcile and to the sessions' next requests.
 func (s *server) restore(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
 	if err := s.sessions.Restore(ctx, s.kept, s.mcp.Resume); err != nil {
 		s.log.Error("cannot go on with sessions; they will wake in other units", "error", err)
 	}

@@ -293,7 +293,7 @@ func (l *loader) files() {
 	}
 	if f := l.raw.ForgejoCAFile; filepath.IsAbs(f) {
 		if _, err := forgejo.CertPool(f); err != nil {
-			l.fault("%sFORGEJO_CA_FILE: %v; want a PEM file with the CA's certificate that the broker's user can read", prefix, err)
+			l.fault("%sFORGEJO_CA_FILE: %v; want a PEM file with the CA's certificate that the broker's user can read; as a service it sees those below /etc, /usr, /opt and /srv", prefix, err)
 		}
 	}
 }
@@ -313,6 +313,11 @@ func (l *loader) listen() {
 	}
 }
 
+// mostSessions is how many units one broker can be given back at its start: each has
+// three descriptors in systemd's store, whose names, of 18 bytes with the colon, come as
+// one string of the environment (execve(2): at most 128 KiB).
+const mostSessions = 2000
+
 func (l *loader) limits() {
 	const day = 24 * time.Hour
 	r := &l.raw
@@ -328,8 +333,8 @@ func (l *loader) limits() {
 		l.fault("%sSESSIONS_PER_USER=%d: want at least 1", prefix, r.SessionsPerUser)
 	}
 	switch {
-	case r.SessionsMax < 1 || r.SessionsMax > 10000:
-		l.fault("%sSESSIONS_MAX=%d: want 1 to 10000", prefix, r.SessionsMax)
+	case r.SessionsMax < 1 || r.SessionsMax > mostSessions:
+		l.fault("%sSESSIONS_MAX=%d: want 1 to %d", prefix, r.SessionsMax, mostSessions)
 	case r.SessionsMax < r.SessionsPerUser:
 		l.fault("%sSESSIONS_MAX=%d: want at least %sSESSIONS_PER_USER, which is %d; raise the one or lower the other", prefix, r.SessionsMax, prefix, r.SessionsPerUser)
 	}

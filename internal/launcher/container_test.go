@@ -93,9 +93,11 @@ ln ` + insideProgram + ` /usr/bin/forgejo-mcp
 ln ` + insideProgram + ` /usr/sbin/fjmcp-broker
 mkdir -p -m 0700 /etc/fjmcp/credentials
 echo FJMCP_BROKER_FORGEJO_URL=http://forgejo.localhost:3000 >/etc/fjmcp/broker.env
-cd / && mkdir -p /var/lib/fjmcp-session-root && cd /var/lib/fjmcp-session-root
-mkdir -p usr proc sys dev run etc/ssl/certs tmp var/tmp
+for root in /var/lib/fjmcp-session-root /var/lib/fjmcp-broker-root; do
+mkdir -p $root && cd $root
+mkdir -p usr proc sys dev run etc/ssl/certs opt srv tmp var/tmp var/lib/fjmcp
 ln -s usr/bin usr/sbin usr/lib usr/lib64 .
+done
 echo 'u fjmcp - "fjmcp"' >/usr/lib/sysusers.d/fjmcp.conf
 printf '%s\n' 'd /run/fjmcp 0755 root root' 'd /run/fjmcp-private 0710 root fjmcp' \
 	'd /run/fjmcp-private/egress 0755 root root' >/usr/lib/tmpfiles.d/fjmcp.conf

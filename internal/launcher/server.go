@@ -161,7 +161,6 @@ func (s *Server) serve(ctx context.Context, c *net.UnixConn) {
 		s.cfg.Log.Warn("refused a connection", "uid", uid, "err", err)
 		return
 	}
-	_ = c.SetWriteBuffer(launchproto.MaxReply)
 	for s.await(ctx, c) == nil {
 		p, err := receive(c)
 		if err != nil {

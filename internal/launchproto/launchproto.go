@@ -52,8 +52,8 @@ const (
 	CodeConfig     Code = "config"      // the operator's configuration is at fault
 )
 
-// MaxReply bounds a Reply in bytes: a list of some 10,000 sessions.
-const MaxReply = 300 << 10
+// MaxReply bounds a Reply in bytes: a list of some 7,000 sessions.
+const MaxReply = 200 << 10
 
 // Reply answers one Request.
 type Reply struct {

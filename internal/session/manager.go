@@ -56,9 +56,12 @@ type Manager struct {
 	sessions map[string]*Session // by id, loaded from the store on use
 	shared   map[sharedKey]*Session
 	attempts map[*Session]*attempt // under way
+	// restoring is closed, and another in its place, when more sessions are restored;
+	// nil when all are.
+	restoring chan struct{}
 }
 
-// New returns a Manager. Call Restore and Reconcile before the first session.
+// New returns a Manager. Call Expect, or Restore and Reconcile, before the first session.
 func New(cfg Config) *Manager {
 	if cfg.StartTimeout == 0 {
 		cfg.StartTimeout = 10 * time.Second
@@ -244,11 +247,13 @@ func (m *Manager) Get(ctx context.Context, id string, access broker.Access) (*Se
 }
 
 func (m *Manager) lookup(ctx context.Context, id string) (*Session, error) {
-	m.mu.Lock()
-	s := m.sessions[id]
-	m.mu.Unlock()
-	if s != nil {
-		return s, nil
+	var s *Session
+	err := m.awaitRestored(ctx, func() bool {
+		s = m.sessions[id]
+		return s != nil
+	})
+	if err != nil || s != nil {
+		return s, err
 	}
 	row, err := m.cfg.Store.Session(ctx, id)
 	if err != nil {
@@ -274,17 +279,6 @@ func (m *Manager) adopt(row broker.Session) *Session {
 // unit that is starting, once.
 func (m *Manager) Token(ctx context.Context, unitID string) (string, error) {
 	return m.fleet.Token(ctx, unitID)
-}
-
-// Shutdown lets go of all units. Those that can outlive this process run on, and
-// what the next one needs of their sessions is written down; the others are
-// stopped, and their sessions wake under the next.
-func (m *Manager) Shutdown(ctx context.Context) {
-	m.fleet.Close(ctx, func(ctx context.Context, o fleet.Member[*Session]) {
-		if err := o.Session.suspend(ctx, o.Unit); err != nil {
-			m.cfg.Log.Warn("a session goes on without what it was about to say", "session", o.Session.label, "unit", o.Unit.Name(), "error", err)
-		}
-	})
 }
 
 // label is the id by which the journal knows a session. It does not tell the

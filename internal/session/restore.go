@@ -7,8 +7,10 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/fleet"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
@@ -20,42 +22,127 @@ type state struct {
 	Streams stream.Saved `json:"streams"`
 }
 
-// restoredAtOnce bounds how many states are in memory twice.
-const restoredAtOnce = 32
+const (
+	// restoredAtOnce is how many sessions are read in one transaction, and bounds how
+	// many states are in memory twice.
+	restoredAtOnce = 64
+	// savedAtOnce bounds how many are written in one.
+	savedAtOnce = 64
+	// settledAtOnce is how many restored units are spoken with at once, the first ones
+	// first.
+	settledAtOnce = 16
+)
 
-// Restore goes on with the sessions whose units outlived the process before; kept
-// are their descriptors by unit id. Requests may come when it returns: those of a
+// Expect says that Restore is to come: until a session is restored, or it is certain
+// that it will not be, requests for it wait, and so does what needs to know of all.
+func (m *Manager) Expect() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.restoring = make(chan struct{})
+}
+
+// Restore continues with the sessions whose units outlived the process before; kept
+// are their descriptors by unit id. After Expect requests may come meanwhile; those of a
 // restored session wait until its unit is settled. resume gets the calls of each
-// session that the process before began and did not see answered. Call it once,
-// before Reconcile, which deals with what could not be restored.
+// session that the process before began and did not see answered. Call it once, before
+// Reconcile, which deals with what could not be restored.
 func (m *Manager) Restore(ctx context.Context, kept map[string][]*os.File, resume func(*Session, []*Call)) error {
+	m.Expect()
+	defer m.progress(nil)
 	defer m.discard(kept)
+	settle := make(chan func(), len(kept))
+	defer close(settle)
+	for range min(settledAtOnce, len(kept)) {
+		go func() {
+			for next := range settle {
+				next()
+			}
+		}()
+	}
 	total, certain := 0, 0
 	for ids := range slices.Chunk(slices.Sorted(maps.Keys(kept)), restoredAtOnce) {
-		rows, err := m.cfg.Store.ResumeSessions(ctx, ids)
+		sessions, err := m.restoreSome(ctx, ids, kept, resume)
 		if err != nil {
 			return err
 		}
-		for _, r := range rows {
-			files := kept[r.Session.UnitID]
-			if m.aged(r.Session.CreatedAt) {
-				continue
-			}
-			delete(kept, r.Session.UnitID)
-			if err := m.restore(r, files, resume); err != nil {
-				m.cfg.Log.Warn("cannot go on with a session in its unit; it will wake in another", "session", label(r.Session.ID), "unit", unit.Name(r.Session.UnitID), "error", err)
-				continue
-			}
+		for _, s := range sessions {
+			settle <- s.takeOver
 			total++
-			if r.State != nil {
+			if s.certain {
 				certain++
 			}
 		}
+		m.progress(make(chan struct{}))
 	}
 	if total > 0 {
 		m.cfg.Log.Info("sessions go on in their units", "sessions", total, "without_state", total-certain)
 	}
 	return nil
+}
+
+// progress has those that wait for a session look again; next is nil when all are there.
+func (m *Manager) progress(next chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.restoring)
+	m.restoring = next
+}
+
+// awaitRestored waits until found is true or all sessions are restored. found is called
+// with mu held.
+func (m *Manager) awaitRestored(ctx context.Context, found func() bool) error {
+	for {
+		m.mu.Lock()
+		wait := m.restoring
+		if found() {
+			wait = nil
+		}
+		m.mu.Unlock()
+		if wait == nil {
+			return nil
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// awaitAll waits until all sessions are restored.
+func (m *Manager) awaitAll(ctx context.Context) error {
+	return m.awaitRestored(ctx, func() bool { return false })
+}
+
+// restored is a session whose unit is to be settled.
+type restored struct {
+	*Session
+	adopted *unit.Unit
+	certain bool // what the process before wrote down is there
+}
+
+// restoreSome restores those sessions in the units of these ids that can be, and takes
+// their files out of kept.
+func (m *Manager) restoreSome(ctx context.Context, ids []string, kept map[string][]*os.File, resume func(*Session, []*Call)) ([]restored, error) {
+	rows, err := m.cfg.Store.ResumeSessions(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var sessions []restored
+	for _, r := range rows {
+		files := kept[r.Session.UnitID]
+		if m.aged(r.Session.CreatedAt) {
+			continue
+		}
+		delete(kept, r.Session.UnitID)
+		s, err := m.restore(r, files, resume)
+		if err != nil {
+			m.cfg.Log.Warn("cannot go on with a session in its unit; it will wake in another", "session", label(r.Session.ID), "unit", unit.Name(r.Session.UnitID), "error", err)
+			continue
+		}
+		sessions = append(sessions, s)
+	}
+	return sessions, nil
 }
 
 // discard lets go of units that have no session; their backends see the end of
@@ -78,8 +165,8 @@ func (m *Manager) letGo(unitID string) {
 	}
 }
 
-// restore goes on with one session.
-func (m *Manager) restore(r store.Resumed, files []*os.File, resume func(*Session, []*Call)) error {
+// restore continues with one session. It can be found when resume has its calls.
+func (m *Manager) restore(r store.Resumed, files []*os.File, resume func(*Session, []*Call)) (restored, error) {
 	left := unit.Left{ID: r.Session.UnitID, Files: files, Epoch: r.Epoch, Used: r.Session.LastUsedAt}
 	s, saved := m.recall(r)
 	if saved != nil {
@@ -88,22 +175,22 @@ func (m *Manager) restore(r store.Resumed, files []*os.File, resume func(*Sessio
 	u, err := m.fleet.Adopt(s.spec(), left, s)
 	if err != nil {
 		m.letGo(left.ID)
-		return err
+		return restored{}, err
 	}
-	m.mu.Lock()
-	m.sessions[s.row.ID], s.unit = s, u
-	if s.row.Kind == broker.SessionShared {
-		m.shared[s.key()] = s
-	}
-	m.mu.Unlock()
+	s.unit = u // nobody else knows the session yet
 	u.Attend()
 	calls := u.Restored()
 	if saved != nil {
 		s.closeStreams(saved.Streams, calls)
 	}
-	go s.takeOver(u)
 	resume(s, calls)
-	return nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sessions[s.row.ID] = s
+	if s.row.Kind == broker.SessionShared {
+		m.shared[s.key()] = s
+	}
+	return restored{s, u, saved != nil}, nil
 }
 
 // recall makes the session of a row again, with its streams if they were written
@@ -139,8 +226,8 @@ func (s *Session) closeStreams(saved stream.Saved, calls []*Call) {
 }
 
 // takeOver settles a restored unit, or ends it: the next request starts another.
-func (s *Session) takeOver(u *unit.Unit) {
-	ctx := context.Background()
+func (s restored) takeOver() {
+	ctx, u := context.Background(), s.adopted
 	err := s.recallServer(ctx, u)
 	if err == nil {
 		err = u.Settle(ctx)
@@ -151,23 +238,56 @@ func (s *Session) takeOver(u *unit.Unit) {
 	}
 }
 
-// suspend writes down what the next process needs to go on with the session in u.
-// After an error that process goes on without, if u can outlive this one.
-func (s *Session) suspend(ctx context.Context, u *unit.Unit) error {
+// Shutdown lets go of all units. Those that can outlive this process run on, and
+// what the next one needs of their sessions is written down; the others are
+// stopped, and their sessions wake under the next.
+func (m *Manager) Shutdown(ctx context.Context) {
+	if err := m.awaitAll(ctx); err != nil {
+		m.cfg.Log.Warn("not all sessions of the process before are restored; the others will wake in other units", "error", err)
+	}
+	states := make(chan store.SessionState, savedAtOnce)
+	var written sync.WaitGroup
+	written.Go(func() { m.save(ctx, states) })
+	m.fleet.Close(ctx, func(ctx context.Context, o fleet.Member[*Session]) {
+		state, err := o.Session.suspend(ctx, o.Unit)
+		if err != nil {
+			m.cfg.Log.Warn("a session goes on without what it was about to say", "session", o.Session.label, "unit", o.Unit.Name(), "error", err)
+			return
+		}
+		states <- state
+	})
+	close(states)
+	written.Wait()
+}
+
+// save writes down states as they come, those that wait together: a transaction for
+// each would take most of the time of a shutdown.
+func (m *Manager) save(ctx context.Context, states <-chan store.SessionState) {
+	for state := range states {
+		batch := []store.SessionState{state}
+		for len(batch) < savedAtOnce && len(states) > 0 {
+			batch = append(batch, <-states)
+		}
+		if err := m.cfg.Store.SaveSessionStates(ctx, batch); err != nil {
+			m.cfg.Log.Warn("sessions go on without what they were about to say", "sessions", len(batch), "error", err)
+		}
+	}
+}
+
+// suspend returns what the next process needs to continue with the session in u. After
+// an error that process does without, if u can outlive this one.
+func (s *Session) suspend(ctx context.Context, u *unit.Unit) (store.SessionState, error) {
 	var left state
 	var err error
 	if left.Unit, err = u.Suspend(ctx); err != nil {
-		return err
+		return store.SessionState{}, err
 	}
 	if err := s.streams.Filled(ctx); err != nil {
-		return fmt.Errorf("what a call yielded is not in its stream yet: %w", err)
+		return store.SessionState{}, fmt.Errorf("what a call yielded is not in its stream yet: %w", err)
 	}
 	left.Streams = s.streams.Save()
 	raw, err := json.Marshal(left)
-	if err != nil {
-		return err
-	}
-	return s.manager.cfg.Store.SaveSessionState(ctx, s.row.ID, u.ID(), raw, u.Used())
+	return store.SessionState{SessionID: s.row.ID, UnitID: u.ID(), State: raw, Used: u.Used()}, err
 }
 
 // recallServer gives a shared session back what its backend said of itself.

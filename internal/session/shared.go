@@ -54,11 +54,13 @@ func (m *Manager) retires(s *Session) bool {
 // findShared gets it from memory, the store, or nothing.
 func (m *Manager) findShared(ctx context.Context, access broker.Access) (*Session, error) {
 	key := sharedKey{access.GrantID, oauth.ReadOnly(access.Scope)}
-	m.mu.Lock()
-	s := m.shared[key]
-	m.mu.Unlock()
-	if s != nil {
-		return s, nil
+	var s *Session
+	err := m.awaitRestored(ctx, func() bool {
+		s = m.shared[key]
+		return s != nil
+	})
+	if err != nil || s != nil {
+		return s, err
 	}
 	id, began, ahead := m.fleet.Warm.Claim(key.grantID, key.readOnly)
 	if !ahead {

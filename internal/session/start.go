@@ -42,6 +42,9 @@ var (
 
 // start starts a unit for s and has begin speak with its backend first.
 func (m *Manager) start(ctx context.Context, s *Session, begin func(context.Context, *unit.Unit) error) (*unit.Unit, error) {
+	if err := m.awaitAll(ctx); err != nil { // they count for the limits
+		return nil, err
+	}
 	u, err := m.fleet.Start(ctx, fleet.Order[*Session]{
 		Session: s, SessionID: s.row.ID, UserID: s.row.UserID, Spec: s.spec, Begin: begin, Failed: s.report,
 	})

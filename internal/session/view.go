@@ -26,6 +26,9 @@ func (v View) Running() bool { return v.Unit != "" }
 
 // List views all sessions, the longest unused first as far as stored.
 func (m *Manager) List(ctx context.Context) ([]View, error) {
+	if err := m.awaitAll(ctx); err != nil {
+		return nil, err
+	}
 	rows, err := m.cfg.Store.Sessions(ctx)
 	if err != nil {
 		return nil, err

@@ -74,14 +74,15 @@ func checkLimits(l launchproto.Limits, sessions int) error {
 	for _, limit := range []struct {
 		unit, directive string
 		is, want        uint64
+		cure            string
 	}{
-		{"fjmcp-launcher.service", "LimitNOFILE=", l.Files, launchproto.FilesFor(sessions)},
-		{"fjmcp-sessions.slice", "TasksMax=", l.Tasks, launchproto.TasksFor(sessions)},
+		{"fjmcp-launcher.service", "LimitNOFILE=", l.Files, launchproto.FilesFor(sessions), "systemctl edit fjmcp-launcher.service, systemctl restart fjmcp-launcher.service"},
+		{"fjmcp-sessions.slice", "TasksMax=", l.Tasks, launchproto.TasksFor(sessions), "systemctl edit fjmcp-sessions.slice"},
 	} {
 		if limit.is < limit.want {
 			e.Faults = append(e.Faults, fmt.Sprintf(
-				"%d sessions are more than %s%d of %s allows for: lower the number, or set %s%d or more there (systemctl edit %s)",
-				sessions, limit.directive, limit.is, limit.unit, limit.directive, limit.want, limit.unit))
+				"%d sessions are more than %s%d of %s allows for: lower the number, or set %s%d or more there (%s)",
+				sessions, limit.directive, limit.is, limit.unit, limit.directive, limit.want, limit.cure))
 		}
 	}
 	if len(e.Faults) > 0 {

@@ -129,7 +129,7 @@ func TestSystemdLimits(t *testing.T) {
 	if err := s.Check(t.Context()); !errors.As(err, &e) || len(e.Faults) != 2 {
 		t.Fatalf("got %v", err)
 	}
-	for i, want := range []string{"LimitNOFILE=4024 or more there (systemctl edit fjmcp-launcher.service)", "TasksMax=16000 or more there (systemctl edit fjmcp-sessions.slice)"} {
+	for i, want := range []string{"LimitNOFILE=4024 or more there (systemctl edit fjmcp-launcher.service, systemctl restart fjmcp-launcher.service)", "TasksMax=16000 or more there (systemctl edit fjmcp-sessions.slice)"} {
 		if !strings.Contains(e.Faults[i], want) || !strings.Contains(e.Faults[i], "1000 sessions are more") {
 			t.Errorf("got %q, want %q in it", e.Faults[i], want)
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,16 +31,32 @@ func (sessionStateRow) TableName() string { return "session_states" }
 
 func sessionStateAD(sessionID string) []byte { return []byte("session_states/" + sessionID) }
 
-// SaveSessionState keeps, sealed, what the next process needs to go on with a
-// session in its unit, and when the session was last used. The error is
-// broker.ErrNotFound when the session has ended or is in another unit.
-func (s *Store) SaveSessionState(ctx context.Context, id, unitID string, state []byte, used time.Time) error {
+// SessionState is what the next process needs to continue with a session in its unit.
+type SessionState struct {
+	SessionID string
+	UnitID    string
+	State     []byte    // kept sealed
+	Used      time.Time // when the session was last used
+}
+
+// SaveSessionStates keeps states, all or none. Those of sessions that have ended or are
+// in another unit are left out.
+func (s *Store) SaveSessionStates(ctx context.Context, states []SessionState) error {
 	return s.update(ctx, func(tx *gorm.DB) error {
-		err := one(tx.Exec("UPDATE sessions SET last_used_at = ? WHERE id = ? AND unit_id = ?", ms(used), id, unitID))
-		if err != nil {
-			return err
+		for _, st := range states {
+			err := one(tx.Exec("UPDATE sessions SET last_used_at = ? WHERE id = ? AND unit_id = ?", ms(st.Used), st.SessionID, st.UnitID))
+			if errors.Is(err, broker.ErrNotFound) {
+				continue
+			}
+			if err == nil {
+				row := sessionStateRow{SessionID: st.SessionID, UnitID: st.UnitID, Sealed: s.keys.Seal(st.State, sessionStateAD(st.SessionID))}
+				err = tx.Save(&row).Error
+			}
+			if err != nil {
+				return err
+			}
 		}
-		return tx.Save(&sessionStateRow{SessionID: id, UnitID: unitID, Sealed: s.keys.Seal(state, sessionStateAD(id))}).Error
+		return nil
 	})
 }
 

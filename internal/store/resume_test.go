@@ -18,6 +18,12 @@ func session(t *testing.T, s *store.Store, l storetest.Login, id, unit string) {
 	}))
 }
 
+// save keeps the state of one session.
+func save(t *testing.T, s *store.Store, id, unit, state string, used time.Time) {
+	t.Helper()
+	must(t, s.SaveSessionStates(t.Context(), []store.SessionState{{SessionID: id, UnitID: unit, State: []byte(state), Used: used}}))
+}
+
 // resume wants the one session of a unit.
 func resume(t *testing.T, s *store.Store, unit string) store.Resumed {
 	t.Helper()
@@ -39,12 +45,16 @@ func TestResumeSessions(t *testing.T) {
 	session(t, s, l, "s1", "u1")
 	session(t, s, l, "s2", "u2")
 	used := time.Now().Add(time.Minute).Truncate(time.Millisecond).UTC()
-	must(t, s.SaveSessionState(t.Context(), "s1", "u1", []byte("results of calls"), used))
-	must(t, s.SaveSessionState(t.Context(), "s2", "u2", []byte("of the other"), used))
+	save(t, s, "s1", "u1", "results of calls", used)
+	save(t, s, "s2", "u2", "of the other", used)
 	if bytes.Contains(onDisk(t, path), []byte("results of calls")) {
 		t.Error("the state stands in the file")
 	}
-	wantErr(t, s.SaveSessionState(t.Context(), "s1", "u2", nil, used), broker.ErrNotFound)
+	must(t, s.SaveSessionStates(t.Context(), []store.SessionState{
+		{SessionID: "s1", UnitID: "u2", State: []byte("of another unit"), Used: used},
+		{SessionID: "gone", UnitID: "u1", State: []byte("of a session that ended"), Used: used},
+		{SessionID: "s2", UnitID: "u2", State: []byte("of the other"), Used: used},
+	}))
 
 	r := resume(t, s, "u1")
 	if string(r.State) != "results of calls" || r.Epoch != 1 || !r.Session.LastUsedAt.Equal(used) {
@@ -54,10 +64,10 @@ func TestResumeSessions(t *testing.T) {
 		t.Errorf("again: %+v", r)
 	}
 
-	must(t, s.SaveSessionState(t.Context(), "s1", "u1", []byte("old"), used))
+	save(t, s, "s1", "u1", "old", used)
 	must(t, s.ClearSessionUnit(t.Context(), "s1", "another"))
 	resume(t, s, "u1")
-	must(t, s.SaveSessionState(t.Context(), "s1", "u1", []byte("old"), used))
+	save(t, s, "s1", "u1", "old", used)
 	must(t, s.ClearSessionUnit(t.Context(), "s1", "u1"))
 	must(t, s.SetSessionUnit(t.Context(), "s1", "u3"))
 	if r = resume(t, s, "u3"); r.State != nil || r.Epoch != 1 {
@@ -77,7 +87,7 @@ func TestCollectSessionStates(t *testing.T) {
 	l := storetest.LogIn(t, s, "alice", time.Now())
 	for _, id := range []string{"1", "2", "3"} {
 		session(t, s, l, "s"+id, "u"+id)
-		must(t, s.SaveSessionState(t.Context(), "s"+id, "u"+id, []byte(id), time.Now()))
+		save(t, s, "s"+id, "u"+id, id, time.Now())
 	}
 	must(t, s.ClearSessionUnit(t.Context(), "s1", "u1"))
 	must(t, s.DeleteSession(t.Context(), "s2"))

@@ -13,8 +13,10 @@ import (
 )
 
 // storedPrefix marks descriptors of the file descriptor store among those that
-// are passed at start.
-const storedPrefix = "stored-"
+// are passed at start. It is short, since the names of all are one string of the next
+// process's environment, which execve(2) refuses beyond 128 KiB: the service could not
+// be started any more.
+const storedPrefix = "@"
 
 // ErrNoStore says that no service manager is there to keep descriptors.
 var ErrNoStore = errors.New("no service manager keeps file descriptors here")
@@ -23,7 +25,8 @@ var ErrNoStore = errors.New("no service manager keeps file descriptors here")
 // this service's next process (FDSTORE=1, sd_pid_notify_with_fds(3)); the unit
 // needs FileDescriptorStoreMax=. It returns when the manager has them. The
 // manager drops those whose peer closes by itself. name holds letters, digits
-// and "-", at most 200 bytes. ErrNoStore: there is no $NOTIFY_SOCKET.
+// and "-", at most 200 bytes; names and colons of all that is kept must stay below 128 KiB.
+// ErrNoStore: there is no $NOTIFY_SOCKET.
 func StoreFiles(ctx context.Context, name string, files ...*os.File) error {
 	state := "FDSTORE=1\nFDNAME=" + storedPrefix + name
 	if err := notifyWith(state, files); err != nil {

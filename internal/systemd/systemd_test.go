@@ -245,7 +245,7 @@ func TestStoredFilesComeBack(t *testing.T) {
 	stored := make(chan error, 1)
 	go func() { stored <- StoreFiles(t.Context(), "abc-mcp", r) }()
 	state, kept := keep(t, c)
-	if state != "FDSTORE=1\nFDNAME=stored-abc-mcp" || len(kept) != 1 {
+	if state != "FDSTORE=1\nFDNAME=@abc-mcp" || len(kept) != 1 {
 		t.Fatalf("manager got %q and %d descriptors", state, len(kept))
 	}
 	state, sync := keep(t, c)
@@ -266,7 +266,7 @@ func TestStoredFilesComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Close()
-	out, err := activated(t, "http:stored-abc-mcp", listenFile(t, "tcp", "127.0.0.1:0"), kept[0])
+	out, err := activated(t, "http:@abc-mcp", listenFile(t, "tcp", "127.0.0.1:0"), kept[0])
 	if err != nil || out != "http/0 tcp\nstored abc-mcp: \"hello\" <nil>" {
 		t.Errorf("the next process found %q, %v", out, err)
 	}
@@ -275,7 +275,7 @@ func TestStoredFilesComeBack(t *testing.T) {
 	if err := ForgetFiles("abc-mcp"); err != nil {
 		t.Fatal(err)
 	}
-	if state, _ := keep(t, c); state != "FDSTOREREMOVE=1\nFDNAME=stored-abc-mcp" {
+	if state, _ := keep(t, c); state != "FDSTOREREMOVE=1\nFDNAME=@abc-mcp" {
 		t.Errorf("manager got %q", state)
 	}
 }

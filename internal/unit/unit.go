@@ -100,7 +100,7 @@ func New(cfg Config, spec Spec) (*Unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := attend(cfg, spec, strings.ToLower(rand.Text())[:20], near, relay.Config{})
+	u, err := attend(cfg, spec, strings.ToLower(rand.Text())[:16], near, relay.Config{})
 	if err == nil {
 		u.far = far
 		// It waits in the socket for fjmcp-session, which is read-only without it.
