@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/fjmcp/fjmcp-broker/internal/testcache"
 )
 
 // manifests are the files that say what to install.
@@ -24,26 +24,7 @@ func Install(ctx context.Context, source string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cache, err := cacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, name)
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	temp, err := os.MkdirTemp(cache, ".npm-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(temp)
-	if err := install(ctx, source, temp); err != nil {
-		return "", err
-	}
-	if err := os.Rename(temp, dir); err != nil && !errors.Is(err, fs.ErrExist) { // else another was faster
-		return "", err
-	}
-	return dir, nil
+	return testcache.Get(name, func(dir string) error { return install(ctx, source, dir) })
 }
 
 func install(ctx context.Context, source, dir string) error {
@@ -61,7 +42,7 @@ func install(ctx context.Context, source, dir string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot install what %s asks for: %w: %s", filepath.Join(source, manifests[0]), err, out)
 	}
-	return os.Chmod(dir, 0o755)
+	return nil
 }
 
 // cacheName changes with what is to be installed.
@@ -75,22 +56,4 @@ func cacheName(source string) (string, error) {
 		sum.Write(b)
 	}
 	return "npm-" + hex.EncodeToString(sum.Sum(nil)[:8]), nil
-}
-
-// cacheDir makes the directory of what tests download: the system's for root,
-// else the user's.
-func cacheDir() (string, error) {
-	if dir := os.Getenv("FJMCP_TEST_CACHE"); dir != "" {
-		return dir, os.MkdirAll(dir, 0o755)
-	}
-	dir := "/var/cache/fjmcp-test"
-	if os.MkdirAll(dir, 0o755) == nil && os.Getuid() == 0 {
-		return dir, nil
-	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir = filepath.Join(dir, "fjmcp-test")
-	return dir, os.MkdirAll(dir, 0o755)
 }

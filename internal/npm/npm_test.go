@@ -56,7 +56,7 @@ func TestInstallOnce(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "package.json")); err != nil {
 		t.Error(err)
 	}
-	left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), ".npm-*"))
+	left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), ".new-*"))
 	if len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
