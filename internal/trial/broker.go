@@ -33,6 +33,10 @@ type Config struct {
 	// through a proxy.
 	PublicURL string
 	Prefix    string // path of the public URL where PublicURL is not set, such as "/p"
+	// Socket is a unix socket that the broker inherits, as from the service manager,
+	// instead of listening itself. It takes a PublicURL; Port is not used, and there is
+	// no admin socket.
+	Socket *net.UnixListener
 }
 
 // Broker is a running fjmcp-broker.
@@ -40,9 +44,11 @@ type Broker struct {
 	URL   string
 	Ended chan error // gets the exit when it ends unasked
 
-	cmd *exec.Cmd
-	env []string
-	log io.Writer
+	cmd    *exec.Cmd
+	env    []string
+	log    io.Writer
+	socket *os.File
+	http   *http.Client // reaches the broker itself
 }
 
 // Start registers the broker at the forge, as its operator would, and starts
@@ -52,7 +58,13 @@ func Start(ctx context.Context, c Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{URL: "http://" + address, log: c.Log}
+	b := &Broker{URL: "http://" + address, log: c.Log, http: http.DefaultClient}
+	if c.Socket != nil {
+		b.http = over(c.Socket.Addr().String())
+		if b.socket, err = c.Socket.File(); err != nil {
+			return nil, err
+		}
+	}
 	public := cmp.Or(c.PublicURL, b.URL+c.Prefix)
 	app, err := c.Forge.Register(testforge.App{Name: "fjmcp", RedirectURIs: []string{public + "/oauth/callback"}})
 	if err != nil {
@@ -80,7 +92,7 @@ func (b *Broker) Restart(ctx context.Context, program string) error {
 	if b.cmd != nil {
 		b.Stop(syscall.SIGTERM)
 	}
-	b.cmd = exec.Command(program)
+	b.cmd = b.command(program)
 	b.cmd.Env, b.cmd.Stdout, b.cmd.Stderr = b.env, b.log, b.log
 	var err error
 	if b.Ended, err = Spawn(b.cmd); err != nil {
@@ -93,6 +105,28 @@ func (b *Broker) Restart(ctx context.Context, program string) error {
 	return nil
 }
 
+// command runs program, which inherits the socket if there is one (sd_listen_fds(3)):
+// only the process itself knows the id that it has to be told of.
+func (b *Broker) command(program string) *exec.Cmd {
+	if b.socket == nil {
+		return exec.Command(program)
+	}
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_FDS=1 LISTEN_FDNAMES=http LISTEN_PID=$$ exec "$0"`, program)
+	cmd.ExtraFiles = []*os.File{b.socket}
+	return cmd
+}
+
+// over returns a client of what listens on a unix socket.
+func over(socket string) *http.Client {
+	var d net.Dialer
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return d.DialContext(ctx, "unix", socket)
+		},
+	}}
+}
+
 // Second starts another broker process on the same database, under the same
 // public URL, at an address of its own, its URL. It takes over the admin socket.
 func (b *Broker) Second(ctx context.Context, program string) (*Broker, error) {
@@ -100,7 +134,7 @@ func (b *Broker) Second(ctx context.Context, program string) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	second := &Broker{URL: "http://" + address, log: b.log, env: slices.Clone(b.env)}
+	second := &Broker{URL: "http://" + address, log: b.log, env: slices.Clone(b.env), http: http.DefaultClient}
 	second.Setenv("FJMCP_BROKER_LISTEN", address)
 	return second, second.Restart(ctx, program)
 }
@@ -176,7 +210,7 @@ func (b *Broker) answers(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := b.http.Do(r)
 	if err != nil {
 		return false
 	}
