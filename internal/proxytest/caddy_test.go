@@ -33,7 +33,7 @@ func startCaddy(w *world, edits ...edit) *proxy {
 func runCaddy(w *world, text string) *proxy {
 	w.t.Helper()
 	p := launchCaddy(w, text)
-	if err := p.ready(); err != nil {
+	if err := p.ready(w.host()); err != nil {
 		w.t.Fatalf("caddy: %v\n%s", err, p.output)
 	}
 	root, err := os.ReadFile(filepath.Join(w.dir, "caddy/pki/authorities/local/root.crt"))

@@ -34,7 +34,7 @@ func runNginx(w *world, text string) *proxy {
 	roots := w.certify()
 	conf := w.nginxConf(text)
 	p := launch(w, exec.Command(nginxProgram(), "-c", conf, "-g", "daemon off;"), nginxLog)
-	if err := p.ready(); err != nil {
+	if err := p.ready(w.host()); err != nil {
 		w.t.Fatalf("nginx: %v\n%s", err, p.output)
 	}
 	p.tls = &tls.Config{RootCAs: roots}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,10 +148,10 @@ func shipped(t *testing.T, file string, edits ...edit) string {
 }
 
 // ready waits until the proxy takes TLS connections.
-func (p *proxy) ready() error {
+func (p *proxy) ready(host string) error {
 	giveUp := time.Now().Add(time.Minute)
 	for {
-		conn, err := tls.Dial("tcp", "127.0.0.1:443", &tls.Config{ServerName: name, InsecureSkipVerify: true})
+		conn, err := tls.Dial("tcp", "127.0.0.1:443", &tls.Config{ServerName: host, InsecureSkipVerify: true})
 		if err == nil {
 			return conn.Close()
 		}
@@ -272,4 +273,13 @@ func (w *world) direct() *http.Client {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) }}
 	w.t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
+}
+
+// host is the name in the public URL.
+func (w *world) host() string {
+	u, err := url.Parse(w.url)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return u.Hostname()
 }
