@@ -1,7 +1,7 @@
 // Package proxytest holds no code: its tests run Debian's Caddy and nginx with the
 // files of packaging/caddy and packaging/nginx, in front of a broker on the unix
-// socket, and use them as docs/deploy-caddy.md says. Each
-// fault that the page cures is made on purpose.
+// socket, and use them as docs/deploy-caddy.md says. Each fault that the page cures is
+// made on purpose.
 //
 // The programs are those of the Debian packages, which are unpacked into the test
 // cache and not installed: an installed one would start a server on this machine. The
