@@ -19,11 +19,10 @@ type eavesdropper struct {
 
 func newEavesdropper() *eavesdropper { return &eavesdropper{seen: map[string]string{}} }
 
-// public are parameters and members that are no secret.
+// publicNames are parameters that are no secret.
 var publicNames = map[string]bool{
 	"client_id": true, "redirect_uri": true, "resource": true, "scope": true, "iss": true, "response_type": true, "grant_type": true,
-	"code_challenge_method": true, "client_name": true, "token_endpoint_auth_method": true, "token_type": true,
-	"application_type": true, "registration_client_uri": true, "user_name": true, "access": true, "decision": true,
+	"code_challenge_method": true, "user_name": true,
 }
 
 // shortest is how short a secret may be; what is shorter is found anywhere.

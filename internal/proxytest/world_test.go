@@ -47,12 +47,13 @@ func start(t *testing.T, backend string, env ...string) *world {
 	return startAt(t, public, backend, env...)
 }
 
-func startAt(t *testing.T, url, backend string, env ...string) *world {
+// startAt is start with another public URL.
+func startAt(t *testing.T, publicURL, backend string, env ...string) *world {
 	t.Helper()
 	if missing != nil {
 		t.Skip(missing)
 	}
-	w := &world{t: t, dir: t.TempDir(), url: url, log: &logtest.Buffer{}, heard: newEavesdropper()}
+	w := &world{t: t, dir: t.TempDir(), url: publicURL, log: &logtest.Buffer{}, heard: newEavesdropper()}
 	for _, dir := range []string{"/run/fjmcp", "/var/log/caddy", "/var/log/nginx"} {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
@@ -69,7 +70,7 @@ func startAt(t *testing.T, url, backend string, env ...string) *world {
 	t.Cleanup(w.forge.Stop)
 	w.broker, err = trial.Start(t.Context(), trial.Config{
 		Program: w.program(), Backend: filepath.Join(bin, backend), Port: "0", Dir: t.TempDir(), Env: env, Forge: w.forge, Log: w.log,
-		PublicURL: url, Socket: w.listen,
+		PublicURL: publicURL, Socket: w.listen,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, w.log)
