@@ -25,6 +25,7 @@ func main() { os.Exit(run()) }
 
 func run() int {
 	showVersion := flag.Bool("version", false, "print version and commit")
+	askHealth := flag.Bool("healthcheck", false, "ask a running broker for its health")
 	flag.Usage = usage
 	flag.Parse()
 	if *showVersion {
@@ -34,6 +35,9 @@ func run() int {
 	if flag.NArg() > 0 {
 		usage()
 		return 2
+	}
+	if *askHealth {
+		return healthcheck(os.Stderr)
 	}
 	shareProcessors()
 	log := logging.New(os.Stderr)
@@ -84,5 +88,5 @@ func refuse(ctx context.Context, sockets map[string][]net.Listener, message stri
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: fjmcp-broker [--version]\n\nIt takes its configuration from the environment, see fjmcp-broker.env(5).")
+	fmt.Fprintln(os.Stderr, "usage: fjmcp-broker [--version | --healthcheck]\n\nIt takes its configuration from the environment, see fjmcp-broker.env(5).")
 }
