@@ -76,6 +76,9 @@ func serve(ctx context.Context, passed systemd.Passed, log *slog.Logger) int {
 
 func start(ctx context.Context, passed systemd.Passed, log *slog.Logger) (*server, error) {
 	cfg, err := config.Load(os.Environ())
+	if err == nil {
+		err = checkLandlock(cfg)
+	}
 	if err != nil {
 		return nil, err
 	}

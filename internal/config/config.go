@@ -43,6 +43,7 @@ type Config struct {
 	ForgejoMCP          string // "" to look in /usr/bin, then /usr/local/bin
 	DeniedPaths         denypath.List
 	Launcher            string // LauncherSystemd or LauncherProcess
+	RequireLandlock     bool   // refuse to start where backends cannot be kept from files
 	Listen              string // host:port, used without socket activation
 	StateDir            string
 	StoreKey            []byte   // 32 bytes
@@ -71,6 +72,7 @@ type raw struct {
 	ForgejoMCP         string        `env:"FORGEJO_MCP"`
 	DeniedPaths        string        `env:"FORGEJO_DENIED_PATHS"`
 	Launcher           string        `env:"LAUNCHER"`
+	RequireLandlock    string        `env:"REQUIRE_LANDLOCK" envDefault:"off"`
 	Listen             string        `env:"LISTEN" envDefault:"127.0.0.1:8080"`
 	StateDir           string        `env:"STATE_DIR"`
 	SessionIdleTimeout time.Duration `env:"SESSION_IDLE_TIMEOUT" envDefault:"15m"`
@@ -132,6 +134,7 @@ func (l *loader) load() (*Config, error) {
 	}
 	c.PublicURL = l.publicURL()
 	c.Launcher = l.launcher()
+	c.RequireLandlock = l.requireLandlock(c.Launcher)
 	c.ForgejoURL = l.forgejoURL(c.Launcher)
 	c.ForgejoScopes = l.scopes()
 	c.DeniedPaths = l.deniedPaths()
@@ -246,6 +249,17 @@ func (l *loader) launcher() string {
 	}
 	l.fault("%sLAUNCHER=%q: want %q or %q", prefix, l.raw.Launcher, LauncherSystemd, LauncherProcess)
 	return LauncherSystemd
+}
+
+// requireLandlock: with the systemd launcher the broker's own process, which could be
+// asked, says nothing about the units of sessions.
+func (l *loader) requireLandlock(launcher string) bool {
+	const name = "REQUIRE_LANDLOCK"
+	on := l.onOff(name, l.raw.RequireLandlock)
+	if on && launcher == LauncherSystemd {
+		l.fault("%s%s=on: only for %sLAUNCHER=process; with systemd each session is kept from files by its unit as well. Remove it", prefix, name, prefix)
+	}
+	return on
 }
 
 func (l *loader) onOff(name, value string) bool {

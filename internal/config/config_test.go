@@ -106,6 +106,14 @@ func TestClientDocuments(t *testing.T) {
 	}
 }
 
+func TestRequireLandlock(t *testing.T) {
+	for change, want := range map[string]bool{"PATH=/usr/bin": false, "FJMCP_BROKER_REQUIRE_LANDLOCK=on": true, "FJMCP_BROKER_REQUIRE_LANDLOCK=off": false} {
+		if c, err := load(t, false, change); err != nil || c.RequireLandlock != want {
+			t.Errorf("%s: %+v, %v", change, c, err)
+		}
+	}
+}
+
 func TestDeniedPaths(t *testing.T) {
 	for setting, want := range map[string]string{"": denypath.Default, "none": "none", "default /repos/*/*/hooks": denypath.Default + " /repos/*/*/hooks", "/admin": "/admin"} {
 		if c, err := load(t, true, "FJMCP_BROKER_FORGEJO_DENIED_PATHS="+setting); err != nil || c.DeniedPaths.String() != want {
@@ -150,6 +158,8 @@ func TestFaults(t *testing.T) {
 		{"FJMCP_BROKER_FORGEJO_MCP=forgejo-mcp", "want an absolute path"},
 		{"FJMCP_BROKER_FORGEJO_DENIED_PATHS=default user/keys /api/v1/admin", `faulty: "user/keys", "/api/v1/admin"`},
 		{"FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=true", "want on or off"},
+		{"FJMCP_BROKER_REQUIRE_LANDLOCK=yes", "want on or off"},
+		{"FJMCP_BROKER_REQUIRE_LANDLOCK=on", "only for FJMCP_BROKER_LAUNCHER=process"}, // systemd runs here
 		{"FJMCP_BROKER_LAUNCHER=docker", `want "systemd" or "process"`},
 		{"FJMCP_BROKER_SESSION_IDLE_TIMEOUT=15", "want a duration"},
 		{"FJMCP_BROKER_SESSION_IDLE_TIMEOUT=0s", "want 1s to"},

@@ -41,6 +41,10 @@ var landlockPaths = map[string]uint64{
 // errNoLandlock says that the kernel, or a filter around us, offers no Landlock.
 var errNoLandlock = errors.New("the kernel offers no Landlock")
 
+// Landlock reports whether the kernel would keep a backend from files, as far as this
+// process can tell. Where it would not, Start only warns.
+func Landlock() bool { return landlockABI() > 0 }
+
 // landlockABI returns the kernel's Landlock ABI version, 0 for none.
 func landlockABI() int {
 	v, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
