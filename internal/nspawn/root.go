@@ -16,10 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recipe changes whenever a tree built by an older version of this file would
-// not do.
-const recipe = "1"
-
 // packages is what a tree holds beyond Debian's essential set: systemd itself,
 // what fjmcp-broker depends on (so that it installs without a network), and
 // what tests look around with.
@@ -54,11 +50,22 @@ func Check() error {
 // $FJMCP_TEST_CACHE, else in /var/cache/fjmcp-test; building takes half a
 // minute and needs a Debian mirror. Callers must not change the tree.
 func Root(ctx context.Context, suite string) (string, error) {
+	return tree(ctx, suite, rootArgs())
+}
+
+// Extracted is Root for a tree that is not booted: packages of the suite and what they
+// depend on, unpacked and not configured. It needs mmdebstrap alone.
+func Extracted(ctx context.Context, suite string, packages ...string) (string, error) {
+	return tree(ctx, suite, []string{"--variant=extract", "--quiet", "--include=" + strings.Join(packages, ",")})
+}
+
+// tree makes what mmdebstrap makes of the suite with args, or finds it.
+func tree(ctx context.Context, suite string, args []string) (string, error) {
 	cache := cacheDir()
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", fmt.Errorf("cannot make the container cache: %w", err)
 	}
-	dir := filepath.Join(cache, rootName(suite, time.Now()))
+	dir := filepath.Join(cache, treeName(suite, args, time.Now()))
 	unlock, err := lock(dir + ".lock")
 	if err != nil {
 		return "", err
@@ -67,7 +74,7 @@ func Root(ctx context.Context, suite string) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	if err := build(ctx, suite, dir); err != nil {
+	if err := build(ctx, suite, dir, args); err != nil {
 		return "", err
 	}
 	prune(cache, time.Now())
@@ -81,8 +88,8 @@ func cacheDir() string {
 	return "/var/cache/fjmcp-test"
 }
 
-func rootName(suite string, now time.Time) string {
-	sum := sha256.Sum256([]byte(recipe + strings.Join(packages, ",") + strings.Join(timers, ",")))
+func treeName(suite string, args []string, now time.Time) string {
+	sum := sha256.Sum256([]byte(strings.Join(args, "\n")))
 	return fmt.Sprintf("%s-%s-%s", suite, now.UTC().Format("200601"), hex.EncodeToString(sum[:4]))
 }
 
@@ -101,17 +108,21 @@ func lock(path string) (unlock func(), err error) {
 
 // build makes the tree beside its place and renames it there when complete.
 // The caller holds the lock, so an older half-built tree is a dead run's.
-func build(ctx context.Context, suite, dir string) error {
+func build(ctx context.Context, suite, dir string, args []string) error {
 	tmp := dir + ".building"
 	if err := os.RemoveAll(tmp); err != nil {
 		return fmt.Errorf("cannot clear %s: %w", tmp, err)
 	}
-	cmd := exec.CommandContext(ctx, "mmdebstrap", buildArgs(suite, tmp)...)
+	cmd := exec.CommandContext(ctx, "mmdebstrap", append(args, suite, tmp)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 20 * time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		os.RemoveAll(tmp)
 		return fmt.Errorf("cannot build a %s tree: %w\n%s", suite, err, tail(string(out), 2000))
+	}
+	now := time.Now()
+	if err := os.Chtimes(tmp, now, now); err != nil { // it has a package's, and prune goes by it
+		return fmt.Errorf("cannot date the %s tree: %w", suite, err)
 	}
 	if err := os.Rename(tmp, dir); err != nil {
 		return fmt.Errorf("cannot put the %s tree in place: %w", suite, err)
@@ -119,7 +130,7 @@ func build(ctx context.Context, suite, dir string) error {
 	return nil
 }
 
-func buildArgs(suite, dir string) []string {
+func rootArgs() []string {
 	args := []string{
 		"--variant=minbase", "--quiet",
 		"--include=" + strings.Join(packages, ","),
@@ -130,7 +141,7 @@ func buildArgs(suite, dir string) []string {
 	for _, t := range timers {
 		args = append(args, `--customize-hook=ln -s /dev/null "$1/etc/systemd/system/`+t+`"`)
 	}
-	return append(args, suite, dir)
+	return args
 }
 
 // prune removes trees of past months. A container that still runs on one would
