@@ -21,6 +21,8 @@ type searchRequest struct {
 	// Complements are the secrets to look for: base64 of the complement (^) of each
 	// byte, so that the search does not find what it was asked for in its own memory.
 	Complements []string `json:"complements"`
+	// Paths are tried as well: what cannot be listed may still be opened by its name.
+	Paths []string `json:"paths,omitempty"`
 }
 
 // searchReport says where secrets were found and how much was looked at.
@@ -74,7 +76,10 @@ func search(ctx context.Context, in searchRequest) (searchReport, error) {
 			s.walk(ctx, mount) // it may stand below a directory that cannot be listed
 		}
 	}
-	s.processes(ctx)
+	for _, path := range in.Paths {
+		s.walk(ctx, path)
+	}
+	s.processes(ctx, in.Paths)
 	s.descriptors()
 	return s.report, ctx.Err()
 }
@@ -117,12 +122,15 @@ func (s *searcher) walk(ctx context.Context, dir string) {
 }
 
 // processes goes through the links of /proc that lead past the paths: each process's
-// root, working directory and memory.
-func (s *searcher) processes(ctx context.Context) {
+// root, with paths below it, working directory and memory.
+func (s *searcher) processes(ctx context.Context, paths []string) {
 	pids, _ := filepath.Glob("/proc/[0-9]*")
 	for _, proc := range pids {
 		s.walk(ctx, proc+"/root/")
 		s.walk(ctx, proc+"/cwd/")
+		for _, path := range paths {
+			s.walk(ctx, proc+"/root"+path)
+		}
 		s.memory(proc)
 		fds, _ := filepath.Glob(proc + "/fd/*")
 		for _, fd := range fds {
