@@ -19,10 +19,10 @@ GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X $(VERSION_PKG).Version=$(VERSION) -X $(VERSION_PKG).Commit=$(COMMIT)"
 PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl
 
-.PHONY: help build install deb lintian deps test conformance fuzz e2e soak bench starts run demo lint clean
+.PHONY: help build install deb lintian deps test conformance fuzz e2e soak bench starts run demo image image-run lint clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
 		awk -F '|' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
 build: ## build the four programs into bin/
@@ -107,6 +107,22 @@ demo: deb ## the package installed in a container, port forwarded (root); ONCE=1
 	$(GO_BUILD) -o bin/fjmcp-standin ./internal/standin
 	$(GO_BUILD) -o bin/testforge ./internal/testforge/cmd/testforge
 	exec bin/demo -deb $(DEB) $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP))
+
+PODMAN      ?= podman
+IMAGE       ?= localhost/fjmcp-broker
+IMAGE_FLAGS ?=
+RUN_FLAGS   ?=
+IMAGE_ENV   ?= packaging/podman/fjmcp-broker.env
+image: ## the container image, with Podman; IMAGE_FLAGS= for podman build, see docs/deploy-podman.md
+	$(PODMAN) build --format docker -f packaging/podman/Containerfile --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) \
+		$(IMAGE_FLAGS) -t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
+
+image-run: ## the image in a container, as the Quadlet runs it; RUN_FLAGS= for podman run
+	$(PODMAN) run --detach --replace --name fjmcp-broker --env-file $(IMAGE_ENV) \
+		--secret forgejo-client-secret,uid=65532,gid=65532,mode=0400 --secret store-key,uid=65532,gid=65532,mode=0400 \
+		--volume fjmcp-state:/data --publish 127.0.0.1:8080:8080 \
+		--read-only --cap-drop all --security-opt no-new-privileges --init --pids-limit 4096 --stop-timeout 40 \
+		$(RUN_FLAGS) $(IMAGE):latest
 
 lint: ## gofmt, go vet, staticcheck, govulncheck
 	.ci/lint

@@ -48,7 +48,7 @@ var layers = [][]string{
 	{"cmd"},
 }
 
-var support = []string{"internal/testforge", "internal/logtest", "internal/standin", "internal/nspawn", "internal/walk", "internal/trial", "internal/everything", "internal/npm", "internal/testcache", "internal/proxytest", "internal/bench", "internal/integration", "internal/browsertest", "internal/conformance", "internal/e2e", "internal/tools", "internal/deptest", "internal/store/storetest", "internal/clientmeta/metatest"}
+var support = []string{"internal/testforge", "internal/logtest", "internal/standin", "internal/nspawn", "internal/walk", "internal/trial", "internal/everything", "internal/npm", "internal/testcache", "internal/proxytest", "internal/bench", "internal/integration", "internal/browsertest", "internal/conformance", "internal/e2e", "internal/podman", "internal/tools", "internal/deptest", "internal/store/storetest", "internal/clientmeta/metatest"}
 
 func under(path string, dirs []string) bool {
 	return slices.ContainsFunc(dirs, func(d string) bool { return path == d || strings.HasPrefix(path, d+"/") })
