@@ -28,13 +28,13 @@ func (o *Operator) List(ctx context.Context) ([]admin.Session, error) {
 
 // Show implements admin.Sessions.
 func (o *Operator) Show(ctx context.Context, id string) (admin.Detail, error) {
-	all, err := o.byLabel(ctx)
+	all, err := o.cfg.Sessions.Labels(ctx)
 	if err != nil {
 		return admin.Detail{}, err
 	}
-	v, ok := all[id]
-	if !ok {
-		return admin.Detail{}, noSuch(id)
+	v, err := o.view(ctx, all, id)
+	if err != nil {
+		return admin.Detail{}, err
 	}
 	return admin.Detail{
 		Session: sessionOf(v), Ends: v.CreatedAt.Add(o.cfg.Settings.SessionMaxAge), HeldUntil: v.HeldUntil,
@@ -44,7 +44,7 @@ func (o *Operator) Show(ctx context.Context, id string) (admin.Detail, error) {
 
 // Stop implements admin.Sessions.
 func (o *Operator) Stop(ctx context.Context, ids []string) (admin.Stopped, error) {
-	all, err := o.byLabel(ctx)
+	all, err := o.cfg.Sessions.Labels(ctx)
 	if err != nil {
 		return admin.Stopped{}, err
 	}
@@ -54,13 +54,13 @@ func (o *Operator) Stop(ctx context.Context, ids []string) (admin.Stopped, error
 	stops.SetLimit(stopsAtOnce)
 	for _, id := range ids {
 		stops.Go(func() error {
-			err := o.stop(ctx, all, id)
+			v, err := o.stop(ctx, all, id)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				done.Failed = append(done.Failed, admin.Unstoppable{ID: id, Error: err.Error()})
 			} else {
-				done.Stopped = append(done.Stopped, sessionOf(all[id]))
+				done.Stopped = append(done.Stopped, sessionOf(v))
 			}
 			return nil
 		})
@@ -68,35 +68,33 @@ func (o *Operator) Stop(ctx context.Context, ids []string) (admin.Stopped, error
 	return done, stops.Wait()
 }
 
-// stop ends one session. The error is in the operator's words.
-func (o *Operator) stop(ctx context.Context, all map[string]session.View, id string) error {
-	v, ok := all[id]
-	if !ok {
-		return noSuch(id)
+// stop ends one session and returns what it was. The error is in the operator's words.
+func (o *Operator) stop(ctx context.Context, all map[string]string, id string) (session.View, error) {
+	v, err := o.view(ctx, all, id)
+	if err == nil {
+		err = o.cfg.Sessions.Stop(ctx, v.ID)
 	}
-	err := o.cfg.Sessions.Stop(ctx, v.ID)
-	if errors.Is(err, broker.ErrNotFound) {
-		return noSuch(id)
-	}
-	if err != nil {
+	var known *admin.Error
+	switch {
+	case errors.Is(err, broker.ErrNotFound): // it has ended meanwhile
+		return v, noSuch(id)
+	case err != nil && !errors.As(err, &known):
 		o.cfg.Log.Error("cannot stop a session", "session", id, "error", err)
-		return errors.New("the database cannot be written; see the journal of fjmcp-broker")
+		return v, errors.New("the database cannot be used; see the journal of fjmcp-broker")
 	}
-	return nil
+	return v, err
+}
+
+// view is the session that the journal knows as id, of all by that name. An
+// *admin.Error says that there is none.
+func (o *Operator) view(ctx context.Context, all map[string]string, id string) (session.View, error) {
+	v, err := o.cfg.Sessions.View(ctx, all[id])
+	if errors.Is(err, broker.ErrNotFound) {
+		return v, noSuch(id)
+	}
+	return v, err
 }
 
 func noSuch(id string) *admin.Error {
 	return &admin.Error{Text: fmt.Sprintf("there is no session %q; fjmcpctl sessions list shows all", id), NotFound: true}
-}
-
-func (o *Operator) byLabel(ctx context.Context) (map[string]session.View, error) {
-	views, err := o.cfg.Sessions.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all := make(map[string]session.View, len(views))
-	for _, v := range views {
-		all[v.Label] = v
-	}
-	return all, nil
 }

@@ -68,32 +68,32 @@ func (m *Manager) forget(s *Session) *unit.Unit {
 // EndGrant ends all sessions of a grant, after its revocation.
 func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
 	m.fleet.Warm.EndGrant(ctx, grantID)
-	of := func(row broker.Session) bool { return row.GrantID == grantID }
-	m.interrupt(broker.ErrRevoked, revoked, of)
-	return m.endAll(ctx, revoked, of)
+	m.interrupt(broker.ErrRevoked, revoked, func(row broker.Session) bool { return row.GrantID == grantID })
+	ids, err := m.cfg.Store.GrantSessions(ctx, grantID)
+	if err != nil {
+		return err
+	}
+	return m.endAll(ctx, revoked, ids)
 }
 
 // endSuspended ends all sessions of a user who may not sign in at Forgejo any more.
 func (m *Manager) endSuspended(userID string) {
-	m.fleet.Warm.EndUser(context.Background(), userID)
-	err := m.endAll(context.Background(), suspended, func(row broker.Session) bool { return row.UserID == userID })
+	ctx := context.Background()
+	m.fleet.Warm.EndUser(ctx, userID)
+	ids, err := m.cfg.Store.UserSessions(ctx, userID)
+	if err == nil {
+		err = m.endAll(ctx, suspended, ids)
+	}
 	if err != nil {
 		m.cfg.Log.Error("cannot end the sessions of a suspended user; they end by their idle time", "error", err)
 	}
 }
 
-func (m *Manager) endAll(ctx context.Context, why string, of func(broker.Session) bool) error {
-	rows, err := m.cfg.Store.Sessions(ctx)
-	if err != nil {
-		return err
-	}
+func (m *Manager) endAll(ctx context.Context, why string, ids []string) error {
 	var ends errgroup.Group
-	for _, row := range rows {
-		if !of(row) {
-			continue
-		}
+	for _, id := range ids {
 		ends.Go(func() error {
-			s, err := m.lookup(ctx, row.ID)
+			s, err := m.lookup(ctx, id)
 			if errors.Is(err, broker.ErrNotFound) {
 				return nil
 			}

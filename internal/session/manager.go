@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -96,23 +94,32 @@ func (m *Manager) Reconcile(ctx context.Context) error {
 }
 
 func (m *Manager) settleStored(ctx context.Context) error {
-	stored, err := m.cfg.Store.Sessions(ctx)
+	old, err := m.cfg.Store.OldSessions(ctx, m.oldest())
 	if err != nil {
 		return err
 	}
-	for _, s := range stored {
-		switch {
-		case m.aged(s.CreatedAt):
-			err = m.endStored(ctx, s.ID)
-		case s.UnitID != "" && !m.fleet.Has(s.UnitID):
-			err = m.cfg.Store.ClearSessionUnit(ctx, s.ID, s.UnitID)
+	for _, id := range old {
+		if err := m.endStored(ctx, id); err != nil {
+			return err
 		}
-		if err != nil && !errors.Is(err, broker.ErrNotFound) {
+	}
+	units, err := m.cfg.Store.SessionUnits(ctx)
+	if err != nil {
+		return err
+	}
+	for unitID, id := range units {
+		if m.fleet.Has(unitID) {
+			continue
+		}
+		if err := m.cfg.Store.ClearSessionUnit(ctx, id, unitID); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// oldest is when sessions began that are too old now.
+func (m *Manager) oldest() time.Time { return m.cfg.Now().Add(-m.cfg.MaxAge) }
 
 func (m *Manager) aged(created time.Time) bool {
 	return m.cfg.Now().Sub(created) >= m.cfg.MaxAge
@@ -214,16 +221,11 @@ func (m *Manager) serve(s *Session, u *unit.Unit) bool {
 // and client used last, of those whose ids begin with prefix; broker.ErrNotFound if
 // there is none.
 func (m *Manager) LastInitialize(ctx context.Context, prefix string, access broker.Access) (mcp.Message, error) {
-	rows, err := m.cfg.Store.Sessions(ctx)
+	row, err := m.cfg.Store.LastSession(ctx, access.User.ID, access.ClientID, prefix, m.oldest())
 	if err != nil {
 		return mcp.Message{}, err
 	}
-	for _, row := range slices.Backward(rows) {
-		if strings.HasPrefix(row.ID, prefix) && row.UserID == access.User.ID && row.ClientID == access.ClientID && !m.aged(row.CreatedAt) {
-			return mcp.Parse([]byte(row.Initialize))
-		}
-	}
-	return mcp.Message{}, broker.ErrNotFound
+	return mcp.Parse([]byte(row.Initialize))
 }
 
 // Get returns the session that a client began under that id if it belongs to

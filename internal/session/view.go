@@ -24,7 +24,8 @@ type View struct {
 // Running reports whether the session has a unit.
 func (v View) Running() bool { return v.Unit != "" }
 
-// List views all sessions, the longest unused first as far as stored.
+// List views all sessions, the longest unused first as far as stored, as
+// store.Store.Sessions gives them.
 func (m *Manager) List(ctx context.Context) ([]View, error) {
 	if err := m.awaitAll(ctx); err != nil {
 		return nil, err
@@ -38,6 +39,28 @@ func (m *Manager) List(ctx context.Context) ([]View, error) {
 		list[i] = m.view(row)
 	}
 	return list, nil
+}
+
+// Labels are the ids of all sessions by their labels.
+func (m *Manager) Labels(ctx context.Context) (map[string]string, error) {
+	ids, err := m.cfg.Store.SessionIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]string, len(ids))
+	for _, id := range ids {
+		all[label(id)] = id
+	}
+	return all, nil
+}
+
+// View views the session of that Mcp-Session-Id. broker.ErrNotFound: it has ended.
+func (m *Manager) View(ctx context.Context, id string) (View, error) {
+	row, err := m.cfg.Store.Session(ctx, id)
+	if err != nil {
+		return View{}, err
+	}
+	return m.view(row), nil
 }
 
 func (m *Manager) view(row broker.Session) View {

@@ -119,19 +119,6 @@ func (s *Store) SessionByUnit(ctx context.Context, unitID string) (broker.Sessio
 	return r.session(), wrap(err)
 }
 
-// Sessions returns all sessions, the longest unused first.
-func (s *Store) Sessions(ctx context.Context) ([]broker.Session, error) {
-	var rows []namedSession
-	if err := s.sessions(ctx).Order("sessions.last_used_at, sessions.id").Find(&rows).Error; err != nil {
-		return nil, err
-	}
-	list := make([]broker.Session, len(rows))
-	for i, r := range rows {
-		list[i] = r.session()
-	}
-	return list, nil
-}
-
 func (s *Store) setSession(ctx context.Context, id, column string, value any) error {
 	return one(s.write.WithContext(ctx).Table("sessions").Where("id = ?", id).Update(column, value))
 }

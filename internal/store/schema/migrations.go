@@ -210,6 +210,9 @@ var migrations = []*gormigrate.Migration{
 			sealed BLOB NOT NULL
 		) STRICT`,
 	)},
+	{ID: "0009_sessions_by_age", Migrate: statements(
+		`CREATE INDEX sessions_by_age ON sessions (created_at)`,
+	)},
 }
 
 func statements(list ...string) gormigrate.MigrateFunc {
