@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -123,6 +125,29 @@ func TestEveryPackageIsDocumented(t *testing.T) {
 	for path, p := range list(t) {
 		if p.Doc == "" {
 			t.Errorf("%s has no package comment", path)
+		}
+	}
+}
+
+// All that the programs are made of is there for every architecture of the package.
+func TestEveryArchitecture(t *testing.T) {
+	control, err := os.ReadFile(filepath.Join("..", "..", "debian", "control"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(control), "\nArchitecture: ")
+	list, _, _ = strings.Cut(list, "\n")
+	if list == "" {
+		t.Fatal("debian/control names no architecture")
+	}
+	for _, arch := range strings.Fields(list) {
+		if arch == "ppc64el" {
+			arch = "ppc64le"
+		}
+		cmd := exec.Command("go", "list", "-deps", module+"cmd/...")
+		cmd.Env = append(os.Environ(), "GOOS=linux", "CGO_ENABLED=0", "GOARCH="+arch)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", arch, err, out)
 		}
 	}
 }
