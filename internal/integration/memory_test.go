@@ -155,8 +155,10 @@ func TestLargeResultsWaitForTheClient(t *testing.T) {
 }
 
 // A backend that never answers holds as many calls as it may have, and no memory
-// of those that were refused or given up.
+// of those that were refused or given up. On a busy machine some are given up before
+// they reach it, and so before they count.
 func TestBackendNeverAnswers(t *testing.T) {
+	const most, refusals = 100, 220
 	w := start(t, "standin", "FJMCP_BROKER_REQUEST_TIMEOUT=1s")
 	c := w.mustConnect("alice")
 	token := w.token(c)
@@ -166,7 +168,7 @@ func TestBackendNeverAnswers(t *testing.T) {
 		var together sync.WaitGroup
 		for range 8 {
 			together.Go(func() {
-				for range 40 {
+				for refused.Load() < refusals {
 					switch r := w.post(token, c.ID(), never); {
 					case r.status == 200 && strings.Contains(r.body, "did not answer in time"):
 						timeouts.Add(1)
@@ -174,6 +176,7 @@ func TestBackendNeverAnswers(t *testing.T) {
 						refused.Add(1)
 					default:
 						t.Errorf("got %d %s", r.status, r.body)
+						return
 					}
 				}
 			})
@@ -181,9 +184,10 @@ func TestBackendNeverAnswers(t *testing.T) {
 		together.Wait()
 	})
 	t.Logf("grew by %d MiB, %d timeouts, %d refused", grew/mib, timeouts.Load(), refused.Load())
-	if timeouts.Load() != 100 || refused.Load() != 220 {
-		t.Errorf("%d timeouts, %d refused", timeouts.Load(), refused.Load())
+	if timeouts.Load() < most {
+		t.Errorf("%d timeouts for %d calls", timeouts.Load(), most)
 	}
+	w.waitCalls(most)
 	if grew > 96*mib {
 		t.Errorf("the broker grew by %d MiB", grew/mib)
 	}
