@@ -44,9 +44,24 @@ install: build ## install under DESTDIR= (debian/rules calls this)
 		install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; \
 	done
 
-deb: ## build dist/fjmcp-broker_<version>_<arch>.deb
+# What is in the package: the tree's files, and of which commit they are. Their record
+# tells of a file that is gone.
+SOURCES := $(filter-out %_test.go,$(wildcard $(shell \
+	git ls-files --cached --others --exclude-standard 2>/dev/null || find . -type f ! -path './bin/*' ! -path './dist/*' ! -path './.git/*' -printf '%P\n')))
+
+CONTENTS := $(strip $(COMMIT) $(SOURCES))
+ifneq ($(strip $(file <dist/contents)),$(CONTENTS))
+.PHONY: dist/contents
+endif
+dist/contents:
+	@mkdir -p dist
+	@echo '$(CONTENTS)' >$@
+
+$(DEB): $(SOURCES) dist/contents
 	@.ci/deps build
 	VERSION=$(VERSION) COMMIT=$(COMMIT) packaging/build-deb dist
+
+deb: $(DEB) ## build dist/fjmcp-broker_<version>_<arch>.deb, if it is not current
 	@ls -l $(DEB)
 
 lintian: deb ## check the package
