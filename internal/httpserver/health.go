@@ -45,24 +45,31 @@ func newHealth(log *slog.Logger, now func() time.Time, checks []Check) *health {
 }
 
 func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	select {
-	case <-h.turn:
-	case <-r.Context().Done():
+	report := h.latest(r.Context())
+	if report == nil {
 		return
 	}
-	if !h.now().Before(h.until) {
-		// Whoever asks may leave, which says nothing of the parts.
-		h.report = h.look(context.WithoutCancel(r.Context()))
-		h.until = h.now().Add(healthPeriod)
-	}
-	report := h.report
-	h.turn <- struct{}{}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	if report["status"] != "ok" {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	_ = json.NewEncoder(w).Encode(report)
+}
+
+// latest is a report that is not too old; nil when ctx has ended before there is one.
+func (h *health) latest(ctx context.Context) map[string]string {
+	select {
+	case <-h.turn:
+	case <-ctx.Done():
+		return nil
+	}
+	defer func() { h.turn <- struct{}{} }()
+	if !h.now().Before(h.until) {
+		h.report = h.look(context.WithoutCancel(ctx)) // that one leaves says nothing of the parts
+		h.until = h.now().Add(healthPeriod)
+	}
+	return h.report
 }
 
 // look runs all checks. The map it returns is not changed any more.
