@@ -19,7 +19,7 @@ GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X $(VERSION_PKG).Version=$(VERSION) -X $(VERSION_PKG).Commit=$(COMMIT)"
 PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl
 
-.PHONY: help build install deb lintian deps test conformance fuzz e2e soak bench starts run demo image image-run lint clean
+.PHONY: help build install deb lintian deps test conformance fuzz e2e soak crowd abandoned bench starts run demo image image-run lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -71,7 +71,8 @@ lintian: deb ## check the package
 test: ## all tests; as root also those that need a container, and their Debian packages
 	@.ci/deps test
 	@$(GO) build -o bin/testlog ./internal/tools/testlog
-	$(GO) test -json $(TESTFLAGS) ./... | bin/testlog $(TESTLOGFLAGS)
+	@command -v gcc >/dev/null || echo "without the race detector, which needs a C compiler" >&2
+	$(GO) test -json $$(command -v gcc >/dev/null && echo -race) -count=1 -timeout=90m $(TESTFLAGS) ./... | bin/testlog $(if $(CI),-strict)
 
 conformance: ## the MCP conformance suite through the broker, as a table
 	@.ci/deps test
@@ -85,6 +86,14 @@ e2e: ## the installed package in a Debian 12 container (root)
 soak: ## clients of every kind for FJMCP_SOAK= (30m) against the installed package (root)
 	@.ci/deps test
 	FJMCP_SOAK=$(or $(FJMCP_SOAK),30m) $(GO) test -count=1 -v -timeout 24h -run '^TestE2ESoak$$' ./internal/e2e/
+
+crowd: ## FJMCP_E2E_CROWD= (1000) live sessions at once, in place of the 420 of make test (root)
+	@.ci/deps test
+	FJMCP_E2E_CROWD=$(or $(FJMCP_E2E_CROWD),1000) $(GO) test -count=1 -v -timeout 24h -run '^TestE2ECrowd$$' ./internal/e2e/
+
+abandoned: ## FJMCP_E2E_ABANDONED= (1000) clients that vanish, in place of the 150 of make test (root)
+	@.ci/deps test
+	FJMCP_E2E_ABANDONED=$(or $(FJMCP_E2E_ABANDONED),1000) $(GO) test -count=1 -v -timeout 24h -run '^TestE2EAbandoned$$' ./internal/e2e/
 
 fuzz: ## every fuzz target in turn, FUZZTIME= each (30s)
 	.ci/fuzz $(FUZZTIME)
@@ -104,12 +113,14 @@ bench: build ## the broker beside other ways to the same server, then go test -b
 
 # As root: the package in a container. Else it says that it was skipped.
 START_ROUNDS ?= 30
+CROWD        ?= 1000
 starts: ## bench's part about starts under systemd alone (root)
 	@.ci/deps test
 	$(GO_BUILD) -o bin/ ./internal/tools/benchstarts ./internal/tools/forker
 	$(GO_BUILD) -o bin/bench-child -ldflags "-s -w -X main.more=130" ./internal/standin
 	@test "$$(id -u)" != 0 || $(MAKE) --no-print-directory deb
 	bin/benchstarts -rounds $(START_ROUNDS) -deb $(DEB) $(if $(FJMCP_TEST_FORGEJO_MCP),-child $(FJMCP_TEST_FORGEJO_MCP))
+	bin/benchstarts -crowd $(CROWD) -deb $(DEB)
 
 run: build ## broker, fake forge and one login; ONCE=1 ends after it, FORGEJO_MCP=path for the real backend
 	$(GO) build -o bin/run ./internal/tools/run

@@ -15,7 +15,7 @@ import (
 // Clients that vanish in every way they can leave nothing: their sessions are reaped
 // with all that was theirs, but for a row each, which is what they are woken by.
 func TestE2EAbandoned(t *testing.T) {
-	n := number(t, "FJMCP_E2E_ABANDONED", 1000)
+	n := number(t, "FJMCP_E2E_ABANDONED", 150)
 	s := enabled(t, standin(t), map[string]string{
 		"FJMCP_BROKER_SESSION_IDLE_TIMEOUT": "5s", "FJMCP_BROKER_SESSIONS_PER_USER": "100", "FJMCP_BROKER_SESSIONS_MAX": "200",
 	})

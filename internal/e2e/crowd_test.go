@@ -44,7 +44,7 @@ func TestE2ECrowd(t *testing.T) {
 		t.Errorf("%d units ran and %d run, or others", len(before), len(now))
 	}
 	kept(t, s, n)
-	run(t, s, "systemctl", "stop", "fjmcp-broker.socket")
+	run(t, s, "systemctl", "stop", "fjmcp-sessions.slice")
 	nothingLeft(t, s)
 }
 

@@ -162,10 +162,10 @@ func logWhileRunning(t *testing.T) func(string) {
 	}
 }
 
-// await polls cond for up to 30 seconds.
+// await polls cond for up to three minutes, on a machine that does much else.
 func await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !cond(); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(roundTimeout); !cond(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain: %s", what)
 		}

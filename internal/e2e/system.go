@@ -157,7 +157,7 @@ func (s *System) Transport() *http.Transport { return s.transport }
 
 // HTTP returns a client in the container's network that follows no redirects.
 func (s *System) HTTP() *http.Client {
-	return &http.Client{Transport: s.transport, Timeout: 30 * time.Second,
+	return &http.Client{Transport: s.transport, Timeout: time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 

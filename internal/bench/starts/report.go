@@ -106,8 +106,14 @@ func (r *report) write(out io.Writer) {
 	fmt.Fprintln(w, row("one live session", ns(r.single)))
 	fmt.Fprintln(w, row(fmt.Sprintf("%d live sessions", mostLive), ns(r.most)))
 	w.Flush()
-	fmt.Fprintln(out, "\nFigures to hold")
-	for _, f := range r.figures() {
+	fmt.Fprintln(out)
+	writeFigures(out, r.figures())
+}
+
+func writeFigures(out io.Writer, all []figure) {
+	fmt.Fprintln(out, "Figures to hold")
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, f := range all {
 		verdict := "held"
 		if !(f.value <= f.limit) {
 			verdict = "NOT HELD"

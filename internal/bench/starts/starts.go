@@ -23,6 +23,9 @@ type Config struct {
 	Rounds   int    // how often each measure has its turn
 	Out      io.Writer
 	Progress io.Writer
+
+	Suite    string // Debian's name; empty means bookworm
+	sessions int    // that may live at once; 0 means some more than mostLive
 }
 
 // measure is one way to a first answer.

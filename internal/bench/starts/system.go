@@ -1,6 +1,7 @@
 package starts
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,7 +32,7 @@ type system struct {
 }
 
 func boot(ctx context.Context, cfg Config) (*system, error) {
-	installed, err := e2e.Install(ctx, e2e.Options{Deb: cfg.Deb, Backend: cfg.Child})
+	installed, err := e2e.Install(ctx, e2e.Options{Suite: cfg.Suite, Deb: cfg.Deb, Backend: cfg.Child})
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +44,7 @@ func boot(ctx context.Context, cfg Config) (*system, error) {
 }
 
 func (s *system) configure(ctx context.Context, cfg Config) error {
-	all := strconv.Itoa(mostLive + 20)
+	all := strconv.Itoa(cmp.Or(cfg.sessions, mostLive) + 20)
 	if err := s.Configure(map[string]string{"FJMCP_BROKER_SESSIONS_PER_USER": all, "FJMCP_BROKER_SESSIONS_MAX": all}); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ func main() {
 	flag.StringVar(&cfg.Forker, "forker", "bin/forker", "program that starts the child alone")
 	flag.StringVar(&cfg.Tool, "tool", "get_forgejo_mcp_server_version", "tool for the small call; it takes no arguments")
 	flag.IntVar(&cfg.Rounds, "rounds", 30, "how often each measure has its turn")
+	crowd := flag.Int("crowd", 0, "measure with that many sessions at once instead, on Debian 12 and 13")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -29,7 +30,11 @@ func main() {
 		fmt.Printf("\nStarts under the systemd launcher: skipped, %v\n", err)
 		return
 	}
-	if err := starts.Run(ctx, cfg); err != nil && !errors.Is(err, context.Canceled) {
+	measure := starts.Run
+	if *crowd > 0 {
+		measure = func(ctx context.Context, cfg starts.Config) error { return starts.RunCrowd(ctx, cfg, *crowd) }
+	}
+	if err := measure(ctx, cfg); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "benchstarts:", err)
 		os.Exit(1)
 	}
