@@ -13,10 +13,18 @@ import (
 // start, and all outlive a restart of the broker.
 func TestE2ECrowd(t *testing.T) {
 	n := number(t, "FJMCP_E2E_CROWD", 420)
+	for _, suite := range []string{"bookworm", "trixie"} {
+		t.Run(suite, func(t *testing.T) { gather(t, suite, n) })
+	}
+}
+
+func gather(t *testing.T, suite string, n int) {
 	all := strconv.Itoa(n + 1)
-	s := enabled(t, standin(t), map[string]string{
+	s := installIn(t, suite, standin(t))
+	must(t, s.Configure(map[string]string{
 		"FJMCP_BROKER_SESSION_IDLE_TIMEOUT": "24h", "FJMCP_BROKER_SESSIONS_PER_USER": all, "FJMCP_BROKER_SESSIONS_MAX": all,
-	})
+	}))
+	must(t, s.Enable(t.Context()))
 	l := logIn(t, s, "alice")
 	clients := make([]*raw, n)
 	each(clients, func(i int) {
