@@ -95,12 +95,17 @@ func measureCrowd(ctx context.Context, cfg Config, n int) (c crowd, err error) {
 
 // startCost begins sessions and ends them, one after the other.
 func (b *bench) startCost(ctx context.Context) (cost startCost, err error) {
+	c, err := dial(ctx, b.system, b.client.token)
+	if err != nil {
+		return cost, err
+	}
+	defer c.close()
 	before, err := b.system.pid1Time(ctx)
 	if err != nil {
 		return cost, err
 	}
 	for range crowdStarts {
-		took, err := b.start(b.client)
+		took, err := b.start(c)
 		if err != nil {
 			return cost, err
 		}
@@ -164,12 +169,7 @@ func (b *bench) restart(ctx context.Context, sessions []string) (r restart, err 
 		return r, err
 	}
 	r.every, r.lost = time.Since(began), int(lost.Load())
-	next, err := dial(ctx, b.system, b.client.token) // the broker before has closed the other
-	if err == nil {
-		b.client.close()
-		b.client = next
-	}
-	return r, err
+	return r, nil
 }
 
 // firstAnswer asks a session. The connection waits in the socket for the next broker.
