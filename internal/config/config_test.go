@@ -154,7 +154,7 @@ func TestFaults(t *testing.T) {
 		{"FJMCP_BROKER_REFRESH_TOKEN_TTL=3h", "REFRESH_TOKEN_TTL=3h0m0s: want at least FJMCP_BROKER_ACCESS_TOKEN_TTL, which is 4h0m0s"},
 		{"FJMCP_BROKER_SESSIONS_MAX=7", "SESSIONS_MAX=7: want at least FJMCP_BROKER_SESSIONS_PER_USER, which is 8"},
 		{"FJMCP_BROKER_SESSIONS_PER_USER=201", "SESSIONS_MAX=200: want at least FJMCP_BROKER_SESSIONS_PER_USER, which is 201"},
-		{"FJMCP_BROKER_SESSIONS_MAX=0", "want 1 to 10000"},
+		{"FJMCP_BROKER_SESSIONS_MAX=0", "want 1 to 2000"},
 		{"FJMCP_BROKER_FORGEJO_MCP=forgejo-mcp", "want an absolute path"},
 		{"FJMCP_BROKER_FORGEJO_DENIED_PATHS=default user/keys /api/v1/admin", `faulty: "user/keys", "/api/v1/admin"`},
 		{"FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=true", "want on or off"},
