@@ -38,7 +38,9 @@ const (
 func (m *Manager) Expect() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.restoring = make(chan struct{})
+	if m.restoring == nil {
+		m.restoring = make(chan struct{})
+	}
 }
 
 // Restore continues with the sessions whose units outlived the process before; kept

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/session"
@@ -34,16 +35,30 @@ func TestRequestsWaitForTheirSession(t *testing.T) {
 		}
 	}
 	found := make(chan *session.Session)
+	waits := &waiting{Context: t.Context(), begun: make(chan struct{})}
 	go func() {
-		s, err := w.Get(t.Context(), s.ID(), w.access)
+		s, err := w.Get(waits, s.ID(), w.access)
 		if err != nil {
 			t.Error(err)
 		}
 		found <- s
 	}()
+	<-waits.begun
 	w.must(w.Restore(t.Context(), k.passed(t), none))
 	w.works(<-found, w.access)
 	if now := w.units(); len(now) != 1 || now[0] != before[0] {
 		t.Errorf("the units were %q and are %q", before, now)
 	}
+}
+
+// waiting is a context that says when it is waited for.
+type waiting struct {
+	context.Context
+	once  sync.Once
+	begun chan struct{}
+}
+
+func (w *waiting) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.begun) })
+	return w.Context.Done()
 }
