@@ -12,9 +12,9 @@ import (
 	"runtime"
 	"syscall"
 
-	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/inject"
 	"github.com/fjmcp/fjmcp-broker/internal/inject/confine"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/version"
 )
 

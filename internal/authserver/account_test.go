@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
 )
 
@@ -77,7 +77,7 @@ func TestAccountDisconnects(t *testing.T) {
 	if page.StatusCode != http.StatusSeeOther {
 		t.Fatalf("%d %s", page.StatusCode, page.body)
 	}
-	if err := w.bearer(second); !errors.Is(err, broker.ErrRevoked) {
+	if err := w.bearer(second); !errors.Is(err, model.ErrRevoked) {
 		t.Errorf("the disconnected client: %v", err)
 	}
 	w.must(w.bearer(first))
@@ -86,12 +86,12 @@ func TestAccountDisconnects(t *testing.T) {
 	}
 	page = w.do(b, w.request(http.MethodGet, w.url+"/account", ""))
 	w.send(b, page, "/account/disconnect", 1) // all
-	if err := w.bearer(first); !errors.Is(err, broker.ErrRevoked) {
+	if err := w.bearer(first); !errors.Is(err, model.ErrRevoked) {
 		t.Errorf("the last client: %v", err)
 	}
 	user, err := w.store.UpsertUser(t.Context(), w.forge.URL, "1", "alice")
 	w.must(err)
-	if _, err := w.store.ForgejoTokens(t.Context(), user.ID); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := w.store.ForgejoTokens(t.Context(), user.ID); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("the token set after the last was disconnected: %v", err)
 	}
 	if n := strings.Count(w.trail.String(), "FJMCP_EVENT=client_disconnected FJMCP_USER=alice"); n != 2 {

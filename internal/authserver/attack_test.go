@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 // No redirect repeats a form elsewhere, is kept, or tells the next site where the
@@ -71,7 +71,7 @@ func TestOtherTokensOpenNothing(t *testing.T) {
 	w.must(err)
 	for name, token := range map[string]string{"forgejo's": set.AccessToken, "forgejo's refresh token": set.RefreshToken, "a refresh token": refresh, "a client id": c.id} {
 		r := w.request(http.MethodPost, w.url+"/mcp", "", "Authorization", "Bearer "+token)
-		if _, err := w.server.Authenticate(r); !errors.Is(err, broker.ErrNotFound) {
+		if _, err := w.server.Authenticate(r); !errors.Is(err, model.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

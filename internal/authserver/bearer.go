@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
@@ -16,22 +16,22 @@ var ErrNoToken = errors.New("no bearer token")
 
 // Authenticate returns what the request's bearer token stands for. Only the
 // Authorization header is looked at (RFC 6750 §2.1). The error is ErrNoToken,
-// broker.ErrNotFound, broker.ErrExpired, broker.ErrRevoked,
-// broker.ErrForgejoGrantDead or a failure of the store; Challenge answers each of
+// model.ErrNotFound, model.ErrExpired, model.ErrRevoked,
+// model.ErrForgejoGrantDead or a failure of the store; Challenge answers each of
 // them. A revocation in another process is seen within tokencache.MaxAge.
-func (s *Server) Authenticate(r *http.Request) (broker.Access, error) {
+func (s *Server) Authenticate(r *http.Request) (model.Access, error) {
 	header := r.Header.Get("Authorization")
 	scheme, token, _ := strings.Cut(header, " ")
 	token = strings.TrimSpace(token)
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return broker.Access{}, ErrNoToken
+		return model.Access{}, ErrNoToken
 	}
 	return s.access.Access(r.Context(), oauth.Hash(token))
 }
 
 // Challenge answers a request to endpoint, mcp.PathStreamable or mcp.PathSSE, that
 // Authenticate refused, or whose user Forgejo no longer accepts: 401 with where to log in (RFC 9728 §5.1). One that failed for
-// broker.ErrInsufficientScope gets 403 with the scope to ask for. A failure that
+// model.ErrInsufficientScope gets 403 with the scope to ask for. A failure that
 // says nothing about the token is 503, since a client would throw away a good
 // one on 401.
 func (s *Server) Challenge(w http.ResponseWriter, endpoint string, err error) {
@@ -45,7 +45,7 @@ func (s *Server) Challenge(w http.ResponseWriter, endpoint string, err error) {
 		fmt.Sprintf("scope=%q", strings.Join(oauth.Scopes(), " ")),
 	}
 	status, body := http.StatusUnauthorized, oauth.Errorf("invalid_token", "%s", description)
-	if errors.Is(err, broker.ErrInsufficientScope) {
+	if errors.Is(err, model.ErrInsufficientScope) {
 		status, body.Code = http.StatusForbidden, "insufficient_scope" // RFC 6750 §3.1
 	}
 	if description == "" {
@@ -61,15 +61,15 @@ func (s *Server) Challenge(w http.ResponseWriter, endpoint string, err error) {
 // bearerFault says what is wrong with a token, "" if err does not.
 func bearerFault(err error) string {
 	switch {
-	case errors.Is(err, broker.ErrNotFound):
+	case errors.Is(err, model.ErrNotFound):
 		return "the access token is unknown"
-	case errors.Is(err, broker.ErrExpired):
+	case errors.Is(err, model.ErrExpired):
 		return "the access token has expired"
-	case errors.Is(err, broker.ErrRevoked):
+	case errors.Is(err, model.ErrRevoked):
 		return "the access token was revoked"
-	case errors.Is(err, broker.ErrForgejoGrantDead):
+	case errors.Is(err, model.ErrForgejoGrantDead):
 		return "forgejo no longer accepts this login"
-	case errors.Is(err, broker.ErrInsufficientScope):
+	case errors.Is(err, model.ErrInsufficientScope):
 		return "this login may only read; log in again for " + strings.Join(oauth.Scopes(), " ")
 	}
 	return ""

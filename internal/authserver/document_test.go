@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 const (
@@ -141,7 +141,7 @@ func TestDeletedAndRemovedClients(t *testing.T) {
 		access, refresh := w.tokens(c, w.logIn(c))
 		waiting := w.logIn(c) // a code that comes too late
 		w.must(w.server.Clients().RemoveClient(t.Context(), c.id))
-		if err := w.bearer(access); err != broker.ErrRevoked {
+		if err := w.bearer(access); err != model.ErrRevoked {
 			t.Errorf("%s: bearer %v", c.id, err)
 		}
 		w.post("/oauth/token", c.refreshForm(refresh)).wantError(t, 401, "invalid_client", "register again")

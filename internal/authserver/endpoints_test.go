@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 func TestMetadata(t *testing.T) {
@@ -157,10 +157,10 @@ func TestChallenge(t *testing.T) {
 		not    string
 	}{
 		{authserver.ErrNoToken, 401, []string{`scope="forgejo:read forgejo:write"`}, "error="},
-		{broker.ErrExpired, 401, []string{`error="invalid_token"`, "expired"}, ""},
-		{broker.ErrRevoked, 401, []string{`error="invalid_token"`}, ""},
-		{broker.ErrForgejoGrantDead, 401, []string{`error="invalid_token"`}, ""},
-		{broker.ErrInsufficientScope, 403, []string{`scope="forgejo:read forgejo:write"`, `error="insufficient_scope"`}, ""},
+		{model.ErrExpired, 401, []string{`error="invalid_token"`, "expired"}, ""},
+		{model.ErrRevoked, 401, []string{`error="invalid_token"`}, ""},
+		{model.ErrForgejoGrantDead, 401, []string{`error="invalid_token"`}, ""},
+		{model.ErrInsufficientScope, 403, []string{`scope="forgejo:read forgejo:write"`, `error="insufficient_scope"`}, ""},
 		{errors.New("disk full"), 503, nil, "Bearer"},
 	} {
 		rec := httptest.NewRecorder()
@@ -197,7 +197,7 @@ func TestAuthenticateTakesOnlyTheHeader(t *testing.T) {
 	if _, err := w.server.Authenticate(r); err != authserver.ErrNoToken {
 		t.Errorf("a token in URL or form: %v", err)
 	}
-	if err := w.bearer(refresh); err != broker.ErrNotFound {
+	if err := w.bearer(refresh); err != model.ErrNotFound {
 		t.Errorf("a refresh token: %v", err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
 )
 
@@ -78,10 +78,10 @@ func TestEveryForgeWalksTheWholeFlow(t *testing.T) {
 			_, err := w.forge.RevokeGrants("alice")
 			w.must(err)
 			w.later(58 * time.Minute)
-			if _, err := w.upstream.Token(t.Context(), w.alice()); !errors.Is(err, broker.ErrForgejoGrantDead) {
+			if _, err := w.upstream.Token(t.Context(), w.alice()); !errors.Is(err, model.ErrForgejoGrantDead) {
 				t.Errorf("after revocation at the forge: %v", err)
 			}
-			if err := w.bearer(access); !errors.Is(err, broker.ErrForgejoGrantDead) {
+			if err := w.bearer(access); !errors.Is(err, model.ErrForgejoGrantDead) {
 				t.Errorf("the bearer check says %v", err)
 			}
 			w.post("/oauth/token", first.refreshForm(refresh)).wantError(t, 400, "invalid_grant", "log in again")
@@ -105,7 +105,7 @@ func TestForgeDownForAnHour(t *testing.T) {
 		access, refresh = w.mustRefresh(c, refresh)
 		w.must(w.bearer(access))
 	}
-	if _, err := w.upstream.Token(t.Context(), w.alice()); !errors.Is(err, broker.ErrForgejoDown) {
+	if _, err := w.upstream.Token(t.Context(), w.alice()); !errors.Is(err, model.ErrForgejoDown) {
 		t.Errorf("while it is down: %v", err)
 	}
 	w.forge.ClearFaults()
@@ -188,7 +188,7 @@ func TestNarrowedScopes(t *testing.T) {
 	if log := w.trail.String(); !strings.Contains(log, "their grants open more") || !strings.Contains(log, "users=1") || !strings.Contains(log, "/user/settings/applications") {
 		t.Errorf("the log does not tell: %s", log)
 	}
-	if err := w.bearer(access); !errors.Is(err, broker.ErrForgejoGrantDead) {
+	if err := w.bearer(access); !errors.Is(err, model.ErrForgejoGrantDead) {
 		t.Errorf("the broader grant is used on: %v", err)
 	}
 	w.post("/oauth/token", c.refreshForm(refresh)).wantError(t, 400, "invalid_grant", "log in again")
@@ -204,7 +204,7 @@ func TestNarrowedScopes(t *testing.T) {
 	if page.StatusCode != 403 || page.link(t, "Open Forgejo") != w.forge.URL+"/user/settings/applications" {
 		t.Errorf("%d %s", page.StatusCode, page.body)
 	}
-	if err := w.bearer(access); !errors.Is(err, broker.ErrForgejoGrantDead) {
+	if err := w.bearer(access); !errors.Is(err, model.ErrForgejoGrantDead) {
 		t.Errorf("the broader grant is used after a login: %v", err)
 	}
 	_, err := w.forge.RevokeGrants("alice")

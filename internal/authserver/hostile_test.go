@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 // endpoint is one endpoint with the parameters of a good request.

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
@@ -28,7 +28,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request) {
 	}
 	access, err := s.cfg.Store.Access(r.Context(), oauth.Hash(token))
 	switch {
-	case errors.Is(err, broker.ErrNotFound), errors.Is(err, broker.ErrExpired), errors.Is(err, broker.ErrRevoked), errors.Is(err, broker.ErrForgejoGrantDead):
+	case errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrExpired), errors.Is(err, model.ErrRevoked), errors.Is(err, model.ErrForgejoGrantDead):
 		web.WriteJSON(w, http.StatusOK, oauth.Introspection{})
 	case err != nil:
 		s.refuseToken(w, r, err)

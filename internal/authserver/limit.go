@@ -4,7 +4,7 @@ import (
 	"net/http"
 
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 

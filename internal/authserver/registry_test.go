@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 func TestReadAndDeleteRegistration(t *testing.T) {
@@ -56,7 +56,7 @@ func TestDeletingARegistrationEndsItsLogins(t *testing.T) {
 	c := client{id: made["client_id"].(string), redirectURI: "http://127.0.0.1/cb", verifier: strings.Repeat("v", 43)}
 	access, _ := w.tokens(c, w.logIn(c))
 	w.do(newBrowser(), w.request(http.MethodDelete, made["registration_client_uri"].(string), "", "Authorization", "Bearer "+made["registration_access_token"].(string)))
-	if err := w.bearer(access); err != broker.ErrRevoked || w.ended.Load() != 1 {
+	if err := w.bearer(access); err != model.ErrRevoked || w.ended.Load() != 1 {
 		t.Errorf("bearer %v, %d grants ended", err, w.ended.Load())
 	}
 }

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
@@ -19,15 +19,15 @@ func refusal(err error) *oauth.Error {
 	switch {
 	case errors.As(err, &e):
 		return e
-	case errors.Is(err, broker.ErrNotFound):
+	case errors.Is(err, model.ErrNotFound):
 		return oauth.Errorf(oauth.InvalidGrant, "it is unknown, or was issued to another client")
-	case errors.Is(err, broker.ErrExpired):
+	case errors.Is(err, model.ErrExpired):
 		return oauth.Errorf(oauth.InvalidGrant, "it has expired")
-	case errors.Is(err, broker.ErrReused):
+	case errors.Is(err, model.ErrReused):
 		return oauth.Errorf(oauth.InvalidGrant, "it was already used; all tokens of this login are revoked")
-	case errors.Is(err, broker.ErrRevoked):
+	case errors.Is(err, model.ErrRevoked):
 		return oauth.Errorf(oauth.InvalidGrant, "the login behind it was revoked")
-	case errors.Is(err, broker.ErrForgejoGrantDead):
+	case errors.Is(err, model.ErrForgejoGrantDead):
 		return oauth.Errorf(oauth.InvalidGrant, "forgejo no longer accepts this login; log in again")
 	}
 	return oauth.Errorf(oauth.TemporarilyUnavailable, "the server cannot answer at the moment; try again")

@@ -14,12 +14,12 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/login"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/registry"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
@@ -46,7 +46,7 @@ type Config struct {
 	Addresses *limit.Addresses
 	// Redeemed, if set, is told of every login that a client has completed, before the
 	// client is. It must not wait.
-	Redeemed func(access broker.Access)
+	Redeemed func(access model.Access)
 	// Revoked, if set, is told of every grant that ends here, so that its
 	// sessions can end too.
 	Revoked func(ctx context.Context, grantID string)
@@ -91,7 +91,7 @@ func New(cfg Config) (*Server, error) {
 		Issuer: s.issuer, Resources: s.resources(), Clients: s.clients,
 		Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
 		Authorizations: s.limits.authorize, Logins: s.limits.login,
-		SignedIn: func(w http.ResponseWriter, r *http.Request, user broker.User) { s.account.SignedIn(w, r, user) },
+		SignedIn: func(w http.ResponseWriter, r *http.Request, user model.User) { s.account.SignedIn(w, r, user) },
 	})
 	s.account = account.New(account.Config{
 		Issuer: s.issuer, Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
@@ -17,7 +17,7 @@ const maxForm = 64 << 10 // bytes
 
 // tokenRequest is a token or revocation request of an authenticated client.
 type tokenRequest struct {
-	client broker.Client
+	client model.Client
 	params oauth.Params
 }
 
@@ -91,7 +91,7 @@ func (s *Server) redeem(ctx context.Context, req tokenRequest) (oauth.TokenRespo
 		return oauth.TokenResponse{}, refused
 	}
 	pair := s.newPair()
-	grant, err := s.cfg.Store.RedeemCode(ctx, code, pair, func(g broker.Grant, c store.Code) error {
+	grant, err := s.cfg.Store.RedeemCode(ctx, code, pair, func(g model.Grant, c store.Code) error {
 		if refused := checkCode(req, resource, g, c); refused != nil {
 			return refused
 		}
@@ -109,7 +109,7 @@ func (s *Server) redeem(ctx context.Context, req tokenRequest) (oauth.TokenRespo
 // checkCode holds a token request against the authorization request behind the
 // code. Only what passes can consume the code, or revoke its family: someone
 // who has seen the code but not the verifier can do neither.
-func checkCode(req tokenRequest, resource string, g broker.Grant, c store.Code) *oauth.Error {
+func checkCode(req tokenRequest, resource string, g model.Grant, c store.Code) *oauth.Error {
 	verifier := req.params.Get("code_verifier")
 	redirectURI := req.params.Get("redirect_uri")
 	switch {
@@ -147,8 +147,8 @@ func (s *Server) refresh(ctx context.Context, req tokenRequest) (oauth.TokenResp
 
 // reportReuse audits that a family was revoked because its code or a refresh
 // token was used again.
-func (s *Server) reportReuse(ctx context.Context, c broker.Client, g broker.Grant, what string, err error) {
-	if !errors.Is(err, broker.ErrReused) {
+func (s *Server) reportReuse(ctx context.Context, c model.Client, g model.Grant, what string, err error) {
+	if !errors.Is(err, model.ErrReused) {
 		return
 	}
 	s.event(ctx, audit.Event{
@@ -158,7 +158,7 @@ func (s *Server) reportReuse(ctx context.Context, c broker.Client, g broker.Gran
 	s.revoked(ctx, g.ID)
 }
 
-func (s *Server) tokenEvent(ctx context.Context, kind audit.Kind, c broker.Client, g broker.Grant) {
+func (s *Server) tokenEvent(ctx context.Context, kind audit.Kind, c model.Client, g model.Grant) {
 	s.event(ctx, audit.Event{Kind: kind, User: s.userName(ctx, g.UserID), Client: oauth.ClientName(c), Outcome: "ok"})
 }
 
@@ -179,7 +179,7 @@ func (s *Server) newPair() store.Pair {
 	}
 }
 
-func (s *Server) answer(g broker.Grant, p store.Pair) oauth.TokenResponse {
+func (s *Server) answer(g model.Grant, p store.Pair) oauth.TokenResponse {
 	return oauth.TokenResponse{
 		AccessToken: p.Access, TokenType: "Bearer", RefreshToken: p.Refresh, Scope: g.Scope,
 		ExpiresIn: int64(p.AccessExpiresAt.Sub(s.cfg.Now()) / time.Second),
@@ -201,7 +201,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 	}
 	grant, kind, err := s.cfg.Store.RevokeToken(r.Context(), token, req.client.ID)
 	switch {
-	case errors.Is(err, broker.ErrNotFound):
+	case errors.Is(err, model.ErrNotFound):
 	case err != nil:
 		s.refuseToken(w, r, err)
 		return

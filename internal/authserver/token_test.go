@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
 )
 
@@ -70,7 +70,7 @@ func TestReplayedCodeRevokesTheFamily(t *testing.T) {
 	w.post("/oauth/token", c.tokenForm(code, "code_verifier", strings.Repeat("a", 43))).wantError(t, 400, "invalid_grant", "code_verifier")
 	w.must(w.bearer(access)) // who lacks the verifier cannot revoke
 	w.post("/oauth/token", c.tokenForm(code)).wantError(t, 400, "invalid_grant", "already used")
-	if err := w.bearer(access); err != broker.ErrRevoked {
+	if err := w.bearer(access); err != model.ErrRevoked {
 		t.Errorf("the access token: %v", err)
 	}
 	w.post("/oauth/token", c.refreshForm(refresh)).wantError(t, 400, "invalid_grant", "revoked")
@@ -169,7 +169,7 @@ func TestRevoke(t *testing.T) {
 		t.Error("another client could revoke, or learn that the token exists")
 	}
 	revoke(c, "").wantError(t, 400, "invalid_request", "token")
-	if a := revoke(c, refresh); a.StatusCode != 200 || w.bearer(access) != broker.ErrRevoked || w.ended.Load() != 1 {
+	if a := revoke(c, refresh); a.StatusCode != 200 || w.bearer(access) != model.ErrRevoked || w.ended.Load() != 1 {
 		t.Errorf("%d, bearer %v", a.StatusCode, w.bearer(access))
 	}
 }

@@ -3,7 +3,7 @@ package authserver
 import (
 	"net/http"
 
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 

@@ -19,13 +19,13 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/logtest"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
@@ -42,13 +42,13 @@ type world struct {
 	forge     *testforge.Server
 	store     *store.Store
 	server    *authserver.Server
-	trail     *logtest.Buffer               // the audit trail
-	start     time.Time                     // the broker's clock stands still
-	offset    atomic.Int64                  // but for advance
-	ended     atomic.Int64                  // grants reported to Revoked
-	redeemed  atomic.Int64                  // logins reported to Redeemed
-	latest    atomic.Pointer[broker.Access] // of them
-	scopes    []string                      // asked of the forge by servers made from now on
+	trail     *logtest.Buffer              // the audit trail
+	start     time.Time                    // the broker's clock stands still
+	offset    atomic.Int64                 // but for advance
+	ended     atomic.Int64                 // grants reported to Revoked
+	redeemed  atomic.Int64                 // logins reported to Redeemed
+	latest    atomic.Pointer[model.Access] // of them
+	scopes    []string                     // asked of the forge by servers made from now on
 	upstream  *upstream.Tokens
 	mux       atomic.Pointer[http.ServeMux]
 }
@@ -103,7 +103,7 @@ func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
 		Addresses: &limit.Addresses{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		PublicURL: public, Store: st, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: w.now,
 		AccessTTL: 4 * time.Hour, RefreshTTL: 720 * time.Hour,
-		Redeemed: func(a broker.Access) { w.redeemed.Add(1); w.latest.Store(&a) },
+		Redeemed: func(a model.Access) { w.redeemed.Add(1); w.latest.Store(&a) },
 		Revoked:  func(context.Context, string) { w.ended.Add(1) },
 	})
 	w.must(err)

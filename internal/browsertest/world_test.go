@@ -19,7 +19,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/localhost"
 	"github.com/fjmcp/fjmcp-broker/internal/logtest"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
 	"github.com/fjmcp/fjmcp-broker/internal/trial"
 	"github.com/fjmcp/fjmcp-broker/internal/walk"

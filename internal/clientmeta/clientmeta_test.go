@@ -20,10 +20,10 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 const appID = "https://app.example/client.json"
@@ -73,7 +73,7 @@ func TestClient(t *testing.T) {
 	w := newWorld(t)
 	w.web.JSON(appID, appDocument("App"))
 	c, err := w.Client(t.Context(), appID)
-	if err != nil || c.ID != appID || c.Kind != broker.ClientDocument || c.Name != "App" || c.AuthMethod != "none" {
+	if err != nil || c.ID != appID || c.Kind != model.ClientDocument || c.Name != "App" || c.AuthMethod != "none" {
 		t.Fatalf("%+v, %v", c, err)
 	}
 }
@@ -92,7 +92,7 @@ func TestLoopbackServerIsRefusedByTheGuard(t *testing.T) {
 	if strings.Contains(err.Error(), "127.0.0.1") || strings.Contains(err.Error(), "address") {
 		t.Errorf("the error tells what the name resolves to: %v", err)
 	}
-	if _, err := f.Keys(t.Context(), broker.Client{JWKSURI: "https://app.example/jwks"}, ""); err == nil || web.Connections() != 0 {
+	if _, err := f.Keys(t.Context(), model.Client{JWKSURI: "https://app.example/jwks"}, ""); err == nil || web.Connections() != 0 {
 		t.Errorf("keys: %v, %d connections", err, web.Connections())
 	}
 }
@@ -364,7 +364,7 @@ func jwks(t *testing.T, ids ...string) string {
 func TestKeysAreReadAgainForANewOne(t *testing.T) {
 	const uri = "https://app.example/jwks"
 	w := newWorld(t)
-	c := broker.Client{JWKSURI: uri}
+	c := model.Client{JWKSURI: uri}
 	count := func(kid string) int {
 		t.Helper()
 		keys, err := w.Keys(t.Context(), c, kid)
@@ -382,11 +382,11 @@ func TestKeysAreReadAgainForANewOne(t *testing.T) {
 	if count("two") != 1 || count("") != 2 || count("three") != 0 || w.web.Hits(uri) != 2 {
 		t.Errorf("%d requests", w.web.Hits(uri))
 	}
-	if keys, err := w.Keys(t.Context(), broker.Client{JWKS: jwks(t, "own")}, "own"); err != nil || len(keys) != 1 {
+	if keys, err := w.Keys(t.Context(), model.Client{JWKS: jwks(t, "own")}, "own"); err != nil || len(keys) != 1 {
 		t.Errorf("inline: %v, %v", keys, err)
 	}
 	var off *clientmeta.Fetcher
-	if keys, err := off.Keys(t.Context(), broker.Client{JWKS: jwks(t, "own")}, ""); err != nil || len(keys) != 1 {
+	if keys, err := off.Keys(t.Context(), model.Client{JWKS: jwks(t, "own")}, ""); err != nil || len(keys) != 1 {
 		t.Errorf("inline without a fetcher: %v, %v", keys, err)
 	}
 	if _, err := off.Keys(t.Context(), c, ""); err == nil {

@@ -8,15 +8,15 @@ import (
 	"path"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 // Client returns the client behind a client id that is a URL. The error is an
 // *Error, or the context's.
-func (f *Fetcher) Client(ctx context.Context, id string) (broker.Client, error) {
+func (f *Fetcher) Client(ctx context.Context, id string) (model.Client, error) {
 	if err := oauth.ValidateDocumentID(id); err != nil {
-		return broker.Client{}, &Error{"its URL cannot be used: " + err.Error(), false, nil}
+		return model.Client{}, &Error{"its URL cannot be used: " + err.Error(), false, nil}
 	}
 	c, err := f.documents.get(ctx, id, time.Time{})
 	var failure *Error
@@ -31,13 +31,13 @@ func (f *Fetcher) Client(ctx context.Context, id string) (broker.Client, error) 
 	return c, err
 }
 
-func parseClient(url string, body []byte) (broker.Client, error) {
+func parseClient(url string, body []byte) (model.Client, error) {
 	c, err := oauth.ParseDocument(url, body)
 	if err == nil && c.JWKS != "" {
 		_, err = ParseKeys([]byte(c.JWKS))
 	}
 	if err != nil {
-		return broker.Client{}, &Error{err.Error(), false, nil}
+		return model.Client{}, &Error{err.Error(), false, nil}
 	}
 	return c, nil
 }
@@ -52,8 +52,8 @@ var known embed.FS
 
 var knownClients = mustReadKnown()
 
-func mustReadKnown() map[string]broker.Client {
-	clients := map[string]broker.Client{}
+func mustReadKnown() map[string]model.Client {
+	clients := map[string]model.Client{}
 	files, err := known.ReadDir("known")
 	if err != nil {
 		panic(err) // embedded at build time

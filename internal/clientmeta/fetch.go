@@ -17,7 +17,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/version"
 )
 
@@ -45,7 +45,7 @@ type Fetcher struct {
 	log       *slog.Logger
 	http      *http.Client
 	slots     chan struct{}
-	documents *cache[broker.Client]
+	documents *cache[model.Client]
 	keys      *cache[[]jose.JSONWebKey]
 }
 

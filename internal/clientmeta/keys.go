@@ -13,7 +13,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 const (
@@ -88,7 +88,7 @@ func usable(k jose.JSONWebKey) bool {
 // Keys returns the keys that may have made a signature of the client whose
 // header names kid, or none. The error is an *Error, or the context's. A nil
 // Fetcher knows only the keys that the client gave itself.
-func (f *Fetcher) Keys(ctx context.Context, c broker.Client, kid string) ([]jose.JSONWebKey, error) {
+func (f *Fetcher) Keys(ctx context.Context, c model.Client, kid string) ([]jose.JSONWebKey, error) {
 	if c.JWKSURI == "" {
 		keys, err := parseKeys("", []byte(c.JWKS))
 		return named(keys, kid), err

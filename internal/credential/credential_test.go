@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
 	"github.com/fjmcp/fjmcp-broker/internal/logtest"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 const (

@@ -6,8 +6,8 @@ import (
 	"net"
 	"strings"
 
-	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
 	"github.com/fjmcp/fjmcp-broker/internal/peer"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 const (

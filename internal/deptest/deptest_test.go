@@ -44,7 +44,7 @@ func list(t *testing.T) map[string]pkg {
 // layers from the bottom up; a package imports from its own layer and those
 // below. Test support and tools stand beside the layers.
 var layers = [][]string{
-	{"internal/broker", "internal/oauth", "internal/mcp", "internal/seal", "internal/audit", "internal/control", "internal/launchproto", "internal/localhost", "internal/peer", "internal/version", "internal/logging", "internal/backend", "internal/denypath", "internal/stream", "internal/mirror", "internal/rawjson", "internal/lines", "internal/subscription", "internal/circuit"},
+	{"internal/proto/model", "internal/proto/oauth", "internal/proto/mcp", "internal/seal", "internal/audit", "internal/proto/control", "internal/proto/launcher", "internal/localhost", "internal/peer", "internal/version", "internal/logging", "internal/backend", "internal/denypath", "internal/stream", "internal/mirror", "internal/proto/mcp/rawjson", "internal/lines", "internal/subscription", "internal/circuit"},
 	{"internal/config", "internal/store", "internal/forgejo", "internal/systemd"},
 	{"internal/authserver", "internal/upstream", "internal/gateway", "internal/streamable", "internal/httpsse", "internal/era", "internal/mrtr", "internal/exchange", "internal/session", "internal/fleet", "internal/notices", "internal/warm", "internal/unit", "internal/opening", "internal/refusal", "internal/sockets", "internal/relay", "internal/spawn", "internal/credential", "internal/launcher", "internal/inject", "internal/web", "internal/admin", "internal/operate", "internal/httpserver", "internal/clientmeta", "internal/tokencache", "internal/limit"},
 	{"cmd"},
@@ -91,7 +91,7 @@ func TestForbiddenDependencies(t *testing.T) {
 		path      string
 		forbidden []string
 	}{
-		{"cmd/fjmcp-launcher", []string{"net/http", "gorm.io/", module + "internal/oauth", module + "internal/store"}},
+		{"cmd/fjmcp-launcher", []string{"net/http", "gorm.io/", module + "internal/proto/oauth", module + "internal/store"}},
 		{"cmd/fjmcp-session", []string{"gorm.io/", "github.com/godbus/", module + "internal/store"}},
 		{"cmd/fjmcpctl", []string{"gorm.io/", "github.com/godbus/"}},
 		{"cmd/fjmcp-broker", []string{"github.com/godbus/"}},

@@ -4,8 +4,8 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/mirror"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 // check holds a request of 2026-07-28 against its headers and reads its _meta. A

@@ -6,11 +6,11 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
@@ -38,7 +38,7 @@ func New(cfg Config) *Handler {
 }
 
 // Post takes one message that names no session.
-func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access broker.Access, m mcp.Message) {
+func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access model.Access, m mcp.Message) {
 	q := &request{h: h, w: w, r: r, access: access, Message: m}
 	switch {
 	case m.Kind == mcp.Notification: // there is nothing it could be about

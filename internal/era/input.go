@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
-	"github.com/fjmcp/fjmcp-broker/internal/rawjson"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp/rawjson"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )

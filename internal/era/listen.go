@@ -7,8 +7,8 @@ import (
 	"net/http"
 
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/rawjson"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp/rawjson"
 	"github.com/fjmcp/fjmcp-broker/internal/subscription"
 )
 

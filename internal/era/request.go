@@ -6,11 +6,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
@@ -20,7 +20,7 @@ type request struct {
 	h      *Handler
 	w      http.ResponseWriter
 	r      *http.Request
-	access broker.Access
+	access model.Access
 	mcp.Message
 
 	modern  bool // it is of 2026-07-28, and meta is set
@@ -102,7 +102,7 @@ func (q *request) open() error {
 		}
 		q.session = s
 		q.server, err = s.Server(q.r.Context(), q.access)
-		if attempt > 0 || !errors.Is(err, broker.ErrNotFound) { // it has ended under us
+		if attempt > 0 || !errors.Is(err, model.ErrNotFound) { // it has ended under us
 			return err
 		}
 	}

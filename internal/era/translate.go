@@ -5,8 +5,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/rawjson"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp/rawjson"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
 

@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 // openURLs answers with what an old backend has the user open before it is called

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/control"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
@@ -45,7 +45,7 @@ func New(cfg Config) *Exchanges { return &Exchanges{cfg} }
 type Exchange struct {
 	of       *Exchanges
 	session  *session.Session
-	access   broker.Access
+	access   model.Access
 	id       json.RawMessage // of the request, which itself is not kept
 	method   string
 	tool     string // of a tools/call
@@ -60,7 +60,7 @@ type Exchange struct {
 // timeout regardless of progress").
 const maxExtension = 10
 
-func (xs *Exchanges) exchange(s *session.Session, access broker.Access, id json.RawMessage, method, tool string) *Exchange {
+func (xs *Exchanges) exchange(s *session.Session, access model.Access, id json.RawMessage, method, tool string) *Exchange {
 	x := &Exchange{of: xs, session: s, access: access, id: bytes.Clone(id), method: method, tool: tool}
 	x.setTime(time.Now())
 	return x
@@ -69,7 +69,7 @@ func (xs *Exchanges) exchange(s *session.Session, access broker.Access, id json.
 // Begin sends the request to the session. An error has been audited; tell it
 // with Fail. The caller calls Done in the end. Errors are ErrTimeout, ErrNoMethod and
 // those of session.Session.Call.
-func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access broker.Access, m mcp.Message) (*Exchange, error) {
+func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access model.Access, m mcp.Message) (*Exchange, error) {
 	if m.Method == mcp.MethodListen && !s.Shared() {
 		return nil, ErrNoMethod
 	}
@@ -149,9 +149,9 @@ func (x *Exchange) End(ctx context.Context, e relay.Event, err error) End {
 	end := End{Raw: raw}
 	switch {
 	case x.mayAskForMore(outcome):
-		end.Challenge = broker.ErrInsufficientScope
+		end.Challenge = model.ErrInsufficientScope
 	case raw != nil && outcome != outcomeOK && x.call.GrantDead():
-		end.Challenge = broker.ErrForgejoGrantDead
+		end.Challenge = model.ErrForgejoGrantDead
 		end.Raw = mcp.ErrorResponse(x.id, mcp.CodeServerError, Message(end.Challenge))
 	}
 	return end

@@ -7,9 +7,9 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/control"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
@@ -20,9 +20,9 @@ import (
 // connection.
 func (xs *Exchanges) Fail(w http.ResponseWriter, id json.RawMessage, err error) {
 	switch {
-	case errors.Is(err, broker.ErrForgejoGrantDead), errors.Is(err, broker.ErrInsufficientScope), errors.Is(err, broker.ErrRevoked):
+	case errors.Is(err, model.ErrForgejoGrantDead), errors.Is(err, model.ErrInsufficientScope), errors.Is(err, model.ErrRevoked):
 		xs.cfg.Auth.Challenge(w, xs.cfg.Endpoint, err)
-	case errors.Is(err, broker.ErrNotFound):
+	case errors.Is(err, model.ErrNotFound):
 		Reply(w, http.StatusNotFound, mcp.ErrorResponse(id, mcp.CodeSessionNotFound, mcp.SessionNotFound))
 	case errors.Is(err, relay.ErrTooManyCalls):
 		w.Header().Set("Retry-After", "1")
@@ -77,9 +77,9 @@ func Message(err error) string {
 		return "all sessions this server allows are busy; close another client or try again shortly"
 	case errors.Is(err, session.ErrDraining):
 		return "this server is under maintenance and takes no new calls at the moment; try again in a few minutes"
-	case errors.Is(err, broker.ErrForgejoDown):
+	case errors.Is(err, model.ErrForgejoDown):
 		return "Forgejo cannot be reached right now; try again later"
-	case errors.Is(err, broker.ErrForgejoGrantDead):
+	case errors.Is(err, model.ErrForgejoGrantDead):
 		return "Forgejo no longer accepts this login; connect again to log in"
 	case errors.Is(err, ErrTimeout):
 		return "the backend did not answer in time"

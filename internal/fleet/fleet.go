@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/warm"
 )
@@ -21,10 +21,10 @@ type Config struct {
 	PerUser int // running units of one user
 	Max     int // running units in all
 
-	MaxAge    time.Duration                                              // warm.Config.MaxAge
-	Label     func(sessionID string) string                              // warm.Config.Label
-	Grant     func(ctx context.Context, id string) (broker.Grant, error) // warm.Config.Grant
-	AfterFunc func(d time.Duration, f func()) (stop func() bool)         // warm.Config.AfterFunc
+	MaxAge    time.Duration                                             // warm.Config.MaxAge
+	Label     func(sessionID string) string                             // warm.Config.Label
+	Grant     func(ctx context.Context, id string) (model.Grant, error) // warm.Config.Grant
+	AfterFunc func(d time.Duration, f func()) (stop func() bool)        // warm.Config.AfterFunc
 }
 
 // Fleet is all running units of this broker, those that start included, each beside
@@ -59,7 +59,7 @@ func New[S any](cfg Config) *Fleet[S] {
 
 // StartAhead has a unit started for the first session of access's grant, which is to
 // come soon. It does not wait for it. While the door is shut it does nothing.
-func (f *Fleet[S]) StartAhead(access broker.Access) {
+func (f *Fleet[S]) StartAhead(access model.Access) {
 	leave, err := f.Door.Enter()
 	if err != nil {
 		return

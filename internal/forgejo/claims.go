@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // Claims are what Forgejo's tokens say about themselves. They are read without
@@ -42,7 +42,7 @@ func ReadClaims(token string) (c Claims, ok bool) {
 
 // SameGrant reports whether two sets belong to one grant at Forgejo. Sets that
 // cannot be read count as the same.
-func SameGrant(a, b broker.ForgejoTokens) bool {
+func SameGrant(a, b model.ForgejoTokens) bool {
 	x, ok := ReadClaims(a.RefreshToken)
 	y, ok2 := ReadClaims(b.RefreshToken)
 	return !ok || !ok2 || x.Grant == y.Grant
@@ -53,7 +53,7 @@ func SameGrant(a, b broker.ForgejoTokens) bool {
 // one grant the higher counter wins, then the later issue; between grants (the
 // user revoked and logged in again, which starts the counter anew) the later
 // issue. Equal claims, and claims that cannot be read, let the newer write win.
-func Supersedes(next, current broker.ForgejoTokens) bool {
+func Supersedes(next, current model.ForgejoTokens) bool {
 	n, ok := ReadClaims(next.RefreshToken)
 	c, ok2 := ReadClaims(current.RefreshToken)
 	if !ok || !ok2 {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // token makes an unsigned JWT with the given claims.
@@ -31,7 +31,7 @@ func TestSupersedes(t *testing.T) {
 		{"unreadable next", `{}`, `{"gnt":1,"cnt":9,"iat":100}`, true},
 		{"unreadable current", `{"gnt":1,"cnt":9,"iat":100}`, `"text"`, true},
 	} {
-		next, current := broker.ForgejoTokens{RefreshToken: token(tt.next)}, broker.ForgejoTokens{RefreshToken: token(tt.current)}
+		next, current := model.ForgejoTokens{RefreshToken: token(tt.next)}, model.ForgejoTokens{RefreshToken: token(tt.current)}
 		if got := Supersedes(next, current); got != tt.want {
 			t.Errorf("%s: Supersedes = %v", tt.name, got)
 		}

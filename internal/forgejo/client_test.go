@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
 )
 
@@ -63,7 +63,7 @@ func (w *world) code(t *testing.T, c *forgejo.Client) (code, verifier string) {
 	return back.Query().Get("code"), verifier
 }
 
-func (w *world) login(t *testing.T) broker.ForgejoTokens {
+func (w *world) login(t *testing.T) model.ForgejoTokens {
 	t.Helper()
 	code, verifier := w.code(t, w.client)
 	set, err := w.client.Exchange(t.Context(), code, verifier)
@@ -133,7 +133,7 @@ func inject(t *testing.T, w *world, fault testforge.Fault) {
 type failing struct {
 	name string
 	cfg  testforge.Config
-	call func(t *testing.T, w *world, set broker.ForgejoTokens) error
+	call func(t *testing.T, w *world, set model.ForgejoTokens) error
 	kind forgejo.Kind
 }
 
@@ -148,11 +148,11 @@ func check(t *testing.T, cases []failing) {
 				t.Fatalf("got %v, want kind %v", err, tt.kind)
 			}
 			down := tt.kind == forgejo.Down || tt.kind == forgejo.Misconfigured
-			if errors.Is(err, broker.ErrForgejoDown) != down {
+			if errors.Is(err, model.ErrForgejoDown) != down {
 				t.Errorf("errors.Is(ErrForgejoDown) = %v for %v", !down, err)
 			}
 			dead := tt.kind == forgejo.GrantDead || tt.kind == forgejo.Suspended
-			if errors.Is(err, broker.ErrForgejoGrantDead) != dead {
+			if errors.Is(err, model.ErrForgejoGrantDead) != dead {
 				t.Errorf("errors.Is(ErrForgejoGrantDead) = %v for %v", !dead, err)
 			}
 			for _, secret := range []string{set.AccessToken, set.RefreshToken, w.App.ClientSecret, "gta_"} {
@@ -176,10 +176,10 @@ func TestExchangeErrors(t *testing.T) {
 	same := func(*forgejo.Config) {}
 	good := func(_, _ *string) {}
 	check(t, []failing{
-		{name: "unknown code", kind: forgejo.Denied, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+		{name: "unknown code", kind: forgejo.Denied, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
 			return exchange(t, w, same, func(code, _ *string) { *code = "gta_unknown" })
 		}},
-		{name: "used code", kind: forgejo.Denied, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+		{name: "used code", kind: forgejo.Denied, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
 			code, verifier := w.code(t, w.client)
 			if _, err := w.client.Exchange(t.Context(), code, verifier); err != nil {
 				t.Fatal(err)
@@ -187,35 +187,35 @@ func TestExchangeErrors(t *testing.T) {
 			_, err := w.client.Exchange(t.Context(), code, verifier)
 			return err
 		}},
-		{name: "expired code", cfg: testforge.Config{Profile: testforge.Gitea126}, kind: forgejo.Denied, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+		{name: "expired code", cfg: testforge.Config{Profile: testforge.Gitea126}, kind: forgejo.Denied, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
 			return exchange(t, w, same, func(_, _ *string) { w.Advance(time.Hour) })
 		}},
-		{name: "wrong verifier", kind: forgejo.Denied, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+		{name: "wrong verifier", kind: forgejo.Denied, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
 			return exchange(t, w, same, func(_, verifier *string) { *verifier = forgejo.NewVerifier() })
 		}},
-		{name: "wrong redirect URI", kind: forgejo.Denied, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+		{name: "wrong redirect URI", kind: forgejo.Denied, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
 			return exchange(t, w, func(c *forgejo.Config) { c.RedirectURL = "http://broker.test/other" }, good)
 		}},
-		{name: "wrong secret", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+		{name: "wrong secret", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
 			return exchange(t, w, func(c *forgejo.Config) { c.ClientSecret = "wrong" }, good)
 		}},
-		{name: "unknown application", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+		{name: "unknown application", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
 			return exchange(t, w, func(c *forgejo.Config) { c.ClientID = "unknown" }, good)
 		}},
-		{name: "forge down", kind: forgejo.Down, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+		{name: "forge down", kind: forgejo.Down, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
 			return exchange(t, w, same, func(_, _ *string) { inject(t, w, testforge.Fault{Kind: "status", Status: 502}) })
 		}},
 	})
 }
 
-func refresh(t *testing.T, w *world, set broker.ForgejoTokens) error {
+func refresh(t *testing.T, w *world, set model.ForgejoTokens) error {
 	_, err := w.client.Refresh(t.Context(), set)
 	return err
 }
 
 // refreshAfter refreshes once f has been done to the forge.
-func refreshAfter(f func(w *world) error) func(*testing.T, *world, broker.ForgejoTokens) error {
-	return func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+func refreshAfter(f func(w *world) error) func(*testing.T, *world, model.ForgejoTokens) error {
+	return func(t *testing.T, w *world, set model.ForgejoTokens) error {
 		if err := f(w); err != nil {
 			t.Fatal(err)
 		}
@@ -224,32 +224,32 @@ func refreshAfter(f func(w *world) error) func(*testing.T, *world, broker.Forgej
 }
 
 // refreshDuring refreshes while the forge has a fault.
-func refreshDuring(fault testforge.Fault) func(*testing.T, *world, broker.ForgejoTokens) error {
+func refreshDuring(fault testforge.Fault) func(*testing.T, *world, model.ForgejoTokens) error {
 	return refreshAfter(func(w *world) error { return w.Inject(fault) })
 }
 
 func TestRefreshErrors(t *testing.T) {
 	check(t, []failing{
-		{name: "used token", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+		{name: "used token", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, set model.ForgejoTokens) error {
 			if err := refresh(t, w, set); err != nil {
 				t.Fatal(err)
 			}
 			return refresh(t, w, set)
 		}},
-		{name: "another login", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+		{name: "another login", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, set model.ForgejoTokens) error {
 			w.login(t)
 			return refresh(t, w, set)
 		}},
-		{name: "garbage", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
-			return refresh(t, w, broker.ForgejoTokens{RefreshToken: "garbage"})
+		{name: "garbage", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
+			return refresh(t, w, model.ForgejoTokens{RefreshToken: "garbage"})
 		}},
-		{name: "no token", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
-			return refresh(t, w, broker.ForgejoTokens{})
+		{name: "no token", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
+			return refresh(t, w, model.ForgejoTokens{})
 		}},
 		{name: "expired", kind: forgejo.GrantDead, call: refreshAfter(func(w *world) error { w.Advance(1000 * time.Hour); return nil })},
 		{name: "revoked", kind: forgejo.GrantDead, call: refreshAfter(func(w *world) error { _, err := w.RevokeGrants("alice"); return err })},
 		{name: "user deleted", kind: forgejo.GrantDead, call: refreshAfter(func(w *world) error { return w.DeleteUser("alice") })},
-		{name: "of another application", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+		{name: "of another application", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, set model.ForgejoTokens) error {
 			other, err := w.Register(testforge.App{Name: "other", RedirectURIs: []string{redirectURL}})
 			if err != nil {
 				t.Fatal(err)
@@ -264,18 +264,18 @@ func TestRefreshErrors(t *testing.T) {
 		{name: "status 429", kind: forgejo.Down, call: refreshDuring(testforge.Fault{Kind: "status", Status: 429})},
 		{name: "HTML with 200", kind: forgejo.Down, call: refreshDuring(testforge.Fault{Kind: "html"})},
 		{name: "answer lost", kind: forgejo.Down, call: refreshDuring(testforge.Fault{Kind: "drop"})},
-		{name: "unreachable", kind: forgejo.Down, call: func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+		{name: "unreachable", kind: forgejo.Down, call: func(t *testing.T, w *world, set model.ForgejoTokens) error {
 			_, err := w.with(t, func(c *forgejo.Config) { c.URL = "http://127.0.0.1:1" }).Refresh(t.Context(), set)
 			return err
 		}},
-		{name: "no answer in time", kind: forgejo.Down, call: func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+		{name: "no answer in time", kind: forgejo.Down, call: func(t *testing.T, w *world, set model.ForgejoTokens) error {
 			inject(t, w, testforge.Fault{Kind: "hold"})
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
 			_, err := w.client.Refresh(ctx, set)
 			return err
 		}},
-		{name: "redirect", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+		{name: "redirect", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, set model.ForgejoTokens) error {
 			thief := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") }))
 			defer thief.Close()
 			mover := httptest.NewServer(http.RedirectHandler(thief.URL, http.StatusTemporaryRedirect))
@@ -287,16 +287,16 @@ func TestRefreshErrors(t *testing.T) {
 }
 
 func TestIdentityErrors(t *testing.T) {
-	identity := func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+	identity := func(t *testing.T, w *world, set model.ForgejoTokens) error {
 		_, err := w.client.Identity(t.Context(), set.AccessToken)
 		return err
 	}
-	scope := func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+	scope := func(t *testing.T, w *world, set model.ForgejoTokens) error {
 		_, err := w.client.GrantedScope(t.Context(), set.AccessToken)
 		return err
 	}
-	after := func(call func(*testing.T, *world, broker.ForgejoTokens) error, f func(w *world) error) func(*testing.T, *world, broker.ForgejoTokens) error {
-		return func(t *testing.T, w *world, set broker.ForgejoTokens) error {
+	after := func(call func(*testing.T, *world, model.ForgejoTokens) error, f func(w *world) error) func(*testing.T, *world, model.ForgejoTokens) error {
+		return func(t *testing.T, w *world, set model.ForgejoTokens) error {
 			if err := f(w); err != nil {
 				t.Fatal(err)
 			}
@@ -316,11 +316,11 @@ func TestIdentityErrors(t *testing.T) {
 		{name: "introspect dead token", kind: forgejo.Denied, call: after(scope, expire)},
 		{name: "introspect inactive token", cfg: testforge.Config{Profile: later}, kind: forgejo.Denied, call: after(scope, expire)},
 		{name: "introspect HTML", kind: forgejo.Down, call: after(scope, func(w *world) error { return w.Inject(testforge.Fault{Kind: "html"}) })},
-		{name: "check HTML", kind: forgejo.Down, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+		{name: "check HTML", kind: forgejo.Down, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
 			inject(t, w, testforge.Fault{Kind: "html"})
 			return w.client.Check(t.Context())
 		}},
-		{name: "check client", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, _ broker.ForgejoTokens) error {
+		{name: "check client", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
 			return w.with(t, func(c *forgejo.Config) { c.ClientSecret = "wrong" }).CheckClient(t.Context())
 		}},
 	})
@@ -385,7 +385,7 @@ func TestPrivateCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stranger.Check(t.Context()); !errors.Is(err, broker.ErrForgejoDown) || !strings.Contains(err.Error(), "FJMCP_BROKER_FORGEJO_CA_FILE") {
+	if err := stranger.Check(t.Context()); !errors.Is(err, model.ErrForgejoDown) || !strings.Contains(err.Error(), "FJMCP_BROKER_FORGEJO_CA_FILE") {
 		t.Errorf("without the CA: %v", err)
 	}
 	cfg.CAFile = filepath.Join(t.TempDir(), "ca.pem")

@@ -3,7 +3,7 @@ package forgejo
 import (
 	"fmt"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // Kind says what a failure at Forgejo means for the person and the operator.
@@ -95,9 +95,9 @@ func (e *Error) Unwrap() []error {
 	var errs []error
 	switch e.Kind {
 	case Down, Misconfigured:
-		errs = append(errs, broker.ErrForgejoDown)
+		errs = append(errs, model.ErrForgejoDown)
 	case GrantDead, Suspended:
-		errs = append(errs, broker.ErrForgejoGrantDead)
+		errs = append(errs, model.ErrForgejoGrantDead)
 	}
 	if e.cause != nil {
 		errs = append(errs, e.cause)

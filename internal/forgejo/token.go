@@ -9,12 +9,12 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // Exchange redeems an authorization code (RFC 6749 §4.1.3) with its PKCE
 // verifier. Errors are *Error: Denied, Misconfigured or Down.
-func (c *Client) Exchange(ctx context.Context, code, verifier string) (broker.ForgejoTokens, error) {
+func (c *Client) Exchange(ctx context.Context, code, verifier string) (model.ForgejoTokens, error) {
 	const op = "complete the login"
 	token, err := c.oauth.Exchange(c.context(ctx), code, oauth2.VerifierOption(verifier))
 	if err == nil {
@@ -28,21 +28,21 @@ func (c *Client) Exchange(ctx context.Context, code, verifier string) (broker.Fo
 			e.Kind, e.Detail = Misconfigured, probe.Detail
 		}
 	}
-	return broker.ForgejoTokens{}, e
+	return model.ForgejoTokens{}, e
 }
 
 // Refresh asks for a new token set (RFC 6749 §6). Where Forgejo rotates refresh
 // tokens, its default, set is dead from then on: the caller persists the result
 // before using it. The scope is carried over. Errors are *Error: GrantDead,
 // Misconfigured or Down.
-func (c *Client) Refresh(ctx context.Context, set broker.ForgejoTokens) (broker.ForgejoTokens, error) {
+func (c *Client) Refresh(ctx context.Context, set model.ForgejoTokens) (model.ForgejoTokens, error) {
 	const op = "refresh the login"
 	if set.RefreshToken == "" {
-		return broker.ForgejoTokens{}, &Error{Kind: GrantDead, Op: op, Detail: "there is no refresh token"}
+		return model.ForgejoTokens{}, &Error{Kind: GrantDead, Op: op, Detail: "there is no refresh token"}
 	}
 	token, err := c.refresh(ctx, set.RefreshToken)
 	if err != nil {
-		return broker.ForgejoTokens{}, tokenError(op, err, classifyRefresh)
+		return model.ForgejoTokens{}, tokenError(op, err, classifyRefresh)
 	}
 	next := c.tokens(token)
 	next.Scope = set.Scope
@@ -78,12 +78,12 @@ func (c *Client) context(ctx context.Context) context.Context {
 // only recommends it. It is short, so that at worst we refresh too often.
 const defaultLifetime = 10 * time.Minute
 
-func (c *Client) tokens(t *oauth2.Token) broker.ForgejoTokens {
+func (c *Client) tokens(t *oauth2.Token) model.ForgejoTokens {
 	lifetime := time.Duration(t.ExpiresIn) * time.Second
 	if t.ExpiresIn <= 0 || t.ExpiresIn > 10*365*24*3600 {
 		lifetime = defaultLifetime
 	}
-	return broker.ForgejoTokens{AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, ExpiresAt: c.now().Add(lifetime)}
+	return model.ForgejoTokens{AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, ExpiresAt: c.now().Add(lifetime)}
 }
 
 // classifyRefresh reads the error code of a refused refresh. invalid_request is

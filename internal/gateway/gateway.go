@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/era"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/httpsse"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/streamable"
@@ -25,7 +25,7 @@ import (
 
 // Authenticator checks bearer tokens and challenges those without one.
 type Authenticator interface {
-	Authenticate(*http.Request) (broker.Access, error)
+	Authenticate(*http.Request) (model.Access, error)
 	Challenge(w http.ResponseWriter, endpoint string, err error)
 }
 
@@ -114,7 +114,7 @@ func (h *Handler) Routes(mux *http.ServeMux) {
 // endpoint is what serves a path once the client is known.
 type endpoint struct {
 	resource string // the protected resource it belongs to
-	serve    func(http.ResponseWriter, *http.Request, broker.Access)
+	serve    func(http.ResponseWriter, *http.Request, model.Access)
 }
 
 // guard lets only authenticated requests of allowed origins through.
@@ -136,7 +136,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, e endpoint) {
 	e.serve(w, r, access)
 }
 
-func (h *Handler) serveStreamable(w http.ResponseWriter, r *http.Request, access broker.Access) {
+func (h *Handler) serveStreamable(w http.ResponseWriter, r *http.Request, access model.Access) {
 	switch r.Method {
 	case http.MethodPost:
 		h.post(w, r, access)
@@ -151,7 +151,7 @@ func (h *Handler) serveStreamable(w http.ResponseWriter, r *http.Request, access
 
 // serveEvents refuses POST, upon which clients that try Streamable HTTP first fall
 // back to this transport.
-func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, access broker.Access) {
+func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, access model.Access) {
 	if r.Method != http.MethodGet {
 		methodNotAllowed(w, "GET, OPTIONS", "GET opens the event stream; post where its first event says")
 		return
@@ -159,7 +159,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, access bro
 	h.httpsse.Listen(w, r, access)
 }
 
-func (h *Handler) serveMessages(w http.ResponseWriter, r *http.Request, access broker.Access) {
+func (h *Handler) serveMessages(w http.ResponseWriter, r *http.Request, access model.Access) {
 	if r.Method != http.MethodPost {
 		methodNotAllowed(w, "POST, OPTIONS", "POST messages here; the event stream is at "+mcp.PathSSE)
 		return
@@ -187,7 +187,7 @@ func methodNotAllowed(w http.ResponseWriter, allow, hint string) {
 // bad token counts, since clients that have gone wrong repeat it; good tokens and
 // requests without one are never limited.
 func (h *Handler) unauthenticated(w http.ResponseWriter, r *http.Request, resource string, err error) {
-	if errors.Is(err, broker.ErrForgejoDown) {
+	if errors.Is(err, model.ErrForgejoDown) {
 		h.exchanges(resource).Fail(w, nil, err)
 		return
 	}
@@ -202,11 +202,11 @@ func (h *Handler) unauthenticated(w http.ResponseWriter, r *http.Request, resour
 }
 
 func badToken(err error) bool {
-	return errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrExpired) || errors.Is(err, broker.ErrRevoked) || errors.Is(err, broker.ErrForgejoGrantDead)
+	return errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrExpired) || errors.Is(err, model.ErrRevoked) || errors.Is(err, model.ErrForgejoGrantDead)
 }
 
 // post takes one message of a client, or a batch of them.
-func (h *Handler) post(w http.ResponseWriter, r *http.Request, access broker.Access) {
+func (h *Handler) post(w http.ResponseWriter, r *http.Request, access model.Access) {
 	if !mcp.Accepts(r.Header, mcp.TypeJSON, mcp.TypeEventStream) {
 		exchange.Reply(w, http.StatusNotAcceptable, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Accept must allow application/json or text/event-stream"))
 		return

@@ -6,9 +6,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/control"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
 )
@@ -31,12 +31,12 @@ type fresh struct {
 	listeners int // under Handler.mu
 }
 
-func (f *fresh) of(access broker.Access) bool {
+func (f *fresh) of(access model.Access) bool {
 	return f.user == access.User.ID && f.client == access.ClientID
 }
 
 // open adds a listener to the fresh stream of that id, making it if need be.
-func (h *Handler) open(id string, access broker.Access) (*fresh, error) {
+func (h *Handler) open(id string, access model.Access) (*fresh, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f := h.fresh[id]
@@ -47,7 +47,7 @@ func (h *Handler) open(id string, access broker.Access) (*fresh, error) {
 		f = &fresh{id: id, user: access.User.ID, client: access.ClientID, streams: session.NewStreams()}
 		h.fresh[id] = f
 	case !f.of(access):
-		return nil, broker.ErrNotFound
+		return nil, model.ErrNotFound
 	}
 	f.listeners++
 	return f, nil
@@ -73,7 +73,7 @@ func (h *Handler) leave(f *fresh) {
 }
 
 // find returns the open fresh stream of that id, nil if there is none.
-func (h *Handler) find(id string, access broker.Access) *fresh {
+func (h *Handler) find(id string, access model.Access) *fresh {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if f := h.fresh[id]; f != nil && f.of(access) {
@@ -85,7 +85,7 @@ func (h *Handler) find(id string, access broker.Access) *fresh {
 // begin starts the session of a fresh stream and returns the backend's response,
 // which may be an error; then there is no session. When another request has
 // started it, response is nil.
-func (h *Handler) begin(ctx context.Context, f *fresh, access broker.Access, initialize mcp.Message) (s *session.Session, response []byte, err error) {
+func (h *Handler) begin(ctx context.Context, f *fresh, access model.Access, initialize mcp.Message) (s *session.Session, response []byte, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.session != nil {
@@ -100,8 +100,8 @@ func (h *Handler) begin(ctx context.Context, f *fresh, access broker.Access, ini
 // connection broke and it came back without Last-Event-ID, which the TypeScript SDK
 // never sends on this transport. It gets a session like the one it had.
 //
-// broker.ErrNotFound: it never had one, or its last has ended.
-func (h *Handler) goOn(ctx context.Context, f *fresh, access broker.Access) (*session.Session, error) {
+// model.ErrNotFound: it never had one, or its last has ended.
+func (h *Handler) goOn(ctx context.Context, f *fresh, access model.Access) (*session.Session, error) {
 	initialize, err := h.cfg.Sessions.LastInitialize(ctx, sessionPrefix, access)
 	if err != nil {
 		return nil, err

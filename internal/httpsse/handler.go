@@ -9,9 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
@@ -49,10 +49,10 @@ func (h *Handler) Drain() { h.calls.drain() }
 // Post takes one message for the stream that the URL names. A request that fails
 // gets its error on the stream, where clients look for it: some never post again
 // after a status that is no success.
-func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access broker.Access, m mcp.Message) {
+func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access model.Access, m mcp.Message) {
 	id := r.URL.Query().Get(streamParam)
 	if !isStreamID(id) {
-		h.cfg.Exchanges.Fail(w, nil, broker.ErrNotFound)
+		h.cfg.Exchanges.Fail(w, nil, model.ErrNotFound)
 		return
 	}
 	s, err := h.cfg.Sessions.Get(r.Context(), sessionID(id), access)
@@ -61,7 +61,7 @@ func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access broker.Acc
 		return
 	}
 	f := h.find(id, access)
-	if f == nil || !errors.Is(err, broker.ErrNotFound) {
+	if f == nil || !errors.Is(err, model.ErrNotFound) {
 		h.cfg.Exchanges.Fail(w, m.ID(), err)
 		return
 	}
@@ -69,7 +69,7 @@ func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access broker.Acc
 }
 
 // take passes a message to its session.
-func (h *Handler) take(w http.ResponseWriter, r *http.Request, s *session.Session, access broker.Access, m mcp.Message) {
+func (h *Handler) take(w http.ResponseWriter, r *http.Request, s *session.Session, access model.Access, m mcp.Message) {
 	own := s.Streams().Own()
 	switch {
 	case m.Kind != mcp.Request:
@@ -101,7 +101,7 @@ func (h *Handler) carry(x *exchange.Exchange, own *stream.Log) {
 }
 
 // first takes a message for a stream that has no session.
-func (h *Handler) first(w http.ResponseWriter, r *http.Request, f *fresh, access broker.Access, m mcp.Message) {
+func (h *Handler) first(w http.ResponseWriter, r *http.Request, f *fresh, access model.Access, m mcp.Message) {
 	own := f.streams.Own()
 	switch {
 	case m.Kind != mcp.Request: // about what a broken stream carried
@@ -135,10 +135,10 @@ func stateless(m mcp.Message) bool {
 }
 
 // again takes the first message of a client that goes on on another stream.
-func (h *Handler) again(w http.ResponseWriter, r *http.Request, f *fresh, access broker.Access, m mcp.Message) {
+func (h *Handler) again(w http.ResponseWriter, r *http.Request, f *fresh, access model.Access, m mcp.Message) {
 	s, err := h.goOn(r.Context(), f, access)
 	switch {
-	case errors.Is(err, broker.ErrNotFound):
+	case errors.Is(err, model.ErrNotFound):
 		tell(f.streams.Own(), mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "there is no session on this stream; send initialize first"))
 		accepted(w)
 	case err != nil:
@@ -151,7 +151,7 @@ func (h *Handler) again(w http.ResponseWriter, r *http.Request, f *fresh, access
 // refuse answers a request that could not begin: what is about the client's token
 // or its session by a status, the rest on the stream.
 func (h *Handler) refuse(w http.ResponseWriter, own *stream.Log, id json.RawMessage, err error) {
-	if errors.Is(err, broker.ErrForgejoGrantDead) || errors.Is(err, broker.ErrInsufficientScope) || errors.Is(err, broker.ErrRevoked) || errors.Is(err, broker.ErrNotFound) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, model.ErrForgejoGrantDead) || errors.Is(err, model.ErrInsufficientScope) || errors.Is(err, model.ErrRevoked) || errors.Is(err, model.ErrNotFound) || errors.Is(err, context.Canceled) {
 		h.cfg.Exchanges.Fail(w, id, err)
 		return
 	}

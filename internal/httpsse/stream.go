@@ -5,15 +5,15 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
 )
 
 // Listen answers GET with an event stream: a new one, or the rest of the one that
 // Last-Event-ID names. It goes on until the session ends, the client leaves, or
 // another connection takes its place; at shutdown until no response is to come.
-func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access broker.Access) {
+func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access model.Access) {
 	id, seen := cutEventID(r.Header.Get("Last-Event-ID"))
 	if id == "" {
 		id = newStreamID()
@@ -51,12 +51,12 @@ func position(streams *stream.Hub, seen string) int {
 
 // enter finds what to follow. A client that has seen messages has had a session,
 // which must still be there; others come before their session begins.
-func (h *Handler) enter(ctx context.Context, id, seen string, access broker.Access) (*stream.Hub, func(), error) {
+func (h *Handler) enter(ctx context.Context, id, seen string, access model.Access) (*stream.Hub, func(), error) {
 	s, err := h.cfg.Sessions.Get(ctx, sessionID(id), access)
 	if err == nil {
 		return s.Streams(), func() {}, nil
 	}
-	if seen != "" || !errors.Is(err, broker.ErrNotFound) {
+	if seen != "" || !errors.Is(err, model.ErrNotFound) {
 		return nil, nil, err
 	}
 	f, err := h.open(id, access)

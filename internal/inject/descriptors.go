@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"golang.org/x/sys/unix"
 )
 

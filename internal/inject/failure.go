@@ -12,9 +12,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/inject/confine"
 	"github.com/fjmcp/fjmcp-broker/internal/inject/forgeproxy"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"golang.org/x/sys/unix"
 )
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 )
 
 // Without a word from the broker a session is read-only, and the child hears of

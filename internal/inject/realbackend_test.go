@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 )
 
 func TestRealBackend(t *testing.T) {

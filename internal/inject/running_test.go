@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"golang.org/x/sys/unix"

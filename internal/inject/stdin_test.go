@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 )
 
 // The pipe is there with the first message before fjmcp-session is, and is the

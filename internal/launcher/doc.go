@@ -14,7 +14,7 @@
 //	apply.go       what runs under settings that have changed
 //
 // What it takes from a caller is ids, numbers, the user's name and two sockets
-// (package launchproto), never a property, a path or a command. Everything that
+// (package proto/launcher), never a property, a path or a command. Everything that
 // confines a session stands in units/fjmcp-session@.service.d/10-sandbox.conf.
 //
 // Only cmd/fjmcp-launcher imports it. It links no HTTP, OAuth or database code.

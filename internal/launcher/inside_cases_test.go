@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/denypath"
-	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )
 

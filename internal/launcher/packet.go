@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 // maxPacket bounds a request in bytes; the longest valid one has some 300.

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
 	"github.com/fjmcp/fjmcp-broker/internal/peer"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 const (

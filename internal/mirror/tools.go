@@ -4,7 +4,7 @@ import (
 	"maps"
 	"sync"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 // Tools remembers which arguments clients repeat in headers, by each session's

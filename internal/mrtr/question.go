@@ -1,6 +1,6 @@
 package mrtr
 
-import "github.com/fjmcp/fjmcp-broker/internal/mcp"
+import "github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 
 // MayAsk reports whether a request of this method may be answered with what the
 // backend asks for.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/opening"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/subscription"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/control"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/version"
 )
 

@@ -10,10 +10,10 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/config"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/operate"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
@@ -34,7 +34,7 @@ func newWorld(t *testing.T, ids ...string) *world {
 	st := storetest.Open(t, storetest.Path(t), now)
 	login := storetest.LogIn(t, st, "alice", w.now)
 	for i, id := range ids {
-		err := st.CreateSession(t.Context(), broker.Session{
+		err := st.CreateSession(t.Context(), model.Session{
 			ID: id, UserID: login.User.ID, ClientID: login.Client.ID, GrantID: login.Grant.ID, Protocol: "2025-06-18",
 			ReadOnly: i == 0, CreatedAt: w.now, LastUsedAt: w.now.Add(time.Duration(i) * time.Minute),
 		})
@@ -106,7 +106,7 @@ func TestDrain(t *testing.T) {
 		}
 		w.now = w.now.Add(time.Minute)
 	}
-	if _, _, err := w.sessions.Create(t.Context(), broker.Access{}, mcp.Message{}); !errors.Is(err, session.ErrDraining) {
+	if _, _, err := w.sessions.Create(t.Context(), model.Access{}, mcp.Message{}); !errors.Is(err, session.ErrDraining) {
 		t.Errorf("a new session: %v", err)
 	}
 	w.Undrain(t.Context())

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
 
@@ -76,7 +76,7 @@ func (o *Operator) stop(ctx context.Context, all map[string]string, id string) (
 	}
 	var known *admin.Error
 	switch {
-	case errors.Is(err, broker.ErrNotFound): // it has ended meanwhile
+	case errors.Is(err, model.ErrNotFound): // it has ended meanwhile
 		return v, noSuch(id)
 	case err != nil && !errors.As(err, &known):
 		o.cfg.Log.Error("cannot stop a session", "session", id, "error", err)
@@ -89,7 +89,7 @@ func (o *Operator) stop(ctx context.Context, all map[string]string, id string) (
 // *admin.Error says that there is none.
 func (o *Operator) view(ctx context.Context, all map[string]string, id string) (session.View, error) {
 	v, err := o.cfg.Sessions.View(ctx, all[id])
-	if errors.Is(err, broker.ErrNotFound) {
+	if errors.Is(err, model.ErrNotFound) {
 		return v, noSuch(id)
 	}
 	return v, err

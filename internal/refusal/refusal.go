@@ -7,8 +7,8 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/fjmcp/fjmcp-broker/internal/control"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 )
 

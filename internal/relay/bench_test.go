@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 // echo answers each request with the same result.

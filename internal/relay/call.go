@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 const (

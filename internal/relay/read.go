@@ -7,7 +7,7 @@ import (
 	"strconv"
 
 	"github.com/fjmcp/fjmcp-broker/internal/lines"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 // read takes the child's lines until it closes its end.

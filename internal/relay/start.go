@@ -7,7 +7,7 @@ import (
 	"strconv"
 
 	"github.com/fjmcp/fjmcp-broker/internal/lines"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 // Start sends a request to the child; once the child has asked something, it waits

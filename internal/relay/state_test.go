@@ -12,7 +12,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 // handOver suspends r and goes on with what its State says as JSON.

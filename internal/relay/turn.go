@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 // turns has calls run one at a time, once the child has asked its client

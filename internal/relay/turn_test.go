@@ -8,7 +8,7 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 const ask = `{"jsonrpc":"2.0","id":"q%d","method":"elicitation/create","params":{}}`

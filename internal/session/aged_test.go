@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // A session that is too old serves nobody, also when it cannot be ended; then the log
@@ -17,12 +17,12 @@ func TestASessionThatIsTooOld(t *testing.T) {
 	w.advance(w.cfg.MaxAge)
 	get := func(id string) {
 		t.Helper()
-		if s, err := w.Get(t.Context(), id, w.access); !errors.Is(err, broker.ErrNotFound) {
+		if s, err := w.Get(t.Context(), id, w.access); !errors.Is(err, model.ErrNotFound) {
 			t.Errorf("got %v, %v", s, err)
 		}
 	}
 	get(first.ID())
-	if _, err := w.store.Session(t.Context(), first.ID()); !errors.Is(err, broker.ErrNotFound) || strings.Contains(w.log.String(), said) {
+	if _, err := w.store.Session(t.Context(), first.ID()); !errors.Is(err, model.ErrNotFound) || strings.Contains(w.log.String(), said) {
 		t.Errorf("it was not ended: %v", err)
 	}
 	w.must(w.store.Close())

@@ -3,7 +3,7 @@ package session
 import (
 	"context"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // attempt is the start of one session's unit, until the unit serves it. What ends the
@@ -58,7 +58,7 @@ func (a *attempt) outcome(err error) error {
 
 // interrupt ends the attempts of the sessions that are meant. Those who wait for one
 // get refusal. A session that is not yet stored ends with its attempt.
-func (m *Manager) interrupt(refusal error, why string, meant func(broker.Session) bool) {
+func (m *Manager) interrupt(refusal error, why string, meant func(model.Session) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for s, a := range m.attempts {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
@@ -26,7 +26,7 @@ func (m *Manager) End(ctx context.Context, s *Session) error { return m.end(ctx,
 
 func (m *Manager) end(ctx context.Context, s *Session, why string) error {
 	if why != suspended { // a start finds out by itself, and tells its client
-		m.interrupt(broker.ErrNotFound, why, func(row broker.Session) bool { return row.ID == s.row.ID })
+		m.interrupt(model.ErrNotFound, why, func(row model.Session) bool { return row.ID == s.row.ID })
 	}
 	defer s.queue.lead()()
 	if s.ended() {
@@ -68,7 +68,7 @@ func (m *Manager) forget(s *Session) *unit.Unit {
 // EndGrant ends all sessions of a grant, after its revocation.
 func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
 	m.fleet.Warm.EndGrant(ctx, grantID)
-	m.interrupt(broker.ErrRevoked, revoked, func(row broker.Session) bool { return row.GrantID == grantID })
+	m.interrupt(model.ErrRevoked, revoked, func(row model.Session) bool { return row.GrantID == grantID })
 	ids, err := m.cfg.Store.GrantSessions(ctx, grantID)
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (m *Manager) endAll(ctx context.Context, why string, ids []string) error {
 	for _, id := range ids {
 		ends.Go(func() error {
 			s, err := m.lookup(ctx, id)
-			if errors.Is(err, broker.ErrNotFound) {
+			if errors.Is(err, model.ErrNotFound) {
 				return nil
 			}
 			if err != nil {

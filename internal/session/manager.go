@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/fleet"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
@@ -127,13 +127,13 @@ func (m *Manager) aged(created time.Time) bool {
 
 // Warm has a unit started for the first session of access's grant, which is to come
 // soon. It does not wait for it. While the door is shut it does nothing.
-func (m *Manager) Warm(access broker.Access) { m.fleet.StartAhead(access) }
+func (m *Manager) Warm(access model.Access) { m.fleet.StartAhead(access) }
 
 // Create starts a session for access with the client's initialize request and
 // returns the backend's response to it. When that response is an error there is
-// no session. Errors: *StartError, ErrBusy, ErrDraining, broker.ErrForgejoDown,
-// broker.ErrForgejoGrantDead.
-func (m *Manager) Create(ctx context.Context, access broker.Access, initialize mcp.Message) (*Session, []byte, error) {
+// no session. Errors: *StartError, ErrBusy, ErrDraining, model.ErrForgejoDown,
+// model.ErrForgejoGrantDead.
+func (m *Manager) Create(ctx context.Context, access model.Access, initialize mcp.Message) (*Session, []byte, error) {
 	id, began, ok := m.fleet.Warm.Claim(access.GrantID, oauth.ReadOnly(access.Scope))
 	if !ok {
 		id, began = rand.Text(), m.cfg.Now()
@@ -143,14 +143,14 @@ func (m *Manager) Create(ctx context.Context, access broker.Access, initialize m
 
 // CreateOn is Create for a transport that opens a session's streams before there
 // is a session, and knows the id that it will have.
-func (m *Manager) CreateOn(ctx context.Context, id string, streams *stream.Hub, access broker.Access, initialize mcp.Message) (*Session, []byte, error) {
+func (m *Manager) CreateOn(ctx context.Context, id string, streams *stream.Hub, access model.Access, initialize mcp.Message) (*Session, []byte, error) {
 	return m.create(ctx, id, m.cfg.Now(), streams, access, initialize)
 }
 
-func (m *Manager) create(ctx context.Context, id string, began time.Time, streams *stream.Hub, access broker.Access, initialize mcp.Message) (*Session, []byte, error) {
-	s := newSession(m, streams, broker.Session{
+func (m *Manager) create(ctx context.Context, id string, began time.Time, streams *stream.Hub, access model.Access, initialize mcp.Message) (*Session, []byte, error) {
+	s := newSession(m, streams, model.Session{
 		ID: id, UserID: access.User.ID, UserName: access.User.Name,
-		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID, Kind: broker.SessionClient,
+		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID, Kind: model.SessionClient,
 		Initialize: string(initialize.Raw), ReadOnly: oauth.ReadOnly(access.Scope), CreatedAt: began, LastUsedAt: m.cfg.Now(),
 	})
 	ctx, a := s.attempt(ctx)
@@ -173,7 +173,7 @@ func (m *Manager) create(ctx context.Context, id string, began time.Time, stream
 	m.mu.Unlock()
 	if err := m.cfg.Store.CreateSession(ctx, s.row); err != nil {
 		u.Stop(ctx)
-		if err = a.outcome(err); errors.Is(err, broker.ErrRevoked) {
+		if err = a.outcome(err); errors.Is(err, model.ErrRevoked) {
 			m.cfg.Audit.Event(ctx, s.event(audit.SessionStopped, revoked))
 		}
 		return nil, nil, fmt.Errorf("cannot store the session: %w", err)
@@ -218,9 +218,9 @@ func (m *Manager) serve(s *Session, u *unit.Unit) bool {
 }
 
 // LastInitialize returns the initialize request of the session that access's user
-// and client used last, of those whose ids begin with prefix; broker.ErrNotFound if
+// and client used last, of those whose ids begin with prefix; model.ErrNotFound if
 // there is none.
-func (m *Manager) LastInitialize(ctx context.Context, prefix string, access broker.Access) (mcp.Message, error) {
+func (m *Manager) LastInitialize(ctx context.Context, prefix string, access model.Access) (mcp.Message, error) {
 	row, err := m.cfg.Store.LastSession(ctx, access.User.ID, access.ClientID, prefix, m.oldest())
 	if err != nil {
 		return mcp.Message{}, err
@@ -229,21 +229,21 @@ func (m *Manager) LastInitialize(ctx context.Context, prefix string, access brok
 }
 
 // Get returns the session that a client began under that id if it belongs to
-// access's user and client and may do no more than access; broker.ErrNotFound for
+// access's user and client and may do no more than access; model.ErrNotFound for
 // any other.
-func (m *Manager) Get(ctx context.Context, id string, access broker.Access) (*Session, error) {
+func (m *Manager) Get(ctx context.Context, id string, access model.Access) (*Session, error) {
 	s, err := m.lookup(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if s.row.Kind == broker.SessionShared || s.row.UserID != access.User.ID || s.row.ClientID != access.ClientID || !s.covered(access) {
-		return nil, broker.ErrNotFound
+	if s.row.Kind == model.SessionShared || s.row.UserID != access.User.ID || s.row.ClientID != access.ClientID || !s.covered(access) {
+		return nil, model.ErrNotFound
 	}
 	if m.aged(s.row.CreatedAt) {
 		if err := m.end(ctx, s, tooOld); err != nil {
 			m.cfg.Log.Error("cannot end a session that is too old; trying again later", "session", s.label, "error", err)
 		}
-		return nil, broker.ErrNotFound
+		return nil, model.ErrNotFound
 	}
 	return s, nil
 }
@@ -268,7 +268,7 @@ func (m *Manager) lookup(ctx context.Context, id string) (*Session, error) {
 
 // adopt returns the session of that row, which another request may have loaded
 // meanwhile. Called with mu held.
-func (m *Manager) adopt(row broker.Session) *Session {
+func (m *Manager) adopt(row model.Session) *Session {
 	s := m.sessions[row.ID]
 	if s == nil {
 		s = newSession(m, NewStreams(), row)

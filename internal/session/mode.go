@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
@@ -17,7 +17,7 @@ func (s *Session) ReadOnly() bool {
 }
 
 // covered reports whether access may do all that the session may.
-func (s *Session) covered(access broker.Access) bool {
+func (s *Session) covered(access model.Access) bool {
 	return !oauth.ReadOnly(access.Scope) || s.ReadOnly()
 }
 
@@ -44,8 +44,8 @@ func (s *Session) shut() {
 // raise lets a read-only session write from now on if access may. A shared one
 // never changes its mode: access has another for that. The session stays read-only
 // when it returns an error before the store has agreed.
-func (s *Session) raise(ctx context.Context, access broker.Access) error {
-	if s.row.Kind == broker.SessionShared || oauth.ReadOnly(access.Scope) || !s.ReadOnly() {
+func (s *Session) raise(ctx context.Context, access model.Access) error {
+	if s.row.Kind == model.SessionShared || oauth.ReadOnly(access.Scope) || !s.ReadOnly() {
 		return nil
 	}
 	s.shut()

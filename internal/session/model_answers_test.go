@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
 
-func (m *model) busy(s *modelled) bool {
+func (m *machine) busy(s *modelled) bool {
 	for _, c := range m.owed {
 		if c.session == s {
 			return true
@@ -21,12 +21,12 @@ func (m *model) busy(s *modelled) bool {
 
 // held reports whether the session's circuit may be open: it has died three times
 // and is not known to have lived since.
-func (m *model) held(s *modelled) bool {
+func (m *machine) held(s *modelled) bool {
 	return len(s.deaths) >= 3 && m.stage.now().Sub(s.deaths[len(s.deaths)-1]) < 5*time.Minute
 }
 
 // access is what the session's client sends it with.
-func (m *model) access(s *modelled) broker.Access {
+func (m *machine) access(s *modelled) model.Access {
 	a := s.login.Access
 	if s.readOnly {
 		a.Scope = "forgejo:read"
@@ -35,7 +35,7 @@ func (m *model) access(s *modelled) broker.Access {
 }
 
 // find is what a transport does first.
-func (m *model) find(s *modelled, access broker.Access) (*session.Session, error) {
+func (m *machine) find(s *modelled, access model.Access) (*session.Session, error) {
 	if s.shared {
 		return m.manager.Shared(m.Context(), access)
 	}
@@ -44,13 +44,13 @@ func (m *model) find(s *modelled, access broker.Access) (*session.Session, error
 
 // call makes a call and expects it to begin, or to be turned away as the model
 // says, upon which it returns nil.
-func (m *model) call(s *modelled, access broker.Access, tool string) (n int, c *session.Call) {
+func (m *machine) call(s *modelled, access model.Access, tool string) (n int, c *session.Call) {
 	m.Helper()
 	aged := m.stage.now().Sub(s.created) >= modelMaxAge
 	found, err := m.find(s, access)
 	if aged {
 		m.ended(s)
-		if !s.shared && !errors.Is(err, broker.ErrNotFound) {
+		if !s.shared && !errors.Is(err, model.ErrNotFound) {
 			m.Fatalf("a session past its age: %v", err)
 		}
 		if s.shared { // another has taken its place
@@ -77,7 +77,7 @@ func (m *model) call(s *modelled, access broker.Access, tool string) (n int, c *
 
 // expect says why a call will be turned away; nil when it will not. It counts the
 // sessions that go dormant for it.
-func (m *model) expect(s *modelled) error {
+func (m *machine) expect(s *modelled) error {
 	switch {
 	case m.shut:
 		return session.ErrDraining
@@ -89,7 +89,7 @@ func (m *model) expect(s *modelled) error {
 
 // makeRoom has the longest idle sessions go dormant, as far as needed for another
 // of the user.
-func (m *model) makeRoom(user string) error {
+func (m *machine) makeRoom(user string) error {
 	for {
 		own, mine := m.longestIdle(func(s *modelled) bool { return s.login.User.ID == user })
 		all, any := m.longestIdle(m.any)
@@ -108,7 +108,7 @@ func (m *model) makeRoom(user string) error {
 }
 
 // longestIdle counts the running sessions of a kind.
-func (m *model) longestIdle(of func(*modelled) bool) (n int, longest *modelled) {
+func (m *machine) longestIdle(of func(*modelled) bool) (n int, longest *modelled) {
 	for _, s := range m.sessions {
 		if !s.running || !of(s) {
 			continue
@@ -122,7 +122,7 @@ func (m *model) longestIdle(of func(*modelled) bool) (n int, longest *modelled) 
 }
 
 // answered makes a call and wants its answer.
-func (m *model) answered(s *modelled, access broker.Access) {
+func (m *machine) answered(s *modelled, access model.Access) {
 	m.Helper()
 	if m.held(s) && !s.running {
 		m.Skip("it may be left alone")
@@ -135,7 +135,7 @@ func (m *model) answered(s *modelled, access broker.Access) {
 	m.fresh(s)
 }
 
-func (m *model) wantAnswer(n int, c *session.Call) {
+func (m *machine) wantAnswer(n int, c *session.Call) {
 	m.Helper()
 	ctx, cancel := context.WithTimeout(m.Context(), time.Minute)
 	defer cancel()
@@ -150,7 +150,7 @@ func (m *model) wantAnswer(n int, c *session.Call) {
 }
 
 // fresh wants the token of now with a unit that has just been used.
-func (m *model) fresh(s *modelled) {
+func (m *machine) fresh(s *modelled) {
 	set, err := m.cfg.Tokens.Stored(m.Context(), s.login.User.ID)
 	m.must(err)
 	if !m.stage.now().Before(set.ExpiresAt) {
@@ -168,7 +168,7 @@ func (m *model) fresh(s *modelled) {
 }
 
 // know adds a session to the model.
-func (m *model) know(s *session.Session, l *login, readOnly, shared bool) *modelled {
+func (m *machine) know(s *session.Session, l *login, readOnly, shared bool) *modelled {
 	k := &modelled{id: s.ID(), label: s.Label(), login: l, readOnly: readOnly, shared: shared, created: m.stage.now(), used: m.stage.now()}
 	m.sessions = append(m.sessions, k)
 	return k

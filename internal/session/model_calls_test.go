@@ -14,7 +14,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
 
-func (m *model) login() *login {
+func (m *machine) login() *login {
 	var of []*login
 	for _, l := range m.logins {
 		if !l.revoked {
@@ -27,7 +27,7 @@ func (m *model) login() *login {
 	return of[rapid.IntRange(0, len(of)-1).Draw(m.T, "login")]
 }
 
-func (m *model) create() {
+func (m *machine) create() {
 	l := m.login()
 	m.stage.advance(time.Millisecond)
 	k := &modelled{login: l, readOnly: rapid.Bool().Draw(m.T, "read-only")}
@@ -49,7 +49,7 @@ func (m *model) create() {
 }
 
 // useShared calls in the one session of a grant and a mode.
-func (m *model) useShared() {
+func (m *machine) useShared() {
 	l := m.login()
 	m.stage.advance(time.Millisecond)
 	readOnly := rapid.Bool().Draw(m.T, "read-only")
@@ -73,7 +73,7 @@ func (m *model) useShared() {
 	m.answered(known, m.access(known))
 }
 
-func (m *model) hold(s *modelled) {
+func (m *machine) hold(s *modelled) {
 	if m.held(s) && !s.running {
 		m.Skip("it may be left alone")
 	}
@@ -85,7 +85,7 @@ func (m *model) hold(s *modelled) {
 	m.until("the backend has it", func() bool { return m.launcher.times(n) == 1 })
 }
 
-func (m *model) release(n int) {
+func (m *machine) release(n int) {
 	o := m.owed[n]
 	delete(m.owed, n)
 	m.launcher.of(o.session.label).release(n)
@@ -95,7 +95,7 @@ func (m *model) release(n int) {
 }
 
 // lose expects that the calls of a session will not be answered, and say so.
-func (m *model) lose(s *modelled) {
+func (m *machine) lose(s *modelled) {
 	m.Helper()
 	for n, o := range m.owed {
 		if o.session != s {
@@ -114,20 +114,20 @@ func (m *model) lose(s *modelled) {
 }
 
 // sleeps expects that the session has lost its unit.
-func (m *model) sleeps(s *modelled) {
+func (m *machine) sleeps(s *modelled) {
 	m.Helper()
 	s.running = false
 	m.lose(s)
 }
 
 // ended expects that the session is gone for good.
-func (m *model) ended(s *modelled) {
+func (m *machine) ended(s *modelled) {
 	m.Helper()
 	m.sleeps(s)
 	m.sessions = slices.DeleteFunc(m.sessions, func(o *modelled) bool { return o == s })
 }
 
-func (m *model) notify(s *modelled) {
+func (m *machine) notify(s *modelled) {
 	if m.stage.now().Sub(s.created) >= modelMaxAge {
 		m.Skip("it is past its age")
 	}
@@ -137,7 +137,7 @@ func (m *model) notify(s *modelled) {
 }
 
 // storm has many requests wake one session: they are carried out as they came.
-func (m *model) storm(s *modelled) {
+func (m *machine) storm(s *modelled) {
 	found := m.ready(s)
 	before := m.launcher.starts
 	calls, errs := m.crowd(found, s)
@@ -158,7 +158,7 @@ func (m *model) storm(s *modelled) {
 
 // crowd makes many calls of a dormant session, one after the other while its unit
 // starts. They are by number.
-func (m *model) crowd(found *session.Session, s *modelled) (map[int]*session.Call, map[int]error) {
+func (m *machine) crowd(found *session.Session, s *modelled) (map[int]*session.Call, map[int]error) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	calls, errs := map[int]*session.Call{}, map[int]error{}
@@ -180,7 +180,7 @@ func (m *model) crowd(found *session.Session, s *modelled) (map[int]*session.Cal
 }
 
 // pass lets time go by, with the reap timers.
-func (m *model) pass(d time.Duration) {
+func (m *machine) pass(d time.Duration) {
 	m.stage.advance(d)
 	m.launcher.reap()
 	for _, s := range m.sessions {
@@ -194,14 +194,14 @@ func (m *model) pass(d time.Duration) {
 }
 
 // stepBack sets the clock back, as at a machine whose clock was wrong.
-func (m *model) stepBack() {
+func (m *machine) stepBack() {
 	const step = 10 * time.Minute
 	m.stage.advance(-step)
 	m.back += step
 }
 
 // untouched lets time go by until every unit is to be touched at its next use.
-func (m *model) untouched() {
+func (m *machine) untouched() {
 	m.stage.advance(modelIdle/3 + m.back)
 	m.back = 0
 }

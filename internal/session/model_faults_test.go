@@ -8,15 +8,15 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/control"
-	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )
 
-func (m *model) delete(s *modelled) {
+func (m *machine) delete(s *modelled) {
 	if m.stage.now().Sub(s.created) >= modelMaxAge {
 		m.Skip("it is past its age")
 	}
@@ -27,18 +27,18 @@ func (m *model) delete(s *modelled) {
 }
 
 // gone wants nothing left of a session when the call that ended it returns.
-func (m *model) gone(s *modelled) {
+func (m *machine) gone(s *modelled) {
 	m.Helper()
 	if m.launcher.of(s.label) != nil {
 		m.Fatalf("%#v has ended and runs on", s)
 	}
 	m.ended(s)
-	if _, err := m.manager.Get(m.Context(), s.id, s.login.Access); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := m.manager.Get(m.Context(), s.id, s.login.Access); !errors.Is(err, model.ErrNotFound) {
 		m.Fatalf("%#v has ended and is found: %v", s, err)
 	}
 }
 
-func (m *model) revoke() {
+func (m *machine) revoke() {
 	if len(m.sessions) == 0 || rapid.IntRange(0, 3).Draw(m.T, "seldom") > 0 {
 		m.Skip("not now")
 	}
@@ -51,19 +51,19 @@ func (m *model) revoke() {
 			m.gone(s)
 		}
 	}
-	if _, err := m.manager.Shared(m.Context(), l.Access); !errors.Is(err, broker.ErrRevoked) {
+	if _, err := m.manager.Shared(m.Context(), l.Access); !errors.Is(err, model.ErrRevoked) {
 		m.Fatalf("a revoked grant's shared session: %v", err)
 	}
 }
 
-func (m *model) crash(s *modelled) {
+func (m *machine) crash(s *modelled) {
 	m.launcher.of(s.label).crash()
 	s.deaths = append(s.deaths, m.stage.now())
 	m.sleeps(s)
 }
 
 // ready skips commands that need a session that would start.
-func (m *model) ready(s *modelled) *session.Session {
+func (m *machine) ready(s *modelled) *session.Session {
 	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge || m.expect(s) != nil {
 		m.Skip("it cannot wake")
 	}
@@ -72,14 +72,14 @@ func (m *model) ready(s *modelled) *session.Session {
 	return found
 }
 
-func (m *model) begin(ctx context.Context, found *session.Session, s *modelled) error {
+func (m *machine) begin(ctx context.Context, found *session.Session, s *modelled) error {
 	_, err := found.Call(ctx, m.access(s), message(`{"jsonrpc":"2.0","id":0,"method":"ping"}`))
 	return err
 }
 
 // refused has the launcher refuse: nothing is left of the attempt, which was made
 // once for all who waited.
-func (m *model) refused(s *modelled) {
+func (m *machine) refused(s *modelled) {
 	found := m.ready(s)
 	before := m.launcher.refusals
 	m.set(func() { m.launcher.refuse = &spawn.Error{Code: launchproto.CodeFailed, Message: "told to refuse"} })
@@ -97,7 +97,7 @@ func (m *model) refused(s *modelled) {
 
 // stillborn has the backend end before it answers, and before its descriptors are
 // kept.
-func (m *model) stillborn(s *modelled) {
+func (m *machine) stillborn(s *modelled) {
 	found := m.ready(s)
 	m.set(func() { m.launcher.stillborn = true })
 	m.kept.held.Lock()
@@ -111,7 +111,7 @@ func (m *model) stillborn(s *modelled) {
 }
 
 // impatient has the client leave while its session starts.
-func (m *model) impatient(s *modelled) {
+func (m *machine) impatient(s *modelled) {
 	found := m.ready(s)
 	asked := make(chan struct{}, 1)
 	m.set(func() { m.launcher.mute = asked })
@@ -129,7 +129,7 @@ func (m *model) impatient(s *modelled) {
 }
 
 // cutShort ends a session while its unit, which does not answer, starts.
-func (m *model) cutShort(s *modelled) {
+func (m *machine) cutShort(s *modelled) {
 	found := m.ready(s)
 	asked := make(chan struct{}, 1)
 	m.set(func() { m.launcher.mute = asked })
@@ -138,7 +138,7 @@ func (m *model) cutShort(s *modelled) {
 	<-asked
 	m.must(m.manager.End(m.Context(), found))
 	m.set(func() { m.launcher.mute = nil })
-	if err := <-told; !errors.Is(err, broker.ErrNotFound) {
+	if err := <-told; !errors.Is(err, model.ErrNotFound) {
 		m.Fatalf("got %v", err)
 	}
 	m.gone(s)
@@ -146,7 +146,7 @@ func (m *model) cutShort(s *modelled) {
 
 // neverBegun ends a grant while its first session starts: its backend does not
 // answer, or its descriptors are not kept yet.
-func (m *model) neverBegun() {
+func (m *machine) neverBegun() {
 	l := m.login()
 	if m.shut || rapid.IntRange(0, 2).Draw(m.T, "seldom") > 0 || m.makeRoom(l.User.ID) != nil {
 		m.Skip("not now")
@@ -172,7 +172,7 @@ func (m *model) neverBegun() {
 	l.revoked = true
 	m.must(m.cfg.Store.RevokeGrant(m.Context(), l.GrantID))
 	m.must(m.manager.EndGrant(m.Context(), l.GrantID))
-	if err := <-told; !errors.Is(err, broker.ErrRevoked) {
+	if err := <-told; !errors.Is(err, model.ErrRevoked) {
 		m.Fatalf("got %v", err)
 	}
 	m.kept.held.Unlock()
@@ -186,7 +186,7 @@ func (m *model) neverBegun() {
 
 // untouchable has the launcher fail when it is to keep a session awake: the request
 // fails, the session is not harmed.
-func (m *model) untouchable(s *modelled) {
+func (m *machine) untouchable(s *modelled) {
 	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge-modelIdle/3-m.back {
 		m.Skip("it takes no call")
 	}
@@ -205,7 +205,7 @@ func (m *model) untouchable(s *modelled) {
 
 // going has a unit end without our noticing: the request that finds out gets
 // another.
-func (m *model) going(s *modelled) {
+func (m *machine) going(s *modelled) {
 	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge-modelIdle/3-m.back {
 		m.Skip("it takes no call")
 	}
@@ -218,14 +218,14 @@ func (m *model) going(s *modelled) {
 	}
 }
 
-func (m *model) set(do func()) {
+func (m *machine) set(do func()) {
 	m.launcher.mu.Lock()
 	defer m.launcher.mu.Unlock()
 	do()
 }
 
 // raise lets a read-only session write.
-func (m *model) raise(s *modelled) {
+func (m *machine) raise(s *modelled) {
 	if m.shut || m.stage.now().Sub(s.created) >= modelMaxAge || !s.running && m.held(s) {
 		m.Skip("it takes no call")
 	}
@@ -233,26 +233,26 @@ func (m *model) raise(s *modelled) {
 	m.answered(s, s.login.Access)
 }
 
-func (m *model) tooNarrow(s *modelled) {
+func (m *machine) tooNarrow(s *modelled) {
 	a := s.login.Access
 	a.Scope = "forgejo:read"
-	if _, err := m.manager.Get(m.Context(), s.id, a); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := m.manager.Get(m.Context(), s.id, a); !errors.Is(err, model.ErrNotFound) {
 		m.Fatalf("a token that may do less: %v", err)
 	}
 }
 
-func (m *model) foreign(s *modelled) {
+func (m *machine) foreign(s *modelled) {
 	for _, l := range m.logins {
 		if l == s.login {
 			continue
 		}
-		if _, err := m.manager.Get(m.Context(), s.id, l.Access); !errors.Is(err, broker.ErrNotFound) {
+		if _, err := m.manager.Get(m.Context(), s.id, l.Access); !errors.Is(err, model.ErrNotFound) {
 			m.Fatalf("another client: %v", err)
 		}
 	}
 }
 
-func (m *model) door() {
+func (m *machine) door() {
 	changed := m.manager.OpenDoor
 	if !m.shut {
 		changed = m.manager.ShutDoor
@@ -264,13 +264,13 @@ func (m *model) door() {
 }
 
 // reconcile is what is done every few minutes.
-func (m *model) reconcile() {
+func (m *machine) reconcile() {
 	m.must(m.manager.Reconcile(m.Context()))
 	m.tooOld()
 }
 
 // tooOld expects that sessions past their age are gone.
-func (m *model) tooOld() {
+func (m *machine) tooOld() {
 	for _, s := range slices.Clone(m.sessions) {
 		if m.stage.now().Sub(s.created) >= modelMaxAge {
 			m.ended(s)
@@ -279,7 +279,7 @@ func (m *model) tooOld() {
 }
 
 // restart is an orderly end and the next process, which carries calls on.
-func (m *model) restart() {
+func (m *machine) restart() {
 	m.attended += len(m.manager.Awake())
 	m.manager.Shutdown(m.Context())
 	waiting := m.owed
@@ -315,7 +315,7 @@ func (m *model) restart() {
 }
 
 // reopened is what a new process does not know.
-func (m *model) reopened() {
+func (m *machine) reopened() {
 	m.shut = false
 	for _, s := range m.sessions {
 		s.deaths = nil
@@ -324,7 +324,7 @@ func (m *model) reopened() {
 }
 
 // stopAll is an end after which nothing runs, as before the machine goes down.
-func (m *model) stopAll() {
+func (m *machine) stopAll() {
 	for _, s := range m.sessions {
 		if c := m.launcher.of(s.label); c != nil {
 			c.end(control.Message{Type: control.TypeExited})

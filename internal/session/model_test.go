@@ -18,8 +18,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
@@ -101,7 +101,7 @@ func (s *stage) advance(d time.Duration) {
 
 // login is one user's grant to one client.
 type login struct {
-	broker.Access
+	model.Access
 	revoked bool
 }
 
@@ -110,7 +110,7 @@ func (s *stage) logIn(cfg session.Config) []*login {
 	var all []*login
 	for _, name := range []string{"alice", "alice", "bob"} {
 		l := storetest.LogIn(s.t, cfg.Store, name, s.now())
-		all = append(all, &login{Access: broker.Access{
+		all = append(all, &login{Access: model.Access{
 			User: l.User, ClientID: l.Client.ID, Client: l.Client.Name, GrantID: l.Grant.ID, Scope: l.Grant.Scope,
 		}})
 	}
@@ -127,7 +127,7 @@ func (s *stage) logIn(cfg session.Config) []*login {
 }
 
 // model is one run: a Manager, and what should be true of it.
-type model struct {
+type machine struct {
 	*rapid.T
 	stage    *stage
 	cfg      session.Config
@@ -167,8 +167,8 @@ type owedCall struct {
 	left    bool
 }
 
-func (s *stage) play(t *rapid.T) *model {
-	m := &model{T: t, stage: s, attended: attending(), owed: map[int]*owedCall{}, kept: &slowKeeper{keeper: &keeper{files: map[string][]*os.File{}}}}
+func (s *stage) play(t *rapid.T) *machine {
+	m := &machine{T: t, stage: s, attended: attending(), owed: map[int]*owedCall{}, kept: &slowKeeper{keeper: &keeper{files: map[string][]*os.File{}}}}
 	m.launcher = newScripted(s.now, modelMax, modelPerUser)
 	m.launcher.token = func(ctx context.Context, id string) (string, error) { return m.manager.Token(ctx, id) }
 	dir, err := os.MkdirTemp(s.t.TempDir(), "run")
@@ -190,7 +190,7 @@ func (s *stage) play(t *rapid.T) *model {
 	return m
 }
 
-func (m *model) must(err error) {
+func (m *machine) must(err error) {
 	m.Helper()
 	if err != nil {
 		m.Fatalf("unexpected: %v", err)
@@ -198,7 +198,7 @@ func (m *model) must(err error) {
 }
 
 // until waits for a condition; is says what there is instead.
-func (m *model) until(what string, ok func() bool, is ...func() string) {
+func (m *machine) until(what string, ok func() bool, is ...func() string) {
 	m.Helper()
 	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -210,7 +210,7 @@ func (m *model) until(what string, ok func() bool, is ...func() string) {
 	}
 }
 
-func (m *model) commands() map[string]func(*rapid.T) {
+func (m *machine) commands() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"":              func(*rapid.T) { m.check() },
 		"create":        func(*rapid.T) { m.create() },
@@ -246,15 +246,15 @@ func (m *model) commands() map[string]func(*rapid.T) {
 }
 
 // Kinds of sessions that commands are for.
-func (m *model) any(*modelled) bool       { return true }
-func (m *model) awake(s *modelled) bool   { return s.running }
-func (m *model) dormant(s *modelled) bool { return !s.running && !m.held(s) }
-func (m *model) idle(s *modelled) bool    { return s.running && !m.busy(s) }
-func (m *model) narrow(s *modelled) bool  { return s.readOnly && !s.shared && !m.busy(s) }
-func (m *model) wide(s *modelled) bool    { return !s.readOnly && !s.shared }
+func (m *machine) any(*modelled) bool       { return true }
+func (m *machine) awake(s *modelled) bool   { return s.running }
+func (m *machine) dormant(s *modelled) bool { return !s.running && !m.held(s) }
+func (m *machine) idle(s *modelled) bool    { return s.running && !m.busy(s) }
+func (m *machine) narrow(s *modelled) bool  { return s.readOnly && !s.shared && !m.busy(s) }
+func (m *machine) wide(s *modelled) bool    { return !s.readOnly && !s.shared }
 
 // on does something to one session of a kind; without one the command is skipped.
-func (m *model) on(kind func(*modelled) bool, do func(*modelled)) {
+func (m *machine) on(kind func(*modelled) bool, do func(*modelled)) {
 	var of []*modelled
 	for _, s := range m.sessions {
 		if kind(s) {
@@ -271,7 +271,7 @@ func (m *model) on(kind func(*modelled) bool, do func(*modelled)) {
 // GoString is how rapid shows which it has drawn.
 func (s *modelled) GoString() string { return s.label[:6] }
 
-func (m *model) onOwed(do func(n int)) {
+func (m *machine) onOwed(do func(n int)) {
 	var of []int
 	for n, c := range m.owed {
 		if !c.left {
@@ -286,7 +286,7 @@ func (m *model) onOwed(do func(n int)) {
 }
 
 // check holds the Manager to the model.
-func (m *model) check() {
+func (m *machine) check() {
 	var running []string
 	for _, s := range m.sessions {
 		if s.running {
@@ -329,7 +329,7 @@ func (m *model) check() {
 }
 
 // finish answers what is owed, ends what is left, and wants nothing of it.
-func (m *model) finish() {
+func (m *machine) finish() {
 	for n := range m.owed {
 		m.release(n)
 	}

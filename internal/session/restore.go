@@ -9,8 +9,8 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/fleet"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
@@ -189,7 +189,7 @@ func (m *Manager) restore(r store.Resumed, files []*os.File, resume func(*Sessio
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sessions[s.row.ID] = s
-	if s.row.Kind == broker.SessionShared {
+	if s.row.Kind == model.SessionShared {
 		m.shared[s.key()] = s
 	}
 	return restored{s, u, saved != nil}, nil
@@ -294,7 +294,7 @@ func (s *Session) suspend(ctx context.Context, u *unit.Unit) (store.SessionState
 
 // recallServer gives a shared session back what its backend said of itself.
 func (s *Session) recallServer(ctx context.Context, u *unit.Unit) error {
-	if s.row.Kind != broker.SessionShared {
+	if s.row.Kind != model.SessionShared {
 		return nil
 	}
 	m := s.manager

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
@@ -120,7 +120,7 @@ func lasting(t *testing.T, backend string) (*world, *keeper) {
 }
 
 // begin makes a session that has answered a call.
-func (w *world) begin(access broker.Access) *session.Session {
+func (w *world) begin(access model.Access) *session.Session {
 	w.t.Helper()
 	s, _, err := w.Create(w.t.Context(), access, message(beginning))
 	w.must(err)
@@ -130,7 +130,7 @@ func (w *world) begin(access broker.Access) *session.Session {
 }
 
 // works wants s to answer a call.
-func (w *world) works(s *session.Session, access broker.Access) {
+func (w *world) works(s *session.Session, access model.Access) {
 	w.t.Helper()
 	all := w.call(s, access, `{"jsonrpc":"2.0","id":"w","method":"tools/call","params":{"name":"get_my_user_info"}}`)
 	if last := all[len(all)-1]; string(last.ID()) != `"w"` || last.Failed() {
@@ -311,7 +311,7 @@ func TestLeftovers(t *testing.T) {
 	for _, s := range []*session.Session{whole, half, gone} {
 		w.works(w.again(s), w.access)
 	}
-	if _, err := w.Get(t.Context(), ended.ID(), w.access); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := w.Get(t.Context(), ended.ID(), w.access); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("the ended session: %v", err)
 	}
 	if n := k.count(); n != 9 {

@@ -7,10 +7,10 @@ import (
 	"sync"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/circuit"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/notices"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
@@ -19,8 +19,8 @@ import (
 // Session is one MCP session, running or dormant.
 type Session struct {
 	manager *Manager
-	label   string         // by which the journal knows it
-	row     broker.Session // UnitID, LastUsedAt, ReadOnly, LogLevel, Server and Protocol under manager.mu, the rest constant
+	label   string        // by which the journal knows it
+	row     model.Session // UnitID, LastUsedAt, ReadOnly, LogLevel, Server and Protocol under manager.mu, the rest constant
 
 	gate  sync.RWMutex // read-held while a call begins, written while the mode is raised
 	queue *queue       // its head starts units, so that concurrent requests start one
@@ -41,14 +41,14 @@ func (s *Session) ID() string { return s.row.ID }
 func (s *Session) Label() string { return s.label }
 
 // Access names whose session it is, as when it began.
-func (s *Session) Access() broker.Access {
-	return broker.Access{
-		User: broker.User{ID: s.row.UserID, Name: s.row.UserName}, ClientID: s.row.ClientID, Client: s.row.ClientName, GrantID: s.row.GrantID,
+func (s *Session) Access() model.Access {
+	return model.Access{
+		User: model.User{ID: s.row.UserID, Name: s.row.UserName}, ClientID: s.row.ClientID, Client: s.row.ClientName, GrantID: s.row.GrantID,
 	}
 }
 
 // Shared reports whether it serves requests that name no session.
-func (s *Session) Shared() bool { return s.row.Kind == broker.SessionShared }
+func (s *Session) Shared() bool { return s.row.Kind == model.SessionShared }
 
 // Protocol is the negotiated MCP protocol version; of a shared session "" until it
 // first ran.
@@ -73,9 +73,9 @@ func (s *Session) ended() bool {
 // Call sends a request, waking the session if it is dormant: requests that come
 // meanwhile are sent in their order. What access may do beyond the session's mode,
 // the session may do from then on. Errors are those of Manager.Create,
-// broker.ErrNotFound when the session has ended or may do more than access, and
+// model.ErrNotFound when the session has ended or may do more than access, and
 // relay.ErrTooManyCalls.
-func (s *Session) Call(ctx context.Context, access broker.Access, request mcp.Message) (*Call, error) {
+func (s *Session) Call(ctx context.Context, access model.Access, request mcp.Message) (*Call, error) {
 	leave, err := s.manager.fleet.Door.Enter()
 	if err != nil {
 		return nil, err
@@ -147,14 +147,14 @@ func ignoreClosed(err error) error {
 
 // use runs do on a live unit if access may have it. do calls placed once it has its
 // place among the requests and is about to wait.
-func (s *Session) use(ctx context.Context, access broker.Access, do func(u *unit.Unit, placed func()) error) error {
+func (s *Session) use(ctx context.Context, access model.Access, do func(u *unit.Unit, placed func()) error) error {
 	if err := s.raise(ctx, access); err != nil {
 		return err
 	}
 	s.gate.RLock()
 	defer s.gate.RUnlock()
 	if !s.covered(access) {
-		return broker.ErrNotFound
+		return model.ErrNotFound
 	}
 	u, err := s.try(ctx, do)
 	if u == nil || !errors.Is(err, relay.ErrClosed) {
@@ -204,7 +204,7 @@ func (s *Session) ensure(ctx context.Context) (*unit.Unit, error) {
 		return u, nil
 	}
 	if s.ended() {
-		return nil, broker.ErrNotFound
+		return nil, model.ErrNotFound
 	}
 	return s.awaken(ctx)
 }
@@ -219,7 +219,7 @@ func (s *Session) awaken(ctx context.Context) (*unit.Unit, error) {
 	defer a.over()
 	m := s.manager
 	begin := s.resume
-	if s.row.Kind == broker.SessionShared {
+	if s.row.Kind == model.SessionShared {
 		begin = s.open
 	}
 	u, err := m.start(ctx, s, begin)
@@ -228,7 +228,7 @@ func (s *Session) awaken(ctx context.Context) (*unit.Unit, error) {
 	}
 	if err := m.cfg.Store.SetSessionUnit(ctx, s.row.ID, u.ID()); err != nil {
 		u.Stop(ctx)
-		if errors.Is(err, broker.ErrNotFound) { // another process has ended it
+		if errors.Is(err, model.ErrNotFound) { // another process has ended it
 			m.forget(s)
 		}
 		return nil, a.outcome(err)

@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/opening"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/subscription"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
@@ -26,8 +26,8 @@ type sharedKey struct {
 // that name no session, and makes it at the first. No unit starts before its first
 // use. One that is past its maximum age is replaced, and shortly before when it is
 // idle, so that no call is cut off; a request that still holds it gets
-// broker.ErrNotFound, and may ask for it anew. broker.ErrRevoked: the grant has ended.
-func (m *Manager) Shared(ctx context.Context, access broker.Access) (*Session, error) {
+// model.ErrNotFound, and may ask for it anew. model.ErrRevoked: the grant has ended.
+func (m *Manager) Shared(ctx context.Context, access model.Access) (*Session, error) {
 	for {
 		s, err := m.findShared(ctx, access)
 		if err != nil || !m.retires(s) {
@@ -52,7 +52,7 @@ func (m *Manager) retires(s *Session) bool {
 }
 
 // findShared gets it from memory, the store, or nothing.
-func (m *Manager) findShared(ctx context.Context, access broker.Access) (*Session, error) {
+func (m *Manager) findShared(ctx context.Context, access model.Access) (*Session, error) {
 	key := sharedKey{access.GrantID, oauth.ReadOnly(access.Scope)}
 	var s *Session
 	err := m.awaitRestored(ctx, func() bool {
@@ -66,7 +66,7 @@ func (m *Manager) findShared(ctx context.Context, access broker.Access) (*Sessio
 	if !ahead {
 		id, began = rand.Text(), m.cfg.Now()
 	}
-	row, err := m.cfg.Store.SharedSession(ctx, broker.Session{
+	row, err := m.cfg.Store.SharedSession(ctx, model.Session{
 		ID: id, UserID: access.User.ID, ClientID: access.ClientID, GrantID: key.grantID,
 		ReadOnly: key.readOnly, CreatedAt: began, LastUsedAt: m.cfg.Now(),
 	})
@@ -85,7 +85,7 @@ func (m *Manager) findShared(ctx context.Context, access broker.Access) (*Sessio
 
 // Server wakes a shared session and tells what its backend says of itself. Errors
 // are those of Call.
-func (s *Session) Server(ctx context.Context, access broker.Access) (server Server, err error) {
+func (s *Session) Server(ctx context.Context, access model.Access) (server Server, err error) {
 	err = s.use(ctx, access, func(*unit.Unit, func()) error {
 		s.manager.mu.Lock()
 		defer s.manager.mu.Unlock()
@@ -108,7 +108,7 @@ func (s *Session) LogFrom(ctx context.Context, level string) error {
 // nothing this way: it takes subscriptions/listen as a call. A subscription
 // outlives units but starts none, and keeps none awake. Errors are those of Call and of
 // subscription.Set.Subscribe.
-func (s *Session) Subscribe(ctx context.Context, access broker.Access, f subscription.Filter) (sub *subscription.Subscription, err error) {
+func (s *Session) Subscribe(ctx context.Context, access model.Access, f subscription.Filter) (sub *subscription.Subscription, err error) {
 	err = s.use(ctx, access, func(_ *unit.Unit, placed func()) error {
 		placed()
 		sub, err = s.notices.Subscribe(ctx, f)

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/subscription"
 )
@@ -95,7 +95,7 @@ func TestSharedSessionIsOne(t *testing.T) {
 	if n := len(w.units()); n != 2 {
 		t.Errorf("%d units run", n)
 	}
-	if _, err := writer.Server(t.Context(), w.reader()); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := writer.Server(t.Context(), w.reader()); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("a reader's use of the writing one: %v", err)
 	}
 	if w.server(reader, w.access); !reader.ReadOnly() {
@@ -104,11 +104,11 @@ func TestSharedSessionIsOne(t *testing.T) {
 	list, err := w.List(t.Context())
 	w.must(err)
 	for _, s := range list {
-		if s.Kind != broker.SessionShared || !s.Running() || s.Protocol != "2025-11-25" || s.UserName != "alice" {
+		if s.Kind != model.SessionShared || !s.Running() || s.Protocol != "2025-11-25" || s.UserName != "alice" {
 			t.Errorf("listed as %+v", s)
 		}
 	}
-	if _, err := w.Get(t.Context(), writer.ID(), w.access); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := w.Get(t.Context(), writer.ID(), w.access); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("by its id: %v", err)
 	}
 }
@@ -161,10 +161,10 @@ func TestSharedSessionEndsWithItsGrant(t *testing.T) {
 	if _, err := sub.Next(t.Context()); !errors.Is(err, subscription.ErrEnded) {
 		t.Errorf("its subscription: %v", err)
 	}
-	if _, err := s.Server(t.Context(), w.access); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := s.Server(t.Context(), w.access); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("the ended one: %v", err)
 	}
-	if _, err := w.Shared(t.Context(), w.access); !errors.Is(err, broker.ErrRevoked) {
+	if _, err := w.Shared(t.Context(), w.access); !errors.Is(err, model.ErrRevoked) {
 		t.Errorf("another: %v", err)
 	}
 }
@@ -186,7 +186,7 @@ func TestSharedSessionTakesAPlaceAmongTheUnits(t *testing.T) {
 	list, err := w.List(t.Context())
 	w.must(err)
 	for _, v := range list {
-		if v.Running() != (v.Label == s.Label()) || (v.Kind == broker.SessionClient) != (v.Label == own.Label()) {
+		if v.Running() != (v.Label == s.Label()) || (v.Kind == model.SessionClient) != (v.Label == own.Label()) {
 			t.Errorf("listed as %+v", v)
 		}
 	}

@@ -6,9 +6,9 @@ import (
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/control"
 	"github.com/fjmcp/fjmcp-broker/internal/fleet"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
@@ -87,7 +87,7 @@ func (s *Session) unitEnded(u *unit.Unit) {
 func (s *Session) settle(u *unit.Unit) {
 	ctx, m := context.Background(), s.manager
 	err := errors.Join(m.cfg.Store.ClearSessionUnit(ctx, s.row.ID, u.ID()), m.cfg.Store.TouchSession(ctx, s.row.ID, u.Used()))
-	if err != nil && !errors.Is(err, broker.ErrNotFound) {
+	if err != nil && !errors.Is(err, model.ErrNotFound) {
 		m.cfg.Log.Error("cannot record that a session is dormant", "session", s.Label(), "error", err)
 	}
 	if fail := u.Failure(); fail != nil {

@@ -3,9 +3,9 @@ package session
 import (
 	"strconv"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/notices"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
 )
 
@@ -15,7 +15,7 @@ const streamMemory = 4 << 20
 // NewStreams returns the event streams of a session to come.
 func NewStreams() *stream.Hub { return stream.NewHub(streamMemory) }
 
-func newSession(m *Manager, streams *stream.Hub, row broker.Session) *Session {
+func newSession(m *Manager, streams *stream.Hub, row model.Session) *Session {
 	return &Session{
 		manager: m, label: label(row.ID), row: row, queue: newQueue(), done: make(chan struct{}), streams: streams, notices: notices.New(),
 	}
@@ -33,7 +33,7 @@ func (s *Session) other(raw []byte) bool {
 	if err != nil {
 		return false
 	}
-	if s.row.Kind == broker.SessionShared {
+	if s.row.Kind == model.SessionShared {
 		s.notices.Take(m)
 		return false
 	}

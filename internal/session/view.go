@@ -4,14 +4,14 @@ import (
 	"context"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
 // View is a session at one moment.
 type View struct {
-	broker.Session // LastUsedAt as its unit knows it
+	model.Session // LastUsedAt as its unit knows it
 
 	Label string        // by which the journal knows it
 	Unit  string        // what systemd calls it; "" while dormant
@@ -54,7 +54,7 @@ func (m *Manager) Labels(ctx context.Context) (map[string]string, error) {
 	return all, nil
 }
 
-// View views the session of that Mcp-Session-Id. broker.ErrNotFound: it has ended.
+// View views the session of that Mcp-Session-Id. model.ErrNotFound: it has ended.
 func (m *Manager) View(ctx context.Context, id string) (View, error) {
 	row, err := m.cfg.Store.Session(ctx, id)
 	if err != nil {
@@ -63,7 +63,7 @@ func (m *Manager) View(ctx context.Context, id string) (View, error) {
 	return m.view(row), nil
 }
 
-func (m *Manager) view(row broker.Session) View {
+func (m *Manager) view(row model.Session) View {
 	v := View{Session: row, Label: label(row.ID)}
 	m.mu.Lock()
 	s := m.sessions[row.ID]
@@ -118,7 +118,7 @@ func (m *Manager) Running(userID, clientID string) (n int, lastUsed time.Time) {
 }
 
 // Stop ends the session of that Mcp-Session-Id for good, for the operator.
-// broker.ErrNotFound: it has ended.
+// model.ErrNotFound: it has ended.
 func (m *Manager) Stop(ctx context.Context, id string) error {
 	s, err := m.lookup(ctx, id)
 	if err != nil {

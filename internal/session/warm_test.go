@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
@@ -89,7 +89,7 @@ func (w *ahead) fire() {
 }
 
 // login is that of another client of alice.
-func (w *ahead) another() broker.Access {
+func (w *ahead) another() model.Access {
 	w.t.Helper()
 	set, err := w.store.ForgejoTokens(w.t.Context(), w.login.User.ID)
 	w.must(err)
@@ -107,7 +107,7 @@ func (w *ahead) waiting() string {
 	return w.units()[0]
 }
 
-func (w *ahead) create(access broker.Access) *session.Session {
+func (w *ahead) create(access model.Access) *session.Session {
 	w.t.Helper()
 	s, answer, err := w.Create(w.t.Context(), access, message(hello))
 	w.must(err)
@@ -260,7 +260,7 @@ func TestUnitAheadThatIsNotUsed(t *testing.T) {
 func (w *ahead) refused() {
 	w.t.Helper()
 	_, _, err := w.Create(w.t.Context(), w.access, message(hello))
-	if !errors.Is(err, broker.ErrRevoked) {
+	if !errors.Is(err, model.ErrRevoked) {
 		w.t.Errorf("got %v", err)
 	}
 	if n := w.logged("FJMCP_EVENT=session_stopped"); n != 1 || len(w.units()) > 0 {

@@ -14,11 +14,11 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/everything"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/logtest"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -67,7 +67,7 @@ type world struct {
 	store  *store.Store
 	forge  *testforge.Server
 	login  storetest.Login
-	access broker.Access // read and write
+	access model.Access // read and write
 	began  time.Time
 	offset atomic.Int64 // of the clock, which stands otherwise
 	log    *logtest.Buffer
@@ -119,7 +119,7 @@ func start(t *testing.T, backend string) *world {
 	set, err := client.Exchange(t.Context(), back.Query().Get("code"), verifier)
 	w.must(err)
 	w.must(tokens.Put(t.Context(), w.login.User.ID, set))
-	w.access = broker.Access{
+	w.access = model.Access{
 		User: w.login.User, ClientID: w.login.Client.ID, Client: w.login.Client.Name,
 		GrantID: w.login.Grant.ID, Scope: w.login.Grant.Scope,
 	}
@@ -142,20 +142,20 @@ func (w *world) restart() {
 }
 
 // reader is an access token of the same grant that may read alone.
-func (w *world) reader() broker.Access {
+func (w *world) reader() model.Access {
 	a := w.access
 	a.Scope = "forgejo:read"
 	return a
 }
 
-func (w *world) shared(access broker.Access) *session.Session {
+func (w *world) shared(access model.Access) *session.Session {
 	w.t.Helper()
 	s, err := w.Shared(w.t.Context(), access)
 	w.must(err)
 	return s
 }
 
-func (w *world) server(s *session.Session, access broker.Access) session.Server {
+func (w *world) server(s *session.Session, access model.Access) session.Server {
 	w.t.Helper()
 	server, err := s.Server(w.t.Context(), access)
 	w.must(err)
@@ -171,7 +171,7 @@ func message(raw string) mcp.Message {
 }
 
 // call makes a request of s and returns everything that came, the response last.
-func (w *world) call(s *session.Session, access broker.Access, raw string) (all []mcp.Message) {
+func (w *world) call(s *session.Session, access model.Access, raw string) (all []mcp.Message) {
 	w.t.Helper()
 	c, err := s.Call(w.t.Context(), access, message(raw))
 	w.must(err)

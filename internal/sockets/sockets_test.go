@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 )
 
 // The next process gets the broker's ends in any order, and speaks over them.

@@ -3,7 +3,7 @@ package spawn
 import (
 	"strings"
 
-	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 // Error is a launcher's refusal. Its text is for the operator's journal, never

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/backend"
-	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 const (

@@ -22,8 +22,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
 	"github.com/fjmcp/fjmcp-broker/internal/logtest"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 // TestMain also plays fjmcp-session and, as its child, forgejo-mcp.

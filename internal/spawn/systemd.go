@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 // Systemd starts sessions as transient units through fjmcp-launcher. It is safe

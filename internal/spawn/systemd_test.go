@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 // received is what came in a packet.

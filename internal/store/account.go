@@ -6,8 +6,8 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 // standing is the condition of a grant, named g, that can still be used: it is
@@ -27,7 +27,7 @@ func (s *Store) nowThrice() []any {
 type Connection struct {
 	ClientID    string
 	ClientName  string // as the client states it
-	Kind        broker.ClientKind
+	Kind        model.ClientKind
 	RedirectURI string    // of the latest login; empty for one made before these were kept
 	Scope       string    // of all its logins together
 	FirstUsedAt time.Time // when the first login that stands was redeemed
@@ -41,8 +41,8 @@ func (c Connection) ReadOnly() bool {
 }
 
 // Client is what is known of the client, for its name and redirect URI.
-func (c Connection) Client() broker.Client {
-	v := broker.Client{ID: c.ClientID, Kind: c.Kind, Name: c.ClientName}
+func (c Connection) Client() model.Client {
+	v := model.Client{ID: c.ClientID, Kind: c.Kind, Name: c.ClientName}
 	if c.RedirectURI != "" {
 		v.RedirectURIs = []string{c.RedirectURI}
 	}
@@ -77,7 +77,7 @@ func (s *Store) Connections(ctx context.Context, userID string) ([]Connection, e
 	list := make([]Connection, len(rows))
 	for i, r := range rows {
 		list[i] = Connection{
-			ClientID: r.ClientID, ClientName: r.ClientName, Kind: broker.ClientKind(r.Kind), RedirectURI: r.RedirectURI,
+			ClientID: r.ClientID, ClientName: r.ClientName, Kind: model.ClientKind(r.Kind), RedirectURI: r.RedirectURI,
 			Scope: r.Scope, FirstUsedAt: fromMS(r.FirstUsedAt), LastUsedAt: fromMS(r.LastUsedAt), Sessions: r.Sessions,
 		}
 	}
@@ -86,7 +86,7 @@ func (s *Store) Connections(ctx context.Context, userID string) ([]Connection, e
 
 // Disconnect revokes every grant of the user to the client, to all clients if
 // clientID is empty, and returns those that were not revoked before.
-func (s *Store) Disconnect(ctx context.Context, userID, clientID string) ([]broker.Grant, error) {
+func (s *Store) Disconnect(ctx context.Context, userID, clientID string) ([]model.Grant, error) {
 	var rows []grantRow
 	err := s.update(ctx, func(tx *gorm.DB) error {
 		rows = nil
@@ -104,7 +104,7 @@ func (s *Store) Disconnect(ctx context.Context, userID, clientID string) ([]brok
 	if err != nil {
 		return nil, err
 	}
-	grants := make([]broker.Grant, len(rows))
+	grants := make([]model.Grant, len(rows))
 	for i, r := range rows {
 		grants[i] = r.grant()
 	}
@@ -150,22 +150,22 @@ func (s *Store) CreateAccountSession(ctx context.Context, v AccountSession) erro
 }
 
 // UseAccountSession returns the user of a session and has it live for at least
-// idle from now, within its ExpiresAt. The error is broker.ErrNotFound or
-// broker.ErrExpired.
-func (s *Store) UseAccountSession(ctx context.Context, hash []byte, idle time.Duration) (broker.User, error) {
+// idle from now, within its ExpiresAt. The error is model.ErrNotFound or
+// model.ErrExpired.
+func (s *Store) UseAccountSession(ctx context.Context, hash []byte, idle time.Duration) (model.User, error) {
 	var r accountSessionRow
 	if err := s.reader(ctx).Where("hash = ?", hash).Take(&r).Error; err != nil {
-		return broker.User{}, wrap(err)
+		return model.User{}, wrap(err)
 	}
 	now := s.now()
 	if min(r.IdleAt, r.ExpiresAt) <= ms(now) {
-		return broker.User{}, broker.ErrExpired
+		return model.User{}, model.ErrExpired
 	}
 	err := s.update(ctx, func(tx *gorm.DB) error {
 		return tx.Exec("UPDATE account_sessions SET idle_at = ? WHERE hash = ? AND idle_at < ?", ms(now.Add(idle)), hash, ms(now.Add(idle))).Error
 	})
 	if err != nil {
-		return broker.User{}, err
+		return model.User{}, err
 	}
 	return s.User(ctx, r.UserID)
 }

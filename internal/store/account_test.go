@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
@@ -70,9 +70,9 @@ func TestConnectionOfSeveralLogins(t *testing.T) {
 func again(t *testing.T, s *store.Store, l storetest.Login, scope string, at time.Time) {
 	t.Helper()
 	code := oauth.NewToken(oauth.PrefixCode)
-	g := broker.Grant{ID: oauth.NewID(), UserID: l.User.ID, ClientID: l.Client.ID, Scope: scope, CreatedAt: at}
+	g := model.Grant{ID: oauth.NewID(), UserID: l.User.ID, ClientID: l.Client.ID, Scope: scope, CreatedAt: at}
 	must(t, s.CreateGrant(t.Context(), g, store.Code{Hash: oauth.Hash(code), RedirectURI: "http://127.0.0.1:7/cb", ExpiresAt: at.Add(time.Minute)}))
-	_, err := s.RedeemCode(t.Context(), code, storetest.Pair(at), func(broker.Grant, store.Code) error { return nil })
+	_, err := s.RedeemCode(t.Context(), code, storetest.Pair(at), func(model.Grant, store.Code) error { return nil })
 	must(t, err)
 }
 
@@ -96,7 +96,7 @@ func TestDisconnect(t *testing.T) {
 	if _, err := s.ForgejoTokens(ctx, first.User.ID); err != nil {
 		t.Fatalf("the token set is gone with a client that needs it: %v", err)
 	}
-	if _, err := s.Access(ctx, oauth.Hash(first.Pair.Access)); !errors.Is(err, broker.ErrRevoked) {
+	if _, err := s.Access(ctx, oauth.Hash(first.Pair.Access)); !errors.Is(err, model.ErrRevoked) {
 		t.Errorf("the disconnected client's token: %v", err)
 	}
 	if _, err := s.Access(ctx, oauth.Hash(second.Pair.Access)); err != nil {
@@ -104,7 +104,7 @@ func TestDisconnect(t *testing.T) {
 	}
 	disconnect("", 1, true)
 	disconnect("", 0, true)
-	if _, err := s.ForgejoTokens(ctx, first.User.ID); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := s.ForgejoTokens(ctx, first.User.ID); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("the token set after the last: %v", err)
 	}
 	if _, err := s.Access(ctx, oauth.Hash(bob.Pair.Access)); err != nil {
@@ -129,7 +129,7 @@ func TestAccountSession(t *testing.T) {
 			t.Fatalf("got %+v, %v", got, err)
 		}
 	}
-	use(t.Context(), broker.ErrNotFound)
+	use(t.Context(), model.ErrNotFound)
 	create()
 	for range 3 { // each use puts off the idle end, not the last
 		use(t.Context(), nil)
@@ -137,13 +137,13 @@ func TestAccountSession(t *testing.T) {
 	}
 	use(t.Context(), nil)
 	now = now.Add(5 * time.Minute)
-	use(t.Context(), broker.ErrExpired)
+	use(t.Context(), model.ErrExpired)
 	must(t, s.Collect(t.Context()))
-	use(t.Context(), broker.ErrNotFound)
+	use(t.Context(), model.ErrNotFound)
 
 	create()
 	now = now.Add(time.Hour)
-	use(t.Context(), broker.ErrExpired)
+	use(t.Context(), model.ErrExpired)
 	must(t, s.DeleteAccountSession(t.Context(), hash))
-	use(t.Context(), broker.ErrNotFound)
+	use(t.Context(), model.ErrNotFound)
 }

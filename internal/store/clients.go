@@ -8,7 +8,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 type clientRow struct {
@@ -32,9 +32,9 @@ type clientRow struct {
 
 func (clientRow) TableName() string { return "clients" }
 
-func newClientRow(c broker.Client) *clientRow {
+func newClientRow(c model.Client) *clientRow {
 	if c.Kind == "" {
-		c.Kind = broker.ClientRegistered
+		c.Kind = model.ClientRegistered
 	}
 	return &clientRow{
 		ID: c.ID, Kind: string(c.Kind), Name: c.Name, SecretHash: c.SecretHash, AuthMethod: c.AuthMethod,
@@ -44,9 +44,9 @@ func newClientRow(c broker.Client) *clientRow {
 	}
 }
 
-func (r clientRow) client() broker.Client {
-	return broker.Client{
-		ID: r.ID, Kind: broker.ClientKind(r.Kind), Name: r.Name, SecretHash: r.SecretHash, AuthMethod: r.AuthMethod,
+func (r clientRow) client() model.Client {
+	return model.Client{
+		ID: r.ID, Kind: model.ClientKind(r.Kind), Name: r.Name, SecretHash: r.SecretHash, AuthMethod: r.AuthMethod,
 		RedirectURIs: r.RedirectURIs, GrantTypes: r.GrantTypes, URI: r.URI, CreatedAt: fromMS(r.CreatedAt),
 		JWKS: r.JWKS, JWKSURI: r.JWKSURI, SigningAlg: r.SigningAlg, AllowNone: r.AllowNone,
 		Introspect: r.Introspect, RegistrationHash: r.RegistrationHash,
@@ -54,7 +54,7 @@ func (r clientRow) client() broker.Client {
 }
 
 // CreateClient stores a new client.
-func (s *Store) CreateClient(ctx context.Context, c broker.Client) error {
+func (s *Store) CreateClient(ctx context.Context, c model.Client) error {
 	return s.write.WithContext(ctx).Create(newClientRow(c)).Error
 }
 
@@ -68,7 +68,7 @@ const keepFresh = time.Hour
 // RegisterClient stores a client that registered itself. There are at most max
 // of those that no user has agreed to: the oldest make room if they had an hour
 // for it and no login is on its way, else the error is ErrFull.
-func (s *Store) RegisterClient(ctx context.Context, c broker.Client, max int) error {
+func (s *Store) RegisterClient(ctx context.Context, c model.Client, max int) error {
 	return s.update(ctx, func(tx *gorm.DB) error {
 		var n int64
 		if err := tx.Raw("SELECT COUNT(*) FROM clients WHERE " + ungranted).Row().Scan(&n); err != nil {
@@ -93,22 +93,22 @@ const ungranted = "kind = 'registered' AND NOT EXISTS (SELECT 1 FROM grants WHER
 
 // KeepClient stores a client that is described elsewhere, over what was stored
 // of it before. One that was deleted is there again.
-func (s *Store) KeepClient(ctx context.Context, c broker.Client) error {
+func (s *Store) KeepClient(ctx context.Context, c model.Client) error {
 	return s.write.WithContext(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(newClientRow(c)).Error
 }
 
-// Client returns the client of that id, or broker.ErrNotFound.
-func (s *Store) Client(ctx context.Context, id string) (broker.Client, error) {
+// Client returns the client of that id, or model.ErrNotFound.
+func (s *Store) Client(ctx context.Context, id string) (model.Client, error) {
 	var r clientRow
 	if err := s.reader(ctx).Where("id = ? AND deleted_at = 0", id).Take(&r).Error; err != nil {
-		return broker.Client{}, wrap(err)
+		return model.Client{}, wrap(err)
 	}
 	return r.client(), nil
 }
 
 // ClientUse is a client and how much it is used.
 type ClientUse struct {
-	broker.Client
+	model.Client
 	Grants int // that stand
 }
 
@@ -132,7 +132,7 @@ func (s *Store) Clients(ctx context.Context) ([]ClientUse, error) {
 }
 
 // DeleteClient ends a client and all its grants, and returns the ids of those
-// that stood. broker.ErrNotFound: there is no such client.
+// that stood. model.ErrNotFound: there is no such client.
 func (s *Store) DeleteClient(ctx context.Context, id string) (grants []string, err error) {
 	err = s.update(ctx, func(tx *gorm.DB) error {
 		mark := tx.Model(&clientRow{}).Where("id = ? AND deleted_at = 0", id).Update("deleted_at", ms(s.now()))

@@ -6,15 +6,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
 
 func TestEveryFieldOfAClientIsKept(t *testing.T) {
 	s := storetest.Open(t, storetest.Path(t), nil)
-	want := broker.Client{
-		ID: "https://app.example/client.json", Kind: broker.ClientDocument, Name: "App", SecretHash: []byte("hash"), AuthMethod: "private_key_jwt",
+	want := model.Client{
+		ID: "https://app.example/client.json", Kind: model.ClientDocument, Name: "App", SecretHash: []byte("hash"), AuthMethod: "private_key_jwt",
 		RedirectURIs: []string{"https://app.example/cb"}, GrantTypes: []string{"authorization_code"}, URI: "https://app.example",
 		CreatedAt: time.UnixMilli(1_800_000_000_000).UTC(), JWKS: `{"keys":[]}`, JWKSURI: "https://app.example/jwks", SigningAlg: "ES256",
 		AllowNone: true, Introspect: true, RegistrationHash: []byte("other"),
@@ -45,16 +45,16 @@ func TestDeleteClientEndsItsGrants(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(ended, []string{alice.Grant.ID}) {
 		t.Fatalf("%v, %v", ended, err)
 	}
-	if _, err := s.Client(t.Context(), alice.Client.ID); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := s.Client(t.Context(), alice.Client.ID); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("the client: %v", err)
 	}
-	if _, err := s.Access(t.Context(), oauth.Hash(alice.Pair.Access)); !errors.Is(err, broker.ErrRevoked) {
+	if _, err := s.Access(t.Context(), oauth.Hash(alice.Pair.Access)); !errors.Is(err, model.ErrRevoked) {
 		t.Errorf("its token: %v", err)
 	}
 	if _, err := s.Access(t.Context(), oauth.Hash(bob.Pair.Access)); err != nil {
 		t.Errorf("another client's token: %v", err)
 	}
-	if _, err := s.DeleteClient(t.Context(), alice.Client.ID); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := s.DeleteClient(t.Context(), alice.Client.ID); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("deleting it twice: %v", err)
 	}
 	if err := s.KeepClient(t.Context(), alice.Client); err != nil {
@@ -68,8 +68,8 @@ func TestDeleteClientEndsItsGrants(t *testing.T) {
 func TestCollectKeepsTheOperatorsClients(t *testing.T) {
 	now := time.Now()
 	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
-	for _, kind := range []broker.ClientKind{broker.ClientRegistered, broker.ClientDocument, broker.ClientOperator} {
-		if err := s.CreateClient(t.Context(), broker.Client{ID: string(kind), Kind: kind, AuthMethod: "none", CreatedAt: now.Add(-48 * time.Hour)}); err != nil {
+	for _, kind := range []model.ClientKind{model.ClientRegistered, model.ClientDocument, model.ClientOperator} {
+		if err := s.CreateClient(t.Context(), model.Client{ID: string(kind), Kind: kind, AuthMethod: "none", CreatedAt: now.Add(-48 * time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -77,7 +77,7 @@ func TestCollectKeepsTheOperatorsClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	all, err := s.Clients(t.Context())
-	if err != nil || len(all) != 1 || all[0].Kind != broker.ClientOperator {
+	if err != nil || len(all) != 1 || all[0].Kind != model.ClientOperator {
 		t.Fatalf("%+v, %v", all, err)
 	}
 	if _, err := s.DeleteClient(t.Context(), all[0].ID); err != nil {

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
 
@@ -19,10 +19,10 @@ func TestFirstWritesDuringATransaction(t *testing.T) {
 	var wg sync.WaitGroup
 	done := make(chan error, 1)
 	go func() {
-		_, err := s.ReplaceForgejoTokens(t.Context(), l.User.ID, broker.ForgejoTokens{AccessToken: "next"}, func(broker.ForgejoTokens) bool {
+		_, err := s.ReplaceForgejoTokens(t.Context(), l.User.ID, model.ForgejoTokens{AccessToken: "next"}, func(model.ForgejoTokens) bool {
 			for range 8 {
 				wg.Go(func() {
-					if err := s.CreateClient(t.Context(), broker.Client{ID: oauth.NewID(), AuthMethod: "none", CreatedAt: time.Now()}); err != nil {
+					if err := s.CreateClient(t.Context(), model.Client{ID: oauth.NewID(), AuthMethod: "none", CreatedAt: time.Now()}); err != nil {
 						t.Error(err)
 					}
 				})

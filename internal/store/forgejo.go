@@ -8,7 +8,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 type forgejoTokensRow struct {
@@ -30,18 +30,18 @@ type tokenPair struct {
 
 func forgejoAD(userID string) []byte { return []byte("forgejo_tokens/" + userID) }
 
-// ForgejoTokens returns the user's token set. broker.ErrNotFound says that
+// ForgejoTokens returns the user's token set. model.ErrNotFound says that
 // there is none: never logged in, Forgejo refused it for good, or it is withheld.
-func (s *Store) ForgejoTokens(ctx context.Context, userID string) (broker.ForgejoTokens, error) {
+func (s *Store) ForgejoTokens(ctx context.Context, userID string) (model.ForgejoTokens, error) {
 	var r forgejoTokensRow
 	if err := s.reader(ctx).Where("user_id = ? AND withheld = 0", userID).Take(&r).Error; err != nil {
-		return broker.ForgejoTokens{}, wrap(err)
+		return model.ForgejoTokens{}, wrap(err)
 	}
 	p, err := s.openPair(r.Sealed, forgejoAD(userID))
 	if err != nil {
-		return broker.ForgejoTokens{}, fmt.Errorf("cannot read the user's forgejo tokens: %w", err)
+		return model.ForgejoTokens{}, fmt.Errorf("cannot read the user's forgejo tokens: %w", err)
 	}
-	return broker.ForgejoTokens{AccessToken: p.Access, RefreshToken: p.Refresh, ExpiresAt: fromMS(r.ExpiresAt), Scope: r.Scope}, nil
+	return model.ForgejoTokens{AccessToken: p.Access, RefreshToken: p.Refresh, ExpiresAt: fromMS(r.ExpiresAt), Scope: r.Scope}, nil
 }
 
 func (s *Store) openPair(sealed, ad []byte) (p tokenPair, err error) {
@@ -53,7 +53,7 @@ func (s *Store) openPair(sealed, ad []byte) (p tokenPair, err error) {
 }
 
 // PutForgejoTokens replaces the user's token set.
-func (s *Store) PutForgejoTokens(ctx context.Context, userID string, t broker.ForgejoTokens) error {
+func (s *Store) PutForgejoTokens(ctx context.Context, userID string, t model.ForgejoTokens) error {
 	plain, err := json.Marshal(tokenPair{Access: t.AccessToken, Refresh: t.RefreshToken})
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (s *Store) PutForgejoTokens(ctx context.Context, userID string, t broker.Fo
 
 // DeleteForgejoTokens forgets the user's token set. Until the user logs in
 // again, refreshing any of the user's broker tokens gives
-// broker.ErrForgejoGrantDead. Deleting what is not there is no error.
+// model.ErrForgejoGrantDead. Deleting what is not there is no error.
 func (s *Store) DeleteForgejoTokens(ctx context.Context, userID string) error {
 	return s.update(ctx, func(tx *gorm.DB) error { return deleteForgejoTokens(tx, userID) })
 }

@@ -6,7 +6,7 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // within is s confined to one transaction.
@@ -18,7 +18,7 @@ func (s *Store) within(tx *gorm.DB) *Store {
 // replace: may is asked with that set, inside the transaction, so it must not
 // use the store. A user without a set gets next unasked. The result is what is
 // stored afterwards.
-func (s *Store) ReplaceForgejoTokens(ctx context.Context, userID string, next broker.ForgejoTokens, may func(current broker.ForgejoTokens) bool) (broker.ForgejoTokens, error) {
+func (s *Store) ReplaceForgejoTokens(ctx context.Context, userID string, next model.ForgejoTokens, may func(current model.ForgejoTokens) bool) (model.ForgejoTokens, error) {
 	stored := next
 	err := s.update(ctx, func(tx *gorm.DB) error {
 		current, err := s.within(tx).ForgejoTokens(ctx, userID)
@@ -26,13 +26,13 @@ func (s *Store) ReplaceForgejoTokens(ctx context.Context, userID string, next br
 		case err == nil && !may(current):
 			stored = current
 			return nil
-		case err != nil && !errors.Is(err, broker.ErrNotFound):
+		case err != nil && !errors.Is(err, model.ErrNotFound):
 			return err
 		}
 		return s.within(tx).PutForgejoTokens(ctx, userID, next)
 	})
 	if err != nil {
-		return broker.ForgejoTokens{}, err
+		return model.ForgejoTokens{}, err
 	}
 	return stored, nil
 }
@@ -44,7 +44,7 @@ func (s *Store) DropForgejoTokens(ctx context.Context, userID, refused string) (
 	dropped := false
 	err := s.update(ctx, func(tx *gorm.DB) error {
 		current, err := s.within(tx).ForgejoTokens(ctx, userID)
-		if errors.Is(err, broker.ErrNotFound) || err == nil && current.RefreshToken != refused {
+		if errors.Is(err, model.ErrNotFound) || err == nil && current.RefreshToken != refused {
 			return nil
 		}
 		if err != nil {

@@ -7,8 +7,8 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 type grantRow struct {
@@ -28,8 +28,8 @@ type grantRow struct {
 
 func (grantRow) TableName() string { return "grants" }
 
-func (r grantRow) grant() broker.Grant {
-	return broker.Grant{
+func (r grantRow) grant() model.Grant {
+	return model.Grant{
 		ID: r.ID, UserID: r.UserID, ClientID: r.ClientID, Scope: r.Scope, Requested: r.Requested, Resource: r.Resource,
 		CreatedAt: fromMS(r.CreatedAt), RevokedAt: fromMS(r.RevokedAt),
 	}
@@ -55,11 +55,11 @@ type Code struct {
 }
 
 // CreateGrant stores a grant and the code that redeems it.
-func (s *Store) CreateGrant(ctx context.Context, g broker.Grant, c Code) error {
+func (s *Store) CreateGrant(ctx context.Context, g model.Grant, c Code) error {
 	return s.update(ctx, func(tx *gorm.DB) error { return insertGrant(tx, g, c) })
 }
 
-func insertGrant(tx *gorm.DB, g broker.Grant, c Code) error {
+func insertGrant(tx *gorm.DB, g model.Grant, c Code) error {
 	err := tx.Create(&grantRow{
 		ID: g.ID, UserID: g.UserID, ClientID: g.ClientID, Scope: g.Scope, Resource: g.Resource, CreatedAt: ms(g.CreatedAt),
 		RedirectURI: c.RedirectURI, Requested: g.Requested,
@@ -93,10 +93,10 @@ func (p Pair) LogValue() slog.Value { return slog.StringValue(p.String()) }
 // the grant and the code before anything is consumed, and its error is returned
 // as it is.
 //
-// Other errors: broker.ErrNotFound for an unknown code, broker.ErrExpired,
-// broker.ErrRevoked when the grant has ended, broker.ErrReused when the code
+// Other errors: model.ErrNotFound for an unknown code, model.ErrExpired,
+// model.ErrRevoked when the grant has ended, model.ErrReused when the code
 // was used before, in which case the family is revoked and the grant returned.
-func (s *Store) RedeemCode(ctx context.Context, code string, first Pair, check func(broker.Grant, Code) error) (broker.Grant, error) {
+func (s *Store) RedeemCode(ctx context.Context, code string, first Pair, check func(model.Grant, Code) error) (model.Grant, error) {
 	var g grantRow
 	var reused bool // this refusal must not roll back
 	err := s.update(ctx, func(tx *gorm.DB) error {
@@ -123,7 +123,7 @@ func (s *Store) RedeemCode(ctx context.Context, code string, first Pair, check f
 		return insertPair(tx, g.ID, first, s.now())
 	})
 	if err == nil && reused {
-		err = broker.ErrReused
+		err = model.ErrReused
 	}
 	return g.grant(), err
 }
@@ -134,16 +134,16 @@ func (s *Store) useCode(tx *gorm.DB, g grantRow, c codeRow) (bool, error) {
 	now := ms(s.now())
 	switch {
 	case g.RevokedAt != 0:
-		return false, broker.ErrRevoked
+		return false, model.ErrRevoked
 	case c.UsedAt == 0 && c.ExpiresAt <= now:
-		return false, broker.ErrExpired
+		return false, model.ErrExpired
 	}
 	res := tx.Model(&codeRow{}).Where("hash = ? AND used_at = 0", c.Hash).Update("used_at", now)
 	return res.RowsAffected == 1, res.Error
 }
 
-// Grant returns the grant of that id, or broker.ErrNotFound.
-func (s *Store) Grant(ctx context.Context, id string) (broker.Grant, error) {
+// Grant returns the grant of that id, or model.ErrNotFound.
+func (s *Store) Grant(ctx context.Context, id string) (model.Grant, error) {
 	var r grantRow
 	err := s.reader(ctx).Where("id = ?", id).Take(&r).Error
 	return r.grant(), wrap(err)

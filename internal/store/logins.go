@@ -9,7 +9,7 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // Login is a login on its way: the user has consented and is at the forge.
@@ -22,11 +22,11 @@ type Login struct {
 	ClientState string // the client's own state, returned to it
 	Challenge   string // the client's PKCE S256 challenge
 	Scope       string // to grant
-	Requested   string // by the client, see broker.Grant
+	Requested   string // by the client, see model.Grant
 	Resource    string
 	Verifier    string // our PKCE verifier towards the forge
 	ExpiresAt   time.Time
-	Set         broker.ForgejoTokens // what the exchange brought; zero before
+	Set         model.ForgejoTokens // what the exchange brought; zero before
 }
 
 // String hides the verifier and the client's state.
@@ -68,15 +68,15 @@ func (s *Store) CreateLogin(ctx context.Context, l Login) error {
 	}).Error
 }
 
-// Login looks at a login without ending it. The error is broker.ErrNotFound or
-// broker.ErrExpired.
+// Login looks at a login without ending it. The error is model.ErrNotFound or
+// model.ErrExpired.
 func (s *Store) Login(ctx context.Context, stateHash []byte) (Login, error) {
 	var r loginRow
 	if err := s.reader(ctx).Where("state_hash = ?", stateHash).Take(&r).Error; err != nil {
 		return Login{}, wrap(err)
 	}
 	if r.ExpiresAt <= ms(s.now()) {
-		return Login{}, broker.ErrExpired
+		return Login{}, model.ErrExpired
 	}
 	return s.openLogin(r)
 }
@@ -84,7 +84,7 @@ func (s *Store) Login(ctx context.Context, stateHash []byte) (Login, error) {
 // TakeLogin returns a login and makes the caller the only one to have taken it.
 // Once it was taken it is returned again only with Forgejo's token set in it, so
 // that what failed after the exchange can be finished. The error is
-// broker.ErrNotFound, broker.ErrExpired or broker.ErrReused.
+// model.ErrNotFound, model.ErrExpired or model.ErrReused.
 func (s *Store) TakeLogin(ctx context.Context, stateHash []byte) (Login, error) {
 	taken := false
 	err := s.update(ctx, func(tx *gorm.DB) error {
@@ -96,15 +96,15 @@ func (s *Store) TakeLogin(ctx context.Context, stateHash []byte) (Login, error) 
 		return Login{}, err
 	}
 	l, err := s.Login(ctx, stateHash)
-	if err == nil && !taken && l.Set == (broker.ForgejoTokens{}) {
-		return Login{}, broker.ErrReused
+	if err == nil && !taken && l.Set == (model.ForgejoTokens{}) {
+		return Login{}, model.ErrReused
 	}
 	return l, err
 }
 
 // KeepLoginSet stores, sealed, the token set that a taken login brought, until
 // it is known whose it is.
-func (s *Store) KeepLoginSet(ctx context.Context, stateHash []byte, set broker.ForgejoTokens) error {
+func (s *Store) KeepLoginSet(ctx context.Context, stateHash []byte, set model.ForgejoTokens) error {
 	plain, err := json.Marshal(set)
 	if err != nil {
 		return err
@@ -115,8 +115,8 @@ func (s *Store) KeepLoginSet(ctx context.Context, stateHash []byte, set broker.F
 }
 
 // FinishLogin ends a login with a grant and the code that redeems it. Of several
-// callers one succeeds, the others get broker.ErrNotFound.
-func (s *Store) FinishLogin(ctx context.Context, stateHash []byte, g broker.Grant, c Code) error {
+// callers one succeeds, the others get model.ErrNotFound.
+func (s *Store) FinishLogin(ctx context.Context, stateHash []byte, g model.Grant, c Code) error {
 	return s.update(ctx, func(tx *gorm.DB) error {
 		if err := one(tx.Exec("DELETE FROM logins WHERE state_hash = ?", stateHash)); err != nil {
 			return err

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
@@ -50,7 +50,7 @@ func fill(t *testing.T, s *store.Store, name string) sealedWorld {
 	_, _, err := s.Rotate(t.Context(), w.login.Pair.Refresh, w.login.Client.ID, w.second)
 	must(t, err)
 	must(t, s.CreateLogin(t.Context(), store.Login{StateHash: w.state, BrowserHash: []byte("b"), ClientID: w.login.Client.ID, Verifier: "verifier-" + name, ExpiresAt: now.Add(time.Hour)}))
-	must(t, s.KeepLoginSet(t.Context(), w.state, broker.ForgejoTokens{AccessToken: "set-access-" + name, RefreshToken: "set-refresh-" + name}))
+	must(t, s.KeepLoginSet(t.Context(), w.state, model.ForgejoTokens{AccessToken: "set-access-" + name, RefreshToken: "set-refresh-" + name}))
 	return w
 }
 
@@ -148,7 +148,7 @@ func TestResealUnderUse(t *testing.T) {
 			if i == len(worlds)/2 {
 				cancel()
 			}
-			if err := other.PutForgejoTokens(t.Context(), w.login.User.ID, broker.ForgejoTokens{AccessToken: "forge-access-" + w.login.User.Name, RefreshToken: "new"}); err != nil {
+			if err := other.PutForgejoTokens(t.Context(), w.login.User.ID, model.ForgejoTokens{AccessToken: "forge-access-" + w.login.User.Name, RefreshToken: "new"}); err != nil {
 				t.Error(err)
 			}
 			if _, err := other.ForgejoTokens(t.Context(), w.login.User.ID); err != nil {
@@ -206,7 +206,7 @@ func TestRegistrationsAreCapped(t *testing.T) {
 	now := time.Now()
 	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
 	register := func(id string) error {
-		return s.RegisterClient(t.Context(), broker.Client{ID: id, CreatedAt: now}, 3)
+		return s.RegisterClient(t.Context(), model.Client{ID: id, CreatedAt: now}, 3)
 	}
 	storetest.LogIn(t, s, "alice", now) // has a grant: does not count
 	for _, id := range []string{"busy", "first", "second"} {

@@ -8,12 +8,12 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // Resumed is a session whose unit outlived the process that served it.
 type Resumed struct {
-	Session broker.Session
+	Session model.Session
 	// Epoch is higher than that of any process that spoke to the unit before.
 	Epoch uint64
 	// State is what the process before wrote down when it ended; nil when it could
@@ -45,7 +45,7 @@ func (s *Store) SaveSessionStates(ctx context.Context, states []SessionState) er
 	return s.update(ctx, func(tx *gorm.DB) error {
 		for _, st := range states {
 			err := one(tx.Exec("UPDATE sessions SET last_used_at = ? WHERE id = ? AND unit_id = ?", ms(st.Used), st.SessionID, st.UnitID))
-			if errors.Is(err, broker.ErrNotFound) {
+			if errors.Is(err, model.ErrNotFound) {
 				continue
 			}
 			if err == nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
@@ -13,7 +13,7 @@ import (
 // session stores a session of alice in a unit.
 func session(t *testing.T, s *store.Store, l storetest.Login, id, unit string) {
 	t.Helper()
-	must(t, s.CreateSession(t.Context(), broker.Session{
+	must(t, s.CreateSession(t.Context(), model.Session{
 		ID: id, UnitID: unit, UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, CreatedAt: time.Now(), LastUsedAt: time.Now(),
 	}))
 }
@@ -105,7 +105,7 @@ func TestCollectSessionStates(t *testing.T) {
 func TestRaisedSessionsAreNotResumedHalfway(t *testing.T) {
 	s := openWith(t, storetest.Path(t), "a")
 	l := storetest.LogIn(t, s, "alice", time.Now())
-	must(t, s.CreateSession(t.Context(), broker.Session{ID: "s", UnitID: "u", UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, ReadOnly: true}))
+	must(t, s.CreateSession(t.Context(), model.Session{ID: "s", UnitID: "u", UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, ReadOnly: true}))
 	resume(t, s, "u")
 	must(t, s.RaiseSession(t.Context(), "s"))
 	if list, err := s.ResumeSessions(t.Context(), []string{"u"}); err != nil || len(list) != 0 {

@@ -4,12 +4,12 @@ import (
 	"context"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // Sessions returns all sessions, the longest unused first, without what is only
 // needed to run them: Initialize, LogLevel and Server.
-func (s *Store) Sessions(ctx context.Context) ([]broker.Session, error) {
+func (s *Store) Sessions(ctx context.Context) ([]model.Session, error) {
 	var rows []namedSession
 	err := s.sessions(ctx).
 		Select("sessions.id, unit_id, user_id, client_id, grant_id, protocol, sessions.created_at, last_used_at, read_only, sessions.kind, users.name AS user_name, clients.name AS client_name").
@@ -17,7 +17,7 @@ func (s *Store) Sessions(ctx context.Context) ([]broker.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := make([]broker.Session, len(rows))
+	list := make([]model.Session, len(rows))
 	for i, r := range rows {
 		list[i] = r.session()
 	}
@@ -64,9 +64,9 @@ func (s *Store) SessionUnits(ctx context.Context) (map[string]string, error) {
 }
 
 // LastSession returns the session that a user and a client used last, of those that
-// began after a moment and whose ids begin with prefix; broker.ErrNotFound if there is
+// began after a moment and whose ids begin with prefix; model.ErrNotFound if there is
 // none.
-func (s *Store) LastSession(ctx context.Context, userID, clientID, prefix string, after time.Time) (broker.Session, error) {
+func (s *Store) LastSession(ctx context.Context, userID, clientID, prefix string, after time.Time) (model.Session, error) {
 	var r namedSession
 	err := s.sessions(ctx).
 		Where("sessions.user_id = ? AND sessions.client_id = ? AND sessions.created_at > ? AND substr(sessions.id, 1, ?) = ?",

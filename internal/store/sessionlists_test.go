@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
 
@@ -17,7 +17,7 @@ func TestSessionLists(t *testing.T) {
 	alice, bob := storetest.LogIn(t, s, "alice", c.Now()), storetest.LogIn(t, s, "bob", c.Now())
 	begin := func(l storetest.Login, id, unit string, used time.Duration) {
 		t.Helper()
-		must(t, s.CreateSession(t.Context(), broker.Session{
+		must(t, s.CreateSession(t.Context(), model.Session{
 			ID: id, UnitID: unit, UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, Initialize: "of " + id, CreatedAt: c.Now(), LastUsedAt: c.Now().Add(used),
 		}))
 	}
@@ -57,9 +57,9 @@ func TestSessionLists(t *testing.T) {
 		t.Errorf("last used: %+v, %v", last, err)
 	}
 	_, err = s.LastSession(t.Context(), alice.User.ID, alice.Client.ID, "sse-", began)
-	wantErr(t, err, broker.ErrNotFound)
+	wantErr(t, err, model.ErrNotFound)
 	_, err = s.LastSession(t.Context(), alice.User.ID, bob.Client.ID, "sse-", time.Time{})
-	wantErr(t, err, broker.ErrNotFound)
+	wantErr(t, err, model.ErrNotFound)
 }
 
 // What asks for some sessions does not read all of them.
@@ -73,7 +73,7 @@ func TestSessionListsUseIndexes(t *testing.T) {
 		"old":   func() error { _, err := s.OldSessions(ctx, time.Now()); return err },
 		"units": func() error { _, err := s.SessionUnits(ctx); return err },
 		"last": func() error {
-			if _, err := s.LastSession(ctx, l.User.ID, l.Client.ID, "sse-", time.Now()); err != broker.ErrNotFound {
+			if _, err := s.LastSession(ctx, l.User.ID, l.Client.ID, "sse-", time.Now()); err != model.ErrNotFound {
 				return fmt.Errorf("got %w", err)
 			}
 			return nil

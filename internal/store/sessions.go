@@ -9,7 +9,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 type sessionRow struct {
@@ -37,25 +37,25 @@ type namedSession struct {
 	ClientName string
 }
 
-func (r namedSession) session() broker.Session {
-	return broker.Session{
+func (r namedSession) session() model.Session {
+	return model.Session{
 		ID: r.Row.ID, UnitID: r.Row.UnitID, UserID: r.Row.UserID, UserName: r.UserName, ClientID: r.Row.ClientID, ClientName: r.ClientName,
 		GrantID: r.Row.GrantID, Protocol: r.Row.Protocol, Initialize: r.Row.Initialize, CreatedAt: fromMS(r.Row.CreatedAt), LastUsedAt: fromMS(r.Row.LastUsedAt),
-		ReadOnly: r.Row.ReadOnly, Kind: broker.SessionKind(r.Row.Kind), LogLevel: r.Row.LogLevel, Server: r.Row.Server,
+		ReadOnly: r.Row.ReadOnly, Kind: model.SessionKind(r.Row.Kind), LogLevel: r.Row.LogLevel, Server: r.Row.Server,
 	}
 }
 
-func rowOf(v broker.Session) *sessionRow {
+func rowOf(v model.Session) *sessionRow {
 	return &sessionRow{
 		ID: v.ID, UnitID: v.UnitID, UserID: v.UserID, ClientID: v.ClientID, GrantID: v.GrantID,
 		Protocol: v.Protocol, Initialize: v.Initialize, CreatedAt: ms(v.CreatedAt), LastUsedAt: ms(v.LastUsedAt),
-		ReadOnly: v.ReadOnly, LogLevel: v.LogLevel, Server: v.Server, Kind: string(cmp.Or(v.Kind, broker.SessionClient)),
+		ReadOnly: v.ReadOnly, LogLevel: v.LogLevel, Server: v.Server, Kind: string(cmp.Or(v.Kind, model.SessionClient)),
 	}
 }
 
 // CreateSession stores a new session. User, client and grant must exist; the
-// two names are read from them. broker.ErrRevoked: the grant has ended.
-func (s *Store) CreateSession(ctx context.Context, v broker.Session) error {
+// two names are read from them. model.ErrRevoked: the grant has ended.
+func (s *Store) CreateSession(ctx context.Context, v model.Session) error {
 	return s.update(ctx, func(tx *gorm.DB) error {
 		if err := stands(tx, v.GrantID); err != nil {
 			return err
@@ -64,19 +64,19 @@ func (s *Store) CreateSession(ctx context.Context, v broker.Session) error {
 	})
 }
 
-// stands returns broker.ErrRevoked for a grant that has ended.
+// stands returns model.ErrRevoked for a grant that has ended.
 func stands(tx *gorm.DB, grantID string) error {
 	err := tx.Where("id = ? AND revoked_at = 0", grantID).Take(&grantRow{}).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return broker.ErrRevoked
+		return model.ErrRevoked
 	}
 	return err
 }
 
 // SharedSession returns the shared session of v's grant and mode, which is v
-// where there was none. broker.ErrRevoked: the grant has ended, so there is none.
-func (s *Store) SharedSession(ctx context.Context, v broker.Session) (broker.Session, error) {
-	v.Kind = broker.SessionShared
+// where there was none. model.ErrRevoked: the grant has ended, so there is none.
+func (s *Store) SharedSession(ctx context.Context, v model.Session) (model.Session, error) {
+	v.Kind = model.SessionShared
 	var id string
 	err := s.update(ctx, func(tx *gorm.DB) error {
 		if err := stands(tx, v.GrantID); err != nil {
@@ -89,7 +89,7 @@ func (s *Store) SharedSession(ctx context.Context, v broker.Session) (broker.Ses
 			Where("grant_id = ? AND read_only = ? AND kind = ?", v.GrantID, v.ReadOnly, v.Kind).Take(&id).Error
 	})
 	if err != nil {
-		return broker.Session{}, err
+		return model.Session{}, err
 	}
 	return s.Session(ctx, id)
 }
@@ -101,18 +101,18 @@ func (s *Store) sessions(ctx context.Context) *gorm.DB {
 		Joins("JOIN clients ON clients.id = sessions.client_id")
 }
 
-// Session returns the session of that id, or broker.ErrNotFound.
-func (s *Store) Session(ctx context.Context, id string) (broker.Session, error) {
+// Session returns the session of that id, or model.ErrNotFound.
+func (s *Store) Session(ctx context.Context, id string) (model.Session, error) {
 	var r namedSession
 	err := s.sessions(ctx).Where("sessions.id = ?", id).Take(&r).Error
 	return r.session(), wrap(err)
 }
 
 // SessionByUnit returns the session that runs in that unit, or
-// broker.ErrNotFound.
-func (s *Store) SessionByUnit(ctx context.Context, unitID string) (broker.Session, error) {
+// model.ErrNotFound.
+func (s *Store) SessionByUnit(ctx context.Context, unitID string) (model.Session, error) {
 	if unitID == "" {
-		return broker.Session{}, broker.ErrNotFound
+		return model.Session{}, model.ErrNotFound
 	}
 	var r namedSession
 	err := s.sessions(ctx).Where("sessions.unit_id = ?", unitID).Take(&r).Error
@@ -124,7 +124,7 @@ func (s *Store) setSession(ctx context.Context, id, column string, value any) er
 }
 
 // SetSessionUnit records the fresh unit a session runs in. The error is
-// broker.ErrNotFound when the session is gone.
+// model.ErrNotFound when the session is gone.
 func (s *Store) SetSessionUnit(ctx context.Context, id, unitID string) error {
 	return one(s.write.WithContext(ctx).Exec("UPDATE sessions SET unit_id = ?, epoch = 0 WHERE id = ?", unitID, id))
 }

@@ -9,7 +9,7 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/store/schema"
 	"github.com/fjmcp/fjmcp-broker/internal/store/sqlite"
@@ -101,15 +101,15 @@ func (s *Store) reader(ctx context.Context) *gorm.DB { return s.read.WithContext
 // wrap turns gorm's words into the broker's.
 func wrap(err error) error {
 	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return broker.ErrNotFound
+		return model.ErrNotFound
 	}
 	return err
 }
 
-// one turns "no row was touched" into broker.ErrNotFound.
+// one turns "no row was touched" into model.ErrNotFound.
 func one(res *gorm.DB) error {
 	if res.Error == nil && res.RowsAffected == 0 {
-		return broker.ErrNotFound
+		return model.ErrNotFound
 	}
 	return res.Error
 }

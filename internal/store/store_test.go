@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
@@ -160,8 +160,8 @@ func TestManyOpenAtOnce(t *testing.T) {
 
 func TestClientRoundTrip(t *testing.T) {
 	s, c := open(t)
-	want := broker.Client{
-		ID: "c1", Kind: broker.ClientRegistered, Name: "a client", SecretHash: oauth.Hash("s"), AuthMethod: "client_secret_basic",
+	want := model.Client{
+		ID: "c1", Kind: model.ClientRegistered, Name: "a client", SecretHash: oauth.Hash("s"), AuthMethod: "client_secret_basic",
 		RedirectURIs: []string{"https://a.example/cb", "cursor://x/y"}, GrantTypes: []string{"authorization_code"},
 		URI: "https://a.example", CreatedAt: c.Now(),
 	}
@@ -172,7 +172,7 @@ func TestClientRoundTrip(t *testing.T) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 	_, err = s.Client(t.Context(), "c2")
-	wantErr(t, err, broker.ErrNotFound)
+	wantErr(t, err, model.ErrNotFound)
 }
 
 func TestUpsertUser(t *testing.T) {
@@ -198,9 +198,9 @@ func TestForgejoTokens(t *testing.T) {
 	u, err := s.UpsertUser(t.Context(), "https://f", "3", "alice")
 	must(t, err)
 	_, err = s.ForgejoTokens(t.Context(), u.ID)
-	wantErr(t, err, broker.ErrNotFound)
+	wantErr(t, err, model.ErrNotFound)
 	for _, token := range []string{"one", "two"} {
-		want := broker.ForgejoTokens{AccessToken: token, RefreshToken: "r" + token, ExpiresAt: c.Now(), Scope: "read:user"}
+		want := model.ForgejoTokens{AccessToken: token, RefreshToken: "r" + token, ExpiresAt: c.Now(), Scope: "read:user"}
 		must(t, s.PutForgejoTokens(t.Context(), u.ID, want))
 		got, err := s.ForgejoTokens(t.Context(), u.ID)
 		must(t, err)
@@ -210,7 +210,7 @@ func TestForgejoTokens(t *testing.T) {
 	}
 	must(t, s.DeleteForgejoTokens(t.Context(), u.ID))
 	_, err = s.ForgejoTokens(t.Context(), u.ID)
-	wantErr(t, err, broker.ErrNotFound)
+	wantErr(t, err, model.ErrNotFound)
 }
 
 // TestNoSecretInTheFiles logs in, rotates, and greps the bytes on disk.
@@ -259,8 +259,8 @@ func TestLogins(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.TakeLogin(t.Context(), want.StateHash)
-	wantErr(t, err, broker.ErrReused)
-	want.Set = broker.ForgejoTokens{AccessToken: "forge-access-new", RefreshToken: "forge-refresh-new", ExpiresAt: c.Now().UTC().Truncate(time.Second)}
+	wantErr(t, err, model.ErrReused)
+	want.Set = model.ForgejoTokens{AccessToken: "forge-access-new", RefreshToken: "forge-refresh-new", ExpiresAt: c.Now().UTC().Truncate(time.Second)}
 	must(t, s.KeepLoginSet(t.Context(), want.StateHash, want.Set))
 	if got, err = s.TakeLogin(t.Context(), want.StateHash); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("with its set the login cannot be taken again: %v", err)
@@ -271,13 +271,13 @@ func TestLogins(t *testing.T) {
 	}
 	c.Add(time.Minute)
 	_, err = s.Login(t.Context(), want.StateHash)
-	wantErr(t, err, broker.ErrExpired)
+	wantErr(t, err, model.ErrExpired)
 	finish := func(grant string) error {
-		return s.FinishLogin(t.Context(), want.StateHash, broker.Grant{ID: grant, UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()},
+		return s.FinishLogin(t.Context(), want.StateHash, model.Grant{ID: grant, UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()},
 			store.Code{Hash: oauth.Hash(grant), ExpiresAt: c.Now().Add(time.Minute)})
 	}
 	must(t, finish("g2"))
-	wantErr(t, finish("g3"), broker.ErrNotFound)
+	wantErr(t, finish("g3"), model.ErrNotFound)
 	must(t, s.DropLogin(t.Context(), want.StateHash))
 }
 
@@ -311,9 +311,9 @@ func TestLease(t *testing.T) {
 func TestSessions(t *testing.T) {
 	s, c := open(t)
 	l := storetest.LogIn(t, s, "alice", c.Now())
-	want := broker.Session{
+	want := model.Session{
 		ID: "s1", UnitID: "u1", UserID: l.User.ID, UserName: "alice", ClientID: l.Client.ID, ClientName: "test client",
-		GrantID: l.Grant.ID, Kind: broker.SessionClient, Protocol: "2025-11-25", Initialize: `{"method":"initialize"}`, CreatedAt: c.Now(), LastUsedAt: c.Now(),
+		GrantID: l.Grant.ID, Kind: model.SessionClient, Protocol: "2025-11-25", Initialize: `{"method":"initialize"}`, CreatedAt: c.Now(), LastUsedAt: c.Now(),
 	}
 	must(t, s.CreateSession(t.Context(), want))
 	second := want
@@ -338,13 +338,13 @@ func TestSessions(t *testing.T) {
 		t.Errorf("sessions: %+v", list)
 	}
 	_, err = s.SessionByUnit(t.Context(), "")
-	wantErr(t, err, broker.ErrNotFound)
-	wantErr(t, s.SetSessionUnit(t.Context(), "s3", "u"), broker.ErrNotFound)
+	wantErr(t, err, model.ErrNotFound)
+	wantErr(t, s.SetSessionUnit(t.Context(), "s3", "u"), model.ErrNotFound)
 	must(t, s.DeleteSession(t.Context(), "s1"))
 	_, err = s.Session(t.Context(), "s1")
-	wantErr(t, err, broker.ErrNotFound)
+	wantErr(t, err, model.ErrNotFound)
 	must(t, s.RevokeGrant(t.Context(), l.Grant.ID))
-	wantErr(t, s.CreateSession(t.Context(), want), broker.ErrRevoked)
+	wantErr(t, s.CreateSession(t.Context(), want), model.ErrRevoked)
 }
 
 // Two processes that ask for a grant's shared session get the same, one for each
@@ -353,8 +353,8 @@ func TestSharedSessions(t *testing.T) {
 	path := storetest.Path(t)
 	one, other := storetest.Open(t, path, nil), storetest.Open(t, path, nil)
 	l := storetest.LogIn(t, one, "alice", time.Now())
-	ask := func(s *store.Store, id string, readOnly bool) (broker.Session, error) {
-		return s.SharedSession(t.Context(), broker.Session{ID: id, UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, ReadOnly: readOnly, CreatedAt: time.Now()})
+	ask := func(s *store.Store, id string, readOnly bool) (model.Session, error) {
+		return s.SharedSession(t.Context(), model.Session{ID: id, UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, ReadOnly: readOnly, CreatedAt: time.Now()})
 	}
 	var ids [20]string
 	var all sync.WaitGroup
@@ -364,7 +364,7 @@ func TestSharedSessions(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			if v.Kind != broker.SessionShared || v.UserName != "alice" || v.ReadOnly != (i%4 < 2) {
+			if v.Kind != model.SessionShared || v.UserName != "alice" || v.ReadOnly != (i%4 < 2) {
 				t.Errorf("got %+v", v)
 			}
 			ids[i] = v.ID
@@ -387,14 +387,14 @@ func TestSharedSessions(t *testing.T) {
 	}
 	must(t, other.RevokeGrant(t.Context(), l.Grant.ID))
 	_, err = ask(one, "late", true)
-	wantErr(t, err, broker.ErrRevoked)
+	wantErr(t, err, model.ErrRevoked)
 }
 
 func TestCollect(t *testing.T) {
 	s, c := open(t)
 	ctx := context.Background()
 	l := storetest.LogIn(t, s, "alice", c.Now())
-	unused := broker.Client{ID: "unused", AuthMethod: "none", CreatedAt: c.Now()}
+	unused := model.Client{ID: "unused", AuthMethod: "none", CreatedAt: c.Now()}
 	must(t, s.CreateClient(ctx, unused))
 	c.Add(23 * time.Hour)
 	must(t, s.Collect(ctx))
@@ -404,9 +404,9 @@ func TestCollect(t *testing.T) {
 	c.Add(30 * 24 * time.Hour)
 	must(t, s.Collect(ctx))
 	_, err := s.Client(ctx, "unused")
-	wantErr(t, err, broker.ErrNotFound)
+	wantErr(t, err, model.ErrNotFound)
 	_, err = s.Access(ctx, oauth.Hash(l.Pair.Access))
-	wantErr(t, err, broker.ErrNotFound)
+	wantErr(t, err, model.ErrNotFound)
 	if _, err := s.Client(ctx, l.Client.ID); err != nil {
 		t.Errorf("a client with a grant was collected: %v", err)
 	}
@@ -414,5 +414,5 @@ func TestCollect(t *testing.T) {
 	c.Add(91 * 24 * time.Hour)
 	must(t, s.Collect(ctx))
 	_, err = s.Grant(ctx, l.Grant.ID)
-	wantErr(t, err, broker.ErrNotFound)
+	wantErr(t, err, model.ErrNotFound)
 }

@@ -10,8 +10,8 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store/sqlite"
 )
 
@@ -82,30 +82,30 @@ const accessQuery = `SELECT a.grant_id, a.refresh_hash, a.expires_at, COALESCE(r
 	WHERE a.hash = ?`
 
 // Access returns what an access token stands for, given its SHA-256. The error
-// is broker.ErrNotFound, broker.ErrRevoked, broker.ErrExpired, or
-// broker.ErrForgejoGrantDead while the user has no Forgejo token set. The first
+// is model.ErrNotFound, model.ErrRevoked, model.ErrExpired, or
+// model.ErrForgejoGrantDead while the user has no Forgejo token set. The first
 // use is recorded: it starts the grace window of the refresh token before.
-func (s *Store) Access(ctx context.Context, tokenHash []byte) (broker.Access, error) {
+func (s *Store) Access(ctx context.Context, tokenHash []byte) (model.Access, error) {
 	var v accessView
 	if err := s.reader(ctx).Raw(accessQuery, tokenHash).Take(&v).Error; err != nil {
-		return broker.Access{}, wrap(err)
+		return model.Access{}, wrap(err)
 	}
 	switch {
 	case v.RevokedAt != 0:
-		return broker.Access{}, broker.ErrRevoked
+		return model.Access{}, model.ErrRevoked
 	case v.ExpiresAt <= ms(s.now()):
-		return broker.Access{}, broker.ErrExpired
+		return model.Access{}, model.ErrExpired
 	case !v.Alive:
-		return broker.Access{}, broker.ErrForgejoGrantDead
+		return model.Access{}, model.ErrForgejoGrantDead
 	}
 	if v.FirstUsedAt == 0 {
 		err := sqlite.RetryBusy(ctx, func() error { return markUsed(s.write.WithContext(ctx), v.RefreshHash, s.now()) })
 		if err != nil {
-			return broker.Access{}, fmt.Errorf("cannot record the use of a token: %w", err)
+			return model.Access{}, fmt.Errorf("cannot record the use of a token: %w", err)
 		}
 	}
-	return broker.Access{
-		User:     broker.User{ID: v.UserID, Forge: v.Forge, Subject: v.Subject, Name: v.Name},
+	return model.Access{
+		User:     model.User{ID: v.UserID, Forge: v.Forge, Subject: v.Subject, Name: v.Name},
 		ClientID: v.ClientID, Client: v.Client, GrantID: v.GrantID, Scope: v.Scope, Requested: v.Requested, ExpiresAt: fromMS(v.ExpiresAt),
 	}, nil
 }
@@ -119,11 +119,11 @@ func markUsed(tx *gorm.DB, refreshHash []byte, now time.Time) error {
 // refresh token, and for Grace after that, further calls return that same
 // successor, with a new access token if the old one's time is over.
 //
-// Errors: broker.ErrNotFound (unknown, or another client's), broker.ErrRevoked,
-// broker.ErrExpired, broker.ErrReused after the grace window (the family is
-// revoked and the grant returned), and broker.ErrForgejoGrantDead when the user
+// Errors: model.ErrNotFound (unknown, or another client's), model.ErrRevoked,
+// model.ErrExpired, model.ErrReused after the grace window (the family is
+// revoked and the grant returned), and model.ErrForgejoGrantDead when the user
 // has no Forgejo token set, which leaves the family as it is.
-func (s *Store) Rotate(ctx context.Context, refresh, clientID string, next Pair) (broker.Grant, Pair, error) {
+func (s *Store) Rotate(ctx context.Context, refresh, clientID string, next Pair) (model.Grant, Pair, error) {
 	var g grantRow
 	var out Pair
 	var reused bool
@@ -147,7 +147,7 @@ func (s *Store) Rotate(ctx context.Context, refresh, clientID string, next Pair)
 		return err
 	})
 	if err == nil && reused {
-		err = broker.ErrReused
+		err = model.ErrReused
 	}
 	return g.grant(), out, err
 }
@@ -163,16 +163,16 @@ func (s *Store) refreshable(tx *gorm.DB, refresh, clientID string, g *grantRow) 
 	}
 	switch {
 	case g.RevokedAt != 0:
-		return r, broker.ErrRevoked
+		return r, model.ErrRevoked
 	case r.ExpiresAt <= ms(s.now()):
-		return r, broker.ErrExpired
+		return r, model.ErrExpired
 	}
 	var live int64
 	if err := tx.Model(&forgejoTokensRow{}).Where("user_id = ? AND withheld = 0", g.UserID).Count(&live).Error; err != nil {
 		return r, err
 	}
 	if live == 0 {
-		return r, broker.ErrForgejoGrantDead
+		return r, model.ErrForgejoGrantDead
 	}
 	return r, nil
 }
@@ -246,8 +246,8 @@ const (
 
 // RevokeToken ends what a client gives back (RFC 7009): the whole grant for a
 // refresh token, that one token for an access token. It returns the grant and
-// the kind. broker.ErrNotFound: unknown, or another client's.
-func (s *Store) RevokeToken(ctx context.Context, token, clientID string) (g broker.Grant, kind string, err error) {
+// the kind. model.ErrNotFound: unknown, or another client's.
+func (s *Store) RevokeToken(ctx context.Context, token, clientID string) (g model.Grant, kind string, err error) {
 	var row grantRow
 	hash := oauth.Hash(token)
 	owned := "id = (SELECT grant_id FROM %s WHERE hash = ?) AND client_id = ?"

@@ -8,20 +8,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
 
-func anyCode(broker.Grant, store.Code) error { return nil }
+func anyCode(model.Grant, store.Code) error { return nil }
 
 func TestAccess(t *testing.T) {
 	s, c := open(t)
 	l := storetest.LogIn(t, s, "alice", c.Now())
 	a, err := s.Access(t.Context(), oauth.Hash(l.Pair.Access))
 	must(t, err)
-	want := broker.Access{
+	want := model.Access{
 		User: l.User, ClientID: l.Client.ID, Client: "test client", GrantID: l.Grant.ID,
 		Scope: "forgejo:read forgejo:write", ExpiresAt: l.Pair.AccessExpiresAt,
 	}
@@ -29,13 +29,13 @@ func TestAccess(t *testing.T) {
 		t.Errorf("got %+v\nwant %+v", a, want)
 	}
 	_, err = s.Access(t.Context(), oauth.Hash(l.Pair.Refresh))
-	wantErr(t, err, broker.ErrNotFound)
+	wantErr(t, err, model.ErrNotFound)
 	c.Add(time.Hour)
 	_, err = s.Access(t.Context(), oauth.Hash(l.Pair.Access))
-	wantErr(t, err, broker.ErrExpired)
+	wantErr(t, err, model.ErrExpired)
 	must(t, s.RevokeGrant(t.Context(), l.Grant.ID))
 	_, err = s.Access(t.Context(), oauth.Hash(l.Pair.Access))
-	wantErr(t, err, broker.ErrRevoked)
+	wantErr(t, err, model.ErrRevoked)
 }
 
 func TestRotationGrace(t *testing.T) {
@@ -73,11 +73,11 @@ func TestRotationGrace(t *testing.T) {
 			}
 			c.Add(time.Second)
 			_, err = rotate()
-			wantErr(t, err, broker.ErrReused)
+			wantErr(t, err, model.ErrReused)
 			_, err = s.Access(t.Context(), oauth.Hash(first.Access))
-			wantErr(t, err, broker.ErrRevoked)
+			wantErr(t, err, model.ErrRevoked)
 			_, err = rotate()
-			wantErr(t, err, broker.ErrRevoked)
+			wantErr(t, err, model.ErrRevoked)
 		})
 	}
 }
@@ -111,7 +111,7 @@ func TestCollectForgetsSealedSuccessors(t *testing.T) {
 		t.Errorf("%d sealed successors are left", n)
 	}
 	_, _, err = s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
-	wantErr(t, err, broker.ErrReused)
+	wantErr(t, err, model.ErrReused)
 }
 
 func TestRotateRefusals(t *testing.T) {
@@ -122,60 +122,60 @@ func TestRotateRefusals(t *testing.T) {
 		_, _, err := s.Rotate(t.Context(), token, client, storetest.Pair(c.Now()))
 		return err
 	}
-	wantErr(t, rotate("unknown", l.Client.ID), broker.ErrNotFound)
-	wantErr(t, rotate(l.Pair.Refresh, other.Client.ID), broker.ErrNotFound)
+	wantErr(t, rotate("unknown", l.Client.ID), model.ErrNotFound)
+	wantErr(t, rotate(l.Pair.Refresh, other.Client.ID), model.ErrNotFound)
 	must(t, s.DeleteForgejoTokens(t.Context(), l.User.ID))
-	wantErr(t, rotate(l.Pair.Refresh, l.Client.ID), broker.ErrForgejoGrantDead)
-	must(t, s.PutForgejoTokens(t.Context(), l.User.ID, broker.ForgejoTokens{AccessToken: "new login"}))
+	wantErr(t, rotate(l.Pair.Refresh, l.Client.ID), model.ErrForgejoGrantDead)
+	must(t, s.PutForgejoTokens(t.Context(), l.User.ID, model.ForgejoTokens{AccessToken: "new login"}))
 	must(t, rotate(l.Pair.Refresh, l.Client.ID))
 	c.Add(25 * time.Hour)
-	wantErr(t, rotate(other.Pair.Refresh, other.Client.ID), broker.ErrExpired)
+	wantErr(t, rotate(other.Pair.Refresh, other.Client.ID), model.ErrExpired)
 }
 
 func TestRevokeToken(t *testing.T) {
 	s, c := open(t)
 	l := storetest.LogIn(t, s, "alice", c.Now())
 	_, _, err := s.RevokeToken(t.Context(), l.Pair.Access, "another client")
-	wantErr(t, err, broker.ErrNotFound)
+	wantErr(t, err, model.ErrNotFound)
 	_, kind, err := s.RevokeToken(t.Context(), l.Pair.Access, l.Client.ID)
 	if err != nil || kind != store.KindAccess {
 		t.Errorf("kind %q, %v", kind, err)
 	}
 	_, err = s.Access(t.Context(), oauth.Hash(l.Pair.Access))
-	wantErr(t, err, broker.ErrNotFound)
+	wantErr(t, err, model.ErrNotFound)
 	_, kind, err = s.RevokeToken(t.Context(), l.Pair.Refresh, l.Client.ID)
 	if err != nil || kind != store.KindRefresh {
 		t.Errorf("kind %q, %v", kind, err)
 	}
 	_, _, err = s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
-	wantErr(t, err, broker.ErrRevoked)
+	wantErr(t, err, model.ErrRevoked)
 }
 
 func TestCodeRefusals(t *testing.T) {
 	s, c := open(t)
 	l := storetest.LogIn(t, s, "alice", c.Now())
 	code := oauth.NewToken(oauth.PrefixCode)
-	grant := broker.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
+	grant := model.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
 	must(t, s.CreateGrant(t.Context(), grant, store.Code{Hash: oauth.Hash(code), Challenge: "ch", ExpiresAt: c.Now().Add(time.Minute)}))
-	redeem := func(code string, check func(broker.Grant, store.Code) error) error {
+	redeem := func(code string, check func(model.Grant, store.Code) error) error {
 		_, err := s.RedeemCode(t.Context(), code, storetest.Pair(c.Now()), check)
 		return err
 	}
-	wantErr(t, redeem("unknown", anyCode), broker.ErrNotFound)
+	wantErr(t, redeem("unknown", anyCode), model.ErrNotFound)
 	mismatch := errors.New("wrong verifier")
-	wantErr(t, redeem(code, func(g broker.Grant, c store.Code) error {
+	wantErr(t, redeem(code, func(g model.Grant, c store.Code) error {
 		if g.ID != "g2" || c.Challenge != "ch" {
 			t.Errorf("check saw grant %v, code %v", g, c)
 		}
 		return mismatch
 	}), mismatch)
 	c.Add(time.Minute)
-	wantErr(t, redeem(code, anyCode), broker.ErrExpired)
+	wantErr(t, redeem(code, anyCode), model.ErrExpired)
 	c.Add(-time.Second)
 	must(t, redeem(code, anyCode)) // a refusal consumed nothing
 	c.Add(time.Hour)
-	wantErr(t, redeem(code, anyCode), broker.ErrReused)
-	wantErr(t, redeem(code, anyCode), broker.ErrRevoked)
+	wantErr(t, redeem(code, anyCode), model.ErrReused)
+	wantErr(t, redeem(code, anyCode), model.ErrRevoked)
 }
 
 // race calls fn n times at once, by turns on two stores of one file, and counts
@@ -191,7 +191,7 @@ func race(t *testing.T, n int, stores [2]*store.Store, fn func(*store.Store) err
 			switch err := fn(stores[i%2]); {
 			case err == nil:
 				won.Add(1)
-			case errors.Is(err, broker.ErrReused), errors.Is(err, broker.ErrRevoked):
+			case errors.Is(err, model.ErrReused), errors.Is(err, model.ErrRevoked):
 				lost.Add(1)
 			default:
 				t.Errorf("unexpected error: %v", err)
@@ -217,7 +217,7 @@ func TestConcurrentRedemptionMakesOneFamily(t *testing.T) {
 	stores := [2]*store.Store{storetest.Open(t, path, c.Now), storetest.Open(t, path, c.Now)}
 	l := storetest.LogIn(t, stores[0], "alice", c.Now())
 	code := oauth.NewToken(oauth.PrefixCode)
-	grant := broker.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
+	grant := model.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
 	must(t, stores[0].CreateGrant(t.Context(), grant, store.Code{Hash: oauth.Hash(code), ExpiresAt: c.Now().Add(time.Minute)}))
 	ok, refused := race(t, 100, stores, func(s *store.Store) error {
 		_, err := s.RedeemCode(t.Context(), code, storetest.Pair(c.Now()), anyCode)

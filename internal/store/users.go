@@ -6,8 +6,8 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 type userRow struct {
@@ -19,13 +19,13 @@ type userRow struct {
 
 func (userRow) TableName() string { return "users" }
 
-func (r userRow) user() broker.User {
-	return broker.User{ID: r.ID, Forge: r.Forge, Subject: r.Subject, Name: r.Name}
+func (r userRow) user() model.User {
+	return model.User{ID: r.ID, Forge: r.Forge, Subject: r.Subject, Name: r.Name}
 }
 
 // UpsertUser returns the user that forge knows as subject, makes it when new,
 // and records its current name.
-func (s *Store) UpsertUser(ctx context.Context, forge, subject, name string) (broker.User, error) {
+func (s *Store) UpsertUser(ctx context.Context, forge, subject, name string) (model.User, error) {
 	var r userRow
 	err := s.update(ctx, func(tx *gorm.DB) error {
 		fresh := userRow{ID: oauth.NewID(), Forge: forge, Subject: subject, Name: name}
@@ -41,8 +41,8 @@ func (s *Store) UpsertUser(ctx context.Context, forge, subject, name string) (br
 	return r.user(), err
 }
 
-// User returns the user of that id, or broker.ErrNotFound.
-func (s *Store) User(ctx context.Context, id string) (broker.User, error) {
+// User returns the user of that id, or model.ErrNotFound.
+func (s *Store) User(ctx context.Context, id string) (model.User, error) {
 	var r userRow
 	err := s.reader(ctx).Where("id = ?", id).Take(&r).Error
 	return r.user(), wrap(err)

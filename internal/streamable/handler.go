@@ -8,9 +8,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
@@ -32,7 +32,7 @@ type Handler struct{ cfg Config }
 func New(cfg Config) *Handler { return &Handler{cfg} }
 
 // Post takes one message.
-func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access broker.Access, m mcp.Message) {
+func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access model.Access, m mcp.Message) {
 	if m.Kind == mcp.Request && m.Method == mcp.MethodInitialize {
 		h.initialize(w, r, access, m)
 		return
@@ -53,7 +53,7 @@ func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access broker.Acc
 }
 
 // Batch takes a JSON array, which only 2025-03-26 has.
-func (h *Handler) Batch(w http.ResponseWriter, r *http.Request, access broker.Access, body []byte) {
+func (h *Handler) Batch(w http.ResponseWriter, r *http.Request, access model.Access, body []byte) {
 	all, err := mcp.ParseBatch(body)
 	if err != nil {
 		exchange.Unreadable(w, err)
@@ -71,7 +71,7 @@ func (h *Handler) Batch(w http.ResponseWriter, r *http.Request, access broker.Ac
 }
 
 // Delete ends the session.
-func (h *Handler) Delete(w http.ResponseWriter, r *http.Request, access broker.Access) {
+func (h *Handler) Delete(w http.ResponseWriter, r *http.Request, access model.Access) {
 	s, ok := h.session(w, r, access, nil)
 	if !ok {
 		return
@@ -85,7 +85,7 @@ func (h *Handler) Delete(w http.ResponseWriter, r *http.Request, access broker.A
 }
 
 // session finds the session a request names, or answers.
-func (h *Handler) session(w http.ResponseWriter, r *http.Request, access broker.Access, id []byte) (*session.Session, bool) {
+func (h *Handler) session(w http.ResponseWriter, r *http.Request, access model.Access, id []byte) (*session.Session, bool) {
 	name := r.Header.Get(mcp.HeaderSessionID)
 	if name == "" {
 		exchange.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(id, mcp.CodeInvalidRequest, mcp.HeaderSessionID+" header is missing; send initialize first"))
@@ -99,7 +99,7 @@ func (h *Handler) session(w http.ResponseWriter, r *http.Request, access broker.
 	return s, true
 }
 
-func (h *Handler) initialize(w http.ResponseWriter, r *http.Request, access broker.Access, m mcp.Message) {
+func (h *Handler) initialize(w http.ResponseWriter, r *http.Request, access model.Access, m mcp.Message) {
 	s, response, err := h.cfg.Sessions.Create(r.Context(), access, m)
 	if err != nil {
 		h.cfg.Exchanges.Fail(w, m.ID(), err)
@@ -113,7 +113,7 @@ func (h *Handler) initialize(w http.ResponseWriter, r *http.Request, access brok
 
 // call relays one request and answers with JSON when the response is the first
 // thing that comes, with an event stream when something comes before it.
-func (h *Handler) call(w http.ResponseWriter, r *http.Request, s *session.Session, access broker.Access, m mcp.Message) {
+func (h *Handler) call(w http.ResponseWriter, r *http.Request, s *session.Session, access model.Access, m mcp.Message) {
 	x, err := h.cfg.Exchanges.Begin(r.Context(), s, access, m)
 	if err != nil {
 		h.cfg.Exchanges.Fail(w, m.ID(), err)
@@ -152,7 +152,7 @@ func write(l *stream.Log, raw []byte) { _ = l.Write(context.Background(), raw) }
 
 // batch relays the messages of one JSON array: each request's response goes to
 // one common stream.
-func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Session, access broker.Access, all []mcp.Message) {
+func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Session, access model.Access, all []mcp.Message) {
 	var begun []*exchange.Exchange
 	var failed [][]byte
 	for _, m := range all {

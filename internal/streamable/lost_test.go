@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 func requests(t *testing.T, ids ...string) (all []mcp.Message) {

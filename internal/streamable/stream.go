@@ -3,9 +3,9 @@ package streamable
 import (
 	"net/http"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
 )
@@ -27,7 +27,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Sess
 
 // Listen answers GET: the stream of what belongs to no request, or the rest of
 // the stream that broke after Last-Event-ID.
-func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access broker.Access) {
+func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access model.Access) {
 	if r.Header.Get(mcp.HeaderSessionID) == "" || !mcp.Accepts(r.Header, mcp.TypeEventStream) {
 		w.Header().Set("Allow", "GET, POST, DELETE, OPTIONS")
 		exchange.Reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "GET is for the event stream of a session: send "+mcp.HeaderSessionID+" and Accept: text/event-stream"))

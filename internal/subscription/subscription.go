@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 const (

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
@@ -28,28 +28,28 @@ type Cache struct {
 
 	mu         sync.RWMutex
 	generation int64 // of entries
-	entries    map[key]broker.Access
+	entries    map[key]model.Access
 }
 
 // New returns an empty Cache. Expiry is by now.
 func New(s *store.Store, now func() time.Time) *Cache {
-	return &Cache{store: s, now: now, entries: map[key]broker.Access{}}
+	return &Cache{store: s, now: now, entries: map[key]model.Access{}}
 }
 
 // Access is store.Store.Access, from memory where possible.
-func (c *Cache) Access(ctx context.Context, tokenHash []byte) (broker.Access, error) {
+func (c *Cache) Access(ctx context.Context, tokenHash []byte) (model.Access, error) {
 	k := key(tokenHash)
 	// The generation is read before the token: what changes in between leaves an
 	// entry that the next look at the generation throws away.
 	generation, err := c.store.Generation(ctx, MaxAge)
 	if err != nil {
-		return broker.Access{}, err
+		return model.Access{}, err
 	}
 	if a, ok := c.get(k, generation); ok {
 		if c.now().Before(a.ExpiresAt) {
 			return a, nil
 		}
-		return broker.Access{}, broker.ErrExpired
+		return model.Access{}, model.ErrExpired
 	}
 	a, err := c.store.Access(ctx, tokenHash)
 	if err == nil {
@@ -58,17 +58,17 @@ func (c *Cache) Access(ctx context.Context, tokenHash []byte) (broker.Access, er
 	return a, err
 }
 
-func (c *Cache) get(k key, generation int64) (broker.Access, bool) {
+func (c *Cache) get(k key, generation int64) (model.Access, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.generation != generation {
-		return broker.Access{}, false
+		return model.Access{}, false
 	}
 	a, ok := c.entries[k]
 	return a, ok
 }
 
-func (c *Cache) put(k key, generation int64, a broker.Access) {
+func (c *Cache) put(k key, generation int64, a model.Access) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
@@ -32,23 +32,23 @@ var ends = []struct {
 }{
 	{"grant revoked", func(t *testing.T, s *store.Store, l storetest.Login) error {
 		return s.RevokeGrant(t.Context(), l.Grant.ID)
-	}, broker.ErrRevoked},
+	}, model.ErrRevoked},
 	{"access token given back", func(t *testing.T, s *store.Store, l storetest.Login) error {
 		_, _, err := s.RevokeToken(t.Context(), l.Pair.Access, l.Client.ID)
 		return err
-	}, broker.ErrNotFound},
+	}, model.ErrNotFound},
 	{"refresh token given back", func(t *testing.T, s *store.Store, l storetest.Login) error {
 		_, _, err := s.RevokeToken(t.Context(), l.Pair.Refresh, l.Client.ID)
 		return err
-	}, broker.ErrRevoked},
+	}, model.ErrRevoked},
 	{"forgejo's token set dead", func(t *testing.T, s *store.Store, l storetest.Login) error {
 		_, err := s.DropForgejoTokens(t.Context(), l.User.ID, "forge-refresh-alice")
 		return err
-	}, broker.ErrForgejoGrantDead},
+	}, model.ErrForgejoGrantDead},
 	{"forgejo's token set withheld", func(t *testing.T, s *store.Store, l storetest.Login) error {
 		_, err := s.WithholdForgejoTokens(t.Context(), func(string) bool { return false })
 		return err
-	}, broker.ErrForgejoGrantDead},
+	}, model.ErrForgejoGrantDead},
 }
 
 func TestEndIsSeenAtOnceInTheSameProcess(t *testing.T) {
@@ -115,7 +115,7 @@ func TestExpiryAndRename(t *testing.T) {
 		t.Errorf("%v, %v", a.User, err)
 	}
 	now = now.Add(time.Hour)
-	if _, err := c.Access(t.Context(), oauth.Hash(l.Pair.Access)); !errors.Is(err, broker.ErrExpired) {
+	if _, err := c.Access(t.Context(), oauth.Hash(l.Pair.Access)); !errors.Is(err, model.ErrExpired) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -135,7 +135,7 @@ func TestRevocationRaces(t *testing.T) {
 					after := revoked.Load()
 					if _, err := c.Access(t.Context(), hash); err == nil && after {
 						t.Error("a revoked token was accepted")
-					} else if err != nil && !errors.Is(err, broker.ErrRevoked) {
+					} else if err != nil && !errors.Is(err, model.ErrRevoked) {
 						t.Error(err)
 					}
 				}

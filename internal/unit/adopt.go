@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/lines"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/sockets"
 )

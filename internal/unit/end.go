@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 )
 
 // Stop ends the unit, and waits until it is accounted for or ctx ends; in either case

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 )
 
 // ackTimeout is for a fjmcp-session that does not read.

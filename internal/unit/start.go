@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/control"
-	"github.com/fjmcp/fjmcp-broker/internal/launchproto"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/opening"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )

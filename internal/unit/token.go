@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // refreshAhead is how long before its end a Forgejo token is replaced in a
@@ -38,7 +38,7 @@ func (u *Unit) refresh(ctx context.Context) error {
 	return u.push(ctx, set)
 }
 
-func (u *Unit) push(ctx context.Context, set broker.ForgejoTokens) error {
+func (u *Unit) push(ctx context.Context, set model.ForgejoTokens) error {
 	u.mu.Lock()
 	same := set.AccessToken == u.token.AccessToken
 	u.token = set
@@ -55,8 +55,8 @@ func (u *Unit) push(ctx context.Context, set broker.ForgejoTokens) error {
 func (u *Unit) noteUnrenewed(err error) {
 	var reason control.Reason
 	switch {
-	case errors.Is(err, errNoOther), errors.Is(err, broker.ErrForgejoGrantDead):
-	case errors.Is(err, broker.ErrForgejoDown):
+	case errors.Is(err, errNoOther), errors.Is(err, model.ErrForgejoGrantDead):
+	case errors.Is(err, model.ErrForgejoDown):
 		reason = control.ReasonForgeUnreachable
 	default:
 		reason = control.ReasonInternal
@@ -85,7 +85,7 @@ func (u *Unit) renew() {
 	if err == nil {
 		return
 	}
-	u.grantDead.Store(errors.Is(err, broker.ErrForgejoGrantDead))
+	u.grantDead.Store(errors.Is(err, model.ErrForgejoGrantDead))
 	u.noteUnrenewed(err)
 	u.cfg.Log.Warn("cannot renew the Forgejo token of a session", "unit", u.Name(), "user", u.spec.User, "error", err)
 	_ = u.near.Control.Send(ctx, control.Message{Type: control.TypeNoToken})

@@ -9,9 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/control"
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/refusal"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/sockets"
@@ -87,7 +87,7 @@ type Unit struct {
 	mu        sync.Mutex
 	lastUsed  time.Time
 	look      *time.Timer // for the next stayAwake
-	token     broker.ForgejoTokens
+	token     model.ForgejoTokens
 	last      control.Message // TypeFailed or TypeExited
 	unrenewed control.Reason  // see noteUnrenewed; "" for none
 	mode      *modeChange     // the latest

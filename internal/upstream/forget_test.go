@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
 )
 
@@ -18,19 +18,19 @@ func TestForgetWaitsForARefresh(t *testing.T) {
 	w.fault(testforge.Fault{Kind: "late", Count: 1})
 	refresh := async(w.token)
 	w.until("the refresh is at the forge", func() bool { return w.Waiting() == 1 })
-	forget := async(func() (broker.ForgejoTokens, error) {
+	forget := async(func() (model.ForgejoTokens, error) {
 		unused, err := w.tokens[1].Forget(t.Context(), w.user.ID)
 		if err == nil && !unused {
 			err = errors.New("the set counts as used")
 		}
-		return broker.ForgejoTokens{}, err
+		return model.ForgejoTokens{}, err
 	})
 	w.ClearFaults()
 	if r := <-forget; r.err != nil {
 		t.Fatal(r.err)
 	}
 	<-refresh
-	if _, err := w.stores[0].ForgejoTokens(t.Context(), w.user.ID); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := w.stores[0].ForgejoTokens(t.Context(), w.user.ID); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("the stored set: %v", err)
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // settle is how long a login that has just killed the refresh token gets to
@@ -15,21 +15,21 @@ import (
 const settle = 300 * time.Millisecond
 
 // refreshNow asks Forgejo, with the lease held.
-func (t *Tokens) refreshNow(ctx context.Context, userID string, set broker.ForgejoTokens) (broker.ForgejoTokens, error) {
+func (t *Tokens) refreshNow(ctx context.Context, userID string, set model.ForgejoTokens) (model.ForgejoTokens, error) {
 	next, err := t.cfg.Forgejo.Refresh(ctx, set)
 	switch {
 	case err == nil:
 		return t.keep(ctx, userID, next)
-	case errors.Is(err, broker.ErrForgejoGrantDead):
+	case errors.Is(err, model.ErrForgejoGrantDead):
 		return t.refused(ctx, userID, set, err)
 	}
 	t.report(ctx, userID, err)
-	return broker.ForgejoTokens{}, err
+	return model.ForgejoTokens{}, err
 }
 
 // keep stores a refreshed set. When that fails and Forgejo rotates, the user
 // will have to log in again, which is why it is audited.
-func (t *Tokens) keep(ctx context.Context, userID string, next broker.ForgejoTokens) (broker.ForgejoTokens, error) {
+func (t *Tokens) keep(ctx context.Context, userID string, next model.ForgejoTokens) (model.ForgejoTokens, error) {
 	stored, err := t.store(ctx, userID, next)
 	if err != nil {
 		t.event(ctx, userID, "not_stored", "forgejo answered with a new token set and it could not be stored")
@@ -40,10 +40,10 @@ func (t *Tokens) keep(ctx context.Context, userID string, next broker.ForgejoTok
 // refused handles a definite refusal of set. The cause may be a login that has
 // replaced it, here or in another process: then its set is the answer. Else the
 // user's grant is dead, or an answer of Forgejo was lost after it had rotated.
-func (t *Tokens) refused(ctx context.Context, userID string, set broker.ForgejoTokens, cause error) (broker.ForgejoTokens, error) {
+func (t *Tokens) refused(ctx context.Context, userID string, set model.ForgejoTokens, cause error) (model.ForgejoTokens, error) {
 	for _, pause := range []time.Duration{0, settle} {
 		if err := sleep(ctx, pause); err != nil {
-			return broker.ForgejoTokens{}, err
+			return model.ForgejoTokens{}, err
 		}
 		stored, err := t.read(ctx, userID)
 		if err != nil || stored.RefreshToken != set.RefreshToken {
@@ -52,13 +52,13 @@ func (t *Tokens) refused(ctx context.Context, userID string, set broker.ForgejoT
 	}
 	dropped, err := t.cfg.Store.DropForgejoTokens(ctx, userID, set.RefreshToken)
 	if err != nil {
-		return broker.ForgejoTokens{}, err
+		return model.ForgejoTokens{}, err
 	}
 	if !dropped {
 		return t.read(ctx, userID)
 	}
 	t.report(ctx, userID, cause)
-	return broker.ForgejoTokens{}, cause
+	return model.ForgejoTokens{}, cause
 }
 
 // report writes a failed refresh to the log and the audit trail.
@@ -91,7 +91,7 @@ func (t *Tokens) recentlyDown(userID string) error {
 // noteDown remembers err if it says that Forgejo is down and forgets an older
 // one otherwise.
 func (t *Tokens) noteDown(userID string, err error) {
-	if !errors.Is(err, broker.ErrForgejoDown) {
+	if !errors.Is(err, model.ErrForgejoDown) {
 		t.forgetDown(userID)
 		return
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
 )
 
@@ -20,7 +20,7 @@ func TestSuspendedUserLosesTheLogin(t *testing.T) {
 	if suspended, err := tokens.Suspended(t.Context(), w.user.ID); !suspended || err != nil {
 		t.Fatalf("a suspended user: %v, %v", suspended, err)
 	}
-	if _, err := w.token(); !errors.Is(err, broker.ErrForgejoGrantDead) {
+	if _, err := w.token(); !errors.Is(err, model.ErrForgejoGrantDead) {
 		t.Errorf("Token = %v, want the login dead", err)
 	}
 	if n := strings.Count(w.out.String(), "FJMCP_OUTCOME=suspended"); n != 1 {
@@ -38,7 +38,7 @@ func TestSuspendedIsNotGuessed(t *testing.T) {
 	w := newWorld(t, testforge.Config{})
 	w.login()
 	w.must(w.Inject(testforge.Fault{Path: testforge.UserinfoPath, Kind: "html"}))
-	if suspended, err := w.tokens[0].Suspended(t.Context(), w.user.ID); suspended || !errors.Is(err, broker.ErrForgejoDown) {
+	if suspended, err := w.tokens[0].Suspended(t.Context(), w.user.ID); suspended || !errors.Is(err, model.ErrForgejoDown) {
 		t.Errorf("Suspended = %v, %v; want that Forgejo could not be asked", suspended, err)
 	}
 	if _, err := w.token(); err != nil {

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
@@ -69,16 +69,16 @@ func New(cfg Config) (*Tokens, error) {
 // Put stores the set that a login brought. A set that is older than the stored
 // one, by forgejo.Supersedes, is dropped without an error: the stored one then
 // belongs to a later login.
-func (t *Tokens) Put(ctx context.Context, userID string, set broker.ForgejoTokens) error {
+func (t *Tokens) Put(ctx context.Context, userID string, set model.ForgejoTokens) error {
 	_, err := t.store(ctx, userID, set)
 	return err
 }
 
 // Discard drops the user's stored set if it is of the same grant at Forgejo as
 // refused, which must not be used: what one opens the other does too.
-func (t *Tokens) Discard(ctx context.Context, userID string, refused broker.ForgejoTokens) error {
+func (t *Tokens) Discard(ctx context.Context, userID string, refused model.ForgejoTokens) error {
 	current, err := t.read(ctx, userID)
-	if errors.Is(err, broker.ErrForgejoGrantDead) {
+	if errors.Is(err, model.ErrForgejoGrantDead) {
 		return nil
 	}
 	if err != nil || !forgejo.SameGrant(refused, current) {
@@ -120,12 +120,12 @@ func (t *Tokens) CheckScopes(ctx context.Context) error {
 }
 
 // store writes set and returns what is stored then.
-func (t *Tokens) store(ctx context.Context, userID string, set broker.ForgejoTokens) (broker.ForgejoTokens, error) {
-	stored, err := t.cfg.Store.ReplaceForgejoTokens(ctx, userID, set, func(current broker.ForgejoTokens) bool {
+func (t *Tokens) store(ctx context.Context, userID string, set model.ForgejoTokens) (model.ForgejoTokens, error) {
+	stored, err := t.cfg.Store.ReplaceForgejoTokens(ctx, userID, set, func(current model.ForgejoTokens) bool {
 		return forgejo.Supersedes(set, current)
 	})
 	if err != nil {
-		return broker.ForgejoTokens{}, fmt.Errorf("cannot store the user's forgejo tokens: %w", err)
+		return model.ForgejoTokens{}, fmt.Errorf("cannot store the user's forgejo tokens: %w", err)
 	}
 	t.forgetDown(userID)
 	return stored, nil
@@ -133,30 +133,30 @@ func (t *Tokens) store(ctx context.Context, userID string, set broker.ForgejoTok
 
 // Token returns the user's current set, refreshed when its access token ends
 // soon. While Forgejo is down a token that still lives is returned as it is.
-// Errors wrap broker.ErrForgejoDown or broker.ErrForgejoGrantDead, the latter
+// Errors wrap model.ErrForgejoDown or model.ErrForgejoGrantDead, the latter
 // also for a user without a set, or are failures of the store or ctx.
-func (t *Tokens) Token(ctx context.Context, userID string) (broker.ForgejoTokens, error) {
+func (t *Tokens) Token(ctx context.Context, userID string) (model.ForgejoTokens, error) {
 	set, err := t.read(ctx, userID)
 	if err != nil || !t.endsSoon(set) {
 		return set, err
 	}
 	next, err := t.refresh(ctx, userID, set)
-	if errors.Is(err, broker.ErrForgejoDown) && t.cfg.Now().Before(set.ExpiresAt) {
+	if errors.Is(err, model.ErrForgejoDown) && t.cfg.Now().Before(set.ExpiresAt) {
 		return set, nil
 	}
 	return next, err
 }
 
 // Stored returns the user's stored set as it is, without asking Forgejo. Errors
-// are those of Token but broker.ErrForgejoDown.
-func (t *Tokens) Stored(ctx context.Context, userID string) (broker.ForgejoTokens, error) {
+// are those of Token but model.ErrForgejoDown.
+func (t *Tokens) Stored(ctx context.Context, userID string) (model.ForgejoTokens, error) {
 	return t.read(ctx, userID)
 }
 
 // Renew returns a set whose access token is not stale, which Forgejo has
 // answered with 401. It refreshes only if the stored token still is stale.
 // Errors are those of Token.
-func (t *Tokens) Renew(ctx context.Context, userID, stale string) (broker.ForgejoTokens, error) {
+func (t *Tokens) Renew(ctx context.Context, userID, stale string) (model.ForgejoTokens, error) {
 	set, err := t.read(ctx, userID)
 	if err != nil || set.AccessToken != stale {
 		return set, err
@@ -165,15 +165,15 @@ func (t *Tokens) Renew(ctx context.Context, userID, stale string) (broker.Forgej
 }
 
 // read returns the stored set; none means the grant is dead.
-func (t *Tokens) read(ctx context.Context, userID string) (broker.ForgejoTokens, error) {
+func (t *Tokens) read(ctx context.Context, userID string) (model.ForgejoTokens, error) {
 	set, err := t.cfg.Store.ForgejoTokens(ctx, userID)
-	if errors.Is(err, broker.ErrNotFound) {
-		return broker.ForgejoTokens{}, broker.ErrForgejoGrantDead
+	if errors.Is(err, model.ErrNotFound) {
+		return model.ForgejoTokens{}, model.ErrForgejoGrantDead
 	}
 	return set, err
 }
 
-func (t *Tokens) endsSoon(set broker.ForgejoTokens) bool {
+func (t *Tokens) endsSoon(set model.ForgejoTokens) bool {
 	margin := refreshBefore
 	if c, ok := forgejo.ReadClaims(set.AccessToken); ok && c.Expires > c.IssuedAt {
 		margin = min(margin, time.Duration(c.Expires-c.IssuedAt)*time.Second/4)
@@ -183,9 +183,9 @@ func (t *Tokens) endsSoon(set broker.ForgejoTokens) bool {
 
 // refresh replaces set, once for all callers that hold the same one. The work
 // goes on when the caller leaves: a rotated set that is not stored is lost.
-func (t *Tokens) refresh(ctx context.Context, userID string, set broker.ForgejoTokens) (broker.ForgejoTokens, error) {
+func (t *Tokens) refresh(ctx context.Context, userID string, set model.ForgejoTokens) (model.ForgejoTokens, error) {
 	if err := t.recentlyDown(userID); err != nil {
-		return broker.ForgejoTokens{}, err
+		return model.ForgejoTokens{}, err
 	}
 	result := t.flights.DoChan(userID+"\x00"+set.RefreshToken, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
@@ -196,10 +196,10 @@ func (t *Tokens) refresh(ctx context.Context, userID string, set broker.ForgejoT
 	})
 	select {
 	case r := <-result:
-		next, _ := r.Val.(broker.ForgejoTokens)
+		next, _ := r.Val.(model.ForgejoTokens)
 		return next, r.Err
 	case <-ctx.Done():
-		return broker.ForgejoTokens{}, ctx.Err()
+		return model.ForgejoTokens{}, ctx.Err()
 	}
 }
 
@@ -208,12 +208,12 @@ func leaseName(userID string) string { return "forgejo-refresh/" + userID }
 
 // refreshLeased waits for the user's lease and then refreshes set, unless
 // another process has replaced it meanwhile.
-func (t *Tokens) refreshLeased(ctx context.Context, userID string, set broker.ForgejoTokens) (broker.ForgejoTokens, error) {
+func (t *Tokens) refreshLeased(ctx context.Context, userID string, set model.ForgejoTokens) (model.ForgejoTokens, error) {
 	name, holder := leaseName(userID), rand.Text()
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		got, err := t.cfg.Store.AcquireLease(ctx, name, holder, leaseTTL)
 		if err != nil {
-			return broker.ForgejoTokens{}, fmt.Errorf("cannot take the lease on the user's forgejo tokens: %w", err)
+			return model.ForgejoTokens{}, fmt.Errorf("cannot take the lease on the user's forgejo tokens: %w", err)
 		}
 		stored, err := t.read(ctx, userID)
 		switch {
@@ -227,7 +227,7 @@ func (t *Tokens) refreshLeased(ctx context.Context, userID string, set broker.Fo
 			return stored, err
 		}
 		if err := sleep(ctx, pause); err != nil {
-			return broker.ForgejoTokens{}, fmt.Errorf("cannot get a turn to refresh the user's forgejo tokens: %w", err)
+			return model.ForgejoTokens{}, fmt.Errorf("cannot get a turn to refresh the user's forgejo tokens: %w", err)
 		}
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/logtest"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
@@ -30,7 +30,7 @@ type world struct {
 	client *forgejo.Client
 	stores []*store.Store
 	tokens []*upstream.Tokens
-	user   broker.User
+	user   model.User
 	out    *logtest.Buffer // log and audit of both
 }
 
@@ -64,7 +64,7 @@ func (w *world) must(err error) {
 }
 
 // exchange logs alice in at the forge.
-func (w *world) exchange() broker.ForgejoTokens {
+func (w *world) exchange() model.ForgejoTokens {
 	w.t.Helper()
 	verifier := forgejo.NewVerifier()
 	back, err := testforge.NewBrowser("alice", "alice-password", nil).Authorize(w.client.AuthCodeURL("s", verifier))
@@ -75,21 +75,21 @@ func (w *world) exchange() broker.ForgejoTokens {
 }
 
 // login logs alice in and stores the set, as the second process.
-func (w *world) login() broker.ForgejoTokens {
+func (w *world) login() model.ForgejoTokens {
 	w.t.Helper()
 	set := w.exchange()
 	w.must(w.tokens[1].Put(w.t.Context(), w.user.ID, set))
 	return set
 }
 
-func (w *world) stored() broker.ForgejoTokens {
+func (w *world) stored() model.ForgejoTokens {
 	w.t.Helper()
 	set, err := w.stores[1].ForgejoTokens(w.t.Context(), w.user.ID)
 	w.must(err)
 	return set
 }
 
-func (w *world) token() (broker.ForgejoTokens, error) {
+func (w *world) token() (model.ForgejoTokens, error) {
 	return w.tokens[0].Token(w.t.Context(), w.user.ID)
 }
 
@@ -111,11 +111,11 @@ func (w *world) until(what string, ok func() bool) {
 
 // result is what a call in a goroutine returned.
 type result struct {
-	set broker.ForgejoTokens
+	set model.ForgejoTokens
 	err error
 }
 
-func async(call func() (broker.ForgejoTokens, error)) chan result {
+func async(call func() (model.ForgejoTokens, error)) chan result {
 	done := make(chan result, 1)
 	go func() {
 		set, err := call()
@@ -125,19 +125,19 @@ func async(call func() (broker.ForgejoTokens, error)) chan result {
 }
 
 // crowd calls from eight goroutines in each process and wants one answer.
-func (w *world) crowd(call func(*upstream.Tokens) (broker.ForgejoTokens, error)) broker.ForgejoTokens {
+func (w *world) crowd(call func(*upstream.Tokens) (model.ForgejoTokens, error)) model.ForgejoTokens {
 	w.t.Helper()
 	var pending []chan result
 	start := make(chan struct{})
 	for n := range 16 {
-		pending = append(pending, async(func() (broker.ForgejoTokens, error) {
+		pending = append(pending, async(func() (model.ForgejoTokens, error) {
 			<-start
 			return call(w.tokens[n%2])
 		}))
 	}
 	close(start)
 	first := <-pending[0]
-	for _, p := range append(pending[1:], async(func() (broker.ForgejoTokens, error) { return first.set, first.err })) {
+	for _, p := range append(pending[1:], async(func() (model.ForgejoTokens, error) { return first.set, first.err })) {
 		r := <-p
 		w.must(r.err)
 		if r.set.AccessToken != first.set.AccessToken || r.set.RefreshToken != first.set.RefreshToken {
@@ -152,7 +152,7 @@ func TestOneRefreshForAll(t *testing.T) {
 	old := w.login()
 	w.Advance(2 * time.Second) // so that the new tokens differ
 	w.advance(56 * time.Minute)
-	got := w.crowd(func(tokens *upstream.Tokens) (broker.ForgejoTokens, error) {
+	got := w.crowd(func(tokens *upstream.Tokens) (model.ForgejoTokens, error) {
 		return tokens.Token(t.Context(), w.user.ID)
 	})
 	if got.AccessToken == old.AccessToken || got.AccessToken != w.stored().AccessToken {
@@ -167,7 +167,7 @@ func TestOneRenewalForAll(t *testing.T) {
 	w := newWorld(t, testforge.Config{})
 	old := w.login()
 	w.ExpireAccessTokens()
-	got := w.crowd(func(tokens *upstream.Tokens) (broker.ForgejoTokens, error) {
+	got := w.crowd(func(tokens *upstream.Tokens) (model.ForgejoTokens, error) {
 		return tokens.Renew(t.Context(), w.user.ID, old.AccessToken)
 	})
 	if got.AccessToken == old.AccessToken {
@@ -203,14 +203,14 @@ func TestDownKeepsTheLogin(t *testing.T) {
 				t.Errorf("a living token was not given out while the forge is down: %v", err)
 			}
 			w.advance(4 * time.Minute)
-			if _, err := w.token(); !errors.Is(err, broker.ErrForgejoDown) {
+			if _, err := w.token(); !errors.Is(err, model.ErrForgejoDown) {
 				t.Errorf("got %v, want ErrForgejoDown", err)
 			}
 			before := w.Requests(testforge.TokenPath)
-			if _, err := w.token(); !errors.Is(err, broker.ErrForgejoDown) || w.Requests(testforge.TokenPath) != before {
+			if _, err := w.token(); !errors.Is(err, model.ErrForgejoDown) || w.Requests(testforge.TokenPath) != before {
 				t.Errorf("the failure was not remembered: %v", err)
 			}
-			if _, err := w.tokens[0].Renew(t.Context(), w.user.ID, set.AccessToken); !errors.Is(err, broker.ErrForgejoDown) {
+			if _, err := w.tokens[0].Renew(t.Context(), w.user.ID, set.AccessToken); !errors.Is(err, model.ErrForgejoDown) {
 				t.Errorf("Renew gives %v, want ErrForgejoDown", err)
 			}
 			w.ClearFaults()
@@ -231,7 +231,7 @@ func TestMisconfiguredKeepsTheLogin(t *testing.T) {
 	w.advance(2 * time.Hour)
 	_, err := w.token()
 	var e *forgejo.Error
-	if !errors.As(err, &e) || e.Kind != forgejo.Misconfigured || !errors.Is(err, broker.ErrForgejoDown) {
+	if !errors.As(err, &e) || e.Kind != forgejo.Misconfigured || !errors.Is(err, model.ErrForgejoDown) {
 		t.Errorf("got %v, want Misconfigured, as ErrForgejoDown", err)
 	}
 	w.stored()
@@ -244,14 +244,14 @@ func TestDeadUntilTheNextLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time without asking the forge
-		if _, err := w.tokens[0].Renew(t.Context(), w.user.ID, set.AccessToken); !errors.Is(err, broker.ErrForgejoGrantDead) {
+		if _, err := w.tokens[0].Renew(t.Context(), w.user.ID, set.AccessToken); !errors.Is(err, model.ErrForgejoGrantDead) {
 			t.Errorf("got %v, want ErrForgejoGrantDead", err)
 		}
 	}
 	if n := w.Requests(testforge.TokenPath); n != 2 {
 		t.Errorf("the forge saw %d token requests, want the login and one refresh", n)
 	}
-	if _, err := w.stores[0].ForgejoTokens(t.Context(), w.user.ID); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := w.stores[0].ForgejoTokens(t.Context(), w.user.ID); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("the refused set is still stored (%v)", err)
 	}
 	if out := w.out.String(); strings.Count(out, "FJMCP_EVENT=forgejo_refresh_failed") != 1 || !strings.Contains(out, "FJMCP_USER=alice") || !strings.Contains(out, "FJMCP_OUTCOME=grant_dead") {
@@ -274,7 +274,7 @@ func TestAnswerLostAfterRotation(t *testing.T) {
 		t.Errorf("the living token was not given out: %v", err)
 	}
 	w.advance(10 * time.Minute)
-	if _, err := w.token(); !errors.Is(err, broker.ErrForgejoGrantDead) {
+	if _, err := w.token(); !errors.Is(err, model.ErrForgejoGrantDead) {
 		t.Errorf("got %v, want ErrForgejoGrantDead", err)
 	}
 	out := w.out.String()
@@ -331,7 +331,7 @@ func TestLoginDuringRefresh(t *testing.T) {
 func TestPutKeepsTheNewerSet(t *testing.T) {
 	w := newWorld(t, testforge.Config{})
 	older, newer := w.exchange(), w.exchange()
-	for _, set := range []broker.ForgejoTokens{newer, older} {
+	for _, set := range []model.ForgejoTokens{newer, older} {
 		w.must(w.tokens[0].Put(t.Context(), w.user.ID, set))
 	}
 	if w.stored().RefreshToken != newer.RefreshToken {
@@ -345,7 +345,7 @@ func TestRefreshOutlivesItsCaller(t *testing.T) {
 	w.advance(56 * time.Minute)
 	w.fault(testforge.Fault{Kind: "late", Count: 1})
 	ctx, cancel := context.WithCancel(t.Context())
-	refresh := async(func() (broker.ForgejoTokens, error) { return w.tokens[0].Token(ctx, w.user.ID) })
+	refresh := async(func() (model.ForgejoTokens, error) { return w.tokens[0].Token(ctx, w.user.ID) })
 	w.until("the refresh is at the forge", func() bool { return w.Waiting() == 1 })
 	cancel()
 	if r := <-refresh; !errors.Is(r.err, context.Canceled) {

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
@@ -29,7 +29,7 @@ type Config struct {
 	// Label is what the journal calls the session of that id.
 	Label func(sessionID string) string
 	// Grant returns a grant as it is now.
-	Grant func(ctx context.Context, id string) (broker.Grant, error)
+	Grant func(ctx context.Context, id string) (model.Grant, error)
 	// AfterFunc is time.AfterFunc, but returns the timer's Stop; nil means that.
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
 }
@@ -59,7 +59,7 @@ func New(cfg Config) *Pool {
 
 // Start has a unit started for the first session of a login. It does not wait, and
 // does nothing where one waits already, too many do, or the launcher has just failed.
-func (p *Pool) Start(access broker.Access) {
+func (p *Pool) Start(access model.Access) {
 	w, err := p.enter(access)
 	if err != nil {
 		p.cfg.Unit.Log.Info("cannot start a session's unit ahead", "user", access.User.Name, "error", err)
@@ -85,7 +85,7 @@ func (p *Pool) Start(access broker.Access) {
 
 // enter makes a unit and a place for it, which its session, a timer, or the end of the
 // login takes it from.
-func (p *Pool) enter(access broker.Access) (*Unit, error) {
+func (p *Pool) enter(access model.Access) (*Unit, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.cfg.Unit.Now()
@@ -134,7 +134,7 @@ func (p *Pool) launch(w *Unit) error {
 func (p *Pool) stands(ctx context.Context, w *Unit) error {
 	grant, err := p.cfg.Grant(ctx, w.grantID)
 	if err == nil && !grant.RevokedAt.IsZero() {
-		err = broker.ErrRevoked
+		err = model.ErrRevoked
 	}
 	if err == nil {
 		_, err = p.cfg.Unit.Tokens.Token(ctx, w.userID)

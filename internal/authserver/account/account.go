@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
@@ -57,7 +57,7 @@ func (h *Handler) cookie() web.Cookie {
 
 // SignedIn gives the browser of a user who has just logged in a session, in
 // place of any it had.
-func (h *Handler) SignedIn(w http.ResponseWriter, r *http.Request, user broker.User) {
+func (h *Handler) SignedIn(w http.ResponseWriter, r *http.Request, user model.User) {
 	value, now := oauth.NewToken(""), h.cfg.Now()
 	err := errors.Join(h.endSession(r), h.cfg.Store.CreateAccountSession(r.Context(), store.AccountSession{
 		Hash: oauth.Hash(value), UserID: user.ID, IdleAt: now.Add(idleTime), ExpiresAt: now.Add(lifeTime),
@@ -107,13 +107,13 @@ func (h *Handler) loginPage(w http.ResponseWriter, r *http.Request) {
 var errLoggedOut = errors.New("logged out")
 
 // session returns who is logged in, and the value that forms are bound to.
-func (h *Handler) session(r *http.Request) (broker.User, string, error) {
+func (h *Handler) session(r *http.Request) (model.User, string, error) {
 	secret := h.cookie().Value(r)
 	if secret == "" {
-		return broker.User{}, "", errLoggedOut
+		return model.User{}, "", errLoggedOut
 	}
 	user, err := h.cfg.Store.UseAccountSession(r.Context(), oauth.Hash(secret), idleTime)
-	if errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrExpired) {
+	if errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrExpired) {
 		err = errLoggedOut
 	}
 	return user, secret, err
@@ -141,7 +141,7 @@ const (
 
 // page describes the page. A notice is shown only if what it tells is so: anyone
 // can make a link with a parameter.
-func (h *Handler) page(user broker.User, secret string, connections []store.Connection, done string) web.Account {
+func (h *Handler) page(user model.User, secret string, connections []store.Connection, done string) web.Account {
 	a := web.Account{
 		User: user.Name, Forge: h.forgeHost(), Now: h.cfg.Now(), Settings: template.URL(h.cfg.Forgejo.ApplicationsURL()),
 		All: h.form("Disconnect all", secret, purposeDisconnect, ""), Logout: h.form("Log out", secret, purposeLogout, ""),
@@ -158,7 +158,7 @@ func (h *Handler) page(user broker.User, secret string, connections []store.Conn
 	return a
 }
 
-func (h *Handler) connection(user broker.User, secret string, c store.Connection) web.Connection {
+func (h *Handler) connection(user model.User, secret string, c store.Connection) web.Connection {
 	v := web.Connection{
 		Client: oauth.ClientName(c.Client()), Publisher: oauth.Publisher(c.Client()), Host: oauth.RedirectHost(c.RedirectURI), ReadOnly: c.ReadOnly(),
 		First: c.FirstUsedAt, Last: c.LastUsedAt, Sessions: c.Sessions,

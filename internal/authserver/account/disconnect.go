@@ -10,8 +10,8 @@ import (
 	"sync"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
@@ -31,7 +31,7 @@ func (h *Handler) form(label, secret, purpose, client string) web.Form {
 }
 
 // read checks a form, and whose it is. A refusal has been answered.
-func (h *Handler) read(w http.ResponseWriter, r *http.Request, purpose string) (user broker.User, client string, ok bool) {
+func (h *Handler) read(w http.ResponseWriter, r *http.Request, purpose string) (user model.User, client string, ok bool) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	client, token := r.PostFormValue("client"), r.PostFormValue("form_token")
 	user, secret, err := h.session(r)
@@ -88,7 +88,7 @@ func (h *Handler) Disconnect(w http.ResponseWriter, r *http.Request) {
 }
 
 // disconnect also goes on when the browser has left.
-func (h *Handler) disconnect(ctx context.Context, user broker.User, client string) error {
+func (h *Handler) disconnect(ctx context.Context, user model.User, client string) error {
 	ctx = context.WithoutCancel(ctx)
 	grants, err := h.cfg.Store.Disconnect(ctx, user.ID, client)
 	if err != nil {
@@ -121,7 +121,7 @@ func (h *Handler) clientName(ctx context.Context, id string) string {
 
 // forget deletes Forgejo's token set if nothing can use it any more. It is no
 // failure of the request when that does not work: access is taken back already.
-func (h *Handler) forget(ctx context.Context, user broker.User) {
+func (h *Handler) forget(ctx context.Context, user model.User) {
 	if _, err := h.cfg.Tokens.Forget(ctx, user.ID); err != nil {
 		h.cfg.Log.ErrorContext(ctx, "cannot delete the forgejo tokens of a user without clients", "user", user.Name, "error", err)
 	}

@@ -11,9 +11,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 const (
@@ -26,10 +26,10 @@ const (
 type claims = jwt.Claims
 
 // byAssertion authenticates a client by private_key_jwt.
-func (c *Clients) byAssertion(ctx context.Context, given oauth.Credentials) (broker.Client, error) {
+func (c *Clients) byAssertion(ctx context.Context, given oauth.Credentials) (model.Client, error) {
 	token, id, refused := parse(given)
 	if refused != nil {
-		return broker.Client{}, refused
+		return model.Client{}, refused
 	}
 	client, err := c.withKeys(ctx, id)
 	if err != nil {
@@ -86,9 +86,9 @@ func parse(given oauth.Credentials) (*jwt.JSONWebToken, string, *oauth.Error) {
 
 // withKeys returns a client from the store. If its keys are inside a metadata
 // document, the document is asked whether there are new ones.
-func (c *Clients) withKeys(ctx context.Context, id string) (broker.Client, error) {
+func (c *Clients) withKeys(ctx context.Context, id string) (model.Client, error) {
 	client, err := c.stored(ctx, id)
-	if err != nil || client.Kind != broker.ClientDocument || client.JWKS == "" || c.cfg.Documents == nil {
+	if err != nil || client.Kind != model.ClientDocument || client.JWKS == "" || c.cfg.Documents == nil {
 		return client, err
 	}
 	if published, err := c.cfg.Documents.Client(ctx, id); err == nil {

@@ -23,10 +23,10 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
@@ -56,7 +56,7 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-func (w *world) add(t testing.TB, c broker.Client) {
+func (w *world) add(t testing.TB, c model.Client) {
 	t.Helper()
 	c.CreatedAt = w.now
 	if err := w.store.KeepClient(t.Context(), c); err != nil {
@@ -111,8 +111,8 @@ func edKey() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
 }
 
-func edClient(t testing.TB) broker.Client {
-	return broker.Client{ID: "c", AuthMethod: oauth.AuthPrivateKey, JWKS: jwks(t, jose.JSONWebKey{Key: edKey().Public(), KeyID: "k"})}
+func edClient(t testing.TB) model.Client {
+	return model.Client{ID: "c", AuthMethod: oauth.AuthPrivateKey, JWKS: jwks(t, jose.JSONWebKey{Key: edKey().Public(), KeyID: "k"})}
 }
 
 func (w *world) refused(t *testing.T, name string, given oauth.Credentials, code, want string) {
@@ -134,7 +134,7 @@ func TestAlgorithms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.add(t, broker.Client{ID: "c", AuthMethod: oauth.AuthPrivateKey, JWKS: jwks(t,
+	w.add(t, model.Client{ID: "c", AuthMethod: oauth.AuthPrivateKey, JWKS: jwks(t,
 		jose.JSONWebKey{Key: rsaKey.Public(), KeyID: "rsa"}, jose.JSONWebKey{Key: ecKey.Public(), KeyID: "ec"}, jose.JSONWebKey{Key: edKey().Public(), KeyID: "ed"})})
 	for alg, key := range map[jose.SignatureAlgorithm]crypto.Signer{jose.RS256: rsaKey, jose.PS256: rsaKey, jose.ES256: ecKey, jose.EdDSA: edKey()} {
 		for _, kid := range []string{"", map[jose.SignatureAlgorithm]string{jose.RS256: "rsa", jose.PS256: "rsa", jose.ES256: "ec", jose.EdDSA: "ed"}[alg]} {
@@ -243,12 +243,12 @@ func TestAssertionOnce(t *testing.T) {
 
 func TestMethods(t *testing.T) {
 	w := newWorld(t)
-	secret := broker.Client{ID: "s", AuthMethod: oauth.AuthPost, SecretHash: oauth.Hash("secret")}
-	public := broker.Client{ID: "p", AuthMethod: oauth.AuthNone}
+	secret := model.Client{ID: "s", AuthMethod: oauth.AuthPost, SecretHash: oauth.Hash("secret")}
+	public := model.Client{ID: "p", AuthMethod: oauth.AuthNone}
 	keys, either, pinned := edClient(t), edClient(t), edClient(t)
 	keys.ID, either.ID, pinned.ID = "k", "e", "r"
 	either.AllowNone, pinned.SigningAlg = true, "RS256"
-	for _, c := range []broker.Client{secret, public, keys, either, pinned} {
+	for _, c := range []model.Client{secret, public, keys, either, pinned} {
 		w.add(t, c)
 	}
 	assertion := func(id string) string {

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
@@ -26,22 +26,22 @@ type Clients struct{ cfg Config }
 func New(cfg Config) *Clients { return &Clients{cfg} }
 
 // Find returns a client that wants a user's consent. For one with a metadata
-// document that is what the document says now. The error is broker.ErrNotFound,
+// document that is what the document says now. The error is model.ErrNotFound,
 // a *clientmeta.Error, the context's, or a failure of the store.
-func (c *Clients) Find(ctx context.Context, id string) (broker.Client, error) {
+func (c *Clients) Find(ctx context.Context, id string) (model.Client, error) {
 	if c.cfg.Documents != nil && oauth.IsDocumentID(id) {
 		return c.cfg.Documents.Client(ctx, id)
 	}
 	client, err := c.cfg.Store.Client(ctx, id)
-	if err == nil && client.Kind == broker.ClientDocument {
-		return broker.Client{}, broker.ErrNotFound // documents have been switched off
+	if err == nil && client.Kind == model.ClientDocument {
+		return model.Client{}, model.ErrNotFound // documents have been switched off
 	}
 	return client, err
 }
 
 // Keep stores what is known of a client that a user has agreed to.
-func (c *Clients) Keep(ctx context.Context, client broker.Client) error {
-	if client.Kind != broker.ClientDocument {
+func (c *Clients) Keep(ctx context.Context, client model.Client) error {
+	if client.Kind != model.ClientDocument {
 		return nil
 	}
 	client.CreatedAt = c.cfg.Now()
@@ -50,7 +50,7 @@ func (c *Clients) Keep(ctx context.Context, client broker.Client) error {
 
 // Authenticate returns the client behind credentials. The error is an
 // *oauth.Error, the context's, or a failure of the store.
-func (c *Clients) Authenticate(ctx context.Context, given oauth.Credentials) (broker.Client, error) {
+func (c *Clients) Authenticate(ctx context.Context, given oauth.Credentials) (model.Client, error) {
 	if given.Assertion != "" {
 		return c.byAssertion(ctx, given)
 	}
@@ -72,14 +72,14 @@ func (c *Clients) Authenticate(ctx context.Context, given oauth.Credentials) (br
 	return client, nil
 }
 
-func hasSecret(c broker.Client) bool {
+func hasSecret(c model.Client) bool {
 	return c.AuthMethod != oauth.AuthNone && c.AuthMethod != oauth.AuthPrivateKey
 }
 
 // stored returns a client as the store knows it.
-func (c *Clients) stored(ctx context.Context, id string) (broker.Client, error) {
+func (c *Clients) stored(ctx context.Context, id string) (model.Client, error) {
 	client, err := c.cfg.Store.Client(ctx, id)
-	if errors.Is(err, broker.ErrNotFound) {
+	if errors.Is(err, model.ErrNotFound) {
 		return client, oauth.Errorf(oauth.InvalidClient, "the client is not registered; register again")
 	}
 	return client, err

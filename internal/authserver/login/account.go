@@ -7,9 +7,9 @@ import (
 	"net/url"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
@@ -67,18 +67,18 @@ func (h *Handler) accountCallback(w http.ResponseWriter, r *http.Request, login 
 // identified reports whether err says only that the user's grant at Forgejo is
 // not the one to work with: who the user is was told all the same, and taking
 // access back needs no more.
-func identified(user broker.User, err error) bool {
+func identified(user model.User, err error) bool {
 	var e *forgejo.Error
 	tooBroad := errors.As(err, &e) && e.Kind == forgejo.ScopeTooBroad
 	return user.ID != "" && (tooBroad || errors.Is(err, errNarrower))
 }
 
-func (h *Handler) accountFailed(w http.ResponseWriter, r *http.Request, login store.Login, user broker.User, err error) {
+func (h *Handler) accountFailed(w http.ResponseWriter, r *http.Request, login store.Login, user model.User, err error) {
 	f := explain(err)
 	h.cfg.Log.WarnContext(r.Context(), "login to the account page failed", "user", user.Name, "error", err)
 	h.event(r.Context(), audit.Event{Kind: audit.LoginFailed, User: user.Name, Outcome: f.outcome, Detail: "for the account page: " + err.Error(), Failed: true})
 	again := h.accountURL()
-	if login.Set != (broker.ForgejoTokens{}) && resumable(err) {
+	if login.Set != (model.ForgejoTokens{}) && resumable(err) {
 		again = h.resumeURL(r, url.Values{})
 	} else {
 		h.drop(r.Context(), login)

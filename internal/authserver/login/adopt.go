@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
@@ -18,14 +18,14 @@ var errNarrower = errors.New("an older forgejo grant is narrower than FJMCP_BROK
 // adopt finds out whose a token set is and what it opens, and stores it as that
 // user's. A set that opens more than what is asked for is not stored, and that
 // user's older one, of the same grant, is dropped.
-func (h *Handler) adopt(ctx context.Context, set broker.ForgejoTokens) (broker.User, error) {
+func (h *Handler) adopt(ctx context.Context, set model.ForgejoTokens) (model.User, error) {
 	identity, err := h.cfg.Forgejo.Identity(ctx, set.AccessToken)
 	if err != nil {
-		return broker.User{}, err
+		return model.User{}, err
 	}
 	user, err := h.cfg.Store.UpsertUser(ctx, h.cfg.Forgejo.Origin(), identity.Subject, identity.Name)
 	if err != nil {
-		return broker.User{Name: identity.Name}, fmt.Errorf("cannot store the user: %w", err)
+		return model.User{Name: identity.Name}, fmt.Errorf("cannot store the user: %w", err)
 	}
 	if set.Scope, err = h.cfg.Forgejo.GrantedScope(ctx, set.AccessToken); err != nil {
 		return user, err
@@ -76,7 +76,7 @@ func (h *Handler) Unfinished(ctx context.Context) (err error) {
 // login stays for the next time.
 func (h *Handler) save(ctx context.Context, login store.Login) {
 	set, err := h.current(ctx, login)
-	user := broker.User{}
+	user := model.User{}
 	if err == nil {
 		user, err = h.adopt(ctx, set)
 	}
@@ -98,13 +98,13 @@ func (h *Handler) save(ctx context.Context, login store.Login) {
 }
 
 // current returns the login's token set, refreshed if its time is over.
-func (h *Handler) current(ctx context.Context, login store.Login) (broker.ForgejoTokens, error) {
+func (h *Handler) current(ctx context.Context, login store.Login) (model.ForgejoTokens, error) {
 	if h.cfg.Now().Before(login.Set.ExpiresAt) {
 		return login.Set, nil
 	}
 	next, err := h.cfg.Forgejo.Refresh(ctx, login.Set)
 	if err != nil {
-		return broker.ForgejoTokens{}, err
+		return model.ForgejoTokens{}, err
 	}
 	return next, h.cfg.Store.KeepLoginSet(ctx, login.StateHash, next)
 }

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
@@ -32,7 +32,7 @@ var authorizeParams = []string{
 
 // authorization is a checked authorization request.
 type authorization struct {
-	client      broker.Client
+	client      model.Client
 	redirectURI string
 	state       string
 	challenge   string
@@ -88,7 +88,7 @@ func (h *Handler) readClient(ctx context.Context, a *authorization, p oauth.Para
 		return &badRequest{"This application's description cannot be read",
 			"The client_id of the request is the address of a document that describes the application, but " + document.Reason + ". Go back to the application and connect again in a minute; if that does not help, tell its makers.", oauth.InvalidClient}
 	}
-	if errors.Is(err, broker.ErrNotFound) {
+	if errors.Is(err, model.ErrNotFound) {
 		return &badRequest{"This application is not registered here",
 			"The application used a client_id that this server does not know. Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidClient}
 	}
@@ -220,7 +220,7 @@ func (h *Handler) authorizeURL(params url.Values) string {
 }
 
 // denied tells the client that the user said no.
-func (h *Handler) denied(w http.ResponseWriter, r *http.Request, c broker.Client, redirectURI, state, where string) {
+func (h *Handler) denied(w http.ResponseWriter, r *http.Request, c model.Client, redirectURI, state, where string) {
 	h.event(r.Context(), audit.Event{Kind: audit.LoginDenied, Client: oauth.ClientName(c), Outcome: "denied", Detail: where})
 	h.sendBack(w, r, c, redirectURI, h.backWithError(redirectURI, state, oauth.Errorf(oauth.AccessDenied, "the user did not agree")), web.Message{
 		Status: http.StatusForbidden, Title: "Not connected",

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
@@ -35,7 +35,7 @@ func (h *Handler) Callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	query := r.URL.Query()
-	if query.Get("error") == oauth.AccessDenied && login.Set == (broker.ForgejoTokens{}) {
+	if query.Get("error") == oauth.AccessDenied && login.Set == (model.ForgejoTokens{}) {
 		h.drop(r.Context(), login)
 		h.denied(w, r, client, login.RedirectURI, login.ClientState, "at forgejo")
 		return
@@ -54,19 +54,19 @@ var errOtherBrowser = errors.New("another browser")
 
 // takeLogin finds the login that the state names, and its client, and takes it.
 // In another browser it is left as it is, for the one that started it.
-func (h *Handler) takeLogin(r *http.Request) (store.Login, broker.Client, error) {
+func (h *Handler) takeLogin(r *http.Request) (store.Login, model.Client, error) {
 	hash := oauth.Hash(r.URL.Query().Get("state"))
 	login, err := h.cfg.Store.Login(r.Context(), hash)
 	if err != nil {
-		return store.Login{}, broker.Client{}, err
+		return store.Login{}, model.Client{}, err
 	}
 	if !oauth.EqualHash(h.browserOf(r), login.BrowserHash) {
-		return store.Login{}, broker.Client{}, errOtherBrowser
+		return store.Login{}, model.Client{}, errOtherBrowser
 	}
-	var client broker.Client
+	var client model.Client
 	if login.ClientID != "" {
 		if client, err = h.cfg.Store.Client(r.Context(), login.ClientID); err != nil {
-			return store.Login{}, broker.Client{}, err
+			return store.Login{}, model.Client{}, err
 		}
 	}
 	login, err = h.cfg.Store.TakeLogin(r.Context(), hash)
@@ -81,7 +81,7 @@ func (h *Handler) refuseCallback(w http.ResponseWriter, r *http.Request, err err
 			Status: http.StatusForbidden, Title: "This login was started in another browser",
 			Text: "Finish it in the browser where you started it, with cookies allowed, or go back to your application and connect again. If you have not started a login, close this page: nothing was agreed to.",
 		}, oauth.AccessDenied)
-	case errors.Is(err, broker.ErrNotFound), errors.Is(err, broker.ErrExpired), errors.Is(err, broker.ErrReused):
+	case errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrExpired), errors.Is(err, model.ErrReused):
 		h.respond(w, r, web.Message{
 			Status: http.StatusBadRequest, Title: "This login is over",
 			Text:    "It was already finished or took too long. If your application is not connected, go back to it and connect again.",
@@ -96,12 +96,12 @@ func (h *Handler) refuseCallback(w http.ResponseWriter, r *http.Request, err err
 // stored before anything else is asked for: by exchanging the code Forgejo has
 // ended the refresh token of the user's earlier login. The user is returned
 // also with an error, as far as it is known.
-func (h *Handler) logIn(ctx context.Context, login *store.Login, query url.Values) (broker.User, error) {
+func (h *Handler) logIn(ctx context.Context, login *store.Login, query url.Values) (model.User, error) {
 	// The user's browser going away must not lose the token set.
 	ctx = context.WithoutCancel(ctx)
-	if login.Set == (broker.ForgejoTokens{}) {
+	if login.Set == (model.ForgejoTokens{}) {
 		if err := h.exchange(ctx, login, query); err != nil {
-			return broker.User{}, err
+			return model.User{}, err
 		}
 	}
 	user, err := h.adopt(ctx, login.Set)
@@ -128,12 +128,12 @@ func (h *Handler) exchange(ctx context.Context, login *store.Login, query url.Va
 }
 
 // finish makes the grant and returns to the client with a code.
-func (h *Handler) finish(w http.ResponseWriter, r *http.Request, login store.Login, client broker.Client, user broker.User) {
+func (h *Handler) finish(w http.ResponseWriter, r *http.Request, login store.Login, client model.Client, user model.User) {
 	code, now := oauth.NewToken(oauth.PrefixCode), h.cfg.Now()
-	err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, broker.Grant{
+	err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, model.Grant{
 		ID: oauth.NewID(), UserID: user.ID, ClientID: client.ID, Scope: login.Scope, Requested: login.Requested, Resource: login.Resource, CreatedAt: now,
 	}, store.Code{Hash: oauth.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: now.Add(codeTTL)})
-	if errors.Is(err, broker.ErrNotFound) {
+	if errors.Is(err, model.ErrNotFound) {
 		h.refuseCallback(w, r, err)
 		return
 	}

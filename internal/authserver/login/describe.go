@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 

@@ -7,21 +7,21 @@ import (
 	"net/url"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // loginFailed tells the person what to do next, with a way to try again and one
 // back to the client.
-func (h *Handler) loginFailed(w http.ResponseWriter, r *http.Request, login store.Login, client broker.Client, user broker.User, err error) {
+func (h *Handler) loginFailed(w http.ResponseWriter, r *http.Request, login store.Login, client model.Client, user model.User, err error) {
 	f := explain(err)
 	h.cfg.Log.WarnContext(r.Context(), "login failed", "user", user.Name, "client", oauth.ClientName(client), "error", err)
 	h.event(r.Context(), audit.Event{Kind: audit.LoginFailed, User: user.Name, Client: oauth.ClientName(client), Outcome: f.outcome, Detail: err.Error(), Failed: true})
 	again := h.authorizeURL(again(login))
-	if login.Set != (broker.ForgejoTokens{}) && resumable(err) {
+	if login.Set != (model.ForgejoTokens{}) && resumable(err) {
 		again = h.resumeURL(r, nil)
 	} else if !errors.Is(err, errNarrower) {
 		h.drop(r.Context(), login)

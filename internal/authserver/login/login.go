@@ -10,9 +10,9 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
@@ -32,7 +32,7 @@ type Config struct {
 	// to the account page.
 	Authorizations, Logins *limit.Limiter
 	// SignedIn answers the callback of a login to the account page.
-	SignedIn func(http.ResponseWriter, *http.Request, broker.User)
+	SignedIn func(http.ResponseWriter, *http.Request, model.User)
 }
 
 // Handler serves the authorization endpoint and the callback. It is safe for

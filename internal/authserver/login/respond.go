@@ -5,9 +5,9 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
@@ -71,8 +71,8 @@ func redirect(w http.ResponseWriter, to string) {
 // sendBack returns to a client without a code. Only to what the operator vouches
 // for does the browser go by itself: anybody may register any address, and the user
 // has not agreed to be sent there, or has changed his mind (RFC 9700 §4.11.2).
-func (h *Handler) sendBack(w http.ResponseWriter, r *http.Request, c broker.Client, redirectURI, to string, m web.Message, code string) {
-	if c.Kind == broker.ClientOperator {
+func (h *Handler) sendBack(w http.ResponseWriter, r *http.Request, c model.Client, redirectURI, to string, m web.Message, code string) {
+	if c.Kind == model.ClientOperator {
 		redirect(w, to)
 		return
 	}

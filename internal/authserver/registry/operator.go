@@ -7,8 +7,8 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 // AddClient adds a client of the operator's. An *admin.Error says what is wrong
@@ -22,7 +22,7 @@ func (g *Registry) AddClient(ctx context.Context, n admin.NewClient) (admin.Adde
 		return admin.AddedClient{}, err
 	}
 	client, secret, _ := newClient(reg, g.cfg.Now())
-	client.Kind, client.Introspect, client.RegistrationHash = broker.ClientOperator, n.Introspect, nil
+	client.Kind, client.Introspect, client.RegistrationHash = model.ClientOperator, n.Introspect, nil
 	if err := g.cfg.Store.CreateClient(ctx, client); err != nil {
 		return admin.AddedClient{}, fmt.Errorf("cannot store the client: %w", err)
 	}
@@ -68,7 +68,7 @@ func (g *Registry) RemoveClient(ctx context.Context, id string) error {
 	if err == nil {
 		err = g.remove(ctx, client, "by the operator")
 	}
-	if errors.Is(err, broker.ErrNotFound) {
+	if errors.Is(err, model.ErrNotFound) {
 		return &admin.Error{Text: fmt.Sprintf("there is no client %q; fjmcpctl clients list shows all", id), NotFound: true}
 	}
 	return err

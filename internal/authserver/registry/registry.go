@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/limit"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
@@ -98,10 +98,10 @@ func (g *Registry) parse(body []byte) (oauth.Registration, *oauth.Error) {
 
 // newClient returns a client with its secret, if it has one, and its
 // registration access token.
-func newClient(reg oauth.Registration, now time.Time) (c broker.Client, secret, token string) {
+func newClient(reg oauth.Registration, now time.Time) (c model.Client, secret, token string) {
 	token = oauth.NewToken(oauth.PrefixRegistration)
-	c = broker.Client{
-		ID: oauth.NewID(), Kind: broker.ClientRegistered, Name: reg.ClientName, AuthMethod: reg.TokenEndpointAuthMethod,
+	c = model.Client{
+		ID: oauth.NewID(), Kind: model.ClientRegistered, Name: reg.ClientName, AuthMethod: reg.TokenEndpointAuthMethod,
 		RedirectURIs: reg.RedirectURIs, GrantTypes: reg.GrantTypes, URI: reg.ClientURI, CreatedAt: now,
 		JWKS: string(reg.JWKS), JWKSURI: reg.JWKSURI, SigningAlg: reg.SigningAlg, RegistrationHash: oauth.Hash(token),
 	}
@@ -114,7 +114,7 @@ func newClient(reg oauth.Registration, now time.Time) (c broker.Client, secret, 
 
 // registration is a client as it is told about itself. Its secret is stored as
 // a hash, so it is told only once.
-func (g *Registry) registration(c broker.Client, token string) oauth.RegistrationResponse {
+func (g *Registry) registration(c model.Client, token string) oauth.RegistrationResponse {
 	answer := oauth.RegistrationResponse{
 		ClientID: c.ID, ClientIDIssuedAt: c.CreatedAt.Unix(),
 		RegistrationClientURI: g.cfg.Endpoint + "/" + c.ID, RegistrationAccessToken: token,
@@ -138,7 +138,7 @@ func (g *Registry) Manage(w http.ResponseWriter, r *http.Request) {
 	}
 	client, token, err := g.authorize(r)
 	switch {
-	case errors.Is(err, broker.ErrNotFound):
+	case errors.Is(err, model.ErrNotFound):
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 		web.WriteJSON(w, http.StatusUnauthorized, oauth.Errorf("invalid_token", "the registration access token is not that of a registered client"))
 		return
@@ -163,22 +163,22 @@ func (g *Registry) Manage(w http.ResponseWriter, r *http.Request) {
 }
 
 // authorize returns the client whose registration access token the request
-// carries, and the token. Any other is broker.ErrNotFound.
-func (g *Registry) authorize(r *http.Request) (broker.Client, string, error) {
+// carries, and the token. Any other is model.ErrNotFound.
+func (g *Registry) authorize(r *http.Request) (model.Client, string, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	token = strings.TrimSpace(token)
 	if !strings.EqualFold(scheme, "Bearer") {
-		return broker.Client{}, "", broker.ErrNotFound
+		return model.Client{}, "", model.ErrNotFound
 	}
 	client, err := g.cfg.Store.Client(r.Context(), r.PathValue("client"))
 	if err == nil && !oauth.EqualHash(token, client.RegistrationHash) {
-		err = broker.ErrNotFound
+		err = model.ErrNotFound
 	}
 	return client, token, err
 }
 
 // remove ends a client, its grants and their sessions.
-func (g *Registry) remove(ctx context.Context, c broker.Client, how string) error {
+func (g *Registry) remove(ctx context.Context, c model.Client, how string) error {
 	grants, err := g.cfg.Store.DeleteClient(ctx, c.ID)
 	if err != nil {
 		return err
@@ -190,7 +190,7 @@ func (g *Registry) remove(ctx context.Context, c broker.Client, how string) erro
 	return nil
 }
 
-func (g *Registry) event(ctx context.Context, kind audit.Kind, c broker.Client, how string) {
+func (g *Registry) event(ctx context.Context, kind audit.Kind, c model.Client, how string) {
 	g.cfg.Audit.Event(ctx, audit.Event{Kind: kind, Client: oauth.ClientName(c), Outcome: "ok", Detail: strings.TrimSpace(c.ID + " " + how)})
 }
 

@@ -23,8 +23,8 @@ import (
 	"os"
 	"sync"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/rawjson"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp/rawjson"
 )
 
 // Version is what the server is held to.

@@ -200,7 +200,7 @@ var migrations = []*gormigrate.Migration{
 	{ID: "0008_resume", Migrate: statements(
 		// How often a process took over the session's unit.
 		`ALTER TABLE sessions ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0`,
-		// What a killed process must leave behind, see broker.Session.
+		// What a killed process must leave behind, see model.Session.
 		`ALTER TABLE sessions ADD COLUMN log_level TEXT NOT NULL DEFAULT ''`,
 		`ALTER TABLE sessions ADD COLUMN server TEXT NOT NULL DEFAULT ''`,
 		// What a process that ended wrote down for the next.

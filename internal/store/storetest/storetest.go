@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
-	"github.com/fjmcp/fjmcp-broker/internal/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
@@ -41,9 +41,9 @@ func Open(t testing.TB, path string, now func() time.Time) *store.Store {
 
 // Login is the outcome of one redeemed login.
 type Login struct {
-	User   broker.User
-	Client broker.Client
-	Grant  broker.Grant
+	User   model.User
+	Client model.Client
+	Grant  model.Grant
 	Pair   store.Pair // valid for an hour and a day
 }
 
@@ -58,21 +58,21 @@ func LogIn(t testing.TB, s *store.Store, name string, now time.Time) Login {
 			t.Fatal(err)
 		}
 	}
-	client := broker.Client{
+	client := model.Client{
 		ID: oauth.NewID(), Name: "test client", AuthMethod: "none",
 		RedirectURIs: []string{"http://127.0.0.1/callback"}, GrantTypes: []string{"authorization_code", "refresh_token"}, CreatedAt: now,
 	}
 	must(s.CreateClient(ctx, client))
 	user, err := s.UpsertUser(ctx, "https://forge.example", "sub-"+name, name)
 	must(err)
-	must(s.PutForgejoTokens(ctx, user.ID, broker.ForgejoTokens{
+	must(s.PutForgejoTokens(ctx, user.ID, model.ForgejoTokens{
 		AccessToken: "forge-access-" + name, RefreshToken: "forge-refresh-" + name, ExpiresAt: now.Add(time.Hour),
 	}))
 	code := oauth.NewToken(oauth.PrefixCode)
-	grant := broker.Grant{ID: oauth.NewID(), UserID: user.ID, ClientID: client.ID, Scope: "forgejo:read forgejo:write", CreatedAt: now}
+	grant := model.Grant{ID: oauth.NewID(), UserID: user.ID, ClientID: client.ID, Scope: "forgejo:read forgejo:write", CreatedAt: now}
 	must(s.CreateGrant(ctx, grant, store.Code{Hash: oauth.Hash(code), ExpiresAt: now.Add(time.Minute)}))
 	pair := Pair(now)
-	_, err = s.RedeemCode(ctx, code, pair, func(broker.Grant, store.Code) error { return nil })
+	_, err = s.RedeemCode(ctx, code, pair, func(model.Grant, store.Code) error { return nil })
 	must(err)
 	return Login{User: user, Client: client, Grant: grant, Pair: pair}
 }
@@ -86,9 +86,9 @@ func Pair(now time.Time) store.Pair {
 }
 
 // Session stores a session of the login that runs in no unit.
-func (l Login) Session(t testing.TB, s *store.Store) broker.Session {
+func (l Login) Session(t testing.TB, s *store.Store) model.Session {
 	t.Helper()
-	v := broker.Session{
+	v := model.Session{
 		ID: oauth.NewID(), UserID: l.User.ID, UserName: l.User.Name, ClientID: l.Client.ID, ClientName: l.Client.Name,
 		GrantID: l.Grant.ID, CreatedAt: l.Grant.CreatedAt, LastUsedAt: l.Grant.CreatedAt,
 	}

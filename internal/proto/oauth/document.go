@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // IsDocumentID reports whether a client id is one that a client ID metadata
@@ -52,28 +52,28 @@ type document struct {
 // ParseDocument reads the document of the client id and returns the client.
 // Redirect URIs that could not be registered here are left out; without any
 // other the document is refused. The keys in it are not looked at.
-func ParseDocument(id string, body []byte) (broker.Client, error) {
+func ParseDocument(id string, body []byte) (model.Client, error) {
 	var d document
 	if err := json.Unmarshal(body, &d); err != nil {
-		return broker.Client{}, errors.New("it is not a JSON object of client metadata")
+		return model.Client{}, errors.New("it is not a JSON object of client metadata")
 	}
 	switch {
 	case d.ClientID != id:
-		return broker.Client{}, errors.New("its client_id is not its own URL")
+		return model.Client{}, errors.New("its client_id is not its own URL")
 	case d.Secret != nil || d.SecretExpires != nil:
-		return broker.Client{}, errors.New("it holds a client_secret, which a public document cannot")
+		return model.Client{}, errors.New("it holds a client_secret, which a public document cannot")
 	}
 	if err := d.chooseMethod(); err != nil {
-		return broker.Client{}, err
+		return model.Client{}, err
 	}
 	if err := d.keepRedirects(); err != nil {
-		return broker.Client{}, err
+		return model.Client{}, err
 	}
 	if err := d.checkFlow(); err != nil {
-		return broker.Client{}, errors.New(err.Description)
+		return model.Client{}, errors.New(err.Description)
 	}
-	return broker.Client{
-		ID: id, Kind: broker.ClientDocument, Name: CleanName(d.ClientName), URI: webURL(d.ClientURI),
+	return model.Client{
+		ID: id, Kind: model.ClientDocument, Name: CleanName(d.ClientName), URI: webURL(d.ClientURI),
 		RedirectURIs: d.RedirectURIs, GrantTypes: d.GrantTypes, AuthMethod: d.TokenEndpointAuthMethod,
 		JWKS: string(d.JWKS), JWKSURI: d.JWKSURI, SigningAlg: d.SigningAlg,
 		AllowNone: d.TokenEndpointAuthMethod == AuthPrivateKey && slices.Contains(d.AuthMethods, AuthNone),

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/fjmcp/fjmcp-broker/internal/broker"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // Grant types and the response type of this server.
@@ -170,7 +170,7 @@ func webURL(raw string) string {
 
 // ClientName is what people are shown as a client's name: what it calls itself,
 // else where it is.
-func ClientName(c broker.Client) string {
+func ClientName(c model.Client) string {
 	if c.Name != "" {
 		return c.Name
 	}

@@ -1,4 +1,4 @@
-package launchproto
+package launcher
 
 import (
 	"fmt"

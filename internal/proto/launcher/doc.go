@@ -1,8 +1,8 @@
-// Package launchproto holds the words spoken on the launcher's socket: one JSON
+// Package proto/launcher holds the words spoken on the launcher's socket: one JSON
 // Request per SOCK_SEQPACKET packet, descriptors beside it by SCM_RIGHTS, one
 // JSON Reply. It also holds the grammar of ids, which both sides check.
 //
 // A request carries ids, choices and descriptors; never a property, a path or a
 // command. The launcher and its client (package spawn) import it; it imports
 // nothing of this module.
-package launchproto
+package launcher

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/fjmcp/fjmcp-broker/internal/rawjson"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp/rawjson"
 )
 
 // Kind says what a message is (JSON-RPC 2.0 §4, §5).
