@@ -14,7 +14,7 @@ PREFIX  ?= /usr
 DESTDIR ?=
 UNITDIR ?= $(shell pkgconf --variable=systemdsystemunitdir systemd)
 
-VERSION_PKG := github.com/fjmcp/fjmcp-broker/internal/version
+VERSION_PKG := github.com/fjmcp/fjmcp-broker/internal/daemon/version
 GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X $(VERSION_PKG).Version=$(VERSION) -X $(VERSION_PKG).Commit=$(COMMIT)"
 PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl

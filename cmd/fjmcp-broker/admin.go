@@ -5,7 +5,7 @@ import (
 	"net"
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/httpserver"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 )
 
 // serveAdmin serves fjmcpctl until ctx ends.

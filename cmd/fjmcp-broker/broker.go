@@ -14,21 +14,21 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/config"
 	"github.com/fjmcp/fjmcp-broker/internal/credential"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway"
-	"github.com/fjmcp/fjmcp-broker/internal/httpserver"
-	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/operate"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/systemd"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
@@ -98,7 +98,7 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 	s.operator = operate.New(operate.Config{
 		Settings: cfg, Sessions: s.sessions, Store: s.store, Forgejo: forge, Launcher: s.launcher, Audit: events, Log: log, Started: time.Now(),
 	})
-	addresses := &limit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
+	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.auth, err = authserver.New(authserver.Config{
 		PublicURL: cfg.PublicURL, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
 		AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Redeemed: s.sessions.Warm, Revoked: s.endGrant, Running: s.sessions.Running,
@@ -111,7 +111,7 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 	s.auth.Routes(mux)
 	s.mcp = gateway.New(gateway.Config{
 		PublicURL: cfg.PublicURL, AllowedOrigins: cfg.AllowedOrigins, Auth: s.auth, Sessions: s.sessions, Keys: keys, Audit: events, Log: log,
-		FailedBearers:  limit.New(limit.Config{Rule: limit.Bearer, Addresses: addresses, Audit: events, Now: time.Now}),
+		FailedBearers:  ratelimit.New(ratelimit.Config{Rule: ratelimit.Bearer, Addresses: addresses, Audit: events, Now: time.Now}),
 		RequestTimeout: cfg.RequestTimeout,
 	})
 	s.mcp.Routes(mux)

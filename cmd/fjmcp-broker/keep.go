@@ -5,7 +5,7 @@ import (
 	"os"
 
 	"github.com/fjmcp/fjmcp-broker/internal/config"
-	"github.com/fjmcp/fjmcp-broker/internal/systemd"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 

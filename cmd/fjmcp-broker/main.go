@@ -15,10 +15,10 @@ import (
 	"syscall"
 
 	"github.com/fjmcp/fjmcp-broker/internal/config"
-	"github.com/fjmcp/fjmcp-broker/internal/httpserver"
-	"github.com/fjmcp/fjmcp-broker/internal/logging"
-	"github.com/fjmcp/fjmcp-broker/internal/systemd"
-	"github.com/fjmcp/fjmcp-broker/internal/version"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/logging"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 )
 
 func main() { os.Exit(run()) }

@@ -20,9 +20,9 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 	"github.com/fjmcp/fjmcp-broker/internal/launcher"
-	"github.com/fjmcp/fjmcp-broker/internal/systemd"
-	"github.com/fjmcp/fjmcp-broker/internal/version"
 )
 
 func main() {

@@ -12,10 +12,10 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 	"github.com/fjmcp/fjmcp-broker/internal/inject"
 	"github.com/fjmcp/fjmcp-broker/internal/inject/confine"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
-	"github.com/fjmcp/fjmcp-broker/internal/version"
 )
 
 const exitUsage = 2

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/version"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 )
 
 // Exit statuses beside 0.

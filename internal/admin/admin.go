@@ -11,7 +11,7 @@ import (
 	"net/http"
 	"os"
 
-	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 )
 
 // DefaultSocket is where the package's fjmcp-admin.socket listens.

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 )
 
 // serve serves cfg on a socket of its own and returns a caller of it.

@@ -7,7 +7,7 @@ import (
 	"os/user"
 	"strconv"
 
-	"github.com/fjmcp/fjmcp-broker/internal/peer"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/peercred"
 )
 
 // Peers returns l with connections whose remote address is who connected, as the
@@ -48,7 +48,7 @@ func (operator) Network() string { return "unix" }
 func (o operator) String() string { return string(o) }
 
 func operatorOf(c *net.UnixConn) operator {
-	uid, err := peer.UID(c)
+	uid, err := peercred.UID(c)
 	if err != nil {
 		return "unknown" // the socket's mode has let it in
 	}

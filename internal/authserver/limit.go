@@ -3,22 +3,22 @@ package authserver
 import (
 	"net/http"
 
-	"github.com/fjmcp/fjmcp-broker/internal/limit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // limits are those of the endpoints.
-type limits struct{ register, authorize, login, token *limit.Limiter }
+type limits struct{ register, authorize, login, token *ratelimit.Limiter }
 
 func newLimits(cfg Config) limits {
 	if cfg.Addresses == nil {
-		cfg.Addresses = &limit.Addresses{Log: cfg.Log}
+		cfg.Addresses = &ratelimit.Addresses{Log: cfg.Log}
 	}
-	of := func(rule limit.Rule) *limit.Limiter {
-		return limit.New(limit.Config{Rule: rule, Addresses: cfg.Addresses, Audit: cfg.Audit, Now: cfg.Now})
+	of := func(rule ratelimit.Rule) *ratelimit.Limiter {
+		return ratelimit.New(ratelimit.Config{Rule: rule, Addresses: cfg.Addresses, Audit: cfg.Audit, Now: cfg.Now})
 	}
-	return limits{of(limit.Register), of(limit.Authorize), of(limit.Login), of(limit.Token)}
+	return limits{of(ratelimit.Register), of(ratelimit.Authorize), of(ratelimit.Login), of(ratelimit.Token)}
 }
 
 // refused answers with 429 in place of e when there were too many failures of
@@ -32,7 +32,7 @@ func (l limits) refused(w http.ResponseWriter, r *http.Request, e *oauth.Error) 
 	if wait == 0 {
 		return false
 	}
-	limit.SetRetryAfter(w, wait)
+	ratelimit.SetRetryAfter(w, wait)
 	web.WriteJSON(w, http.StatusTooManyRequests, oauth.Errorf(oauth.TemporarilyUnavailable, "too many failed requests; this one failed as well: %s", e.Description))
 	return true
 }

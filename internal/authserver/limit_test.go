@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway"
-	"github.com/fjmcp/fjmcp-broker/internal/limit"
 )
 
 // until429 repeats do, which is answered with want until it is limited, and
@@ -45,7 +45,7 @@ func TestRegistrationsAreLimited(t *testing.T) {
 		return w.do(newBrowser(), w.request(http.MethodPost, w.url+"/oauth/register", `{"redirect_uris":["http://127.0.0.1/cb"]}`, headers...))
 	}
 	for range 2 {
-		until429(t, limit.Register.Address.Burst, 201, func() answer { return register() }).wantError(t, 429, "temporarily_unavailable", "too many registrations")
+		until429(t, ratelimit.Register.Address.Burst, 201, func() answer { return register() }).wantError(t, 429, "temporarily_unavailable", "too many registrations")
 	}
 	w.limitedOnce(t, "register")
 	if a := register("X-Forwarded-For", "203.0.113.9"); a.StatusCode != 201 {
@@ -65,7 +65,7 @@ func TestAuthorizationsAreLimited(t *testing.T) {
 	show := func(c client, headers ...string) answer {
 		return w.get(w.url+"/oauth/authorize?"+c.authorizeQuery().Encode(), headers...)
 	}
-	a := until429(t, limit.Authorize.Client.Burst, 200, func() answer { return show(c) })
+	a := until429(t, ratelimit.Authorize.Client.Burst, 200, func() answer { return show(c) })
 	if !strings.Contains(a.body, "Please wait a moment") || a.Header.Get("X-Frame-Options") != "DENY" {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
@@ -82,8 +82,8 @@ func TestAnswersToConsentAreLimited(t *testing.T) {
 	w := newWorld(t)
 	c, b := w.newClient(), newBrowser()
 	form := w.consentForm(b, c.authorizeQuery())
-	until429(t, limit.Login.Client.Burst, 303, func() answer { return w.decide(b, form, "allow") })
-	until429(t, limit.Login.Address.Burst, 403, func() answer { return w.post("/account/login", url.Values{}) })
+	until429(t, ratelimit.Login.Client.Burst, 303, func() answer { return w.decide(b, form, "allow") })
+	until429(t, ratelimit.Login.Address.Burst, 403, func() answer { return w.post("/account/login", url.Values{}) })
 	w.limitedOnce(t, "login")
 }
 
@@ -141,8 +141,8 @@ func TestFailedBearersAreLimited(t *testing.T) {
 	good, _ := w.tokens(c, w.logIn(c))
 	public, err := url.Parse(w.url)
 	w.must(err)
-	gateway.New(gateway.Config{PublicURL: public, Auth: w.server, FailedBearers: limit.New(limit.Config{
-		Rule: limit.Bearer, Addresses: &limit.Addresses{}, Audit: audit.New(w.trail), Now: w.now,
+	gateway.New(gateway.Config{PublicURL: public, Auth: w.server, FailedBearers: ratelimit.New(ratelimit.Config{
+		Rule: ratelimit.Bearer, Addresses: &ratelimit.Addresses{}, Audit: audit.New(w.trail), Now: w.now,
 	})}).Routes(w.mux.Load())
 	call := func(token string) answer {
 		if token == "" {
@@ -150,7 +150,7 @@ func TestFailedBearersAreLimited(t *testing.T) {
 		}
 		return w.do(newBrowser(), w.request(http.MethodPost, w.url+"/mcp", "{}", "Authorization", "Bearer "+token))
 	}
-	a := until429(t, limit.Bearer.Client.Burst, 401, func() answer { return call("fja_wrong") })
+	a := until429(t, ratelimit.Bearer.Client.Burst, 401, func() answer { return call("fja_wrong") })
 	if e, ok := a.json(t)["error"].(map[string]any); !ok || e["code"] == nil {
 		t.Errorf("not JSON-RPC: %s", a.body)
 	}
@@ -158,7 +158,7 @@ func TestFailedBearersAreLimited(t *testing.T) {
 	if a := call("fja_another"); a.StatusCode != 401 {
 		t.Errorf("another token: %d", a.StatusCode)
 	}
-	for range 2 * limit.Bearer.Client.Burst {
+	for range 2 * ratelimit.Bearer.Client.Burst {
 		if a := call(""); a.StatusCode != 401 {
 			t.Fatalf("no token: %d", a.StatusCode)
 		}

@@ -9,14 +9,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/account"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/login"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/registry"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
-	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
@@ -43,7 +43,7 @@ type Config struct {
 	Documents *clientmeta.Fetcher
 	// Addresses tells where requests come from; without it no proxy is believed
 	// but one on a unix socket.
-	Addresses *limit.Addresses
+	Addresses *ratelimit.Addresses
 	// Redeemed, if set, is told of every login that a client has completed, before the
 	// client is. It must not wait.
 	Redeemed func(access model.Access)

@@ -6,7 +6,7 @@ import (
 	"net"
 	"strings"
 
-	"github.com/fjmcp/fjmcp-broker/internal/peer"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/peercred"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
@@ -45,7 +45,7 @@ func isNonce(s string) bool {
 // checkRoot asks the kernel who connected. Any process may bind an address such
 // as PID 1's; only root may be answered.
 func checkRoot(c *net.UnixConn) error {
-	uid, err := peer.UID(c)
+	uid, err := peercred.UID(c)
 	if err != nil {
 		return err
 	}

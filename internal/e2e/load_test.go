@@ -84,7 +84,7 @@ func upgrade(t *testing.T, s *System) {
 	control = regexp.MustCompile(`(?m)^Version: .*$`).ReplaceAll(control, []byte("Version: "+nextVersion))
 	must(t, os.WriteFile(tree+"/DEBIAN/control", control, 0o644))
 	command(t, "go", "build", "-trimpath", "-buildvcs=false", "-o", tree+"/usr/sbin/fjmcp-broker",
-		"-ldflags", "-s -w -X github.com/fjmcp/fjmcp-broker/internal/version.Version="+nextVersion, "./cmd/fjmcp-broker")
+		"-ldflags", "-s -w -X github.com/fjmcp/fjmcp-broker/internal/daemon/version.Version="+nextVersion, "./cmd/fjmcp-broker")
 	command(t, "dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, next)
 	must(t, s.C.CopyIn(next, "/root/fjmcp-broker.deb", 0o644))
 	before := mainPID(t, s)

@@ -11,11 +11,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/era"
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/httpsse"
-	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
@@ -39,7 +39,7 @@ type Config struct {
 	Log       *slog.Logger
 
 	// FailedBearers, if set, limits requests whose access token is no good.
-	FailedBearers *limit.Limiter
+	FailedBearers *ratelimit.Limiter
 
 	// AllowedOrigins lists web origins, such as https://app.example.org, whose
 	// pages may use the endpoint beside our own and loopback ones.
@@ -193,7 +193,7 @@ func (h *Handler) unauthenticated(w http.ResponseWriter, r *http.Request, resour
 	}
 	if badToken(err) {
 		if wait := h.cfg.FailedBearers.Take(r, r.Header.Get("Authorization")); wait > 0 {
-			limit.SetRetryAfter(w, wait)
+			ratelimit.SetRetryAfter(w, wait)
 			exchange.Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too many requests with an access token that is not valid; log in again"))
 			return
 		}

@@ -16,7 +16,7 @@ import (
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/credential"
-	"github.com/fjmcp/fjmcp-broker/internal/systemd"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
 )
 
 const (

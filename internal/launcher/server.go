@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/peer"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/peercred"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
@@ -156,7 +156,7 @@ func (s *Server) serve(ctx context.Context, c *net.UnixConn) {
 		s.mu.Unlock()
 		c.Close()
 	}()
-	uid, err := peer.UID(c)
+	uid, err := peercred.UID(c)
 	if err != nil || !slices.Contains(s.cfg.PeerUIDs, uid) {
 		s.cfg.Log.Warn("refused a connection", "uid", uid, "err", err)
 		return

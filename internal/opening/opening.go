@@ -8,9 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/version"
 )
 
 // ReasonProtocol: the backend speaks no revision of MCP that the broker knows.

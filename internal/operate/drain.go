@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 )
 
 // drainLook is how often Drain looks whether calls are in flight.

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/version"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 )
 
 // lookTimeout bounds how long each part may take to answer.

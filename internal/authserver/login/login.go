@@ -8,10 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
-	"github.com/fjmcp/fjmcp-broker/internal/limit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
@@ -30,7 +30,7 @@ type Config struct {
 	Now       func() time.Time
 	// Authorizations limits consent pages, Logins the answers to them and logins
 	// to the account page.
-	Authorizations, Logins *limit.Limiter
+	Authorizations, Logins *ratelimit.Limiter
 	// SignedIn answers the callback of a login to the account page.
 	SignedIn func(http.ResponseWriter, *http.Request, model.User)
 }

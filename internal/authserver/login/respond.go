@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/fjmcp/fjmcp-broker/internal/limit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
@@ -33,12 +33,12 @@ func (h *Handler) broken(w http.ResponseWriter, r *http.Request, what string, er
 
 // limited answers with 429 if there were too many requests of this kind in the
 // name of client, and reports whether it did.
-func (h *Handler) limited(w http.ResponseWriter, r *http.Request, l *limit.Limiter, client string) bool {
+func (h *Handler) limited(w http.ResponseWriter, r *http.Request, l *ratelimit.Limiter, client string) bool {
 	wait := l.Take(r, client)
 	if wait == 0 {
 		return false
 	}
-	limit.SetRetryAfter(w, wait)
+	ratelimit.SetRetryAfter(w, wait)
 	h.respond(w, r, web.Message{
 		Status: http.StatusTooManyRequests, Title: "Please wait a moment",
 		Text: "There were too many requests from your network or by this application. Nothing was agreed to. Wait a minute, go back to your application and connect again.",

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
-	"github.com/fjmcp/fjmcp-broker/internal/limit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -34,7 +34,7 @@ type Config struct {
 	Log       *slog.Logger
 	Now       func() time.Time
 	FetchKeys bool // clients may name a jwks_uri
-	Limit     *limit.Limiter
+	Limit     *ratelimit.Limiter
 	// Revoked is told of every grant that ends with its client.
 	Revoked func(ctx context.Context, grantID string)
 }
@@ -201,7 +201,7 @@ func (g *Registry) broken(w http.ResponseWriter, r *http.Request, what string, e
 
 // later refuses for now.
 func later(w http.ResponseWriter, wait time.Duration, why string) {
-	limit.SetRetryAfter(w, wait)
+	ratelimit.SetRetryAfter(w, wait)
 	web.WriteJSON(w, http.StatusTooManyRequests, oauth.Errorf(oauth.TemporarilyUnavailable, "%s", why))
 }
 

@@ -1,4 +1,4 @@
-package limit
+package ratelimit
 
 // The rules. They are wide enough for an office or a university behind one
 // address, and for a client's servers that serve many users: what keeps codes and

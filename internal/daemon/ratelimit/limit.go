@@ -1,4 +1,4 @@
-package limit
+package ratelimit
 
 import (
 	"crypto/sha256"
@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 )
 
 // Rate allows Burst at once and PerSecond on average.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/journal"
 
-	"github.com/fjmcp/fjmcp-broker/internal/logging"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/logging"
 )
 
 // Kind names an event; it is the value of FJMCP_EVENT.

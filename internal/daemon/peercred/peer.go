@@ -1,6 +1,6 @@
-// Package peer asks the kernel who is at the other end of a unix socket. It imports
+// Package peercred asks the kernel who is at the other end of a unix socket. It imports
 // nothing of this module; every program may import it.
-package peer
+package peercred
 
 import (
 	"errors"

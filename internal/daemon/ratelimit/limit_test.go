@@ -1,4 +1,4 @@
-package limit
+package ratelimit
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 )
 
 func from(peer string, forwarded ...string) *http.Request {

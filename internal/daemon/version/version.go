@@ -4,8 +4,8 @@ import "runtime/debug"
 
 // Version and Commit are set by the linker:
 //
-//	-ldflags "-X github.com/fjmcp/fjmcp-broker/internal/version.Version=1.0.0
-//	          -X github.com/fjmcp/fjmcp-broker/internal/version.Commit=abc1234"
+//	-ldflags "-X github.com/fjmcp/fjmcp-broker/internal/daemon/version.Version=1.0.0
+//	          -X github.com/fjmcp/fjmcp-broker/internal/daemon/version.Commit=abc1234"
 //
 // Without it Version is "dev", and Commit what the Go toolchain recorded.
 var (
