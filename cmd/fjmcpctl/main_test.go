@@ -18,7 +18,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/registry"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
@@ -92,7 +92,7 @@ func openStore(t testing.TB, path string, names ...string) *store.Store {
 	t.Helper()
 	var list [][]byte
 	for _, name := range names {
-		list = append(list, oauth.Hash(name))
+		list = append(list, model.Hash(name))
 	}
 	ring, err := seal.NewKeyring(list[0], list[1:]...)
 	if err != nil {

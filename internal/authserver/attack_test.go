@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 // No redirect repeats a form elsewhere, is kept, or tells the next site where the
@@ -51,7 +50,7 @@ func TestClientSecretsAreKeptAsHashes(t *testing.T) {
 	kept, err := w.store.Client(t.Context(), told["client_id"].(string))
 	w.must(err)
 	secret, token := told["client_secret"].(string), told["registration_access_token"].(string)
-	if !oauth.EqualHash(secret, kept.SecretHash) || !oauth.EqualHash(token, kept.RegistrationHash) {
+	if !model.EqualHash(secret, kept.SecretHash) || !model.EqualHash(token, kept.RegistrationHash) {
 		t.Error("the hashes do not fit")
 	}
 	if all := fmt.Sprintf("%+v", kept); strings.Contains(all, secret) || strings.Contains(all, token) {
@@ -65,7 +64,7 @@ func TestOtherTokensOpenNothing(t *testing.T) {
 	w := newWorld(t)
 	c := w.newClient()
 	access, refresh := w.tokens(c, w.logIn(c))
-	good, err := w.store.Access(t.Context(), oauth.Hash(access))
+	good, err := w.store.Access(t.Context(), model.Hash(access))
 	w.must(err)
 	set, err := w.store.ForgejoTokens(t.Context(), good.User.ID)
 	w.must(err)

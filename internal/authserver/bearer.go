@@ -26,7 +26,7 @@ func (s *Server) Authenticate(r *http.Request) (model.Access, error) {
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return model.Access{}, ErrNoToken
 	}
-	return s.access.Access(r.Context(), oauth.Hash(token))
+	return s.access.Access(r.Context(), model.Hash(token))
 }
 
 // Challenge answers a request to endpoint, mcp.PathStreamable or mcp.PathSSE, that
@@ -42,7 +42,7 @@ func (s *Server) Challenge(w http.ResponseWriter, endpoint string, err error) {
 	}
 	params := []string{
 		fmt.Sprintf("resource_metadata=%q", s.resourceMetadataURL(endpoint)),
-		fmt.Sprintf("scope=%q", strings.Join(oauth.Scopes(), " ")),
+		fmt.Sprintf("scope=%q", strings.Join(model.Scopes(), " ")),
 	}
 	status, body := http.StatusUnauthorized, oauth.Errorf("invalid_token", "%s", description)
 	if errors.Is(err, model.ErrInsufficientScope) {
@@ -70,7 +70,7 @@ func bearerFault(err error) string {
 	case errors.Is(err, model.ErrForgejoGrantDead):
 		return "forgejo no longer accepts this login"
 	case errors.Is(err, model.ErrInsufficientScope):
-		return "this login may only read; log in again for " + strings.Join(oauth.Scopes(), " ")
+		return "this login may only read; log in again for " + strings.Join(model.Scopes(), " ")
 	}
 	return ""
 }

@@ -26,7 +26,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request) {
 		writeError(w, oauth.Errorf(oauth.InvalidRequest, "token is missing"))
 		return
 	}
-	access, err := s.cfg.Store.Access(r.Context(), oauth.Hash(token))
+	access, err := s.cfg.Store.Access(r.Context(), model.Hash(token))
 	switch {
 	case errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrExpired), errors.Is(err, model.ErrRevoked), errors.Is(err, model.ErrForgejoGrantDead):
 		web.WriteJSON(w, http.StatusOK, oauth.Introspection{})

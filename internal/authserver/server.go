@@ -19,7 +19,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
@@ -172,7 +171,7 @@ func (s *Server) redeemed(ctx context.Context, accessToken string) {
 		return
 	}
 	// Whatever is wrong with it, the client's first request shows.
-	if access, err := s.access.Access(ctx, oauth.Hash(accessToken)); err == nil {
+	if access, err := s.access.Access(ctx, model.Hash(accessToken)); err == nil {
 		s.cfg.Redeemed(access)
 	}
 }

@@ -174,8 +174,8 @@ func (s *Server) userName(ctx context.Context, id string) string {
 func (s *Server) newPair() store.Pair {
 	now := s.cfg.Now()
 	return store.Pair{
-		Access: oauth.NewToken(oauth.PrefixAccess), AccessExpiresAt: now.Add(s.cfg.AccessTTL),
-		Refresh: oauth.NewToken(oauth.PrefixRefresh), RefreshExpiresAt: now.Add(s.cfg.RefreshTTL),
+		Access: model.NewToken(model.PrefixAccess), AccessExpiresAt: now.Add(s.cfg.AccessTTL),
+		Refresh: model.NewToken(model.PrefixRefresh), RefreshExpiresAt: now.Add(s.cfg.RefreshTTL),
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
 )
 
@@ -109,7 +108,7 @@ func TestRefreshNeedsALivingForgejoLogin(t *testing.T) {
 	w := newWorld(t)
 	c := w.newClient()
 	access, refresh := w.tokens(c, w.logIn(c))
-	a, err := w.store.Access(t.Context(), oauth.Hash(access))
+	a, err := w.store.Access(t.Context(), model.Hash(access))
 	w.must(err)
 	w.must(w.store.DeleteForgejoTokens(t.Context(), a.User.ID))
 	w.post("/oauth/token", c.refreshForm(refresh)).wantError(t, 400, "invalid_grant", "log in again")

@@ -3,6 +3,7 @@ package authserver
 import (
 	"net/http"
 
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
@@ -42,7 +43,7 @@ func (s *Server) serverMetadata() oauth.ServerMetadata {
 		RegistrationEndpoint:                       s.issuer + "/oauth/register",
 		RevocationEndpoint:                         s.issuer + "/oauth/revoke",
 		IntrospectionEndpoint:                      s.issuer + "/oauth/introspect",
-		ScopesSupported:                            oauth.Scopes(),
+		ScopesSupported:                            model.Scopes(),
 		ResponseTypesSupported:                     []string{oauth.ResponseCode},
 		ResponseModesSupported:                     []string{"query"},
 		GrantTypesSupported:                        oauth.GrantTypes(),
@@ -70,7 +71,7 @@ func (s *Server) resourceMetadata(path string) oauth.ResourceMetadata {
 	return oauth.ResourceMetadata{
 		Resource:               s.issuer + path,
 		AuthorizationServers:   []string{s.issuer},
-		ScopesSupported:        oauth.Scopes(),
+		ScopesSupported:        model.Scopes(),
 		BearerMethodsSupported: []string{"header"},
 		ResourceName:           "Forgejo at " + s.cfg.Forgejo.Origin(),
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
 	"github.com/fjmcp/fjmcp-broker/internal/logtest"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
 	"github.com/fjmcp/fjmcp-broker/internal/trial"
@@ -124,7 +125,7 @@ func (w *world) register(name, redirectURI string) client {
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.ClientID == "" {
 		w.t.Fatalf("registration: %d, %v", resp.StatusCode, err)
 	}
-	return client{w, answer.ClientID, redirectURI, oauth.NewToken("")}
+	return client{w, answer.ClientID, redirectURI, model.NewToken("")}
 }
 
 // authorizeURL starts a login. Parameters come in pairs beside the usual.

@@ -14,7 +14,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
@@ -216,7 +215,7 @@ func (x *Exchange) setTime(now time.Time) {
 // do. Where the user gave less, it would come back with as much.
 func (x *Exchange) mayAskForMore(outcome string) bool {
 	asked := x.access.Requested
-	return outcome == string(control.ReasonReadOnly) && asked != "" && oauth.ReadOnly(asked)
+	return outcome == string(control.ReasonReadOnly) && asked != "" && model.ReadOnly(asked)
 }
 
 // response is what to send at the end of a call and its outcome; nil when the

@@ -15,7 +15,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/fleet"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
@@ -134,7 +133,7 @@ func (m *Manager) Warm(access model.Access) { m.fleet.StartAhead(access) }
 // no session. Errors: *StartError, ErrBusy, ErrDraining, model.ErrForgejoDown,
 // model.ErrForgejoGrantDead.
 func (m *Manager) Create(ctx context.Context, access model.Access, initialize mcp.Message) (*Session, []byte, error) {
-	id, began, ok := m.fleet.Warm.Claim(access.GrantID, oauth.ReadOnly(access.Scope))
+	id, began, ok := m.fleet.Warm.Claim(access.GrantID, model.ReadOnly(access.Scope))
 	if !ok {
 		id, began = rand.Text(), m.cfg.Now()
 	}
@@ -151,7 +150,7 @@ func (m *Manager) create(ctx context.Context, id string, began time.Time, stream
 	s := newSession(m, streams, model.Session{
 		ID: id, UserID: access.User.ID, UserName: access.User.Name,
 		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID, Kind: model.SessionClient,
-		Initialize: string(initialize.Raw), ReadOnly: oauth.ReadOnly(access.Scope), CreatedAt: began, LastUsedAt: m.cfg.Now(),
+		Initialize: string(initialize.Raw), ReadOnly: model.ReadOnly(access.Scope), CreatedAt: began, LastUsedAt: m.cfg.Now(),
 	})
 	ctx, a := s.attempt(ctx)
 	defer a.over()

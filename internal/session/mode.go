@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
@@ -18,7 +17,7 @@ func (s *Session) ReadOnly() bool {
 
 // covered reports whether access may do all that the session may.
 func (s *Session) covered(access model.Access) bool {
-	return !oauth.ReadOnly(access.Scope) || s.ReadOnly()
+	return !model.ReadOnly(access.Scope) || s.ReadOnly()
 }
 
 // gateTimeout bounds the wait for calls that begin, which may stand in line behind
@@ -45,7 +44,7 @@ func (s *Session) shut() {
 // never changes its mode: access has another for that. The session stays read-only
 // when it returns an error before the store has agreed.
 func (s *Session) raise(ctx context.Context, access model.Access) error {
-	if s.row.Kind == model.SessionShared || oauth.ReadOnly(access.Scope) || !s.ReadOnly() {
+	if s.row.Kind == model.SessionShared || model.ReadOnly(access.Scope) || !s.ReadOnly() {
 		return nil
 	}
 	s.shut()

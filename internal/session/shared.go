@@ -8,7 +8,6 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/opening"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/subscription"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
@@ -53,7 +52,7 @@ func (m *Manager) retires(s *Session) bool {
 
 // findShared gets it from memory, the store, or nothing.
 func (m *Manager) findShared(ctx context.Context, access model.Access) (*Session, error) {
-	key := sharedKey{access.GrantID, oauth.ReadOnly(access.Scope)}
+	key := sharedKey{access.GrantID, model.ReadOnly(access.Scope)}
 	var s *Session
 	err := m.awaitRestored(ctx, func() bool {
 		s = m.shared[key]

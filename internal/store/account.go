@@ -7,7 +7,6 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 // standing is the condition of a grant, named g, that can still be used: it is
@@ -37,7 +36,7 @@ type Connection struct {
 
 // ReadOnly reports whether none of the client's logins may write.
 func (c Connection) ReadOnly() bool {
-	return oauth.ReadOnly(c.Scope)
+	return model.ReadOnly(c.Scope)
 }
 
 // Client is what is known of the client, for its name and redirect URI.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
@@ -53,7 +52,7 @@ func TestConnectionOfSeveralLogins(t *testing.T) {
 	now := time.Now().Truncate(time.Millisecond)
 	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
 	l := storetest.LogIn(t, s, "alice", now)
-	for i, scope := range []string{oauth.ScopeRead, oauth.ScopeRead} {
+	for i, scope := range []string{model.ScopeRead, model.ScopeRead} {
 		again(t, s, l, scope, now.Add(time.Duration(i+1)*time.Second))
 	}
 	list, err := s.Connections(t.Context(), l.User.ID)
@@ -69,9 +68,9 @@ func TestConnectionOfSeveralLogins(t *testing.T) {
 // again redeems a further grant of a login's user and client.
 func again(t *testing.T, s *store.Store, l storetest.Login, scope string, at time.Time) {
 	t.Helper()
-	code := oauth.NewToken(oauth.PrefixCode)
-	g := model.Grant{ID: oauth.NewID(), UserID: l.User.ID, ClientID: l.Client.ID, Scope: scope, CreatedAt: at}
-	must(t, s.CreateGrant(t.Context(), g, store.Code{Hash: oauth.Hash(code), RedirectURI: "http://127.0.0.1:7/cb", ExpiresAt: at.Add(time.Minute)}))
+	code := model.NewToken(model.PrefixCode)
+	g := model.Grant{ID: model.NewID(), UserID: l.User.ID, ClientID: l.Client.ID, Scope: scope, CreatedAt: at}
+	must(t, s.CreateGrant(t.Context(), g, store.Code{Hash: model.Hash(code), RedirectURI: "http://127.0.0.1:7/cb", ExpiresAt: at.Add(time.Minute)}))
 	_, err := s.RedeemCode(t.Context(), code, storetest.Pair(at), func(model.Grant, store.Code) error { return nil })
 	must(t, err)
 }
@@ -96,10 +95,10 @@ func TestDisconnect(t *testing.T) {
 	if _, err := s.ForgejoTokens(ctx, first.User.ID); err != nil {
 		t.Fatalf("the token set is gone with a client that needs it: %v", err)
 	}
-	if _, err := s.Access(ctx, oauth.Hash(first.Pair.Access)); !errors.Is(err, model.ErrRevoked) {
+	if _, err := s.Access(ctx, model.Hash(first.Pair.Access)); !errors.Is(err, model.ErrRevoked) {
 		t.Errorf("the disconnected client's token: %v", err)
 	}
-	if _, err := s.Access(ctx, oauth.Hash(second.Pair.Access)); err != nil {
+	if _, err := s.Access(ctx, model.Hash(second.Pair.Access)); err != nil {
 		t.Errorf("the other client's token: %v", err)
 	}
 	disconnect("", 1, true)
@@ -107,7 +106,7 @@ func TestDisconnect(t *testing.T) {
 	if _, err := s.ForgejoTokens(ctx, first.User.ID); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("the token set after the last: %v", err)
 	}
-	if _, err := s.Access(ctx, oauth.Hash(bob.Pair.Access)); err != nil {
+	if _, err := s.Access(ctx, model.Hash(bob.Pair.Access)); err != nil {
 		t.Errorf("another user's token: %v", err)
 	}
 }
@@ -116,7 +115,7 @@ func TestAccountSession(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
 	user := storetest.LogIn(t, s, "alice", now).User
-	hash := oauth.Hash("cookie")
+	hash := model.Hash("cookie")
 	create := func() {
 		must(t, s.CreateAccountSession(t.Context(), store.AccountSession{
 			Hash: hash, UserID: user.ID, IdleAt: now.Add(time.Hour), ExpiresAt: now.Add(3 * time.Hour),

@@ -4,14 +4,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
 
 func BenchmarkAccess(b *testing.B) {
 	s := storetest.Open(b, storetest.Path(b), nil)
 	l := storetest.LogIn(b, s, "alice", time.Now())
-	hash := oauth.Hash(l.Pair.Access)
+	hash := model.Hash(l.Pair.Access)
 	for b.Loop() {
 		if _, err := s.Access(b.Context(), hash); err != nil {
 			b.Fatal(err)

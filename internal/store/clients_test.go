@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
 
@@ -48,10 +47,10 @@ func TestDeleteClientEndsItsGrants(t *testing.T) {
 	if _, err := s.Client(t.Context(), alice.Client.ID); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("the client: %v", err)
 	}
-	if _, err := s.Access(t.Context(), oauth.Hash(alice.Pair.Access)); !errors.Is(err, model.ErrRevoked) {
+	if _, err := s.Access(t.Context(), model.Hash(alice.Pair.Access)); !errors.Is(err, model.ErrRevoked) {
 		t.Errorf("its token: %v", err)
 	}
-	if _, err := s.Access(t.Context(), oauth.Hash(bob.Pair.Access)); err != nil {
+	if _, err := s.Access(t.Context(), model.Hash(bob.Pair.Access)); err != nil {
 		t.Errorf("another client's token: %v", err)
 	}
 	if _, err := s.DeleteClient(t.Context(), alice.Client.ID); !errors.Is(err, model.ErrNotFound) {

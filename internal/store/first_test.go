@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
 
@@ -22,7 +21,7 @@ func TestFirstWritesDuringATransaction(t *testing.T) {
 		_, err := s.ReplaceForgejoTokens(t.Context(), l.User.ID, model.ForgejoTokens{AccessToken: "next"}, func(model.ForgejoTokens) bool {
 			for range 8 {
 				wg.Go(func() {
-					if err := s.CreateClient(t.Context(), model.Client{ID: oauth.NewID(), AuthMethod: "none", CreatedAt: time.Now()}); err != nil {
+					if err := s.CreateClient(t.Context(), model.Client{ID: model.NewID(), AuthMethod: "none", CreatedAt: time.Now()}); err != nil {
 						t.Error(err)
 					}
 				})

@@ -8,7 +8,6 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 type grantRow struct {
@@ -102,7 +101,7 @@ func (s *Store) RedeemCode(ctx context.Context, code string, first Pair, check f
 	err := s.update(ctx, func(tx *gorm.DB) error {
 		reused = false
 		var c codeRow
-		if err := tx.Where("hash = ?", oauth.Hash(code)).Take(&c).Error; err != nil {
+		if err := tx.Where("hash = ?", model.Hash(code)).Take(&c).Error; err != nil {
 			return err
 		}
 		if err := tx.Where("id = ?", c.GrantID).Take(&g).Error; err != nil {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
@@ -46,7 +45,7 @@ type sealedWorld struct {
 func fill(t *testing.T, s *store.Store, name string) sealedWorld {
 	t.Helper()
 	now := time.Now()
-	w := sealedWorld{login: storetest.LogIn(t, s, name, now), second: storetest.Pair(now), state: oauth.Hash("state " + name)}
+	w := sealedWorld{login: storetest.LogIn(t, s, name, now), second: storetest.Pair(now), state: model.Hash("state " + name)}
 	_, _, err := s.Rotate(t.Context(), w.login.Pair.Refresh, w.login.Client.ID, w.second)
 	must(t, err)
 	must(t, s.CreateLogin(t.Context(), store.Login{StateHash: w.state, BrowserHash: []byte("b"), ClientID: w.login.Client.ID, Verifier: "verifier-" + name, ExpiresAt: now.Add(time.Hour)}))

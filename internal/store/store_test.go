@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
@@ -161,7 +160,7 @@ func TestManyOpenAtOnce(t *testing.T) {
 func TestClientRoundTrip(t *testing.T) {
 	s, c := open(t)
 	want := model.Client{
-		ID: "c1", Kind: model.ClientRegistered, Name: "a client", SecretHash: oauth.Hash("s"), AuthMethod: "client_secret_basic",
+		ID: "c1", Kind: model.ClientRegistered, Name: "a client", SecretHash: model.Hash("s"), AuthMethod: "client_secret_basic",
 		RedirectURIs: []string{"https://a.example/cb", "cursor://x/y"}, GrantTypes: []string{"authorization_code"},
 		URI: "https://a.example", CreatedAt: c.Now(),
 	}
@@ -221,7 +220,7 @@ func TestNoSecretInTheFiles(t *testing.T) {
 	_, next, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
 	must(t, err)
 	must(t, s.CreateLogin(t.Context(), store.Login{
-		StateHash: oauth.Hash("st"), BrowserHash: oauth.Hash("br"), ClientID: l.Client.ID,
+		StateHash: model.Hash("st"), BrowserHash: model.Hash("br"), ClientID: l.Client.ID,
 		Verifier: "our-own-verifier", ExpiresAt: c.Now().Add(time.Hour),
 	}))
 	var disk []byte
@@ -246,7 +245,7 @@ func TestLogins(t *testing.T) {
 	s, c := open(t)
 	l := storetest.LogIn(t, s, "alice", c.Now())
 	want := store.Login{
-		StateHash: oauth.Hash("state"), BrowserHash: oauth.Hash("browser"), ClientID: l.Client.ID, RedirectURI: "http://localhost/cb",
+		StateHash: model.Hash("state"), BrowserHash: model.Hash("browser"), ClientID: l.Client.ID, RedirectURI: "http://localhost/cb",
 		ClientState: "xyz", Challenge: "ch", Scope: "s", Resource: "r", Verifier: "v", ExpiresAt: c.Now().Add(time.Minute),
 	}
 	must(t, s.CreateLogin(t.Context(), want))
@@ -274,7 +273,7 @@ func TestLogins(t *testing.T) {
 	wantErr(t, err, model.ErrExpired)
 	finish := func(grant string) error {
 		return s.FinishLogin(t.Context(), want.StateHash, model.Grant{ID: grant, UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()},
-			store.Code{Hash: oauth.Hash(grant), ExpiresAt: c.Now().Add(time.Minute)})
+			store.Code{Hash: model.Hash(grant), ExpiresAt: c.Now().Add(time.Minute)})
 	}
 	must(t, finish("g2"))
 	wantErr(t, finish("g3"), model.ErrNotFound)
@@ -405,7 +404,7 @@ func TestCollect(t *testing.T) {
 	must(t, s.Collect(ctx))
 	_, err := s.Client(ctx, "unused")
 	wantErr(t, err, model.ErrNotFound)
-	_, err = s.Access(ctx, oauth.Hash(l.Pair.Access))
+	_, err = s.Access(ctx, model.Hash(l.Pair.Access))
 	wantErr(t, err, model.ErrNotFound)
 	if _, err := s.Client(ctx, l.Client.ID); err != nil {
 		t.Errorf("a client with a grant was collected: %v", err)

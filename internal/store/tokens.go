@@ -11,7 +11,6 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store/sqlite"
 )
 
@@ -42,7 +41,7 @@ type accessRow struct {
 func (accessRow) TableName() string { return "access_tokens" }
 
 func insertPair(tx *gorm.DB, grantID string, p Pair, now time.Time) error {
-	refresh := oauth.Hash(p.Refresh)
+	refresh := model.Hash(p.Refresh)
 	err := tx.Create(&refreshRow{Hash: refresh, GrantID: grantID, CreatedAt: ms(now), ExpiresAt: ms(p.RefreshExpiresAt)}).Error
 	if err != nil {
 		return err
@@ -51,7 +50,7 @@ func insertPair(tx *gorm.DB, grantID string, p Pair, now time.Time) error {
 }
 
 func insertAccess(tx *gorm.DB, grantID string, refreshHash []byte, p Pair) error {
-	return tx.Create(&accessRow{Hash: oauth.Hash(p.Access), GrantID: grantID, RefreshHash: refreshHash, ExpiresAt: ms(p.AccessExpiresAt)}).Error
+	return tx.Create(&accessRow{Hash: model.Hash(p.Access), GrantID: grantID, RefreshHash: refreshHash, ExpiresAt: ms(p.AccessExpiresAt)}).Error
 }
 
 // accessView is one access token with all that stands behind it.
@@ -155,7 +154,7 @@ func (s *Store) Rotate(ctx context.Context, refresh, clientID string, next Pair)
 // refreshable finds the row of a refresh token and refuses what cannot refresh.
 func (s *Store) refreshable(tx *gorm.DB, refresh, clientID string, g *grantRow) (refreshRow, error) {
 	var r refreshRow
-	if err := tx.Where("hash = ?", oauth.Hash(refresh)).Take(&r).Error; err != nil {
+	if err := tx.Where("hash = ?", model.Hash(refresh)).Take(&r).Error; err != nil {
 		return r, err
 	}
 	if err := tx.Where("id = ? AND client_id = ?", r.GrantID, clientID).Take(g).Error; err != nil {
@@ -198,7 +197,7 @@ func (s *Store) sealSuccessor(tx *gorm.DB, hash []byte, p Pair) error {
 		return err
 	}
 	return tx.Model(&refreshRow{}).Where("hash = ?", hash).Updates(map[string]any{
-		"successor_hash":   oauth.Hash(p.Refresh),
+		"successor_hash":   model.Hash(p.Refresh),
 		"successor_sealed": s.keys.Seal(plain, successorAD(hash)),
 	}).Error
 }
@@ -249,7 +248,7 @@ const (
 // the kind. model.ErrNotFound: unknown, or another client's.
 func (s *Store) RevokeToken(ctx context.Context, token, clientID string) (g model.Grant, kind string, err error) {
 	var row grantRow
-	hash := oauth.Hash(token)
+	hash := model.Hash(token)
 	owned := "id = (SELECT grant_id FROM %s WHERE hash = ?) AND client_id = ?"
 	err = s.update(ctx, func(tx *gorm.DB) error {
 		err := tx.Where(fmt.Sprintf(owned, "refresh_tokens"), hash, clientID).Take(&row).Error

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 )
@@ -19,7 +18,7 @@ func anyCode(model.Grant, store.Code) error { return nil }
 func TestAccess(t *testing.T) {
 	s, c := open(t)
 	l := storetest.LogIn(t, s, "alice", c.Now())
-	a, err := s.Access(t.Context(), oauth.Hash(l.Pair.Access))
+	a, err := s.Access(t.Context(), model.Hash(l.Pair.Access))
 	must(t, err)
 	want := model.Access{
 		User: l.User, ClientID: l.Client.ID, Client: "test client", GrantID: l.Grant.ID,
@@ -28,20 +27,20 @@ func TestAccess(t *testing.T) {
 	if a != want {
 		t.Errorf("got %+v\nwant %+v", a, want)
 	}
-	_, err = s.Access(t.Context(), oauth.Hash(l.Pair.Refresh))
+	_, err = s.Access(t.Context(), model.Hash(l.Pair.Refresh))
 	wantErr(t, err, model.ErrNotFound)
 	c.Add(time.Hour)
-	_, err = s.Access(t.Context(), oauth.Hash(l.Pair.Access))
+	_, err = s.Access(t.Context(), model.Hash(l.Pair.Access))
 	wantErr(t, err, model.ErrExpired)
 	must(t, s.RevokeGrant(t.Context(), l.Grant.ID))
-	_, err = s.Access(t.Context(), oauth.Hash(l.Pair.Access))
+	_, err = s.Access(t.Context(), model.Hash(l.Pair.Access))
 	wantErr(t, err, model.ErrRevoked)
 }
 
 func TestRotationGrace(t *testing.T) {
 	use := map[string]func(*store.Store, *testing.T, storetest.Login, store.Pair, time.Time){
 		"by its access token": func(s *store.Store, t *testing.T, _ storetest.Login, p store.Pair, _ time.Time) {
-			_, err := s.Access(t.Context(), oauth.Hash(p.Access))
+			_, err := s.Access(t.Context(), model.Hash(p.Access))
 			must(t, err)
 		},
 		"by its refresh token": func(s *store.Store, t *testing.T, l storetest.Login, p store.Pair, now time.Time) {
@@ -74,7 +73,7 @@ func TestRotationGrace(t *testing.T) {
 			c.Add(time.Second)
 			_, err = rotate()
 			wantErr(t, err, model.ErrReused)
-			_, err = s.Access(t.Context(), oauth.Hash(first.Access))
+			_, err = s.Access(t.Context(), model.Hash(first.Access))
 			wantErr(t, err, model.ErrRevoked)
 			_, err = rotate()
 			wantErr(t, err, model.ErrRevoked)
@@ -93,7 +92,7 @@ func TestUnusedSuccessorGetsALivingAccessToken(t *testing.T) {
 	if second.Refresh != first.Refresh || second.Access == first.Access {
 		t.Error("want the same refresh token with a new access token")
 	}
-	_, err = s.Access(t.Context(), oauth.Hash(second.Access))
+	_, err = s.Access(t.Context(), model.Hash(second.Access))
 	must(t, err)
 }
 
@@ -103,7 +102,7 @@ func TestCollectForgetsSealedSuccessors(t *testing.T) {
 	l := storetest.LogIn(t, s, "alice", c.Now())
 	_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
 	must(t, err)
-	_, err = s.Access(t.Context(), oauth.Hash(p.Access))
+	_, err = s.Access(t.Context(), model.Hash(p.Access))
 	must(t, err)
 	c.Add(store.Grace + time.Second)
 	must(t, s.Collect(t.Context()))
@@ -141,7 +140,7 @@ func TestRevokeToken(t *testing.T) {
 	if err != nil || kind != store.KindAccess {
 		t.Errorf("kind %q, %v", kind, err)
 	}
-	_, err = s.Access(t.Context(), oauth.Hash(l.Pair.Access))
+	_, err = s.Access(t.Context(), model.Hash(l.Pair.Access))
 	wantErr(t, err, model.ErrNotFound)
 	_, kind, err = s.RevokeToken(t.Context(), l.Pair.Refresh, l.Client.ID)
 	if err != nil || kind != store.KindRefresh {
@@ -154,9 +153,9 @@ func TestRevokeToken(t *testing.T) {
 func TestCodeRefusals(t *testing.T) {
 	s, c := open(t)
 	l := storetest.LogIn(t, s, "alice", c.Now())
-	code := oauth.NewToken(oauth.PrefixCode)
+	code := model.NewToken(model.PrefixCode)
 	grant := model.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
-	must(t, s.CreateGrant(t.Context(), grant, store.Code{Hash: oauth.Hash(code), Challenge: "ch", ExpiresAt: c.Now().Add(time.Minute)}))
+	must(t, s.CreateGrant(t.Context(), grant, store.Code{Hash: model.Hash(code), Challenge: "ch", ExpiresAt: c.Now().Add(time.Minute)}))
 	redeem := func(code string, check func(model.Grant, store.Code) error) error {
 		_, err := s.RedeemCode(t.Context(), code, storetest.Pair(c.Now()), check)
 		return err
@@ -216,9 +215,9 @@ func TestConcurrentRedemptionMakesOneFamily(t *testing.T) {
 	path, c := storetest.Path(t), newClock()
 	stores := [2]*store.Store{storetest.Open(t, path, c.Now), storetest.Open(t, path, c.Now)}
 	l := storetest.LogIn(t, stores[0], "alice", c.Now())
-	code := oauth.NewToken(oauth.PrefixCode)
+	code := model.NewToken(model.PrefixCode)
 	grant := model.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
-	must(t, stores[0].CreateGrant(t.Context(), grant, store.Code{Hash: oauth.Hash(code), ExpiresAt: c.Now().Add(time.Minute)}))
+	must(t, stores[0].CreateGrant(t.Context(), grant, store.Code{Hash: model.Hash(code), ExpiresAt: c.Now().Add(time.Minute)}))
 	ok, refused := race(t, 100, stores, func(s *store.Store) error {
 		_, err := s.RedeemCode(t.Context(), code, storetest.Pair(c.Now()), anyCode)
 		return err

@@ -7,7 +7,6 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 type userRow struct {
@@ -28,7 +27,7 @@ func (r userRow) user() model.User {
 func (s *Store) UpsertUser(ctx context.Context, forge, subject, name string) (model.User, error) {
 	var r userRow
 	err := s.update(ctx, func(tx *gorm.DB) error {
-		fresh := userRow{ID: oauth.NewID(), Forge: forge, Subject: subject, Name: name}
+		fresh := userRow{ID: model.NewID(), Forge: forge, Subject: subject, Name: name}
 		err := tx.Clauses(clause.OnConflict{
 			Columns:   []clause.Column{{Name: "forge"}, {Name: "subject"}},
 			DoUpdates: clause.AssignmentColumns([]string{"name"}),

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
@@ -58,14 +57,14 @@ func TestEndIsSeenAtOnceInTheSameProcess(t *testing.T) {
 			l := storetest.LogIn(t, s, "alice", time.Now())
 			c := tokencache.New(s, time.Now)
 			for range 2 {
-				a, err := c.Access(t.Context(), oauth.Hash(l.Pair.Access))
+				a, err := c.Access(t.Context(), model.Hash(l.Pair.Access))
 				must(t, err)
 				if a.User != l.User {
 					t.Errorf("got %v", a.User)
 				}
 			}
 			must(t, tt.end(t, s, l))
-			if _, err := c.Access(t.Context(), oauth.Hash(l.Pair.Access)); !errors.Is(err, tt.want) {
+			if _, err := c.Access(t.Context(), model.Hash(l.Pair.Access)); !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
 		})
@@ -81,7 +80,7 @@ func TestEndIsSeenInAnotherProcess(t *testing.T) {
 			l := storetest.LogIn(t, here, "alice", time.Now())
 			c := tokencache.New(here, time.Now)
 			look := func() error {
-				_, err := c.Access(t.Context(), oauth.Hash(l.Pair.Access))
+				_, err := c.Access(t.Context(), model.Hash(l.Pair.Access))
 				return err
 			}
 			must(t, look())
@@ -107,15 +106,15 @@ func TestExpiryAndRename(t *testing.T) {
 	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
 	l := storetest.LogIn(t, s, "alice", now)
 	c := tokencache.New(s, func() time.Time { return now })
-	_, err := c.Access(t.Context(), oauth.Hash(l.Pair.Access))
+	_, err := c.Access(t.Context(), model.Hash(l.Pair.Access))
 	must(t, err)
 	_, err = s.UpsertUser(t.Context(), l.User.Forge, l.User.Subject, "alice-renamed")
 	must(t, err)
-	if a, err := c.Access(t.Context(), oauth.Hash(l.Pair.Access)); err != nil || a.User.Name != "alice-renamed" {
+	if a, err := c.Access(t.Context(), model.Hash(l.Pair.Access)); err != nil || a.User.Name != "alice-renamed" {
 		t.Errorf("%v, %v", a.User, err)
 	}
 	now = now.Add(time.Hour)
-	if _, err := c.Access(t.Context(), oauth.Hash(l.Pair.Access)); !errors.Is(err, model.ErrExpired) {
+	if _, err := c.Access(t.Context(), model.Hash(l.Pair.Access)); !errors.Is(err, model.ErrExpired) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -126,7 +125,7 @@ func TestRevocationRaces(t *testing.T) {
 	c := tokencache.New(s, time.Now)
 	for range 5 {
 		l := storetest.LogIn(t, s, "alice", time.Now())
-		hash := oauth.Hash(l.Pair.Access)
+		hash := model.Hash(l.Pair.Access)
 		var revoked atomic.Bool
 		var wg sync.WaitGroup
 		for range 8 {
@@ -157,7 +156,7 @@ func BenchmarkBearerCheck(b *testing.B) {
 	bare := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })
 	checked := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if _, err := c.Access(r.Context(), oauth.Hash(token)); err != nil {
+		if _, err := c.Access(r.Context(), model.Hash(token)); err != nil {
 			b.Error(err)
 		}
 		bare(w, r)
@@ -184,7 +183,7 @@ func BenchmarkBearerCheck(b *testing.B) {
 	b.ReportMetric(float64(with)/float64(without), "x-without-check")
 	start := time.Now()
 	for range 500 {
-		if _, err := s.Access(b.Context(), oauth.Hash(l.Pair.Access)); err != nil {
+		if _, err := s.Access(b.Context(), model.Hash(l.Pair.Access)); err != nil {
 			b.Fatal(err)
 		}
 	}

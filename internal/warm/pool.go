@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
@@ -97,7 +96,7 @@ func (p *Pool) enter(access model.Access) (*Unit, error) {
 			return nil, nil
 		}
 	}
-	w := &Unit{pool: p, session: rand.Text(), userID: access.User.ID, grantID: access.GrantID, readOnly: oauth.ReadOnly(access.Scope), began: now, launched: make(chan struct{})}
+	w := &Unit{pool: p, session: rand.Text(), userID: access.User.ID, grantID: access.GrantID, readOnly: model.ReadOnly(access.Scope), began: now, launched: make(chan struct{})}
 	var err error
 	w.Unit, err = unit.New(p.cfg.Unit, unit.Spec{
 		Session: p.cfg.Label(w.session), UserID: access.User.ID, User: access.User.Name, ReadOnly: w.readOnly, MaxAge: p.cfg.MaxAge,

@@ -58,9 +58,9 @@ func (h *Handler) cookie() web.Cookie {
 // SignedIn gives the browser of a user who has just logged in a session, in
 // place of any it had.
 func (h *Handler) SignedIn(w http.ResponseWriter, r *http.Request, user model.User) {
-	value, now := oauth.NewToken(""), h.cfg.Now()
+	value, now := model.NewToken(""), h.cfg.Now()
 	err := errors.Join(h.endSession(r), h.cfg.Store.CreateAccountSession(r.Context(), store.AccountSession{
-		Hash: oauth.Hash(value), UserID: user.ID, IdleAt: now.Add(idleTime), ExpiresAt: now.Add(lifeTime),
+		Hash: model.Hash(value), UserID: user.ID, IdleAt: now.Add(idleTime), ExpiresAt: now.Add(lifeTime),
 	}))
 	if err != nil {
 		h.broken(w, r, "store a login to the account page", err)
@@ -112,7 +112,7 @@ func (h *Handler) session(r *http.Request) (model.User, string, error) {
 	if secret == "" {
 		return model.User{}, "", errLoggedOut
 	}
-	user, err := h.cfg.Store.UseAccountSession(r.Context(), oauth.Hash(secret), idleTime)
+	user, err := h.cfg.Store.UseAccountSession(r.Context(), model.Hash(secret), idleTime)
 	if errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrExpired) {
 		err = errLoggedOut
 	}
@@ -124,7 +124,7 @@ func (h *Handler) endSession(r *http.Request) error {
 	if secret == "" {
 		return nil
 	}
-	return h.cfg.Store.DeleteAccountSession(r.Context(), oauth.Hash(secret))
+	return h.cfg.Store.DeleteAccountSession(r.Context(), model.Hash(secret))
 }
 
 func (h *Handler) forgeHost() string {

@@ -243,7 +243,7 @@ func TestAssertionOnce(t *testing.T) {
 
 func TestMethods(t *testing.T) {
 	w := newWorld(t)
-	secret := model.Client{ID: "s", AuthMethod: oauth.AuthPost, SecretHash: oauth.Hash("secret")}
+	secret := model.Client{ID: "s", AuthMethod: oauth.AuthPost, SecretHash: model.Hash("secret")}
 	public := model.Client{ID: "p", AuthMethod: oauth.AuthNone}
 	keys, either, pinned := edClient(t), edClient(t), edClient(t)
 	keys.ID, either.ID, pinned.ID = "k", "e", "r"

@@ -66,7 +66,7 @@ func (c *Clients) Authenticate(ctx context.Context, given oauth.Credentials) (mo
 	case client.AuthMethod == oauth.AuthNone && given.Secret != "":
 		return client, oauth.Errorf(oauth.InvalidClient, "this client was registered without a secret")
 	// Whichever way of sending it was registered: Go clients try both.
-	case hasSecret(client) && !oauth.EqualHash(given.Secret, client.SecretHash):
+	case hasSecret(client) && !model.EqualHash(given.Secret, client.SecretHash):
 		return client, oauth.Errorf(oauth.InvalidClient, "the client secret is wrong")
 	}
 	return client, nil

@@ -125,7 +125,7 @@ func (h *Handler) readRequest(a *authorization, p oauth.Params) *oauth.Error {
 		return oauth.Errorf(oauth.InvalidRequest, "code_challenge is not the base64url form of a SHA-256 hash")
 	}
 	var refused *oauth.Error
-	a.scope = oauth.GrantedScope(p.Get("scope"))
+	a.scope = model.GrantedScope(p.Get("scope"))
 	a.resource, refused = oauth.MatchResources(h.cfg.Resources, p)
 	return refused
 }
@@ -150,7 +150,7 @@ func (h *Handler) consent(a *authorization, browser string) web.Consent {
 	c := web.Consent{
 		Client: oauth.ClientName(a.client), Publisher: oauth.Publisher(a.client), Forge: h.forgeHost(), Destination: destination(a.redirectURI),
 		Account: h.cfg.Issuer + "/account", Action: h.cfg.Issuer + "/oauth/authorize",
-		Parts: permissions(h.cfg.Forgejo.Scope()), ReadOnly: oauth.ReadOnly(a.scope),
+		Parts: permissions(h.cfg.Forgejo.Scope()), ReadOnly: model.ReadOnly(a.scope),
 		Fields: []web.Field{{Name: "form_token", Value: web.FormToken(browser, consentForm, a.params)}},
 	}
 	for _, name := range authorizeParams {
@@ -191,7 +191,7 @@ func (h *Handler) Decide(w http.ResponseWriter, r *http.Request) {
 	}
 	requested := a.scope
 	if r.PostForm.Get("access") != "write" {
-		a.scope = oauth.ScopeRead
+		a.scope = model.ScopeRead
 	}
 	if err := h.cfg.Clients.Keep(r.Context(), a.client); err != nil {
 		h.broken(w, r, "store a client", err)
@@ -205,8 +205,8 @@ func (h *Handler) Decide(w http.ResponseWriter, r *http.Request) {
 
 // toForgejo stores the login, bound to the browser, and sends it to Forgejo.
 func (h *Handler) toForgejo(w http.ResponseWriter, r *http.Request, l store.Login) {
-	state := oauth.NewToken("")
-	l.StateHash, l.BrowserHash = oauth.Hash(state), oauth.Hash(h.browserOf(r))
+	state := model.NewToken("")
+	l.StateHash, l.BrowserHash = model.Hash(state), model.Hash(h.browserOf(r))
 	l.Verifier, l.ExpiresAt = forgejo.NewVerifier(), h.cfg.Now().Add(loginTTL)
 	if err := h.cfg.Store.CreateLogin(r.Context(), l); err != nil {
 		h.broken(w, r, "store a login", err)

@@ -3,7 +3,7 @@ package login
 import (
 	"net/http"
 
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
@@ -22,7 +22,7 @@ func (h *Handler) ensureBrowser(w http.ResponseWriter, r *http.Request) string {
 	if value := h.browserOf(r); value != "" {
 		return value
 	}
-	value := oauth.NewToken("")
+	value := model.NewToken("")
 	h.browser().Set(w, value)
 	return value
 }

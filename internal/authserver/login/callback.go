@@ -55,12 +55,12 @@ var errOtherBrowser = errors.New("another browser")
 // takeLogin finds the login that the state names, and its client, and takes it.
 // In another browser it is left as it is, for the one that started it.
 func (h *Handler) takeLogin(r *http.Request) (store.Login, model.Client, error) {
-	hash := oauth.Hash(r.URL.Query().Get("state"))
+	hash := model.Hash(r.URL.Query().Get("state"))
 	login, err := h.cfg.Store.Login(r.Context(), hash)
 	if err != nil {
 		return store.Login{}, model.Client{}, err
 	}
-	if !oauth.EqualHash(h.browserOf(r), login.BrowserHash) {
+	if !model.EqualHash(h.browserOf(r), login.BrowserHash) {
 		return store.Login{}, model.Client{}, errOtherBrowser
 	}
 	var client model.Client
@@ -129,10 +129,10 @@ func (h *Handler) exchange(ctx context.Context, login *store.Login, query url.Va
 
 // finish makes the grant and returns to the client with a code.
 func (h *Handler) finish(w http.ResponseWriter, r *http.Request, login store.Login, client model.Client, user model.User) {
-	code, now := oauth.NewToken(oauth.PrefixCode), h.cfg.Now()
+	code, now := model.NewToken(model.PrefixCode), h.cfg.Now()
 	err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, model.Grant{
-		ID: oauth.NewID(), UserID: user.ID, ClientID: client.ID, Scope: login.Scope, Requested: login.Requested, Resource: login.Resource, CreatedAt: now,
-	}, store.Code{Hash: oauth.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: now.Add(codeTTL)})
+		ID: model.NewID(), UserID: user.ID, ClientID: client.ID, Scope: login.Scope, Requested: login.Requested, Resource: login.Resource, CreatedAt: now,
+	}, store.Code{Hash: model.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: now.Add(codeTTL)})
 	if errors.Is(err, model.ErrNotFound) {
 		h.refuseCallback(w, r, err)
 		return

@@ -99,15 +99,15 @@ func (g *Registry) parse(body []byte) (oauth.Registration, *oauth.Error) {
 // newClient returns a client with its secret, if it has one, and its
 // registration access token.
 func newClient(reg oauth.Registration, now time.Time) (c model.Client, secret, token string) {
-	token = oauth.NewToken(oauth.PrefixRegistration)
+	token = model.NewToken(model.PrefixRegistration)
 	c = model.Client{
-		ID: oauth.NewID(), Kind: model.ClientRegistered, Name: reg.ClientName, AuthMethod: reg.TokenEndpointAuthMethod,
+		ID: model.NewID(), Kind: model.ClientRegistered, Name: reg.ClientName, AuthMethod: reg.TokenEndpointAuthMethod,
 		RedirectURIs: reg.RedirectURIs, GrantTypes: reg.GrantTypes, URI: reg.ClientURI, CreatedAt: now,
-		JWKS: string(reg.JWKS), JWKSURI: reg.JWKSURI, SigningAlg: reg.SigningAlg, RegistrationHash: oauth.Hash(token),
+		JWKS: string(reg.JWKS), JWKSURI: reg.JWKSURI, SigningAlg: reg.SigningAlg, RegistrationHash: model.Hash(token),
 	}
 	if c.AuthMethod != oauth.AuthNone && c.AuthMethod != oauth.AuthPrivateKey {
-		secret = oauth.NewToken(oauth.PrefixClientSecret)
-		c.SecretHash = oauth.Hash(secret)
+		secret = model.NewToken(model.PrefixClientSecret)
+		c.SecretHash = model.Hash(secret)
 	}
 	return c, secret, token
 }
@@ -120,7 +120,7 @@ func (g *Registry) registration(c model.Client, token string) oauth.Registration
 		RegistrationClientURI: g.cfg.Endpoint + "/" + c.ID, RegistrationAccessToken: token,
 		Registration: oauth.Registration{
 			RedirectURIs: c.RedirectURIs, TokenEndpointAuthMethod: c.AuthMethod, GrantTypes: c.GrantTypes, ResponseTypes: []string{oauth.ResponseCode},
-			ClientName: c.Name, ClientURI: c.URI, Scope: oauth.GrantedScope(""), JWKSURI: c.JWKSURI, SigningAlg: c.SigningAlg,
+			ClientName: c.Name, ClientURI: c.URI, Scope: model.GrantedScope(""), JWKSURI: c.JWKSURI, SigningAlg: c.SigningAlg,
 		},
 	}
 	if c.JWKS != "" {
@@ -171,7 +171,7 @@ func (g *Registry) authorize(r *http.Request) (model.Client, string, error) {
 		return model.Client{}, "", model.ErrNotFound
 	}
 	client, err := g.cfg.Store.Client(r.Context(), r.PathValue("client"))
-	if err == nil && !oauth.EqualHash(token, client.RegistrationHash) {
+	if err == nil && !model.EqualHash(token, client.RegistrationHash) {
 		err = model.ErrNotFound
 	}
 	return client, token, err

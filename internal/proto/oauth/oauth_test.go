@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // The bytes of RFC 7636 appendix B.
@@ -246,11 +248,11 @@ func TestErrorDescriptionIsOnTheWireAlphabet(t *testing.T) {
 }
 
 func TestTokens(t *testing.T) {
-	a, b := NewToken(PrefixAccess), NewToken(PrefixAccess)
+	a, b := model.NewToken(model.PrefixAccess), model.NewToken(model.PrefixAccess)
 	if a == b || len(a) != 47 || url.QueryEscape(a) != a {
 		t.Errorf("tokens %q and %q", a, b)
 	}
-	if !EqualHash(a, Hash(a)) || EqualHash(b, Hash(a)) || EqualHash("", nil) || EqualHash(a, nil) {
+	if !model.EqualHash(a, model.Hash(a)) || model.EqualHash(b, model.Hash(a)) || model.EqualHash("", nil) || model.EqualHash(a, nil) {
 		t.Error("EqualHash is wrong")
 	}
 }

@@ -76,7 +76,7 @@ func ParseRegistration(body []byte) (Registration, *Error) {
 	}
 	r.ClientName = CleanName(r.ClientName)
 	r.ClientURI = webURL(r.ClientURI)
-	r.Scope = GrantedScope(r.Scope)
+	r.Scope = model.GrantedScope(r.Scope)
 	return r, nil
 }
 

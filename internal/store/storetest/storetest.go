@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
@@ -59,7 +58,7 @@ func LogIn(t testing.TB, s *store.Store, name string, now time.Time) Login {
 		}
 	}
 	client := model.Client{
-		ID: oauth.NewID(), Name: "test client", AuthMethod: "none",
+		ID: model.NewID(), Name: "test client", AuthMethod: "none",
 		RedirectURIs: []string{"http://127.0.0.1/callback"}, GrantTypes: []string{"authorization_code", "refresh_token"}, CreatedAt: now,
 	}
 	must(s.CreateClient(ctx, client))
@@ -68,9 +67,9 @@ func LogIn(t testing.TB, s *store.Store, name string, now time.Time) Login {
 	must(s.PutForgejoTokens(ctx, user.ID, model.ForgejoTokens{
 		AccessToken: "forge-access-" + name, RefreshToken: "forge-refresh-" + name, ExpiresAt: now.Add(time.Hour),
 	}))
-	code := oauth.NewToken(oauth.PrefixCode)
-	grant := model.Grant{ID: oauth.NewID(), UserID: user.ID, ClientID: client.ID, Scope: "forgejo:read forgejo:write", CreatedAt: now}
-	must(s.CreateGrant(ctx, grant, store.Code{Hash: oauth.Hash(code), ExpiresAt: now.Add(time.Minute)}))
+	code := model.NewToken(model.PrefixCode)
+	grant := model.Grant{ID: model.NewID(), UserID: user.ID, ClientID: client.ID, Scope: "forgejo:read forgejo:write", CreatedAt: now}
+	must(s.CreateGrant(ctx, grant, store.Code{Hash: model.Hash(code), ExpiresAt: now.Add(time.Minute)}))
 	pair := Pair(now)
 	_, err = s.RedeemCode(ctx, code, pair, func(model.Grant, store.Code) error { return nil })
 	must(err)
@@ -80,7 +79,7 @@ func LogIn(t testing.TB, s *store.Store, name string, now time.Time) Login {
 // Pair returns fresh tokens, valid for an hour and a day from now.
 func Pair(now time.Time) store.Pair {
 	return store.Pair{
-		Access: oauth.NewToken(oauth.PrefixAccess), Refresh: oauth.NewToken(oauth.PrefixRefresh),
+		Access: model.NewToken(model.PrefixAccess), Refresh: model.NewToken(model.PrefixRefresh),
 		AccessExpiresAt: now.Add(time.Hour), RefreshExpiresAt: now.Add(24 * time.Hour),
 	}
 }
@@ -89,7 +88,7 @@ func Pair(now time.Time) store.Pair {
 func (l Login) Session(t testing.TB, s *store.Store) model.Session {
 	t.Helper()
 	v := model.Session{
-		ID: oauth.NewID(), UserID: l.User.ID, UserName: l.User.Name, ClientID: l.Client.ID, ClientName: l.Client.Name,
+		ID: model.NewID(), UserID: l.User.ID, UserName: l.User.Name, ClientID: l.Client.ID, ClientName: l.Client.Name,
 		GrantID: l.Grant.ID, CreatedAt: l.Grant.CreatedAt, LastUsedAt: l.Grant.CreatedAt,
 	}
 	if err := s.CreateSession(t.Context(), v); err != nil {
