@@ -6,9 +6,9 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // ErrNoToken says that a request carries no bearer token at all.
@@ -55,7 +55,7 @@ func (s *Server) Challenge(w http.ResponseWriter, endpoint string, err error) {
 		params = append(params, fmt.Sprintf("error=%q", body.Code), fmt.Sprintf("error_description=%q", body.Description))
 	}
 	w.Header().Set("WWW-Authenticate", "Bearer "+strings.Join(params, ", "))
-	web.WriteJSON(w, status, body)
+	httpserver.WriteJSON(w, status, body)
 }
 
 // bearerFault says what is wrong with a token, "" if err does not.

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // introspect tells a client that the operator added for it what an access token
@@ -20,7 +20,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request) {
 	token := req.params.Get("token")
 	switch {
 	case !req.client.Introspect:
-		web.WriteJSON(w, http.StatusForbidden, oauth.Errorf(oauth.UnauthorizedClient, "this client may not ask about tokens; the operator adds one that may with fjmcpctl clients add --introspect"))
+		httpserver.WriteJSON(w, http.StatusForbidden, oauth.Errorf(oauth.UnauthorizedClient, "this client may not ask about tokens; the operator adds one that may with fjmcpctl clients add --introspect"))
 		return
 	case token == "":
 		writeError(w, oauth.Errorf(oauth.InvalidRequest, "token is missing"))
@@ -29,11 +29,11 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request) {
 	access, err := s.cfg.Store.Access(r.Context(), model.Hash(token))
 	switch {
 	case errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrExpired), errors.Is(err, model.ErrRevoked), errors.Is(err, model.ErrForgejoGrantDead):
-		web.WriteJSON(w, http.StatusOK, oauth.Introspection{})
+		httpserver.WriteJSON(w, http.StatusOK, oauth.Introspection{})
 	case err != nil:
 		s.refuseToken(w, r, err)
 	default:
-		web.WriteJSON(w, http.StatusOK, oauth.Introspection{
+		httpserver.WriteJSON(w, http.StatusOK, oauth.Introspection{
 			Active: true, Scope: access.Scope, ClientID: access.ClientID, Username: access.User.Name, TokenType: "Bearer",
 			ExpiresAt: access.ExpiresAt.Unix(), Subject: access.User.Subject, Issuer: s.issuer,
 		})

@@ -3,9 +3,9 @@ package authserver
 import (
 	"net/http"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // limits are those of the endpoints.
@@ -33,7 +33,7 @@ func (l limits) refused(w http.ResponseWriter, r *http.Request, e *oauth.Error) 
 		return false
 	}
 	ratelimit.SetRetryAfter(w, wait)
-	web.WriteJSON(w, http.StatusTooManyRequests, oauth.Errorf(oauth.TemporarilyUnavailable, "too many failed requests; this one failed as well: %s", e.Description))
+	httpserver.WriteJSON(w, http.StatusTooManyRequests, oauth.Errorf(oauth.TemporarilyUnavailable, "too many failed requests; this one failed as well: %s", e.Description))
 	return true
 }
 

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
-func writeError(w http.ResponseWriter, e *oauth.Error) { web.WriteJSON(w, e.Status(), e) }
+func writeError(w http.ResponseWriter, e *oauth.Error) { httpserver.WriteJSON(w, e.Status(), e) }
 
 // refusal maps the store's and Forgejo's words to what a client is told. It is
 // the one place that does. Anything unknown is logged by the caller and told

@@ -15,6 +15,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/registry"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -22,7 +23,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
 	"github.com/fjmcp/fjmcp-broker/internal/upstream"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // Config is what a Server needs. All fields but Documents, Addresses, Now, Redeemed,
@@ -136,14 +136,14 @@ func (s *Server) Clients() *registry.Registry { return s.registry }
 // outside it.
 func (s *Server) Routes(mux *http.ServeMux) {
 	s.wellKnown(mux)
-	register := web.CORS(s.registry.Register, http.MethodPost)
-	token := web.CORS(s.token, http.MethodPost)
+	register := httpserver.CORS(s.registry.Register, http.MethodPost)
+	token := httpserver.CORS(s.token, http.MethodPost)
 	mux.Handle(s.prefix+"/oauth/register", register)
 	mux.HandleFunc(s.prefix+"/oauth/register/{client}", s.registry.Manage)
 	mux.Handle(s.prefix+"/oauth/token", token)
 	mux.HandleFunc("POST "+s.prefix+"/oauth/introspect", s.introspect)
-	mux.Handle(s.prefix+"/oauth/revoke", web.CORS(s.revoke, http.MethodPost))
-	mux.Handle(s.prefix+"/oauth/jwks", web.CORS(s.jwks, http.MethodGet))
+	mux.Handle(s.prefix+"/oauth/revoke", httpserver.CORS(s.revoke, http.MethodPost))
+	mux.Handle(s.prefix+"/oauth/jwks", httpserver.CORS(s.jwks, http.MethodGet))
 	mux.HandleFunc("GET "+s.prefix+"/oauth/authorize", s.login.Page)
 	mux.HandleFunc("POST "+s.prefix+"/oauth/authorize", s.login.Decide)
 	mux.HandleFunc("GET "+s.prefix+"/oauth/callback", s.login.Callback)

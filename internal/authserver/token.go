@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 const maxForm = 64 << 10 // bytes
@@ -45,7 +45,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		s.refuseToken(w, r, err)
 		return
 	}
-	web.WriteJSON(w, http.StatusOK, answer)
+	httpserver.WriteJSON(w, http.StatusOK, answer)
 }
 
 func (s *Server) refuseToken(w http.ResponseWriter, r *http.Request, err error) {
@@ -211,5 +211,5 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 			s.revoked(r.Context(), grant.ID)
 		}
 	}
-	web.WriteJSON(w, http.StatusOK, struct{}{})
+	httpserver.WriteJSON(w, http.StatusOK, struct{}{})
 }

@@ -3,9 +3,9 @@ package authserver
 import (
 	"net/http"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // wellKnown registers every form of the documents that clients probe: for an
@@ -26,8 +26,8 @@ func (s *Server) wellKnown(mux *http.ServeMux) {
 	for _, path := range s.endpoints() {
 		mux.Handle("/.well-known/oauth-protected-resource"+s.prefix+path, document(s.resourceMetadata(path)))
 	}
-	unknown := web.CORS(func(w http.ResponseWriter, _ *http.Request) {
-		web.WriteJSON(w, http.StatusNotFound, map[string]string{"error": "not_found"})
+	unknown := httpserver.CORS(func(w http.ResponseWriter, _ *http.Request) {
+		httpserver.WriteJSON(w, http.StatusNotFound, map[string]string{"error": "not_found"})
 	}, http.MethodGet)
 	mux.Handle("/.well-known/", unknown)
 	if s.prefix != "" {
@@ -86,10 +86,10 @@ func (s *Server) resourceMetadataURL(path string) string {
 
 // jwks is empty: there are no ID tokens, and access tokens are opaque.
 func (s *Server) jwks(w http.ResponseWriter, _ *http.Request) {
-	web.WriteJSON(w, http.StatusOK, map[string][]string{"keys": {}})
+	httpserver.WriteJSON(w, http.StatusOK, map[string][]string{"keys": {}})
 }
 
 // document serves one JSON value to any origin.
 func document(v any) http.Handler {
-	return web.CORS(func(w http.ResponseWriter, _ *http.Request) { web.WriteJSON(w, http.StatusOK, v) }, http.MethodGet)
+	return httpserver.CORS(func(w http.ResponseWriter, _ *http.Request) { httpserver.WriteJSON(w, http.StatusOK, v) }, http.MethodGet)
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fjmcp/fjmcp-broker/internal/web"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 )
 
 // cors answers browser clients of allowed origins. `*` would not cover the
@@ -20,11 +20,11 @@ func (h *Handler) cors(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	header.Set("Access-Control-Allow-Origin", origin)
-	header.Set("Access-Control-Expose-Headers", web.ExposedHeaders)
+	header.Set("Access-Control-Expose-Headers", httpserver.ExposedHeaders)
 	if r.Method == http.MethodOptions {
 		header.Add("Vary", "Access-Control-Request-Headers")
 		header.Set("Access-Control-Allow-Methods", "GET, POST, DELETE")
-		header.Set("Access-Control-Allow-Headers", web.AllowedHeaders(r))
+		header.Set("Access-Control-Allow-Headers", httpserver.AllowedHeaders(r))
 		header.Set("Access-Control-Max-Age", "7200")
 	}
 }

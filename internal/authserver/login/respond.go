@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
@@ -14,7 +15,7 @@ import (
 // respond sends a page to a person, or an OAuth error to a program.
 func (h *Handler) respond(w http.ResponseWriter, r *http.Request, m web.Message, code string) {
 	if web.PrefersJSON(r) {
-		web.WriteJSON(w, m.Status, oauth.Errorf(code, "%s", m.Text))
+		httpserver.WriteJSON(w, m.Status, oauth.Errorf(code, "%s", m.Text))
 		return
 	}
 	if err := web.WriteMessage(w, m); err != nil {

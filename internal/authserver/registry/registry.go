@@ -11,11 +11,11 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 const (
@@ -78,7 +78,7 @@ func (g *Registry) Register(w http.ResponseWriter, r *http.Request) {
 	if secret != "" {
 		answer.ClientSecret, answer.ClientSecretExpiresAt = secret, new(int64) // 0: it does not expire
 	}
-	web.WriteJSON(w, http.StatusCreated, answer)
+	httpserver.WriteJSON(w, http.StatusCreated, answer)
 }
 
 func (g *Registry) parse(body []byte) (oauth.Registration, *oauth.Error) {
@@ -140,7 +140,7 @@ func (g *Registry) Manage(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, model.ErrNotFound):
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
-		web.WriteJSON(w, http.StatusUnauthorized, oauth.Errorf("invalid_token", "the registration access token is not that of a registered client"))
+		httpserver.WriteJSON(w, http.StatusUnauthorized, oauth.Errorf("invalid_token", "the registration access token is not that of a registered client"))
 		return
 	case err != nil:
 		g.broken(w, r, "read a client", err)
@@ -148,7 +148,7 @@ func (g *Registry) Manage(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		web.WriteJSON(w, http.StatusOK, g.registration(client, token))
+		httpserver.WriteJSON(w, http.StatusOK, g.registration(client, token))
 	case http.MethodDelete:
 		if err := g.remove(r.Context(), client, "by itself"); err != nil {
 			g.broken(w, r, "delete a client", err)
@@ -158,7 +158,7 @@ func (g *Registry) Manage(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	default:
 		w.Header().Set("Allow", "GET, HEAD, DELETE")
-		web.WriteJSON(w, http.StatusMethodNotAllowed, oauth.Errorf(oauth.InvalidRequest, "a registration cannot be changed, since users agreed to its redirect URIs; register again"))
+		httpserver.WriteJSON(w, http.StatusMethodNotAllowed, oauth.Errorf(oauth.InvalidRequest, "a registration cannot be changed, since users agreed to its redirect URIs; register again"))
 	}
 }
 
@@ -202,7 +202,7 @@ func (g *Registry) broken(w http.ResponseWriter, r *http.Request, what string, e
 // later refuses for now.
 func later(w http.ResponseWriter, wait time.Duration, why string) {
 	ratelimit.SetRetryAfter(w, wait)
-	web.WriteJSON(w, http.StatusTooManyRequests, oauth.Errorf(oauth.TemporarilyUnavailable, "%s", why))
+	httpserver.WriteJSON(w, http.StatusTooManyRequests, oauth.Errorf(oauth.TemporarilyUnavailable, "%s", why))
 }
 
-func refuse(w http.ResponseWriter, e *oauth.Error) { web.WriteJSON(w, e.Status(), e) }
+func refuse(w http.ResponseWriter, e *oauth.Error) { httpserver.WriteJSON(w, e.Status(), e) }
