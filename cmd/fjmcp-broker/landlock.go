@@ -2,7 +2,7 @@ package main
 
 import (
 	"github.com/fjmcp/fjmcp-broker/internal/config"
-	"github.com/fjmcp/fjmcp-broker/internal/inject/confine"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
 )
 
 // checkLandlock fails with a *config.Error where Landlock is required and missing.

@@ -1,6 +1,6 @@
 // Command fjmcp-session is the main process of a session unit: it runs an MCP
 // backend that holds no token and puts the user's token on its requests to the
-// forge. fjmcp-launcher starts it; see package inject for its contract.
+// forge. fjmcp-launcher starts it; see package sandbox for its contract.
 package main
 
 import (
@@ -13,9 +13,9 @@ import (
 	"syscall"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
-	"github.com/fjmcp/fjmcp-broker/internal/inject"
-	"github.com/fjmcp/fjmcp-broker/internal/inject/confine"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
 )
 
 const exitUsage = 2
@@ -45,22 +45,22 @@ func run(args []string) int {
 }
 
 func serve(log *slog.Logger) int {
-	config, configErr := inject.ConfigFromEnv(os.Getenv)
-	mcp, ctl, err := inject.Descriptors()
+	config, configErr := sandbox.ConfigFromEnv(os.Getenv)
+	mcp, ctl, err := sandbox.Descriptors()
 	if err != nil {
 		log.Error(err.Error())
-		return inject.ExitConfig
+		return sandbox.ExitConfig
 	}
 	if configErr != nil {
 		fmt.Fprintf(os.Stderr, "fjmcp-session: faulty configuration:\n%v\n", configErr)
 		ctl.Send(context.Background(), control.Message{
 			Type: control.TypeFailed, Reason: control.ReasonInternal, Detail: configErr.Error(),
 		})
-		return inject.ExitConfig
+		return sandbox.ExitConfig
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	return inject.New(config, mcp, ctl, log, os.Stderr).Run(ctx)
+	return sandbox.New(config, mcp, ctl, log, os.Stderr).Run(ctx)
 }
 
 // dropTime leaves the time to the journal.

@@ -16,8 +16,8 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
-	"github.com/fjmcp/fjmcp-broker/internal/denypath"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
 // ExitStatus is what a program ends with on a faulty configuration: EX_CONFIG

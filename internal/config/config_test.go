@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/denypath"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
 // load loads a working configuration with the given NAME=value changes; a

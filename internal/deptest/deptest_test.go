@@ -44,9 +44,9 @@ func list(t *testing.T) map[string]pkg {
 // layers from the bottom up; a package imports from its own layer and those
 // below. Test support and tools stand beside the layers.
 var layers = [][]string{
-	{"internal/proto/model", "internal/proto/oauth", "internal/proto/mcp", "internal/seal", "internal/daemon/audit", "internal/proto/control", "internal/proto/launcher", "internal/daemon/localhost", "internal/daemon/peercred", "internal/daemon/version", "internal/daemon/logging", "internal/backend", "internal/denypath", "internal/stream", "internal/mirror", "internal/proto/mcp/rawjson", "internal/lines", "internal/subscription", "internal/circuit"},
+	{"internal/proto/model", "internal/proto/oauth", "internal/proto/mcp", "internal/store/seal", "internal/daemon/audit", "internal/proto/control", "internal/proto/launcher", "internal/daemon/localhost", "internal/daemon/peercred", "internal/daemon/version", "internal/daemon/logging", "internal/backend", "internal/sandbox/denypath", "internal/stream", "internal/mirror", "internal/proto/mcp/rawjson", "internal/lines", "internal/subscription", "internal/circuit"},
 	{"internal/config", "internal/store", "internal/forgejo", "internal/daemon/systemd"},
-	{"internal/authserver", "internal/upstream", "internal/gateway", "internal/streamable", "internal/httpsse", "internal/era", "internal/mrtr", "internal/exchange", "internal/session", "internal/fleet", "internal/notices", "internal/warm", "internal/unit", "internal/opening", "internal/refusal", "internal/sockets", "internal/relay", "internal/spawn", "internal/credential", "internal/launcher", "internal/inject", "internal/web", "internal/admin", "internal/operate", "internal/daemon/httpserver", "internal/clientmeta", "internal/tokencache", "internal/daemon/ratelimit"},
+	{"internal/authserver", "internal/upstream", "internal/gateway", "internal/streamable", "internal/httpsse", "internal/era", "internal/mrtr", "internal/exchange", "internal/session", "internal/fleet", "internal/notices", "internal/warm", "internal/unit", "internal/opening", "internal/refusal", "internal/sockets", "internal/relay", "internal/spawn", "internal/credential", "internal/launcher", "internal/sandbox", "internal/web", "internal/admin", "internal/operate", "internal/daemon/httpserver", "internal/clientmeta", "internal/tokencache", "internal/daemon/ratelimit"},
 	{"cmd"},
 }
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 )
 
 // The store key is changed as docs/operations.md says, under calls: sessions and

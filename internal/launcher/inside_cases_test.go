@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/denypath"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )
 

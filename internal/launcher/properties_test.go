@@ -9,8 +9,8 @@ import (
 
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
 
-	"github.com/fjmcp/fjmcp-broker/internal/denypath"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
 // TestProperties compares all that is said to the service manager, with its

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/backend"
-	"github.com/fjmcp/fjmcp-broker/internal/denypath"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
 // Environment variables taken from the broker's configuration.

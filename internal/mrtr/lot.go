@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 )
 
 // Errors of Lot. They are for clients.

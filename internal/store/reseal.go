@@ -7,7 +7,7 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/fjmcp/fjmcp-broker/internal/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/store/sqlite"
 )
 

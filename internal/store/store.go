@@ -10,8 +10,8 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/store/schema"
+	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/store/sqlite"
 )
 

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/fjmcp/fjmcp-broker/internal/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 )
 
 // Summary is what an operator wants to know of a database.

@@ -1,4 +1,4 @@
-// Package inject is fjmcp-session: the main process of a session unit. It holds
+// Package sandbox is fjmcp-session: the main process of a session unit. It holds
 // one user's Forgejo access token, runs an MCP backend (forgejo-mcp) that holds
 // none, and is that backend's only way to the forge.
 //
@@ -19,4 +19,4 @@
 // shows by name.
 //
 // Only cmd/fjmcp-session imports this package.
-package inject
+package sandbox

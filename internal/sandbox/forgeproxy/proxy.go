@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/denypath"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
 // Config is what a Proxy needs.

@@ -11,5 +11,5 @@
 // When the forge answers 401, the request is held for a new token and sent again
 // once.
 //
-// Package inject imports it.
+// Package sandbox imports it.
 package forgeproxy

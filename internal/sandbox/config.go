@@ -1,4 +1,4 @@
-package inject
+package sandbox
 
 import (
 	"errors"
@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/fjmcp/fjmcp-broker/internal/denypath"
-	"github.com/fjmcp/fjmcp-broker/internal/inject/forgeproxy"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/forgeproxy"
 )
 
 // Config is what the environment of fjmcp-session says.

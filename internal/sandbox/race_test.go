@@ -1,6 +1,6 @@
 //go:build race
 
-package inject_test
+package sandbox_test
 
 // The session of a race-enabled test run is race-enabled as well.
 func init() { sessionBuildFlags = append(sessionBuildFlags, "-race") }

@@ -1,4 +1,4 @@
-package inject
+package sandbox
 
 import (
 	"errors"

@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"sync/atomic"
 
-	"github.com/fjmcp/fjmcp-broker/internal/denypath"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
 // maxDiscard bounds in bytes what is read of a refused request's body. A client

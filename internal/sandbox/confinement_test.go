@@ -1,4 +1,4 @@
-package inject_test
+package sandbox_test
 
 import (
 	"encoding/json"

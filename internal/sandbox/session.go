@@ -1,4 +1,4 @@
-package inject
+package sandbox
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/inject/confine"
-	"github.com/fjmcp/fjmcp-broker/internal/inject/forgeproxy"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/forgeproxy"
 )
 
 const (

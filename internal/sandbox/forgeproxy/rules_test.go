@@ -13,8 +13,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/denypath"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
 // guarded is a proxy for a forge below /git that notes what reaches the forge.

@@ -1,4 +1,4 @@
-package inject
+package sandbox
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/inject/forgeproxy"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/forgeproxy"
 )
 
 // credentialName is the credential that holds the first token.
