@@ -17,19 +17,19 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/config"
-	"github.com/fjmcp/fjmcp-broker/internal/credential"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway"
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
+	"github.com/fjmcp/fjmcp-broker/internal/launcher/credential"
 	"github.com/fjmcp/fjmcp-broker/internal/operate"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
-	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
 const (
@@ -48,7 +48,7 @@ type server struct {
 	sockets  map[string][]net.Listener
 	kept     map[string][]*os.File // descriptors of the process before
 	store    *store.Store
-	launcher spawn.Launcher
+	launcher launchclient.Launcher
 	sessions *session.Manager
 	auth     *authserver.Server
 	mcp      *gateway.Handler
@@ -78,7 +78,7 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 	}
 	events := audit.New(os.Stderr)
 	s.rotate = rotateKey(s.store, events)
-	tokens, err := upstream.New(upstream.Config{Store: s.store, Forgejo: forge, Log: log, Audit: events})
+	tokens, err := tokens.New(tokens.Config{Store: s.store, Forgejo: forge, Log: log, Audit: events})
 	if err != nil {
 		return nil, err
 	}
@@ -154,15 +154,15 @@ func (s *server) listen(cfg *config.Config) error {
 	return nil
 }
 
-func newLauncher(cfg *config.Config, token spawn.TokenFunc, log *slog.Logger) (spawn.Launcher, error) {
+func newLauncher(cfg *config.Config, token launchclient.TokenFunc, log *slog.Logger) (launchclient.Launcher, error) {
 	if cfg.Launcher == config.LauncherSystemd {
-		return spawn.NewSystemd(launcherSocket, cfg.SessionsMax), nil
+		return launchclient.NewSystemd(launcherSocket, cfg.SessionsMax), nil
 	}
 	binary, err := sessionBinary()
 	if err != nil {
 		return nil, err
 	}
-	return spawn.NewProcess(spawn.ProcessConfig{
+	return launchclient.NewProcess(launchclient.ProcessConfig{
 		SessionBinary: binary, ForgejoURL: cfg.ForgejoURL.String(), ForgejoMCP: cfg.ForgejoMCP, CAFile: cfg.ForgejoCAFile,
 		DeniedPaths: cfg.DeniedPaths.String(), Token: token, Now: time.Now, Log: log,
 	})
@@ -170,10 +170,10 @@ func newLauncher(cfg *config.Config, token spawn.TokenFunc, log *slog.Logger) (s
 
 // checkLimits returns a *config.Error where the launcher says that not so many sessions
 // can live as are configured. What else it says, if it answers, health tells.
-func checkLimits(ctx context.Context, l spawn.Launcher) error {
+func checkLimits(ctx context.Context, l launchclient.Launcher) error {
 	ctx, cancel := context.WithTimeout(ctx, limitsTimeout)
 	defer cancel()
-	var e *spawn.LimitsError
+	var e *launchclient.LimitsError
 	if !errors.As(l.Check(ctx), &e) {
 		return nil
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
-	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
 // BenchmarkRefresh refreshes at the token endpoint on one core, in turns with
@@ -79,7 +79,7 @@ func benchHandler(b *testing.B, cfg authserver.Config) http.Handler {
 	cfg.PublicURL, cfg.Audit, cfg.Log = public, audit.New(io.Discard), slog.New(slog.DiscardHandler)
 	cfg.Forgejo, err = forgejo.New(forgejo.Config{URL: "https://forge.example", ClientID: "c", ClientSecret: "s", RedirectURL: authserver.CallbackURL(public)})
 	must(err)
-	cfg.Tokens, err = upstream.New(upstream.Config{Store: cfg.Store, Forgejo: cfg.Forgejo, Log: cfg.Log, Audit: cfg.Audit})
+	cfg.Tokens, err = tokens.New(tokens.Config{Store: cfg.Store, Forgejo: cfg.Forgejo, Log: cfg.Log, Audit: cfg.Audit})
 	must(err)
 	server, err := authserver.New(cfg)
 	must(err)

@@ -18,11 +18,11 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
-	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
 // Config is what a Server needs. All fields but Documents, Addresses, Now, Redeemed,
@@ -31,7 +31,7 @@ type Config struct {
 	PublicURL  *url.URL // origin and optional path prefix, no trailing slash
 	Store      *store.Store
 	Forgejo    *forgejo.Client
-	Tokens     *upstream.Tokens
+	Tokens     *tokens.Tokens
 	Audit      *audit.Logger
 	Log        *slog.Logger
 	Now        func() time.Time

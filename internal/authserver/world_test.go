@@ -23,13 +23,13 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
-	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
 // world is a broker's authorization server over real HTTP in front of a fake
@@ -49,7 +49,7 @@ type world struct {
 	redeemed  atomic.Int64                 // logins reported to Redeemed
 	latest    atomic.Pointer[model.Access] // of them
 	scopes    []string                     // asked of the forge by servers made from now on
-	upstream  *upstream.Tokens
+	upstream  *tokens.Tokens
 	mux       atomic.Pointer[http.ServeMux]
 }
 
@@ -95,7 +95,7 @@ func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
 		RedirectURL: authserver.CallbackURL(public), Now: w.now, Scopes: w.scopes,
 	})
 	w.must(err)
-	tokens, err := upstream.New(upstream.Config{Store: st, Forgejo: forge, Now: w.now, Log: log, Audit: events})
+	tokens, err := tokens.New(tokens.Config{Store: st, Forgejo: forge, Now: w.now, Log: log, Audit: events})
 	w.must(err)
 	w.upstream = tokens
 	server, err := authserver.New(authserver.Config{

@@ -116,7 +116,7 @@ func (f *Fleet[S]) Has(unitID string) bool {
 	return ok || f.Warm.Has(unitID)
 }
 
-// Token is the spawn.TokenFunc of this broker: the user's access token for a
+// Token is the launchclient.TokenFunc of this broker: the user's access token for a
 // unit that is starting, once.
 func (f *Fleet[S]) Token(ctx context.Context, unitID string) (string, error) {
 	f.mu.Lock()

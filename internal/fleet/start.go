@@ -23,7 +23,7 @@ type Order[S any] struct {
 }
 
 // Start starts a unit within the limits. Errors: *unit.StartError, ErrBusy,
-// ErrDraining, and those of upstream.Tokens.Token.
+// ErrDraining, and those of tokens.Tokens.Token.
 func (f *Fleet[S]) Start(ctx context.Context, o Order[S]) (*unit.Unit, error) {
 	leave, err := f.Door.Enter()
 	if err != nil {

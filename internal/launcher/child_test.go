@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/credential"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
+	"github.com/fjmcp/fjmcp-broker/internal/launcher/credential"
 )
 
 const (

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )
 
 func insideTwoSessions(t *testing.T) {
@@ -109,19 +109,19 @@ func insideExists(t *testing.T) {
 }
 
 func insideIdle(t *testing.T) {
-	s := start(t, "idle0000", func(spec *spawn.Spec) { spec.Idle = time.Second })
+	s := start(t, "idle0000", func(spec *launchclient.Spec) { spec.Idle = time.Second })
 	s.end(t)
-	if err := client().Touch(t.Context(), s.id); !errors.Is(err, spawn.ErrGone) {
+	if err := client().Touch(t.Context(), s.id); !errors.Is(err, launchclient.ErrGone) {
 		t.Errorf("touch: %v", err)
 	}
 	assertGone(t, s.id)
 }
 
 func insideMaxAge(t *testing.T) {
-	s := start(t, "maxage00", func(spec *spawn.Spec) { spec.MaxAge = time.Second })
+	s := start(t, "maxage00", func(spec *launchclient.Spec) { spec.MaxAge = time.Second })
 	s.end(t)
 	eventually(t, "ended", func() bool { return ended(t, s.id) })
-	if err := client().Touch(t.Context(), s.id); !errors.Is(err, spawn.ErrGone) {
+	if err := client().Touch(t.Context(), s.id); !errors.Is(err, launchclient.ErrGone) {
 		t.Errorf("touch: %v", err)
 	}
 	assertGone(t, s.id)
@@ -146,7 +146,7 @@ func insideTouch(t *testing.T) {
 			t.Fatalf("timer not re-armed: %d, then %d", before, now)
 		}
 	}
-	if err := client().Touch(t.Context(), "never000"); !errors.Is(err, spawn.ErrGone) {
+	if err := client().Touch(t.Context(), "never000"); !errors.Is(err, launchclient.ErrGone) {
 		t.Errorf("touch of an unknown session: %v", err)
 	}
 	assertGone(t, "never000")
@@ -158,7 +158,7 @@ func insideTouchWhileEnding(t *testing.T) {
 	stopped := make(chan error)
 	go func() { stopped <- client().Stop(t.Context(), s.id) }()
 	eventually(t, "stopping", func() bool { return state(t, unit(s.id)) == "deactivating" })
-	if err := client().Touch(t.Context(), s.id); !errors.Is(err, spawn.ErrGone) {
+	if err := client().Touch(t.Context(), s.id); !errors.Is(err, launchclient.ErrGone) {
 		t.Errorf("touch: %v", err)
 	}
 	if err := <-stopped; err != nil {
@@ -174,7 +174,7 @@ func insideEndsByItself(t *testing.T) {
 	}
 	s.end(t)
 	assertGone(t, s.id) // the timer too, though nobody stops it
-	if err := client().Touch(t.Context(), s.id); !errors.Is(err, spawn.ErrGone) {
+	if err := client().Touch(t.Context(), s.id); !errors.Is(err, launchclient.ErrGone) {
 		t.Errorf("touch: %v", err)
 	}
 }

@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )
 
 const (
@@ -113,11 +113,11 @@ type live struct {
 	lines  *bufio.Reader
 }
 
-func newSpec(t *testing.T, id string) (spec spawn.Spec, mcp, control *os.File) {
+func newSpec(t *testing.T, id string) (spec launchclient.Spec, mcp, control *os.File) {
 	t.Helper()
 	mcp, theirMCP := socketpair(t, unix.SOCK_STREAM)
 	control, theirControl := socketpair(t, unix.SOCK_SEQPACKET)
-	return spawn.Spec{
+	return launchclient.Spec{
 		UnitID: id, SessionID: "journal0" + id[:8], User: "alice", Idle: time.Hour, MaxAge: time.Hour,
 		MCP: theirMCP, Control: theirControl,
 	}, mcp, control
@@ -134,9 +134,9 @@ func socketpair(t *testing.T, typ int) (ours, theirs *os.File) {
 	return ours, theirs
 }
 
-func client() *spawn.Systemd { return spawn.NewSystemd(launcherSocket, 200) }
+func client() *launchclient.Systemd { return launchclient.NewSystemd(launcherSocket, 200) }
 
-func start(t *testing.T, id string, change func(*spawn.Spec)) *live {
+func start(t *testing.T, id string, change func(*launchclient.Spec)) *live {
 	t.Helper()
 	spec, mcp, control := newSpec(t, id)
 	if change != nil {
@@ -222,9 +222,9 @@ func assertNothingLeft(t *testing.T) {
 	}
 }
 
-func assertCode(t *testing.T, err error, code launchproto.Code) *spawn.Error {
+func assertCode(t *testing.T, err error, code launchproto.Code) *launchclient.Error {
 	t.Helper()
-	var e *spawn.Error
+	var e *launchclient.Error
 	if !errors.As(err, &e) || e.Code != code {
 		t.Fatalf("got %v, want code %s", err, code)
 	}

@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/fjmcp/fjmcp-broker/internal/backend"
+	"github.com/fjmcp/fjmcp-broker/internal/launcher/backend"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 

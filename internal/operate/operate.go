@@ -9,9 +9,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/config"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
@@ -21,7 +21,7 @@ type Config struct {
 	Sessions *session.Manager
 	Store    *store.Store
 	Forgejo  *forgejo.Client
-	Launcher spawn.Launcher
+	Launcher launchclient.Launcher
 	Audit    *audit.Logger
 	Log      *slog.Logger
 	Started  time.Time // of the broker

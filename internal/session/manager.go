@@ -13,21 +13,21 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/fleet"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/stream"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
-	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
 // Config is what a Manager is made of. All fields but Keeper and the
 // last three are required.
 type Config struct {
-	Launcher spawn.Launcher
+	Launcher launchclient.Launcher
 	Store    *store.Store
-	Tokens   *upstream.Tokens
+	Tokens   *tokens.Tokens
 	Audit    *audit.Logger
 	Log      *slog.Logger
 	Now      func() time.Time
@@ -276,7 +276,7 @@ func (m *Manager) adopt(row model.Session) *Session {
 	return s
 }
 
-// Token is the spawn.TokenFunc of this broker: the user's access token for a
+// Token is the launchclient.TokenFunc of this broker: the user's access token for a
 // unit that is starting, once.
 func (m *Manager) Token(ctx context.Context, unitID string) (string, error) {
 	return m.fleet.Token(ctx, unitID)

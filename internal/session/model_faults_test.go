@@ -8,12 +8,12 @@ import (
 
 	"pgregory.net/rapid"
 
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )
 
 func (m *machine) delete(s *modelled) {
@@ -82,7 +82,9 @@ func (m *machine) begin(ctx context.Context, found *session.Session, s *modelled
 func (m *machine) refused(s *modelled) {
 	found := m.ready(s)
 	before := m.launcher.refusals
-	m.set(func() { m.launcher.refuse = &spawn.Error{Code: launchproto.CodeFailed, Message: "told to refuse"} })
+	m.set(func() {
+		m.launcher.refuse = &launchclient.Error{Code: launchproto.CodeFailed, Message: "told to refuse"}
+	})
 	_, errs := m.crowd(found, s)
 	m.set(func() { m.launcher.refuse = nil })
 	for n, err := range errs {

@@ -19,11 +19,11 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
-	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
 const modelTime = 25 * time.Second
@@ -175,7 +175,7 @@ func (s *stage) play(t *rapid.T) *machine {
 	m.must(err)
 	store := storetest.Open(s.t, filepath.Join(dir, "fjmcp.db"), s.now)
 	log, events := slog.New(slog.NewTextHandler(io.Discard, nil)), audit.New(io.Discard)
-	tokens, err := upstream.New(upstream.Config{Store: store, Forgejo: s.client, Now: s.now, Log: log, Audit: events})
+	tokens, err := tokens.New(tokens.Config{Store: store, Forgejo: s.client, Now: s.now, Log: log, Audit: events})
 	m.must(err)
 	m.cfg = session.Config{
 		Launcher: m.launcher, Store: store, Tokens: tokens, Audit: events, Log: log, Now: s.now, Keeper: m.kept,

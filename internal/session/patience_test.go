@@ -6,19 +6,19 @@ import (
 	"testing"
 	"time"
 
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )
 
 // reluctant is a launcher that does not stop a unit before it is told to go on.
 type reluctant struct {
-	spawn.Launcher
+	launchclient.Launcher
 	asked chan string // gets the unit's id
 	goOn  chan struct{}
 	gone  string // the unit that Touch finds going
 }
 
-// Stop implements spawn.Launcher.
+// Stop implements launchclient.Launcher.
 func (l *reluctant) Stop(ctx context.Context, id string) error {
 	select {
 	case l.asked <- id:
@@ -28,10 +28,10 @@ func (l *reluctant) Stop(ctx context.Context, id string) error {
 	return l.Launcher.Stop(ctx, id)
 }
 
-// Touch implements spawn.Launcher.
+// Touch implements launchclient.Launcher.
 func (l *reluctant) Touch(ctx context.Context, id string) error {
 	if l.gone == id {
-		return spawn.ErrGone
+		return launchclient.ErrGone
 	}
 	return l.Launcher.Touch(ctx, id)
 }

@@ -10,15 +10,15 @@ import (
 	"sync"
 	"time"
 
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )
 
-// scripted is a spawn.Launcher whose units are goroutines over the real sockets.
+// scripted is a launchclient.Launcher whose units are goroutines over the real sockets.
 // It reaps by the test's clock, and notes what must never be.
 type scripted struct {
 	now          func() time.Time
-	token        spawn.TokenFunc
+	token        launchclient.TokenFunc
 	max, perUser int
 
 	mu       sync.Mutex
@@ -36,7 +36,7 @@ type scripted struct {
 	untouchable error         // the outcome of Touch
 }
 
-var _ spawn.Launcher = (*scripted)(nil)
+var _ launchclient.Launcher = (*scripted)(nil)
 
 func newScripted(now func() time.Time, max, perUser int) *scripted {
 	return &scripted{now: now, max: max, perUser: perUser, units: map[string]*child{}, executed: map[int]int{}}
@@ -60,8 +60,8 @@ type child struct {
 	readOnly bool
 }
 
-// Start implements spawn.Launcher.
-func (l *scripted) Start(ctx context.Context, s spawn.Spec) error {
+// Start implements launchclient.Launcher.
+func (l *scripted) Start(ctx context.Context, s launchclient.Spec) error {
 	if err := l.refused(); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (l *scripted) check(c *child) {
 	}
 }
 
-// Touch implements spawn.Launcher.
+// Touch implements launchclient.Launcher.
 func (l *scripted) Touch(_ context.Context, id string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,13 +129,13 @@ func (l *scripted) Touch(_ context.Context, id string) error {
 	case l.untouchable != nil:
 		return l.untouchable
 	case c == nil || c.going:
-		return spawn.ErrGone
+		return launchclient.ErrGone
 	}
 	c.touched = l.now()
 	return nil
 }
 
-// Stop implements spawn.Launcher.
+// Stop implements launchclient.Launcher.
 func (l *scripted) Stop(_ context.Context, id string) error {
 	if c := l.unit(id); c != nil {
 		c.end(control.Message{Type: control.TypeExited})
@@ -143,7 +143,7 @@ func (l *scripted) Stop(_ context.Context, id string) error {
 	return nil
 }
 
-// List implements spawn.Launcher.
+// List implements launchclient.Launcher.
 func (l *scripted) List(context.Context) ([]string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,10 +154,10 @@ func (l *scripted) List(context.Context) ([]string, error) {
 	return ids, nil
 }
 
-// Check implements spawn.Launcher.
+// Check implements launchclient.Launcher.
 func (l *scripted) Check(context.Context) error { return nil }
 
-// Close implements spawn.Launcher.
+// Close implements launchclient.Launcher.
 func (l *scripted) Close() error { return nil }
 
 func (l *scripted) unit(id string) *child {

@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
@@ -34,22 +34,22 @@ type ahead struct {
 
 // launches records what a launcher is asked to start.
 type launches struct {
-	spawn.Launcher
+	launchclient.Launcher
 	mu    sync.Mutex
-	specs []spawn.Spec
+	specs []launchclient.Spec
 }
 
-func (l *launches) Start(ctx context.Context, spec spawn.Spec) error {
+func (l *launches) Start(ctx context.Context, spec launchclient.Spec) error {
 	l.mu.Lock()
 	l.specs = append(l.specs, spec)
 	l.mu.Unlock()
 	return l.Launcher.Start(ctx, spec)
 }
 
-func (l *launches) all() []spawn.Spec {
+func (l *launches) all() []launchclient.Spec {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]spawn.Spec(nil), l.specs...)
+	return append([]launchclient.Spec(nil), l.specs...)
 }
 
 func startAhead(t *testing.T, backend string, set func(*session.Config)) *ahead {

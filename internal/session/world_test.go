@@ -16,15 +16,15 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/everything"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
-	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
 // bin holds fjmcp-session and the backends.
@@ -96,9 +96,9 @@ func start(t *testing.T, backend string) *world {
 	w.must(err)
 	log, events := slog.New(slog.NewTextHandler(w.log, nil)), audit.New(w.log)
 	w.store = storetest.Open(t, storetest.Path(t), w.now)
-	tokens, err := upstream.New(upstream.Config{Store: w.store, Forgejo: client, Now: w.now, Log: log, Audit: events})
+	tokens, err := tokens.New(tokens.Config{Store: w.store, Forgejo: client, Now: w.now, Log: log, Audit: events})
 	w.must(err)
-	launcher, err := spawn.NewProcess(spawn.ProcessConfig{
+	launcher, err := launchclient.NewProcess(launchclient.ProcessConfig{
 		SessionBinary: filepath.Join(bin, "fjmcp-session"), ForgejoURL: strings.Replace(forge.URL, "127.0.0.1", "forge.localhost", 1), ForgejoMCP: backend,
 		Token: func(ctx context.Context, id string) (string, error) { return w.Token(ctx, id) }, Now: w.now, Log: log,
 	})

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )
 
 // Prepare makes sure that the unit will live through a request: its reap timer
@@ -39,7 +39,7 @@ func (u *Unit) keepAwake(ctx context.Context) error {
 		return nil
 	}
 	err := u.cfg.Launcher.Touch(ctx, u.id)
-	if errors.Is(err, spawn.ErrGone) {
+	if errors.Is(err, launchclient.ErrGone) {
 		u.leaving.Store(true)
 		u.relay.Close()
 		return relay.ErrClosed

@@ -14,15 +14,15 @@ import (
 	"testing"
 	"time"
 
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
 // child plays fjmcp-session and a backend, over the sockets of a real unit.
 type child struct {
-	spawn.Launcher // the methods that no test comes to
+	launchclient.Launcher // the methods that no test comes to
 	// answer gives the rest of the response to a request; "" is silence.
 	answer func(method string) string
 
@@ -31,7 +31,7 @@ type child struct {
 	conns []io.Closer
 }
 
-func (c *child) Start(_ context.Context, spec spawn.Spec) error {
+func (c *child) Start(_ context.Context, spec launchclient.Spec) error {
 	sock, err := net.FileConn(spec.MCP)
 	if err != nil {
 		return err

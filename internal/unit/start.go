@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"time"
 
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/opening"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
 )
 
 // Reasons of a StartError beside those of package control.
@@ -44,7 +44,7 @@ var ErrStartTimeout = errors.New("the session did not start in time")
 
 // launchFailure tells a client's reason from the launcher's error.
 func launchFailure(err error) *StartError {
-	var refused *spawn.Error
+	var refused *launchclient.Error
 	if errors.As(err, &refused) && refused.Code == launchproto.CodeConfig {
 		return &StartError{Reason: control.ReasonBackendMissing, Detail: err.Error()}
 	}

@@ -9,21 +9,21 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/refusal"
 	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/sockets"
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
-	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
 // Config is what all units of a broker have in common. All fields but Keeper are
 // required.
 type Config struct {
-	Launcher spawn.Launcher
-	Tokens   *upstream.Tokens
+	Launcher launchclient.Launcher
+	Tokens   *tokens.Tokens
 	Log      *slog.Logger
 	Now      func() time.Time
 	Keeper   Keeper // nil where no process comes after this one
@@ -147,7 +147,7 @@ func (u *Unit) begin() {
 // *StartError; the unit is gone then, or about to be.
 func (u *Unit) Launch(ctx context.Context) error {
 	defer u.far.Close()
-	err := u.cfg.Launcher.Start(ctx, spawn.Spec{
+	err := u.cfg.Launcher.Start(ctx, launchclient.Spec{
 		UnitID: u.id, SessionID: u.spec.Session, User: u.spec.User,
 		Idle: u.cfg.IdleTimeout, MaxAge: u.spec.MaxAge,
 		MCP: u.far.MCP, Control: u.far.Control,

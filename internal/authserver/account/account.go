@@ -12,10 +12,10 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
@@ -30,7 +30,7 @@ type Config struct {
 	Issuer  string // public URL of the server, without trailing slash
 	Store   *store.Store
 	Forgejo *forgejo.Client
-	Tokens  *upstream.Tokens
+	Tokens  *tokens.Tokens
 	Audit   *audit.Logger
 	Log     *slog.Logger
 	Now     func() time.Time

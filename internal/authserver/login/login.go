@@ -12,9 +12,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
 // Config is what a Handler needs. All fields but the limiters are required.
@@ -24,7 +24,7 @@ type Config struct {
 	Clients   *clientauth.Clients
 	Store     *store.Store
 	Forgejo   *forgejo.Client
-	Tokens    *upstream.Tokens
+	Tokens    *tokens.Tokens
 	Audit     *audit.Logger
 	Log       *slog.Logger
 	Now       func() time.Time

@@ -1,4 +1,4 @@
-// Package upstream is the one place that gives out a user's Forgejo access
+// Package tokens is the one place that gives out a user's Forgejo access
 // token. It keeps the token set in one of three states:
 //
 //   - ok: a set is stored, and is refreshed before its access token ends.
@@ -14,4 +14,4 @@
 //
 // It is a service: gateway, session, credential and authserver import it; it
 // imports store, forgejo and words.
-package upstream
+package tokens

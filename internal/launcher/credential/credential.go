@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/spawn"
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 )
 
 // timeout bounds one answer, the token's refresh included. The session's unit
@@ -19,7 +19,7 @@ const timeout = 5 * time.Second
 // session they ask for, until ctx ends; that is no error. It closes l and waits
 // for answers under way. Whoever is not root, asks for anything else, or asks
 // for a session that token refuses gets no byte; the reason is logged.
-func Serve(ctx context.Context, l net.Listener, token spawn.TokenFunc, log *slog.Logger) error {
+func Serve(ctx context.Context, l net.Listener, token launchclient.TokenFunc, log *slog.Logger) error {
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	defer l.Close()
 	var answers sync.WaitGroup
@@ -41,7 +41,7 @@ func Serve(ctx context.Context, l net.Listener, token spawn.TokenFunc, log *slog
 	}
 }
 
-func answer(ctx context.Context, c net.Conn, token spawn.TokenFunc) error {
+func answer(ctx context.Context, c net.Conn, token launchclient.TokenFunc) error {
 	u, ok := c.(*net.UnixConn)
 	if !ok {
 		return errors.New("not a unix socket")

@@ -1,4 +1,4 @@
-package spawn
+package client
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/backend"
+	"github.com/fjmcp/fjmcp-broker/internal/launcher/backend"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 

@@ -1,4 +1,4 @@
-package upstream_test
+package tokens_test
 
 import (
 	"context"
@@ -11,12 +11,12 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
 	"github.com/fjmcp/fjmcp-broker/internal/testforge"
-	"github.com/fjmcp/fjmcp-broker/internal/upstream"
 )
 
 const redirectURL = "http://broker.test/oauth/callback"
@@ -29,7 +29,7 @@ type world struct {
 	offset atomic.Int64 // of the brokers' clock
 	client *forgejo.Client
 	stores []*store.Store
-	tokens []*upstream.Tokens
+	tokens []*tokens.Tokens
 	user   model.User
 	out    *logtest.Buffer // log and audit of both
 }
@@ -47,7 +47,7 @@ func newWorld(t *testing.T, cfg testforge.Config) *world {
 	path := storetest.Path(t)
 	for range 2 {
 		s := storetest.Open(t, path, w.now)
-		tokens, err := upstream.New(upstream.Config{Store: s, Forgejo: w.client, Now: w.now, Log: slog.New(slog.NewTextHandler(w.out, nil)), Audit: audit.New(w.out)})
+		tokens, err := tokens.New(tokens.Config{Store: s, Forgejo: w.client, Now: w.now, Log: slog.New(slog.NewTextHandler(w.out, nil)), Audit: audit.New(w.out)})
 		w.must(err)
 		w.stores, w.tokens = append(w.stores, s), append(w.tokens, tokens)
 	}
@@ -125,7 +125,7 @@ func async(call func() (model.ForgejoTokens, error)) chan result {
 }
 
 // crowd calls from eight goroutines in each process and wants one answer.
-func (w *world) crowd(call func(*upstream.Tokens) (model.ForgejoTokens, error)) model.ForgejoTokens {
+func (w *world) crowd(call func(*tokens.Tokens) (model.ForgejoTokens, error)) model.ForgejoTokens {
 	w.t.Helper()
 	var pending []chan result
 	start := make(chan struct{})
@@ -152,7 +152,7 @@ func TestOneRefreshForAll(t *testing.T) {
 	old := w.login()
 	w.Advance(2 * time.Second) // so that the new tokens differ
 	w.advance(56 * time.Minute)
-	got := w.crowd(func(tokens *upstream.Tokens) (model.ForgejoTokens, error) {
+	got := w.crowd(func(tokens *tokens.Tokens) (model.ForgejoTokens, error) {
 		return tokens.Token(t.Context(), w.user.ID)
 	})
 	if got.AccessToken == old.AccessToken || got.AccessToken != w.stored().AccessToken {
@@ -167,7 +167,7 @@ func TestOneRenewalForAll(t *testing.T) {
 	w := newWorld(t, testforge.Config{})
 	old := w.login()
 	w.ExpireAccessTokens()
-	got := w.crowd(func(tokens *upstream.Tokens) (model.ForgejoTokens, error) {
+	got := w.crowd(func(tokens *tokens.Tokens) (model.ForgejoTokens, error) {
 		return tokens.Renew(t.Context(), w.user.ID, old.AccessToken)
 	})
 	if got.AccessToken == old.AccessToken {
@@ -372,7 +372,7 @@ func TestLeaseOfADeadProcess(t *testing.T) {
 }
 
 func TestNewRefusesGaps(t *testing.T) {
-	if _, err := upstream.New(upstream.Config{}); err == nil {
+	if _, err := tokens.New(tokens.Config{}); err == nil {
 		t.Error("a Config without a store was accepted")
 	}
 }

@@ -1,4 +1,4 @@
-package upstream_test
+package tokens_test
 
 import (
 	"errors"
