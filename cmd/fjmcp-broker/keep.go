@@ -6,7 +6,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/config"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // descriptorStore is the service manager's, as a unit.Keeper.

@@ -9,7 +9,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp/rawjson"
-	"github.com/fjmcp/fjmcp-broker/internal/subscription"
+	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
 )
 
 // filter is what a listener asks for (2026-07-28, schema SubscriptionFilter).

@@ -14,9 +14,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/stream"
+	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
 // Challenger answers a request whose token is not, or no longer, good for it.
@@ -160,7 +160,7 @@ func (x *Exchange) End(ctx context.Context, e relay.Event, err error) End {
 // its response, whether or not anybody follows. Who follows has to keep up, or is
 // cut off. It reports whether the exchange is over: one that the broker's end cuts
 // off is not, its call is resumed by the next process.
-func (x *Exchange) Carry(l *stream.Log) (over bool) {
+func (x *Exchange) Carry(l *eventstore.Log) (over bool) {
 	defer x.session.Carry(x.call, l)()
 	defer x.Done()
 	for {

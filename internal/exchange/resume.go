@@ -5,14 +5,14 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/stream"
+	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
 )
 
 // Resume goes on with the calls that the process before began in a session: what
 // comes of them goes to the streams it went to then, where clients come back for
 // it. A call without a stream is left alone, since its client cannot.
 func (xs *Exchanges) Resume(s *session.Session, calls []*session.Call) {
-	carried := map[*stream.Log][]*Exchange{}
+	carried := map[*eventstore.Log][]*Exchange{}
 	for _, c := range calls {
 		l := s.Carried(c)
 		if l == nil {
@@ -32,7 +32,7 @@ func (xs *Exchanges) Resume(s *session.Session, calls []*session.Call) {
 
 // CarryAll carries several exchanges to one stream, and reports whether all are
 // over.
-func CarryAll(l *stream.Log, all []*Exchange) (over bool) {
+func CarryAll(l *eventstore.Log, all []*Exchange) (over bool) {
 	var carried sync.WaitGroup
 	ends := make([]bool, len(all))
 	for i, x := range all {

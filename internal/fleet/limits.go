@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // reserve makes room if need be by stopping the longest idle unit of the user, or of

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/warm"
 )
 

@@ -10,7 +10,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/stream"
+	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
 )
 
 // maxFresh bounds the streams of one user that are open without a session.
@@ -22,7 +22,7 @@ var errTooManyStreams = errors.New("too many streams without a session")
 // fresh is an open stream that has no session yet.
 type fresh struct {
 	id, user, client string
-	streams          *stream.Hub // the session's, once there is one
+	streams          *eventstore.Hub // the session's, once there is one
 
 	mu      sync.Mutex // held while the session begins
 	session *session.Session

@@ -12,9 +12,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/stream"
+	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
 // streamParam is the name that the SDKs' servers give the parameter, too; clients
@@ -92,7 +92,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, s *session.Sessio
 }
 
 // carry has the session's stream carry what the exchange yields.
-func (h *Handler) carry(x *exchange.Exchange, own *stream.Log) {
+func (h *Handler) carry(x *exchange.Exchange, own *eventstore.Log) {
 	h.calls.begin()
 	go func() {
 		defer h.calls.end()
@@ -150,7 +150,7 @@ func (h *Handler) again(w http.ResponseWriter, r *http.Request, f *fresh, access
 
 // refuse answers a request that could not begin: what is about the client's token
 // or its session by a status, the rest on the stream.
-func (h *Handler) refuse(w http.ResponseWriter, own *stream.Log, id json.RawMessage, err error) {
+func (h *Handler) refuse(w http.ResponseWriter, own *eventstore.Log, id json.RawMessage, err error) {
 	if errors.Is(err, model.ErrForgejoGrantDead) || errors.Is(err, model.ErrInsufficientScope) || errors.Is(err, model.ErrRevoked) || errors.Is(err, model.ErrNotFound) || errors.Is(err, context.Canceled) {
 		h.cfg.Exchanges.Fail(w, id, err)
 		return
@@ -160,7 +160,7 @@ func (h *Handler) refuse(w http.ResponseWriter, own *stream.Log, id json.RawMess
 }
 
 // tell puts a message of the broker's own on the stream.
-func tell(own *stream.Log, raw []byte) { _ = own.Write(context.Background(), raw) }
+func tell(own *eventstore.Log, raw []byte) { _ = own.Write(context.Background(), raw) }
 
 func accepted(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")

@@ -7,7 +7,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/stream"
+	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
 )
 
 // Listen answers GET with an event stream: a new one, or the rest of the one that
@@ -39,7 +39,7 @@ func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access model.Ac
 
 // position is where a client goes on that has seen an event last: at the beginning
 // if none, and after all that was sent if nothing is known of that event.
-func position(streams *stream.Hub, seen string) int {
+func position(streams *eventstore.Hub, seen string) int {
 	if seen == "" {
 		return 0
 	}
@@ -51,7 +51,7 @@ func position(streams *stream.Hub, seen string) int {
 
 // enter finds what to follow. A client that has seen messages has had a session,
 // which must still be there; others come before their session begins.
-func (h *Handler) enter(ctx context.Context, id, seen string, access model.Access) (*stream.Hub, func(), error) {
+func (h *Handler) enter(ctx context.Context, id, seen string, access model.Access) (*eventstore.Hub, func(), error) {
 	s, err := h.cfg.Sessions.Get(ctx, sessionID(id), access)
 	if err == nil {
 		return s.Streams(), func() {}, nil

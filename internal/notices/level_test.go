@@ -7,8 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 func TestLogLevel(t *testing.T) {

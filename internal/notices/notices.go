@@ -6,8 +6,8 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/opening"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/subscription"
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
+	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // Notices are a shared session's. It is safe for concurrent use.

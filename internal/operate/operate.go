@@ -10,8 +10,8 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 

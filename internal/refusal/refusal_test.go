@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
 func TestRefusalsAreAttributed(t *testing.T) {

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // ReasonCrashLoop: the backend has ended by itself too often to be started now.

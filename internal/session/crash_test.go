@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
 func TestBackendThatKeepsDyingIsLeftAlone(t *testing.T) {

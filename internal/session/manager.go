@@ -17,9 +17,9 @@ import (
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/stream"
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
 // Config is what a Manager is made of. All fields but Keeper and the
@@ -142,11 +142,11 @@ func (m *Manager) Create(ctx context.Context, access model.Access, initialize mc
 
 // CreateOn is Create for a transport that opens a session's streams before there
 // is a session, and knows the id that it will have.
-func (m *Manager) CreateOn(ctx context.Context, id string, streams *stream.Hub, access model.Access, initialize mcp.Message) (*Session, []byte, error) {
+func (m *Manager) CreateOn(ctx context.Context, id string, streams *eventstore.Hub, access model.Access, initialize mcp.Message) (*Session, []byte, error) {
 	return m.create(ctx, id, m.cfg.Now(), streams, access, initialize)
 }
 
-func (m *Manager) create(ctx context.Context, id string, began time.Time, streams *stream.Hub, access model.Access, initialize mcp.Message) (*Session, []byte, error) {
+func (m *Manager) create(ctx context.Context, id string, began time.Time, streams *eventstore.Hub, access model.Access, initialize mcp.Message) (*Session, []byte, error) {
 	s := newSession(m, streams, model.Session{
 		ID: id, UserID: access.User.ID, UserName: access.User.Name,
 		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID, Kind: model.SessionClient,

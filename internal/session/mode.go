@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // ReadOnly reports whether the session may only read at the forge.

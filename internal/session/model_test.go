@@ -348,7 +348,7 @@ func attending() (n int) {
 	buf := make([]byte, 4<<20)
 	buf = buf[:runtime.Stack(buf, true)]
 	for _, stack := range strings.Split(string(buf), "\n\n") {
-		if strings.Contains(stack, "fjmcp-broker/internal/unit.") || strings.Contains(stack, "fjmcp-broker/internal/relay.") {
+		if strings.Contains(stack, "fjmcp-broker/internal/session/unit.") || strings.Contains(stack, "fjmcp-broker/internal/session/relay.") {
 			n++
 		}
 	}

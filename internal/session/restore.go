@@ -11,15 +11,15 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/fleet"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/stream"
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
 )
 
 // state is what this process leaves to the next of a session whose unit runs on.
 type state struct {
-	Unit    unit.State   `json:"unit"`
-	Streams stream.Saved `json:"streams"`
+	Unit    unit.State       `json:"unit"`
+	Streams eventstore.Saved `json:"streams"`
 }
 
 const (
@@ -203,9 +203,9 @@ func (m *Manager) recall(r store.Resumed) (*Session, *state) {
 	}
 	var saved state
 	err := json.Unmarshal(r.State, &saved)
-	var streams *stream.Hub
+	var streams *eventstore.Hub
 	if err == nil {
-		streams, err = stream.Restore(streamMemory, saved.Streams)
+		streams, err = eventstore.Restore(streamMemory, saved.Streams)
 	}
 	if err != nil {
 		m.cfg.Log.Warn("cannot read what was written down of a session; it goes on without", "session", label(r.Session.ID), "error", err)
@@ -215,8 +215,8 @@ func (m *Manager) recall(r store.Resumed) (*Session, *state) {
 }
 
 // closeStreams ends the streams that were open and that no call goes on to fill.
-func (s *Session) closeStreams(saved stream.Saved, calls []*Call) {
-	filled := map[*stream.Log]bool{s.streams.Own(): true}
+func (s *Session) closeStreams(saved eventstore.Saved, calls []*Call) {
+	filled := map[*eventstore.Log]bool{s.streams.Own(): true}
 	for _, c := range calls {
 		filled[s.Carried(c)] = true
 	}

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/stream"
-	"github.com/fjmcp/fjmcp-broker/internal/subscription"
+	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
 )
 
 // keeper plays the service manager's descriptor store.
@@ -177,7 +177,7 @@ func (w *world) follow(k *keeper, resume func(*session.Session, []*session.Call)
 func none(*session.Session, []*session.Call) {}
 
 // carry is what exchange.Exchange.Carry does.
-func carry(s *session.Session, c *session.Call, l *stream.Log) {
+func carry(s *session.Session, c *session.Call, l *eventstore.Log) {
 	defer s.Carry(c, l)()
 	for {
 		e, err := c.Next(context.Background())

@@ -11,9 +11,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/notices"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
-	"github.com/fjmcp/fjmcp-broker/internal/stream"
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
+	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // Session is one MCP session, running or dormant.
@@ -29,7 +29,7 @@ type Session struct {
 
 	circuit circuit.Breaker // under manager.mu
 
-	streams *stream.Hub
+	streams *eventstore.Hub
 	server  Server // of a shared session, under manager.mu; of its latest unit
 	notices *notices.Notices
 }

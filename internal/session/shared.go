@@ -8,8 +8,8 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/opening"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/subscription"
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
+	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // Server is what a shared session's backend says of itself.

@@ -12,7 +12,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/subscription"
+	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
 )
 
 // A modern backend is asked as it is, an old one has been initialized.

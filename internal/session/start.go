@@ -9,7 +9,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/fleet"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // What package unit says of a start, for callers that know sessions alone.

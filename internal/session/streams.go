@@ -6,23 +6,23 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/notices"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/stream"
+	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
 )
 
 // streamMemory bounds what a session keeps for clients that come back, bytes.
 const streamMemory = 4 << 20
 
 // NewStreams returns the event streams of a session to come.
-func NewStreams() *stream.Hub { return stream.NewHub(streamMemory) }
+func NewStreams() *eventstore.Hub { return eventstore.NewHub(streamMemory) }
 
-func newSession(m *Manager, streams *stream.Hub, row model.Session) *Session {
+func newSession(m *Manager, streams *eventstore.Hub, row model.Session) *Session {
 	return &Session{
 		manager: m, label: label(row.ID), row: row, queue: newQueue(), done: make(chan struct{}), streams: streams, notices: notices.New(),
 	}
 }
 
 // Streams are the session's event streams. They outlive its units.
-func (s *Session) Streams() *stream.Hub { return s.streams }
+func (s *Session) Streams() *eventstore.Hub { return s.streams }
 
 // other takes what a backend says beside all calls, and reports whether somebody
 // hears it. What is to be answered needs a listener; what is to be known waits for
@@ -47,14 +47,14 @@ func (s *Session) other(raw []byte) bool {
 // Carry says that the caller takes what c yields to l, one of the session's
 // streams, and the function it returns, that it takes no more. A call that is
 // suspended meanwhile is carried on by the next process.
-func (s *Session) Carry(c *Call, l *stream.Log) (done func()) {
+func (s *Session) Carry(c *Call, l *eventstore.Log) (done func()) {
 	c.SetTag(strconv.Itoa(l.ID()))
 	return l.Fill()
 }
 
 // Carried is the stream that the process before carried a restored call to; nil
 // when its client cannot come back for it.
-func (s *Session) Carried(c *Call) *stream.Log {
+func (s *Session) Carried(c *Call) *eventstore.Log {
 	id, err := strconv.Atoi(c.Tag())
 	if err != nil {
 		return nil

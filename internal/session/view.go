@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // View is a session at one moment.

@@ -11,9 +11,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/exchange"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/stream"
+	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
 // Config is what a Handler is made of. All fields are required.
@@ -126,7 +126,7 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request, s *session.Sessio
 	case errors.Is(err, exchange.ErrQuiet):
 		h.stream(w, r, s, []mcp.Message{m}, x.Carry)
 	case err == nil && !e.Final:
-		h.stream(w, r, s, []mcp.Message{m}, func(l *stream.Log) bool { write(l, e.Raw); return x.Carry(l) })
+		h.stream(w, r, s, []mcp.Message{m}, func(l *eventstore.Log) bool { write(l, e.Raw); return x.Carry(l) })
 	default:
 		h.answer(w, r, x, e, err)
 	}
@@ -148,7 +148,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, x *exchange.Exc
 
 // write adds to l and waits for whoever follows it; that has to keep up, or it is
 // cut off.
-func write(l *stream.Log, raw []byte) { _ = l.Write(context.Background(), raw) }
+func write(l *eventstore.Log, raw []byte) { _ = l.Write(context.Background(), raw) }
 
 // batch relays the messages of one JSON array: each request's response goes to
 // one common stream.
@@ -173,7 +173,7 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Sessi
 		w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	h.stream(w, r, s, all, func(l *stream.Log) bool {
+	h.stream(w, r, s, all, func(l *eventstore.Log) bool {
 		for _, raw := range failed {
 			write(l, raw)
 		}

@@ -7,13 +7,13 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/stream"
+	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
 )
 
 // stream answers with a new event stream that fill fills. Filling goes on when
 // the client's connection breaks: it may come back for the rest. What is not over
 // when the broker ends, the next process fills.
-func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Session, requests []mcp.Message, fill func(*stream.Log) (over bool)) {
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Session, requests []mcp.Message, fill func(*eventstore.Log) (over bool)) {
 	l := s.Streams().Open(label(requests))
 	begin(s, l)
 	f := l.Follow(0) // before anything comes, so that nothing is forgotten
@@ -39,7 +39,7 @@ func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access model.Ac
 	}
 	last := r.Header.Get("Last-Event-ID")
 	l, next, resumed := s.Streams().Resume(last)
-	if lost := unlabel(stream.Label(last)); !resumed && len(lost) > 0 {
+	if lost := unlabel(eventstore.Label(last)); !resumed && len(lost) > 0 {
 		h.tellLost(w, lost)
 		return
 	}
@@ -58,7 +58,7 @@ func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access model.Ac
 }
 
 // begin adds an event with an id and no data, where clients know that.
-func begin(s *session.Session, l *stream.Log) {
+func begin(s *session.Session, l *eventstore.Log) {
 	if s.Protocol() >= mcp.Version20251125 { // older ones would take it for a broken message
 		l.Append(nil)
 	}
@@ -66,7 +66,7 @@ func begin(s *session.Session, l *stream.Log) {
 
 // follow writes what f is told. A session's own stream, which never ends by itself,
 // ends at shutdown.
-func (h *Handler) follow(w http.ResponseWriter, r *http.Request, f *stream.Follower) {
+func (h *Handler) follow(w http.ResponseWriter, r *http.Request, f *eventstore.Follower) {
 	var end <-chan struct{}
 	if f.Replaced() != nil {
 		end = h.cfg.Draining

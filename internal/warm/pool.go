@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/unit"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 const (

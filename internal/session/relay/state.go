@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/lines"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
 )
 
 // State is a Relay written down, for the next one over the same child. It holds

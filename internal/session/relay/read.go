@@ -6,8 +6,8 @@ import (
 	"errors"
 	"strconv"
 
-	"github.com/fjmcp/fjmcp-broker/internal/lines"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
 )
 
 // read takes the child's lines until it closes its end.

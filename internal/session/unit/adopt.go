@@ -7,9 +7,9 @@ import (
 	"os"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/lines"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
 	"github.com/fjmcp/fjmcp-broker/internal/sockets"
 )
 

@@ -1,4 +1,4 @@
-// Package stream keeps what a session's event streams have carried, so that a
+// Package eventstore keeps what a session's event streams have carried, so that a
 // client whose connection broke can go on where it stopped (Streamable HTTP,
 // Resumability and Redelivery).
 //
@@ -8,4 +8,4 @@
 // bounded for the whole Hub.
 //
 // Packages session and gateway import it; it imports nothing of this module.
-package stream
+package eventstore

@@ -15,7 +15,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/refusal"
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/sockets"
 )
 

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/lines"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
 )
 
 // Errors of Relay.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/subscription"
+	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
 )
 
 // backend notes what it is asked. It refuses URIs under no:, and is gone once told.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
 // Prepare makes sure that the unit will live through a request: its reap timer

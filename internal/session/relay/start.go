@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"strconv"
 
-	"github.com/fjmcp/fjmcp-broker/internal/lines"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
 )
 
 // Start sends a request to the child; once the child has asked something, it waits

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/lines"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
 )
 
 // waits reports whether the relay has stopped reading, and what waits to be taken.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
-	"github.com/fjmcp/fjmcp-broker/internal/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
 // Call is one request in flight in a unit.
