@@ -3,7 +3,7 @@
 // handed to the transport it speaks.
 //
 //	bearer ─▶ origin ─▶ path, method ─▶ body ─▶ streamable (a session's)
-//	                                          ├▶ era (nobody's)
+//	                                          ├▶ stateless (nobody's)
 //	                                          └▶ httpsse
 //
 // cmd/fjmcp-broker makes it.

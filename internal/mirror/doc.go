@@ -2,5 +2,5 @@
 // 2026-07-28 against the request (Streamable HTTP, Request Metadata): version,
 // method, name, and the arguments that a tool's schema marks.
 //
-// Package era imports it; it imports package mcp alone.
+// Package stateless imports it; it imports package mcp alone.
 package mirror

@@ -9,5 +9,5 @@
 // A requestState is sealed, names who may come back and with what request, and is
 // good once. The call itself stays here, so no retry runs it again.
 //
-// Package era imports it.
+// Package stateless imports it.
 package mrtr

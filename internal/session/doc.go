@@ -10,6 +10,6 @@
 //	                        └──────────────────────────────────────┘
 //	running, dormant ── DELETE, revocation, maximum age ──▶ ended (404)
 //
-// Packages gateway, streamable and exchange and the admin socket use it;
+// Packages gateway, streamable and call and the admin socket use it;
 // cmd/fjmcp-broker makes it.
 package session

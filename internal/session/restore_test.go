@@ -176,7 +176,7 @@ func (w *world) follow(k *keeper, resume func(*session.Session, []*session.Call)
 
 func none(*session.Session, []*session.Call) {}
 
-// carry is what exchange.Exchange.Carry does.
+// carry is what call.Exchange.Carry does.
 func carry(s *session.Session, c *session.Call, l *eventstore.Log) {
 	defer s.Carry(c, l)()
 	for {

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/exchange"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
@@ -19,7 +19,7 @@ import (
 // Config is what a Handler is made of. All fields are required.
 type Config struct {
 	Sessions  *session.Manager
-	Exchanges *exchange.Exchanges
+	Exchanges *call.Exchanges
 	Log       *slog.Logger
 	KeepAlive time.Duration   // between comments on a quiet stream
 	Draining  <-chan struct{} // closed when streams that would never end shall end
@@ -56,7 +56,7 @@ func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access model.Acce
 func (h *Handler) Batch(w http.ResponseWriter, r *http.Request, access model.Access, body []byte) {
 	all, err := mcp.ParseBatch(body)
 	if err != nil {
-		exchange.Unreadable(w, err)
+		call.Unreadable(w, err)
 		return
 	}
 	s, ok := h.session(w, r, access, nil)
@@ -64,7 +64,7 @@ func (h *Handler) Batch(w http.ResponseWriter, r *http.Request, access model.Acc
 		return
 	}
 	if s.Protocol() != mcp.Version20250326 {
-		exchange.Unreadable(w, fmt.Errorf("%w: revision %s has no batches", mcp.ErrNotMessage, s.Protocol()))
+		call.Unreadable(w, fmt.Errorf("%w: revision %s has no batches", mcp.ErrNotMessage, s.Protocol()))
 		return
 	}
 	h.batch(w, r, s, access, all)
@@ -78,7 +78,7 @@ func (h *Handler) Delete(w http.ResponseWriter, r *http.Request, access model.Ac
 	}
 	if err := h.cfg.Sessions.End(r.Context(), s); err != nil {
 		h.cfg.Log.Error("cannot end a session for its client", "session", s.Label(), "error", err)
-		exchange.Reply(w, http.StatusInternalServerError, mcp.ErrorResponse(nil, mcp.CodeInternalError, exchange.Message(err)))
+		call.Reply(w, http.StatusInternalServerError, mcp.ErrorResponse(nil, mcp.CodeInternalError, call.Message(err)))
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -88,7 +88,7 @@ func (h *Handler) Delete(w http.ResponseWriter, r *http.Request, access model.Ac
 func (h *Handler) session(w http.ResponseWriter, r *http.Request, access model.Access, id []byte) (*session.Session, bool) {
 	name := r.Header.Get(mcp.HeaderSessionID)
 	if name == "" {
-		exchange.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(id, mcp.CodeInvalidRequest, mcp.HeaderSessionID+" header is missing; send initialize first"))
+		call.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(id, mcp.CodeInvalidRequest, mcp.HeaderSessionID+" header is missing; send initialize first"))
 		return nil, false
 	}
 	s, err := h.cfg.Sessions.Get(r.Context(), name, access)
@@ -108,7 +108,7 @@ func (h *Handler) initialize(w http.ResponseWriter, r *http.Request, access mode
 	if s != nil {
 		w.Header().Set(mcp.HeaderSessionID, s.ID())
 	}
-	exchange.Reply(w, http.StatusOK, response)
+	call.Reply(w, http.StatusOK, response)
 }
 
 // call relays one request and answers with JSON when the response is the first
@@ -123,7 +123,7 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request, s *session.Sessio
 	switch {
 	case r.Context().Err() != nil: // the client has seen nothing that it could come back to
 		x.Left(r.Context())
-	case errors.Is(err, exchange.ErrQuiet):
+	case errors.Is(err, call.ErrQuiet):
 		h.stream(w, r, s, []mcp.Message{m}, x.Carry)
 	case err == nil && !e.Final:
 		h.stream(w, r, s, []mcp.Message{m}, func(l *eventstore.Log) bool { write(l, e.Raw); return x.Carry(l) })
@@ -133,7 +133,7 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request, s *session.Sessio
 }
 
 // answer writes the response as JSON.
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request, x *exchange.Exchange, e relay.Event, err error) {
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, x *call.Exchange, e relay.Event, err error) {
 	defer x.Done()
 	end := x.End(r.Context(), e, err)
 	switch {
@@ -142,7 +142,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, x *exchange.Exc
 	case end.Raw == nil: // cancelled: an exchange without a response
 		mcp.NewEventStream(w)
 	default:
-		exchange.Reply(w, http.StatusOK, end.Raw)
+		call.Reply(w, http.StatusOK, end.Raw)
 	}
 }
 
@@ -153,7 +153,7 @@ func write(l *eventstore.Log, raw []byte) { _ = l.Write(context.Background(), ra
 // batch relays the messages of one JSON array: each request's response goes to
 // one common stream.
 func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Session, access model.Access, all []mcp.Message) {
-	var begun []*exchange.Exchange
+	var begun []*call.Exchange
 	var failed [][]byte
 	for _, m := range all {
 		if m.Kind != mcp.Request {
@@ -177,6 +177,6 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Sessi
 		for _, raw := range failed {
 			write(l, raw)
 		}
-		return exchange.CarryAll(l, begun)
+		return call.CarryAll(l, begun)
 	})
 }

@@ -1,4 +1,4 @@
-// Package era serves clients that keep no session: those of revision 2026-07-28,
+// Package stateless serves clients that keep no session: those of revision 2026-07-28,
 // where every request says in its _meta what it needs to be understood, and those
 // of older revisions that call a tool without having initialized.
 //
@@ -9,4 +9,4 @@
 // lack is added, all else passes byte for byte.
 //
 // Package gateway makes it and calls it with authenticated requests only.
-package era
+package stateless

@@ -1,4 +1,4 @@
-package era
+package stateless
 
 import (
 	"errors"
@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/exchange"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -126,7 +126,7 @@ func (q *request) call(m mcp.Message) {
 }
 
 // begin returns nil when the client has been told why it cannot.
-func (q *request) begin(m mcp.Message) *exchange.Exchange {
+func (q *request) begin(m mcp.Message) *call.Exchange {
 	x, err := q.h.cfg.Exchanges.Begin(q.r.Context(), q.session, q.access, m)
 	if err != nil {
 		q.h.cfg.Exchanges.Fail(q.w, q.ID(), err)
@@ -136,7 +136,7 @@ func (q *request) begin(m mcp.Message) *exchange.Exchange {
 }
 
 // carry passes on what the exchange yields until it ends or the client leaves.
-func (q *request) carry(x *exchange.Exchange) {
+func (q *request) carry(x *call.Exchange) {
 	defer x.Done()
 	ctx := q.r.Context()
 	for {
@@ -148,10 +148,10 @@ func (q *request) carry(x *exchange.Exchange) {
 		case ctx.Err() != nil:
 			q.left(x)
 			return
-		case errors.Is(err, exchange.ErrQuiet) && len(q.asked) > 0:
+		case errors.Is(err, call.ErrQuiet) && len(q.asked) > 0:
 			q.askedAt = time.Time{} // enough
 			continue
-		case errors.Is(err, exchange.ErrQuiet):
+		case errors.Is(err, call.ErrQuiet):
 			err = q.stream().KeepAlive()
 		case err == nil && !e.Final:
 			err = q.event(x, e)
@@ -185,19 +185,19 @@ func (q *request) patience() time.Duration {
 // left gives up the exchange of a client that has gone. Only 2026-07-28 says that
 // this cancels a call; in older revisions it goes on, though nobody can come back
 // for its answer.
-func (q *request) left(x *exchange.Exchange) {
+func (q *request) left(x *call.Exchange) {
 	switch {
 	case !q.modern:
 		x.Left(q.r.Context())
 	case q.out == nil:
-		x.Cancel(q.r.Context(), exchange.OutcomeLeft)
+		x.Cancel(q.r.Context(), call.OutcomeLeft)
 	default:
-		x.Cancel(q.r.Context(), exchange.OutcomeCancelled)
+		x.Cancel(q.r.Context(), call.OutcomeCancelled)
 	}
 }
 
 // end sends the response.
-func (q *request) end(end exchange.End) {
+func (q *request) end(end call.End) {
 	if end.Challenge != nil && q.out == nil {
 		q.h.cfg.Exchanges.Fail(q.w, nil, end.Challenge)
 		return
@@ -237,7 +237,7 @@ func (q *request) refuse(f *fault) {
 // reply sends the response: the whole answer, or the last event of its stream.
 func (q *request) reply(status int, raw []byte) {
 	if q.out == nil {
-		exchange.Reply(q.w, status, raw)
+		call.Reply(q.w, status, raw)
 		return
 	}
 	_ = q.out.Message("", raw) // who does not read it has left
@@ -252,7 +252,7 @@ func (q *request) stream() *mcp.EventStream {
 }
 
 // event takes what the backend says during the call.
-func (q *request) event(x *exchange.Exchange, e relay.Event) error {
+func (q *request) event(x *call.Exchange, e relay.Event) error {
 	m, err := mcp.Parse(e.Raw)
 	switch {
 	case err != nil:

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/exchange"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
@@ -25,7 +25,7 @@ const streamParam = "sessionId"
 type Config struct {
 	Path      string // of the messages endpoint, with the public URL's prefix
 	Sessions  *session.Manager
-	Exchanges *exchange.Exchanges
+	Exchanges *call.Exchanges
 	KeepAlive time.Duration // between comments on a quiet stream
 }
 
@@ -92,7 +92,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, s *session.Sessio
 }
 
 // carry has the session's stream carry what the exchange yields.
-func (h *Handler) carry(x *exchange.Exchange, own *eventstore.Log) {
+func (h *Handler) carry(x *call.Exchange, own *eventstore.Log) {
 	h.calls.begin()
 	go func() {
 		defer h.calls.end()
@@ -170,5 +170,5 @@ func accepted(w http.ResponseWriter) {
 
 func tooManyStreams(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", "30")
-	exchange.Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too many streams are open without a session; send initialize on them or close them"))
+	call.Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too many streams are open without a session; send initialize on them or close them"))
 }

@@ -1,4 +1,4 @@
-package era
+package stateless
 
 import (
 	"encoding/json"

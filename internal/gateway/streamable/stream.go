@@ -3,7 +3,7 @@ package streamable
 import (
 	"net/http"
 
-	"github.com/fjmcp/fjmcp-broker/internal/exchange"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
@@ -30,7 +30,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Sess
 func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access model.Access) {
 	if r.Header.Get(mcp.HeaderSessionID) == "" || !mcp.Accepts(r.Header, mcp.TypeEventStream) {
 		w.Header().Set("Allow", "GET, POST, DELETE, OPTIONS")
-		exchange.Reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "GET is for the event stream of a session: send "+mcp.HeaderSessionID+" and Accept: text/event-stream"))
+		call.Reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "GET is for the event stream of a session: send "+mcp.HeaderSessionID+" and Accept: text/event-stream"))
 		return
 	}
 	s, ok := h.session(w, r, access, nil)

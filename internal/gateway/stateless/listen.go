@@ -1,4 +1,4 @@
-package era
+package stateless
 
 import (
 	"context"
@@ -6,7 +6,7 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/fjmcp/fjmcp-broker/internal/exchange"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp/rawjson"
 	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
@@ -67,8 +67,8 @@ func (q *request) listen() {
 	q.follow(ctx, sub)
 }
 
-// errDraining ends what would never end by itself.
-var errDraining = errors.New("the broker ends")
+// errBrokerEnds ends what would never end by itself.
+var errBrokerEnds = errors.New("the broker ends")
 
 // whileServing is the request's context, which ends with the broker as well.
 func (q *request) whileServing() (context.Context, context.CancelFunc) {
@@ -76,7 +76,7 @@ func (q *request) whileServing() (context.Context, context.CancelFunc) {
 	go func() {
 		select {
 		case <-q.h.cfg.Draining:
-			cancel(errDraining)
+			cancel(errBrokerEnds)
 		case <-ctx.Done():
 		}
 	}()
@@ -128,9 +128,9 @@ func (q *request) passListen() {
 		e, err := x.Next(ctx, q.h.cfg.KeepAlive)
 		switch {
 		case q.r.Context().Err() != nil:
-			x.Cancel(ctx, exchange.OutcomeCancelled)
+			x.Cancel(ctx, call.OutcomeCancelled)
 			return
-		case errors.Is(err, exchange.ErrQuiet):
+		case errors.Is(err, call.ErrQuiet):
 			err = q.stream().KeepAlive()
 		case err == nil && !e.Final:
 			err = q.event(x, e)
@@ -138,12 +138,12 @@ func (q *request) passListen() {
 			q.end(x.End(ctx, e, nil))
 			return
 		default: // the broker ends, or the backend has
-			x.Cancel(ctx, exchange.OutcomeCancelled)
+			x.Cancel(ctx, call.OutcomeCancelled)
 			q.close()
 			return
 		}
 		if err != nil { // the client does not read any more
-			x.Cancel(ctx, exchange.OutcomeCancelled)
+			x.Cancel(ctx, call.OutcomeCancelled)
 			return
 		}
 	}

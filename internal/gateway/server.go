@@ -13,14 +13,14 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
-	"github.com/fjmcp/fjmcp-broker/internal/era"
-	"github.com/fjmcp/fjmcp-broker/internal/exchange"
-	"github.com/fjmcp/fjmcp-broker/internal/httpsse"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/httpsse"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/stateless"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/streamable"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
-	"github.com/fjmcp/fjmcp-broker/internal/streamable"
 )
 
 // Authenticator checks bearer tokens and challenges those without one.
@@ -57,7 +57,7 @@ type Handler struct {
 	bodies     *bodies
 	streamable *streamable.Handler
 	httpsse    *httpsse.Handler
-	era        *era.Handler
+	stateless  *stateless.Handler
 
 	draining chan struct{}
 	drain    sync.Once
@@ -78,14 +78,14 @@ func New(cfg Config) *Handler {
 	h := &Handler{cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), bodies: newBodies(cfg.MaxBody), draining: make(chan struct{})}
 	exchanges := h.exchanges(mcp.PathStreamable)
 	h.streamable = streamable.New(streamable.Config{Sessions: cfg.Sessions, Exchanges: exchanges, Log: cfg.Log, KeepAlive: cfg.KeepAlive, Draining: h.draining})
-	h.era = era.New(era.Config{Sessions: cfg.Sessions, Exchanges: exchanges, Log: cfg.Log, Keys: cfg.Keys, KeepAlive: cfg.KeepAlive, Draining: h.draining})
+	h.stateless = stateless.New(stateless.Config{Sessions: cfg.Sessions, Exchanges: exchanges, Log: cfg.Log, Keys: cfg.Keys, KeepAlive: cfg.KeepAlive, Draining: h.draining})
 	h.httpsse = httpsse.New(httpsse.Config{Path: cfg.PublicURL.Path + mcp.PathMessages, Sessions: cfg.Sessions, Exchanges: h.exchanges(mcp.PathSSE), KeepAlive: cfg.KeepAlive})
 	return h
 }
 
 // exchanges are those of one protected resource.
-func (h *Handler) exchanges(resource string) *exchange.Exchanges {
-	return exchange.New(exchange.Config{PublicURL: h.cfg.PublicURL, Auth: h.cfg.Auth, Endpoint: resource, Audit: h.cfg.Audit, Log: h.cfg.Log, Timeout: h.cfg.RequestTimeout})
+func (h *Handler) exchanges(resource string) *call.Exchanges {
+	return call.New(call.Config{PublicURL: h.cfg.PublicURL, Auth: h.cfg.Auth, Endpoint: resource, Audit: h.cfg.Audit, Log: h.cfg.Log, Timeout: h.cfg.RequestTimeout})
 }
 
 // Drain ends the streams that would never end by themselves; their clients come
@@ -130,7 +130,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, e endpoint) {
 		return
 	}
 	if !h.originAllowed(r.Header.Get("Origin")) {
-		exchange.Reply(w, http.StatusForbidden, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "this Origin may not use the endpoint"))
+		call.Reply(w, http.StatusForbidden, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "this Origin may not use the endpoint"))
 		return
 	}
 	e.serve(w, r, access)
@@ -172,7 +172,7 @@ func (h *Handler) serveMessages(w http.ResponseWriter, r *http.Request, access m
 	}
 	m, err := mcp.Parse(body)
 	if err != nil { // a batch among others, which this revision does not have
-		exchange.Unreadable(w, err)
+		call.Unreadable(w, err)
 		return
 	}
 	h.httpsse.Post(w, r, access, m)
@@ -180,7 +180,7 @@ func (h *Handler) serveMessages(w http.ResponseWriter, r *http.Request, access m
 
 func methodNotAllowed(w http.ResponseWriter, allow, hint string) {
 	w.Header().Set("Allow", allow)
-	exchange.Reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, hint))
+	call.Reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, hint))
 }
 
 // unauthenticated answers a request without a good token. One that came with a
@@ -194,7 +194,7 @@ func (h *Handler) unauthenticated(w http.ResponseWriter, r *http.Request, resour
 	if badToken(err) {
 		if wait := h.cfg.FailedBearers.Take(r, r.Header.Get("Authorization")); wait > 0 {
 			ratelimit.SetRetryAfter(w, wait)
-			exchange.Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too many requests with an access token that is not valid; log in again"))
+			call.Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too many requests with an access token that is not valid; log in again"))
 			return
 		}
 	}
@@ -208,7 +208,7 @@ func badToken(err error) bool {
 // post takes one message of a client, or a batch of them.
 func (h *Handler) post(w http.ResponseWriter, r *http.Request, access model.Access) {
 	if !mcp.Accepts(r.Header, mcp.TypeJSON, mcp.TypeEventStream) {
-		exchange.Reply(w, http.StatusNotAcceptable, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Accept must allow application/json or text/event-stream"))
+		call.Reply(w, http.StatusNotAcceptable, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Accept must allow application/json or text/event-stream"))
 		return
 	}
 	held := h.bodies.of(access.User.ID, http.MaxBytesReader(w, r.Body, h.cfg.MaxBody))
@@ -225,21 +225,21 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, access model.Acce
 	version := r.Header.Get(mcp.HeaderProtocolVersion)
 	switch {
 	case err != nil:
-		exchange.Unreadable(w, err)
-	case stateless(r, m):
-		h.era.Post(w, r, access, m)
+		call.Unreadable(w, err)
+	case sessionless(r, m):
+		h.stateless.Post(w, r, access, m)
 	case version != "" && !mcp.KnownVersion(version) && m.Method != mcp.MethodInitialize:
-		exchange.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "unknown "+mcp.HeaderProtocolVersion+"; supported are "+strings.Join(mcp.Supported, ", ")))
+		call.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "unknown "+mcp.HeaderProtocolVersion+"; supported are "+strings.Join(mcp.Supported, ", ")))
 	default:
 		h.streamable.Post(w, r, access, m)
 	}
 }
 
-// stateless reports whether a message is none of a session's: it is of a revision
+// sessionless reports whether a message is none of a session's: it is of a revision
 // that has none, or names none and does not begin one. A header alone does not
 // tell: clients of two generations send 2026-07-28 within a session of an older
 // revision, and Mcp-Method with it.
-func stateless(r *http.Request, m mcp.Message) bool {
+func sessionless(r *http.Request, m mcp.Message) bool {
 	if version := m.ParamString("_meta", mcp.MetaProtocolVersion); version != "" && !mcp.Handshake(version) {
 		return true
 	}
@@ -249,19 +249,19 @@ func stateless(r *http.Request, m mcp.Message) bool {
 // body reads the body of a POST.
 func (h *Handler) body(w http.ResponseWriter, r *http.Request, from io.Reader) ([]byte, bool) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != mcp.TypeJSON {
-		exchange.Reply(w, http.StatusUnsupportedMediaType, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Content-Type must be application/json"))
+		call.Reply(w, http.StatusUnsupportedMediaType, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Content-Type must be application/json"))
 		return nil, false
 	}
 	body, err := io.ReadAll(from)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		exchange.Reply(w, http.StatusRequestEntityTooLarge, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "message too large"))
+		call.Reply(w, http.StatusRequestEntityTooLarge, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "message too large"))
 	case errors.Is(err, errCrowded):
 		w.Header().Set("Retry-After", "1")
-		exchange.Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too much is in flight; wait for answers first"))
+		call.Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too much is in flight; wait for answers first"))
 	case err != nil:
-		exchange.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, mcp.CodeParseError, "cannot read the request body"))
+		call.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, mcp.CodeParseError, "cannot read the request body"))
 	default:
 		return body, true
 	}

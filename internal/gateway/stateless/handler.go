@@ -1,4 +1,4 @@
-package era
+package stateless
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/exchange"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -18,7 +18,7 @@ import (
 // Config is what a Handler is made of. All fields are required.
 type Config struct {
 	Sessions  *session.Manager
-	Exchanges *exchange.Exchanges
+	Exchanges *call.Exchanges
 	Log       *slog.Logger
 	Keys      *seal.Keyring   // for requestState
 	KeepAlive time.Duration   // between comments on a quiet stream

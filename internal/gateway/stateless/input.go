@@ -1,4 +1,4 @@
-package era
+package stateless
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/exchange"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -34,26 +34,26 @@ type question struct {
 type parked struct {
 	session *session.Session
 	server  session.Server
-	x       *exchange.Exchange
+	x       *call.Exchange
 	asked   []question
 }
 
 // Expire implements mrtr.Call.
-func (p *parked) Expire() { p.x.Cancel(context.Background(), exchange.OutcomeUnanswered) }
+func (p *parked) Expire() { p.x.Cancel(context.Background(), call.OutcomeUnanswered) }
 
 // errAnswered ends a request that has got its response.
 var errAnswered = errors.New("the request is answered")
 
 // ask takes what the backend wants of the client. errAnswered: the client cannot
 // do that, and has been told.
-func (q *request) ask(x *exchange.Exchange, wanted question) error {
+func (q *request) ask(x *call.Exchange, wanted question) error {
 	needs, ok := mrtr.Needs(wanted.Message)
 	switch {
 	case !ok || !q.modern || q.server.Modern || !mrtr.MayAsk(q.Method):
 		q.h.refused(x, wanted, mcp.CodeMethodNotFound, "this client cannot be asked: "+wanted.Method)
 		return nil
 	case !mrtr.Covers(q.meta.Capabilities, needs):
-		x.Cancel(q.r.Context(), exchange.OutcomeIncapable)
+		x.Cancel(q.r.Context(), call.OutcomeIncapable)
 		q.refuse(incapable(wanted.Method, needs))
 		return errAnswered
 	}
@@ -77,7 +77,7 @@ func (q *request) withdrawn(key string) {
 
 // refused tells the backend that it gets no answer. One that has gone, or does not
 // wait for it any more, is noticed by what the exchange yields.
-func (h *Handler) refused(x *exchange.Exchange, wanted question, code int, why string) {
+func (h *Handler) refused(x *call.Exchange, wanted question, code int, why string) {
 	if err := x.Refuse(wanted.key, code, why); err != nil {
 		h.cfg.Log.Debug("cannot refuse the backend's request", "method", wanted.Method, "error", err)
 	}
@@ -85,7 +85,7 @@ func (h *Handler) refused(x *exchange.Exchange, wanted question, code int, why s
 
 // park answers the client what is wanted of it, and keeps the call. It reports
 // false, and refuses for the client, when there is no room.
-func (q *request) park(x *exchange.Exchange) bool {
+func (q *request) park(x *call.Exchange) bool {
 	state, err := q.h.parked.Park(q.session.ID(), &parked{q.session, q.server, x, q.asked}, q.claim())
 	if err != nil {
 		for _, wanted := range q.asked {
@@ -170,7 +170,7 @@ func (q *request) resume(p *parked) {
 
 // answer passes the client's result to the backend. It reports false when that has
 // so much to read already that it has to be told again.
-func (h *Handler) answer(x *exchange.Exchange, wanted question, result json.RawMessage) bool {
+func (h *Handler) answer(x *call.Exchange, wanted question, result json.RawMessage) bool {
 	m, err := mcp.Parse(mcp.ResultResponse(wanted.ID(), result))
 	if err == nil {
 		err = x.Respond(m)
