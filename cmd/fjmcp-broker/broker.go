@@ -15,7 +15,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
-	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/config"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"

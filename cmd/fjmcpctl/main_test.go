@@ -16,7 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/fjmcp/fjmcp-broker/internal/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/authserver/registry"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/register"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -64,7 +64,7 @@ func removeClient(ts *testscript.TestScript, neg bool, args []string) {
 
 func clients(t testing.TB) admin.Clients {
 	log := slog.New(slog.DiscardHandler)
-	return registry.New(registry.Config{
+	return register.New(register.Config{
 		Endpoint: "https://mcp.example.org/oauth/register", Store: storetest.Open(t, storetest.Path(t), nil), Audit: audit.New(io.Discard), Log: log,
 		Now: time.Now, Revoked: func(context.Context, string) {},
 	})

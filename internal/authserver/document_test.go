@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
@@ -49,7 +49,7 @@ func TestRealDocuments(t *testing.T) {
 		"claude": "https://claude.ai/api/mcp/auth_callback", "claude-code": "http://localhost:54545/callback",
 		"vscode": "http://127.0.0.1:50505/", "zed": "http://127.0.0.1:40001/callback", "goose": "http://127.0.0.1:40001/oauth_callback",
 	} {
-		body, err := os.ReadFile(filepath.Join("..", "clientmeta", "known", file+".json"))
+		body, err := os.ReadFile(filepath.Join("clientmeta", "known", file+".json"))
 		w.must(err)
 		_, rest, _ := strings.Cut(string(body), `"client_id": "`)
 		id, _, _ := strings.Cut(rest, `"`)

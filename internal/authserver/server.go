@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/account"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/authorize"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
-	"github.com/fjmcp/fjmcp-broker/internal/authserver/login"
-	"github.com/fjmcp/fjmcp-broker/internal/authserver/registry"
-	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/register"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
@@ -58,8 +58,8 @@ type Config struct {
 type Server struct {
 	cfg      Config
 	clients  *clientauth.Clients
-	registry *registry.Registry
-	login    *login.Handler
+	registry *register.Registry
+	login    *authorize.Handler
 	account  *account.Handler
 	access   *tokencache.Cache
 	limits   limits
@@ -82,11 +82,11 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: tokencache.New(cfg.Store, cfg.Now), limits: newLimits(cfg)}
 	s.clients = clientauth.New(clientauth.Config{Store: cfg.Store, Documents: cfg.Documents, Audiences: s.audiences(), Now: cfg.Now})
-	s.registry = registry.New(registry.Config{
+	s.registry = register.New(register.Config{
 		Endpoint: s.issuer + "/oauth/register", Store: cfg.Store, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
 		FetchKeys: cfg.Documents != nil, Revoked: s.revoked, Limit: s.limits.register,
 	})
-	s.login = login.New(login.Config{
+	s.login = authorize.New(authorize.Config{
 		Issuer: s.issuer, Resources: s.resources(), Clients: s.clients,
 		Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
 		Authorizations: s.limits.authorize, Logins: s.limits.login,
@@ -128,7 +128,7 @@ func (s *Server) audiences() []string {
 }
 
 // Clients is where the operator adds and removes clients.
-func (s *Server) Clients() *registry.Registry { return s.registry }
+func (s *Server) Clients() *register.Registry { return s.registry }
 
 // Routes registers the server's endpoints, the well-known documents and, where
 // the public URL has no path prefix, the default paths that old clients assume.

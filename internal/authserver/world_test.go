@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
-	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"

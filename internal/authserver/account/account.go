@@ -10,13 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 const (
@@ -35,7 +35,7 @@ type Config struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 	// LoginForm starts a login that ends in SignedIn.
-	LoginForm func(http.ResponseWriter, *http.Request) *web.Form
+	LoginForm func(http.ResponseWriter, *http.Request) *pages.Form
 	// Revoked ends the sessions of a revoked grant.
 	Revoked func(ctx context.Context, grantID string)
 	// Running counts the running sessions between a user and a client, and tells
@@ -51,8 +51,8 @@ func New(cfg Config) *Handler { return &Handler{cfg: cfg} }
 
 func (h *Handler) url() string { return h.cfg.Issuer + "/account" }
 
-func (h *Handler) cookie() web.Cookie {
-	return web.Cookie{Name: "fjmcp-account", Secure: strings.HasPrefix(h.cfg.Issuer, "https:")}
+func (h *Handler) cookie() pages.Cookie {
+	return pages.Cookie{Name: "fjmcp-account", Secure: strings.HasPrefix(h.cfg.Issuer, "https:")}
 }
 
 // SignedIn gives the browser of a user who has just logged in a session, in
@@ -88,11 +88,11 @@ func (h *Handler) Page(w http.ResponseWriter, r *http.Request) {
 		h.broken(w, r, "read the connected clients of a user", err)
 		return
 	}
-	h.written(r, web.WriteAccount(w, h.page(user, secret, connections, r.URL.Query().Get("done"))))
+	h.written(r, pages.WriteAccount(w, h.page(user, secret, connections, r.URL.Query().Get("done"))))
 }
 
 func (h *Handler) loginPage(w http.ResponseWriter, r *http.Request) {
-	m := web.Message{
+	m := pages.Message{
 		Status: http.StatusOK, Title: "Connected applications",
 		Text: "Log in to see which applications can use your account at " + h.forgeHost() + ", and to disconnect them.",
 		Form: h.cfg.LoginForm(w, r),
@@ -100,7 +100,7 @@ func (h *Handler) loginPage(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Get("done") == doneLogout {
 		m.Notice = "You are logged out here. You may still be logged in at Forgejo."
 	}
-	h.written(r, web.WriteMessage(w, m))
+	h.written(r, pages.WriteMessage(w, m))
 }
 
 // errLoggedOut says that the request has no session that lives.
@@ -141,8 +141,8 @@ const (
 
 // page describes the page. A notice is shown only if what it tells is so: anyone
 // can make a link with a parameter.
-func (h *Handler) page(user model.User, secret string, connections []store.Connection, done string) web.Account {
-	a := web.Account{
+func (h *Handler) page(user model.User, secret string, connections []store.Connection, done string) pages.Account {
+	a := pages.Account{
 		User: user.Name, Forge: h.forgeHost(), Now: h.cfg.Now(), Settings: template.URL(h.cfg.Forgejo.ApplicationsURL()),
 		All: h.form("Disconnect all", secret, purposeDisconnect, ""), Logout: h.form("Log out", secret, purposeLogout, ""),
 	}
@@ -158,8 +158,8 @@ func (h *Handler) page(user model.User, secret string, connections []store.Conne
 	return a
 }
 
-func (h *Handler) connection(user model.User, secret string, c store.Connection) web.Connection {
-	v := web.Connection{
+func (h *Handler) connection(user model.User, secret string, c store.Connection) pages.Connection {
+	v := pages.Connection{
 		Client: oauth.ClientName(c.Client()), Publisher: oauth.Publisher(c.Client()), Host: oauth.RedirectHost(c.RedirectURI), ReadOnly: c.ReadOnly(),
 		First: c.FirstUsedAt, Last: c.LastUsedAt, Sessions: c.Sessions,
 		Disconnect: h.form("Disconnect", secret, purposeDisconnect, c.ClientID),
@@ -187,10 +187,10 @@ func (h *Handler) redirect(w http.ResponseWriter, done string) {
 
 func (h *Handler) broken(w http.ResponseWriter, r *http.Request, what string, err error) {
 	h.cfg.Log.ErrorContext(r.Context(), "cannot "+what, "error", err)
-	h.written(r, web.WriteMessage(w, web.Message{
+	h.written(r, pages.WriteMessage(w, pages.Message{
 		Status: http.StatusServiceUnavailable, Title: "Something went wrong here",
 		Text:    "The server cannot answer at the moment. Try again in a minute.",
-		Actions: []web.Action{{Label: "Try again", URL: template.URL(h.url())}},
+		Actions: []pages.Action{{Label: "Try again", URL: template.URL(h.url())}},
 	}))
 }
 

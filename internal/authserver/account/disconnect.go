@@ -9,10 +9,10 @@ import (
 	"net/url"
 	"sync"
 
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // Purposes of form tokens; each is the last part of the form's URL.
@@ -23,10 +23,10 @@ const (
 
 // form is a button that sends what the session's holder alone can send. Without
 // a client it is about all.
-func (h *Handler) form(label, secret, purpose, client string) web.Form {
+func (h *Handler) form(label, secret, purpose, client string) pages.Form {
 	params := url.Values{"client": {client}}
-	return web.Form{Label: label, Action: h.url() + "/" + purpose, Fields: []web.Field{
-		{Name: "client", Value: client}, {Name: "form_token", Value: web.FormToken(secret, purpose, params)},
+	return pages.Form{Label: label, Action: h.url() + "/" + purpose, Fields: []pages.Field{
+		{Name: "client", Value: client}, {Name: "form_token", Value: pages.FormToken(secret, purpose, params)},
 	}}
 }
 
@@ -42,7 +42,7 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, purpose string) (
 	case err != nil:
 		h.broken(w, r, "read a session of the account page", err)
 		return user, "", false
-	case !web.ValidFormToken(token, secret, purpose, url.Values{"client": {client}}):
+	case !pages.ValidFormToken(token, secret, purpose, url.Values{"client": {client}}):
 		h.refuse(w, r, "Please confirm again", "This form does not belong to your login, for instance because you have logged in again in another tab. Nothing was changed.")
 		return user, "", false
 	}
@@ -50,9 +50,9 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, purpose string) (
 }
 
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, title, text string) {
-	h.written(r, web.WriteMessage(w, web.Message{
+	h.written(r, pages.WriteMessage(w, pages.Message{
 		Status: http.StatusForbidden, Title: title, Text: text,
-		Actions: []web.Action{{Label: "Show my applications", URL: template.URL(h.url())}},
+		Actions: []pages.Action{{Label: "Show my applications", URL: template.URL(h.url())}},
 	}))
 }
 

@@ -5,7 +5,7 @@
 //	POST /account/disconnect  one client or all
 //	POST /account/logout
 //
-// The login is package login's. Its end makes a session of the browser's own:
+// The login is package authorize's. Its end makes a session of the browser's own:
 // a cookie whose hash is stored, for an hour without use and 12 hours in all.
 // Every form is bound to that cookie and to the client it names, so that no
 // other page can send one.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"

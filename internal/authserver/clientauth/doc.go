@@ -7,6 +7,6 @@
 // said is then stored, and the token endpoint goes by that, so that no refresh
 // depends on a stranger's web server. Only keys are read anew there.
 //
-// It imports oauth, store and clientmeta. Packages authserver and login import
+// It imports oauth, store and clientmeta. Packages authserver and authorize import
 // it.
 package clientauth

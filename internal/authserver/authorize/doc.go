@@ -1,4 +1,4 @@
-// Package login takes a user from an authorization request to an authorization
+// Package authorize takes a user from an authorization request to an authorization
 // code: the consent page, the way through Forgejo, and the callback.
 //
 //	GET  /oauth/authorize   what the client wants is checked; the consent page
@@ -14,4 +14,4 @@
 //
 // It imports oauth, web, store, forgejo, upstream and words. Package authserver
 // mounts it.
-package login
+package authorize

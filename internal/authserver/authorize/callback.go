@@ -1,4 +1,4 @@
-package login
+package authorize
 
 import (
 	"context"
@@ -8,11 +8,11 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // codeTTL is the life of an authorization code; RFC 6749 §4.1.2 allows 10 minutes.
@@ -77,15 +77,15 @@ func (h *Handler) refuseCallback(w http.ResponseWriter, r *http.Request, err err
 	switch {
 	case errors.Is(err, errOtherBrowser):
 		h.event(r.Context(), audit.Event{Kind: audit.LoginFailed, Outcome: "other_browser", Detail: "the callback came to a browser that did not start the login", Failed: true})
-		h.respond(w, r, web.Message{
+		h.respond(w, r, pages.Message{
 			Status: http.StatusForbidden, Title: "This login was started in another browser",
 			Text: "Finish it in the browser where you started it, with cookies allowed, or go back to your application and connect again. If you have not started a login, close this page: nothing was agreed to.",
 		}, oauth.AccessDenied)
 	case errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrExpired), errors.Is(err, model.ErrReused):
-		h.respond(w, r, web.Message{
+		h.respond(w, r, pages.Message{
 			Status: http.StatusBadRequest, Title: "This login is over",
 			Text:    "It was already finished or took too long. If your application is not connected, go back to it and connect again.",
-			Actions: []web.Action{{Label: "Show my applications", URL: template.URL(h.accountURL())}},
+			Actions: []pages.Action{{Label: "Show my applications", URL: template.URL(h.accountURL())}},
 		}, oauth.InvalidRequest)
 	default:
 		h.broken(w, r, "read a login", err)

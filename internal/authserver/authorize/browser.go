@@ -1,17 +1,17 @@
-package login
+package authorize
 
 import (
 	"net/http"
 
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // The browser cookie binds the forms and the login to one browser. It holds a
 // random value and says nothing about a user.
 
-func (h *Handler) browser() web.Cookie {
-	return web.Cookie{Name: "fjmcp-browser", Secure: h.secure()}
+func (h *Handler) browser() pages.Cookie {
+	return pages.Cookie{Name: "fjmcp-browser", Secure: h.secure()}
 }
 
 // browserOf returns the browser's value, "" if it has none.

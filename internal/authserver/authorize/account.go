@@ -1,4 +1,4 @@
-package login
+package authorize
 
 import (
 	"errors"
@@ -6,12 +6,12 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // A login to the account page goes the same way as a client's, to the same
@@ -20,10 +20,10 @@ import (
 const accountForm = "account login" // purpose of its form token
 
 // AccountForm is the form whose button starts a login to the account page.
-func (h *Handler) AccountForm(w http.ResponseWriter, r *http.Request) *web.Form {
-	return &web.Form{
+func (h *Handler) AccountForm(w http.ResponseWriter, r *http.Request) *pages.Form {
+	return &pages.Form{
 		Label: "Log in with Forgejo", Action: h.accountURL() + "/login",
-		Fields: []web.Field{{Name: "form_token", Value: web.FormToken(h.ensureBrowser(w, r), accountForm, nil)}},
+		Fields: []pages.Field{{Name: "form_token", Value: pages.FormToken(h.ensureBrowser(w, r), accountForm, nil)}},
 	}
 }
 
@@ -33,11 +33,11 @@ func (h *Handler) BeginAccount(w http.ResponseWriter, r *http.Request) {
 	if h.limited(w, r, h.cfg.Logins, "") {
 		return
 	}
-	if !web.ValidFormToken(r.PostFormValue("form_token"), h.browserOf(r), accountForm, nil) {
-		h.respond(w, r, web.Message{
+	if !pages.ValidFormToken(r.PostFormValue("form_token"), h.browserOf(r), accountForm, nil) {
+		h.respond(w, r, pages.Message{
 			Status: http.StatusForbidden, Title: "Please try again",
 			Text:    "This form does not belong to this browser, or cookies are switched off.",
-			Actions: []web.Action{{Label: "Try again", URL: template.URL(h.accountURL())}},
+			Actions: []pages.Action{{Label: "Try again", URL: template.URL(h.accountURL())}},
 		}, oauth.AccessDenied)
 		return
 	}
@@ -83,7 +83,7 @@ func (h *Handler) accountFailed(w http.ResponseWriter, r *http.Request, login st
 	} else {
 		h.drop(r.Context(), login)
 	}
-	h.respond(w, r, web.Message{
-		Status: f.status, Title: f.title, Text: f.text, Actions: []web.Action{{Label: "Try again", URL: template.URL(again)}},
+	h.respond(w, r, pages.Message{
+		Status: f.status, Title: f.title, Text: f.text, Actions: []pages.Action{{Label: "Try again", URL: template.URL(again)}},
 	}, f.code)
 }

@@ -1,4 +1,4 @@
-package login
+package authorize
 
 import (
 	"context"
@@ -8,13 +8,13 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 const (
@@ -141,21 +141,21 @@ func (h *Handler) Page(w http.ResponseWriter, r *http.Request) {
 		h.refuseAuthorization(w, r, err)
 		return
 	}
-	if err := web.WriteConsent(w, h.consent(a, h.ensureBrowser(w, r))); err != nil {
+	if err := pages.WriteConsent(w, h.consent(a, h.ensureBrowser(w, r))); err != nil {
 		h.cfg.Log.ErrorContext(r.Context(), "cannot write the consent page", "error", err)
 	}
 }
 
-func (h *Handler) consent(a *authorization, browser string) web.Consent {
-	c := web.Consent{
+func (h *Handler) consent(a *authorization, browser string) pages.Consent {
+	c := pages.Consent{
 		Client: oauth.ClientName(a.client), Publisher: oauth.Publisher(a.client), Forge: h.forgeHost(), Destination: destination(a.redirectURI),
 		Account: h.cfg.Issuer + "/account", Action: h.cfg.Issuer + "/oauth/authorize",
 		Parts: permissions(h.cfg.Forgejo.Scope()), ReadOnly: model.ReadOnly(a.scope),
-		Fields: []web.Field{{Name: "form_token", Value: web.FormToken(browser, consentForm, a.params)}},
+		Fields: []pages.Field{{Name: "form_token", Value: pages.FormToken(browser, consentForm, a.params)}},
 	}
 	for _, name := range authorizeParams {
 		for _, value := range a.params[name] {
-			c.Fields = append(c.Fields, web.Field{Name: name, Value: value})
+			c.Fields = append(c.Fields, pages.Field{Name: name, Value: value})
 		}
 	}
 	return c
@@ -177,11 +177,11 @@ func (h *Handler) Decide(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	browser := h.browserOf(r)
-	if !web.ValidFormToken(r.PostForm.Get("form_token"), browser, consentForm, a.params) {
-		h.respond(w, r, web.Message{
+	if !pages.ValidFormToken(r.PostForm.Get("form_token"), browser, consentForm, a.params) {
+		h.respond(w, r, pages.Message{
 			Status: http.StatusForbidden, Title: "Please confirm again",
 			Text:    "This form does not belong to this browser, or cookies are switched off. Nothing was agreed to.",
-			Actions: []web.Action{{Label: "Show the question again", URL: template.URL(h.authorizeURL(a.params))}},
+			Actions: []pages.Action{{Label: "Show the question again", URL: template.URL(h.authorizeURL(a.params))}},
 		}, oauth.AccessDenied)
 		return
 	}
@@ -222,7 +222,7 @@ func (h *Handler) authorizeURL(params url.Values) string {
 // denied tells the client that the user said no.
 func (h *Handler) denied(w http.ResponseWriter, r *http.Request, c model.Client, redirectURI, state, where string) {
 	h.event(r.Context(), audit.Event{Kind: audit.LoginDenied, Client: oauth.ClientName(c), Outcome: "denied", Detail: where})
-	h.sendBack(w, r, c, redirectURI, h.backWithError(redirectURI, state, oauth.Errorf(oauth.AccessDenied, "the user did not agree")), web.Message{
+	h.sendBack(w, r, c, redirectURI, h.backWithError(redirectURI, state, oauth.Errorf(oauth.AccessDenied, "the user did not agree")), pages.Message{
 		Status: http.StatusForbidden, Title: "Not connected",
 		Text: "You did not agree, so the application was not connected. You can close this page.",
 	}, oauth.AccessDenied)
@@ -233,10 +233,10 @@ func (h *Handler) refuseAuthorization(w http.ResponseWriter, r *http.Request, er
 	var told *clientError
 	switch {
 	case errors.As(err, &shown):
-		h.respond(w, r, web.Message{Status: http.StatusBadRequest, Title: shown.title, Text: shown.text}, shown.code)
+		h.respond(w, r, pages.Message{Status: http.StatusBadRequest, Title: shown.title, Text: shown.text}, shown.code)
 	case errors.As(err, &told):
 		a := told.request
-		h.sendBack(w, r, a.client, a.redirectURI, h.backWithError(a.redirectURI, a.state, told.reason), web.Message{
+		h.sendBack(w, r, a.client, a.redirectURI, h.backWithError(a.redirectURI, a.state, told.reason), pages.Message{
 			Status: told.reason.Status(), Title: "This application cannot be connected",
 			Text: "Nothing was agreed to. The application asked in a way that this server does not accept: " + told.reason.Description,
 		}, told.reason.Code)

@@ -1,4 +1,4 @@
-package login
+package authorize
 
 import (
 	"errors"
@@ -6,12 +6,12 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // loginFailed tells the person what to do next, with a way to try again and one
@@ -26,13 +26,13 @@ func (h *Handler) loginFailed(w http.ResponseWriter, r *http.Request, login stor
 	} else if !errors.Is(err, errNarrower) {
 		h.drop(r.Context(), login)
 	}
-	m := web.Message{Status: f.status, Title: f.title, Text: f.text}
+	m := pages.Message{Status: f.status, Title: f.title, Text: f.text}
 	if f.revoke {
-		m.Actions = append(m.Actions, web.Action{Label: "Open Forgejo's settings", URL: template.URL(h.cfg.Forgejo.ApplicationsURL())})
+		m.Actions = append(m.Actions, pages.Action{Label: "Open Forgejo's settings", URL: template.URL(h.cfg.Forgejo.ApplicationsURL())})
 	}
-	m.Actions = append(m.Actions, web.Action{Label: "Try again", URL: template.URL(again)})
+	m.Actions = append(m.Actions, pages.Action{Label: "Try again", URL: template.URL(again)})
 	if errors.Is(err, errNarrower) {
-		m.Actions = append(m.Actions, web.Action{Label: "Continue with fewer permissions", URL: template.URL(h.resumeURL(r, url.Values{acceptParam: {"narrower"}}))})
+		m.Actions = append(m.Actions, pages.Action{Label: "Continue with fewer permissions", URL: template.URL(h.resumeURL(r, url.Values{acceptParam: {"narrower"}}))})
 	}
 	m.Back = back(login.RedirectURI, h.backWithError(login.RedirectURI, login.ClientState, oauth.Errorf(f.code, "%s", f.text)))
 	h.respond(w, r, m, f.code)

@@ -1,13 +1,13 @@
-package login
+package authorize
 
 import (
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // knownDestinations are where well-known clients have the browser return to:
@@ -22,20 +22,20 @@ var knownDestinations = map[string]string{
 }
 
 // destination describes a redirect URI for the consent page.
-func destination(redirectURI string) web.Destination {
-	d := web.Destination{Host: oauth.RedirectHost(redirectURI), Kind: web.UnknownSite}
+func destination(redirectURI string) pages.Destination {
+	d := pages.Destination{Host: oauth.RedirectHost(redirectURI), Kind: pages.UnknownSite}
 	u, err := url.Parse(redirectURI)
 	if err != nil {
 		return d
 	}
 	switch {
 	case oauth.RedirectsToLoopback(redirectURI):
-		d.Kind = web.ThisComputer
+		d.Kind = pages.ThisComputer
 	case u.Scheme != "https":
-		d.Kind, d.Owner = web.App, knownDestinations[u.Scheme+":"]
+		d.Kind, d.Owner = pages.App, knownDestinations[u.Scheme+":"]
 	case u.Port() == "":
 		if d.Owner = knownDestinations[strings.ToLower(u.Host)]; d.Owner != "" {
-			d.Kind = web.KnownSite
+			d.Kind = pages.KnownSite
 		}
 	}
 	return d
@@ -55,11 +55,11 @@ var parts = []struct{ category, words string }{
 }
 
 // permissions says what the operator's scopes let any client read or change.
-func permissions(scope string) (list []web.Part) {
+func permissions(scope string) (list []pages.Part) {
 	read, write := forgejo.Categories(scope)
 	for _, p := range parts {
 		if slices.Contains(read, p.category) {
-			list = append(list, web.Part{Name: p.words, Write: slices.Contains(write, p.category)})
+			list = append(list, pages.Part{Name: p.words, Write: slices.Contains(write, p.category)})
 		}
 	}
 	return list

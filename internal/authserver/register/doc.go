@@ -1,4 +1,4 @@
-// Package registry is where OAuth clients come and go: they register
+// Package register is where OAuth clients come and go: they register
 // themselves (RFC 7591), read and delete their registration (RFC 7592), and the
 // operator adds, lists and removes them.
 //
@@ -6,4 +6,4 @@
 //
 // It imports oauth, store, clientmeta, admin, audit and web. Package authserver
 // mounts it.
-package registry
+package register

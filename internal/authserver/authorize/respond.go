@@ -1,24 +1,24 @@
-package login
+package authorize
 
 import (
 	"html/template"
 	"net/http"
 	"net/url"
 
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
-	"github.com/fjmcp/fjmcp-broker/internal/web"
 )
 
 // respond sends a page to a person, or an OAuth error to a program.
-func (h *Handler) respond(w http.ResponseWriter, r *http.Request, m web.Message, code string) {
-	if web.PrefersJSON(r) {
+func (h *Handler) respond(w http.ResponseWriter, r *http.Request, m pages.Message, code string) {
+	if pages.PrefersJSON(r) {
 		httpserver.WriteJSON(w, m.Status, oauth.Errorf(code, "%s", m.Text))
 		return
 	}
-	if err := web.WriteMessage(w, m); err != nil {
+	if err := pages.WriteMessage(w, m); err != nil {
 		h.cfg.Log.ErrorContext(r.Context(), "cannot write a page", "error", err)
 	}
 }
@@ -26,7 +26,7 @@ func (h *Handler) respond(w http.ResponseWriter, r *http.Request, m web.Message,
 // broken tells of a failure on our side and logs its cause.
 func (h *Handler) broken(w http.ResponseWriter, r *http.Request, what string, err error) {
 	h.cfg.Log.ErrorContext(r.Context(), "cannot "+what, "error", err)
-	h.respond(w, r, web.Message{
+	h.respond(w, r, pages.Message{
 		Status: http.StatusServiceUnavailable, Title: "Something went wrong here",
 		Text: "The server cannot answer at the moment. Go back to your application and connect again in a minute.",
 	}, oauth.TemporarilyUnavailable)
@@ -40,7 +40,7 @@ func (h *Handler) limited(w http.ResponseWriter, r *http.Request, l *ratelimit.L
 		return false
 	}
 	ratelimit.SetRetryAfter(w, wait)
-	h.respond(w, r, web.Message{
+	h.respond(w, r, pages.Message{
 		Status: http.StatusTooManyRequests, Title: "Please wait a moment",
 		Text: "There were too many requests from your network or by this application. Nothing was agreed to. Wait a minute, go back to your application and connect again.",
 	}, oauth.TemporarilyUnavailable)
@@ -72,7 +72,7 @@ func redirect(w http.ResponseWriter, to string) {
 // sendBack returns to a client without a code. Only to what the operator vouches
 // for does the browser go by itself: anybody may register any address, and the user
 // has not agreed to be sent there, or has changed his mind (RFC 9700 §4.11.2).
-func (h *Handler) sendBack(w http.ResponseWriter, r *http.Request, c model.Client, redirectURI, to string, m web.Message, code string) {
+func (h *Handler) sendBack(w http.ResponseWriter, r *http.Request, c model.Client, redirectURI, to string, m pages.Message, code string) {
 	if c.Kind == model.ClientOperator {
 		redirect(w, to)
 		return
@@ -82,6 +82,6 @@ func (h *Handler) sendBack(w http.ResponseWriter, r *http.Request, c model.Clien
 }
 
 // back is a link to a client. The redirect URI's scheme was checked at registration.
-func back(redirectURI, to string) *web.Back {
-	return &web.Back{Destination: destination(redirectURI), URL: template.URL(to)}
+func back(redirectURI, to string) *pages.Back {
+	return &pages.Back{Destination: destination(redirectURI), URL: template.URL(to)}
 }

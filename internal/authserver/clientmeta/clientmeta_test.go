@@ -20,7 +20,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/fjmcp/fjmcp-broker/internal/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
