@@ -4,8 +4,8 @@ import (
 	"context"
 	"net"
 
-	"github.com/fjmcp/fjmcp-broker/internal/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
 // serveAdmin serves fjmcpctl until ctx ends.

@@ -13,10 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/fjmcp/fjmcp-broker/internal/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
-	"github.com/fjmcp/fjmcp-broker/internal/config"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
@@ -26,7 +24,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/gateway"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/launcher/credential"
-	"github.com/fjmcp/fjmcp-broker/internal/operate"
+	"github.com/fjmcp/fjmcp-broker/internal/operator"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
@@ -54,7 +54,7 @@ type server struct {
 	mcp      *gateway.Handler
 	handler  http.Handler
 	rotate   func(context.Context) (admin.Rotation, error)
-	operator *operate.Operator
+	operator *operator.Operator
 }
 
 func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, log *slog.Logger) (*server, error) {
@@ -95,7 +95,7 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 		Launcher: s.launcher, Store: s.store, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Keeper: keeper(cfg),
 		IdleTimeout: cfg.SessionIdleTimeout, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
 	})
-	s.operator = operate.New(operate.Config{
+	s.operator = operator.New(operator.Config{
 		Settings: cfg, Sessions: s.sessions, Store: s.store, Forgejo: forge, Launcher: s.launcher, Audit: events, Log: log, Started: time.Now(),
 	})
 	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}

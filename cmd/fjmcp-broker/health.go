@@ -11,7 +11,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/config"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 )
 
 // healthTimeout is longer than the broker gives its own parts to answer.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"os"
 
-	"github.com/fjmcp/fjmcp-broker/internal/config"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"github.com/fjmcp/fjmcp-broker/internal/config"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
 )
 

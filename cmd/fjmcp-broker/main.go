@@ -14,11 +14,11 @@ import (
 	"slices"
 	"syscall"
 
-	"github.com/fjmcp/fjmcp-broker/internal/config"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/logging"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 )
 
 func main() { os.Exit(run()) }

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fjmcp/fjmcp-broker/internal/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
 // Exit statuses beside 0.

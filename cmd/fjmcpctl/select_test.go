@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
 func TestFind(t *testing.T) {

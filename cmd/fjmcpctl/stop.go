@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/fjmcp/fjmcp-broker/internal/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
 func stopSessionsCommand(socket *string) *cobra.Command {

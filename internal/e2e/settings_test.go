@@ -9,7 +9,7 @@ import (
 // Every setting stands in the default configuration and in its manual page, and
 // neither names one that does not exist.
 func TestSettingsAreDocumented(t *testing.T) {
-	source := read(t, "internal/config/config.go")
+	source := read(t, "internal/operator/config/config.go")
 	settings := map[string]bool{}
 	for _, m := range regexp.MustCompile("`env:\"([A-Z_]+)\"").FindAllStringSubmatch(source, -1) {
 		settings["FJMCP_BROKER_"+m[1]] = true

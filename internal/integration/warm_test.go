@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
 // status is what `fjmcpctl status --json` says.

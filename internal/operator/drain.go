@@ -1,12 +1,12 @@
-package operate
+package operator
 
 import (
 	"context"
 	"slices"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
 // drainLook is how often Drain looks whether calls are in flight.

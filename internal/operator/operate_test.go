@@ -1,4 +1,4 @@
-package operate_test
+package operator_test
 
 import (
 	"bytes"
@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/config"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/operate"
+	"github.com/fjmcp/fjmcp-broker/internal/operator"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
@@ -21,7 +21,7 @@ import (
 // world is a broker whose sessions are all dormant, as after a restart. Running
 // ones are in package integration.
 type world struct {
-	*operate.Operator
+	*operator.Operator
 	sessions *session.Manager
 	log      *bytes.Buffer
 	now      time.Time
@@ -44,7 +44,7 @@ func newWorld(t *testing.T, ids ...string) *world {
 	}
 	events, log := audit.New(w.log), slog.New(slog.DiscardHandler)
 	w.sessions = session.New(session.Config{Store: st, Audit: events, Log: log, Now: now, MaxAge: 24 * time.Hour, PerUser: 8, Max: 200})
-	w.Operator = operate.New(operate.Config{
+	w.Operator = operator.New(operator.Config{
 		Settings: &config.Config{SessionMaxAge: 24 * time.Hour, Launcher: config.LauncherProcess},
 		Sessions: w.sessions, Store: st, Audit: events, Log: log,
 	})

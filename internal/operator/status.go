@@ -1,4 +1,4 @@
-package operate
+package operator
 
 import (
 	"context"
@@ -7,8 +7,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/fjmcp/fjmcp-broker/internal/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
 // lookTimeout bounds how long each part may take to answer.
