@@ -76,24 +76,24 @@ test: ## all tests; as root also those that need a container, and their Debian p
 
 conformance: ## the MCP conformance suite through the broker, as a table
 	@.ci/deps test
-	$(GO) test -count=1 -v -run '^TestConformance$$' ./internal/conformance/
+	$(GO) test -count=1 -v -run '^TestConformance$$' ./internal/test/conformance/
 
 e2e: ## the installed package in a Debian 12 container (root)
 	@.ci/deps test
 	@$(GO) build -o bin/testlog ./internal/tools/testlog
-	$(GO) test -json -count=1 $(TESTFLAGS) ./internal/e2e/... | bin/testlog -strict
+	$(GO) test -json -count=1 $(TESTFLAGS) ./internal/test/e2e/... | bin/testlog -strict
 
 soak: ## clients of every kind for FJMCP_SOAK= (30m) against the installed package (root)
 	@.ci/deps test
-	FJMCP_SOAK=$(or $(FJMCP_SOAK),30m) $(GO) test -count=1 -v -timeout 24h -run '^TestE2ESoak$$' ./internal/e2e/
+	FJMCP_SOAK=$(or $(FJMCP_SOAK),30m) $(GO) test -count=1 -v -timeout 24h -run '^TestE2ESoak$$' ./internal/test/e2e/
 
 crowd: ## FJMCP_E2E_CROWD= (1000) live sessions at once, in place of the 420 of make test (root)
 	@.ci/deps test
-	FJMCP_E2E_CROWD=$(or $(FJMCP_E2E_CROWD),1000) $(GO) test -count=1 -v -timeout 24h -run '^TestE2ECrowd$$' ./internal/e2e/
+	FJMCP_E2E_CROWD=$(or $(FJMCP_E2E_CROWD),1000) $(GO) test -count=1 -v -timeout 24h -run '^TestE2ECrowd$$' ./internal/test/e2e/
 
 abandoned: ## FJMCP_E2E_ABANDONED= (1000) clients that vanish, in place of the 150 of make test (root)
 	@.ci/deps test
-	FJMCP_E2E_ABANDONED=$(or $(FJMCP_E2E_ABANDONED),1000) $(GO) test -count=1 -v -timeout 24h -run '^TestE2EAbandoned$$' ./internal/e2e/
+	FJMCP_E2E_ABANDONED=$(or $(FJMCP_E2E_ABANDONED),1000) $(GO) test -count=1 -v -timeout 24h -run '^TestE2EAbandoned$$' ./internal/test/e2e/
 
 fuzz: ## every fuzz target in turn, FUZZTIME= each (30s)
 	.ci/fuzz $(FUZZTIME)
@@ -105,7 +105,7 @@ BENCHTIME ?= 1s
 bench: build ## the broker beside other ways to the same server, then go test -bench
 	@.ci/deps bench
 	$(GO_BUILD) -o bin/bench ./internal/tools/bench
-	$(GO_BUILD) -o bin/bench-child -ldflags "-s -w -X main.more=130" ./internal/standin
+	$(GO_BUILD) -o bin/bench-child -ldflags "-s -w -X main.more=130" ./internal/test/fakemcp
 	bin/bench -rounds $(ROUNDS) -http "$(BENCH_HTTP)" -child "$(FJMCP_TEST_FORGEJO_MCP)"
 	@$(MAKE) --no-print-directory starts
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) \
@@ -117,21 +117,21 @@ CROWD        ?= 1000
 starts: ## bench's part about starts under systemd alone (root)
 	@.ci/deps test
 	$(GO_BUILD) -o bin/ ./internal/tools/benchstarts ./internal/tools/forker
-	$(GO_BUILD) -o bin/bench-child -ldflags "-s -w -X main.more=130" ./internal/standin
+	$(GO_BUILD) -o bin/bench-child -ldflags "-s -w -X main.more=130" ./internal/test/fakemcp
 	@test "$$(id -u)" != 0 || $(MAKE) --no-print-directory deb
 	bin/benchstarts -rounds $(START_ROUNDS) -deb $(DEB) $(if $(FJMCP_TEST_FORGEJO_MCP),-child $(FJMCP_TEST_FORGEJO_MCP))
 	bin/benchstarts -crowd $(CROWD) -deb $(DEB)
 
 run: build ## broker, fake forge and one login; ONCE=1 ends after it, FORGEJO_MCP=path for the real backend
 	$(GO) build -o bin/run ./internal/tools/run
-	$(GO_BUILD) -o bin/fjmcp-standin ./internal/standin
+	$(GO_BUILD) -o bin/fjmcp-standin ./internal/test/fakemcp
 	exec bin/run $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP))
 
 demo: deb ## the package installed in a container, port forwarded (root); ONCE=1 ends after one call
 	@.ci/deps test
 	$(GO) build -o bin/demo ./internal/tools/demo
-	$(GO_BUILD) -o bin/fjmcp-standin ./internal/standin
-	$(GO_BUILD) -o bin/testforge ./internal/testforge/cmd/testforge
+	$(GO_BUILD) -o bin/fjmcp-standin ./internal/test/fakemcp
+	$(GO_BUILD) -o bin/testforge ./internal/test/fakeforge/cmd
 	exec bin/demo -deb $(DEB) $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP))
 
 PODMAN      ?= podman

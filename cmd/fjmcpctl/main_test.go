@@ -21,7 +21,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 func TestMain(m *testing.M) {
@@ -65,7 +65,7 @@ func removeClient(ts *testscript.TestScript, neg bool, args []string) {
 func clients(t testing.TB) admin.Clients {
 	log := slog.New(slog.DiscardHandler)
 	return register.New(register.Config{
-		Endpoint: "https://mcp.example.org/oauth/register", Store: storetest.Open(t, storetest.Path(t), nil), Audit: audit.New(io.Discard), Log: log,
+		Endpoint: "https://mcp.example.org/oauth/register", Store: teststore.Open(t, teststore.Path(t), nil), Audit: audit.New(io.Discard), Log: log,
 		Now: time.Now, Revoked: func(context.Context, string) {},
 	})
 }
@@ -73,10 +73,10 @@ func clients(t testing.TB) admin.Clients {
 // keys fills a store under two older keys, of which the broker still has one.
 func keys(env *testscript.Env) func(context.Context) (admin.Rotation, error) {
 	t := env.T().(testing.TB)
-	path := storetest.Path(t)
+	path := teststore.Path(t)
 	logIn := func(name string, keys ...string) *store.Store {
 		s := openStore(t, path, keys...)
-		storetest.LogIn(t, s, name, time.Now())
+		teststore.LogIn(t, s, name, time.Now())
 		return s
 	}
 	env.Values["lost"] = logIn("lost", "lost")

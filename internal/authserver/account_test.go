@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 )
 
 // atAccount logs a browser in to the account page as alice and returns the page.
@@ -19,7 +19,7 @@ func (w *world) atAccount(b *http.Client) answer {
 	w.t.Helper()
 	page := w.do(b, w.request(http.MethodGet, w.url+"/account", ""))
 	to := w.send(b, page, "/account/login", 0).location(w.t)
-	back, err := testforge.NewBrowser("alice", "alice-password", nil).Authorize(to.String())
+	back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(to.String())
 	w.must(err)
 	at := w.do(b, w.request(http.MethodGet, back.String(), "")).location(w.t)
 	if at.String() != w.url+"/account" {
@@ -168,7 +168,7 @@ func TestAccountFormsAreBound(t *testing.T) {
 // Who has granted too much at Forgejo can still take access back.
 func TestAccountWithBroaderGrant(t *testing.T) {
 	w := newWorld(t)
-	b := testforge.NewBrowser("alice", "alice-password", nil)
+	b := fakeforge.NewBrowser("alice", "alice-password", nil)
 	_, err := b.Authorize(w.forge.URL + "/login/oauth/authorize?" + url.Values{
 		"client_id": {w.forge.App.ClientID}, "redirect_uri": {w.server.RedirectURL()}, "response_type": {"code"}, "scope": {"all"}, "state": {"s"},
 	}.Encode())
@@ -182,7 +182,7 @@ func TestAccountDeniedAtForgejo(t *testing.T) {
 	w := newWorld(t)
 	b := newBrowser()
 	to := w.send(b, w.do(b, w.request(http.MethodGet, w.url+"/account", "")), "/account/login", 0).location(t)
-	deny := testforge.NewBrowser("alice", "alice-password", nil)
+	deny := fakeforge.NewBrowser("alice", "alice-password", nil)
 	deny.Deny = true
 	back, err := deny.Authorize(to.String())
 	w.must(err)

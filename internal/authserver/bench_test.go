@@ -16,7 +16,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 // BenchmarkRefresh refreshes at the token endpoint on one core, in turns with
@@ -25,9 +25,9 @@ import (
 // baseline's time.
 func BenchmarkRefresh(b *testing.B) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	st := storetest.Open(b, storetest.Path(b), nil)
+	st := teststore.Open(b, teststore.Path(b), nil)
 	handler := benchHandler(b, authserver.Config{Store: st, AccessTTL: time.Hour, RefreshTTL: 24 * time.Hour})
-	alice, bob := storetest.LogIn(b, st, "alice", time.Now()), storetest.LogIn(b, st, "bob", time.Now())
+	alice, bob := teststore.LogIn(b, st, "alice", time.Now()), teststore.LogIn(b, st, "bob", time.Now())
 
 	token := alice.Pair.Refresh
 	refresh := func() {
@@ -46,7 +46,7 @@ func BenchmarkRefresh(b *testing.B) {
 	}
 	baseline := bob.Pair.Refresh
 	rotate := func() {
-		_, pair, err := st.Rotate(b.Context(), baseline, bob.Client.ID, storetest.Pair(time.Now()))
+		_, pair, err := st.Rotate(b.Context(), baseline, bob.Client.ID, teststore.Pair(time.Now()))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
-	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeweb"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 
 func newDocumentWorld(t testing.TB) *world {
 	w := newWorld(t)
-	w.web = metatest.Start(t)
+	w.web = fakeweb.Start(t)
 	w.web.JSON(appID, appDocument)
 	cfg := clientmeta.Config{Log: slog.New(slog.NewTextHandler(w.trail, nil)), Now: w.now}
 	w.web.Configure(&cfg)

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 )
 
 func TestCodeFlow(t *testing.T) {
@@ -165,10 +165,10 @@ func TestForgejosFaults(t *testing.T) {
 		code    string // for the client
 	}{
 		{"down at the exchange", func(w *world) {
-			w.must(w.forge.Inject(testforge.Fault{Path: testforge.TokenPath, Kind: "status", Status: 502}))
+			w.must(w.forge.Inject(fakeforge.Fault{Path: fakeforge.TokenPath, Kind: "status", Status: 502}))
 		}, 503, "cannot be reached", "temporarily_unavailable"},
 		{"down at userinfo", func(w *world) {
-			w.must(w.forge.Inject(testforge.Fault{Path: testforge.UserinfoPath, Kind: "drop"}))
+			w.must(w.forge.Inject(fakeforge.Fault{Path: fakeforge.UserinfoPath, Kind: "drop"}))
 		}, 503, "cannot be reached", "temporarily_unavailable"},
 		{"suspended", func(w *world) { w.must(w.forge.Suspend("alice", true)) }, 403, "does not let this account sign in", "access_denied"},
 		{"wrong secret", func(w *world) { _, err := w.forge.RotateSecret(w.forge.App.ClientID); w.must(err) }, 502, "not set up correctly", "server_error"},
@@ -198,7 +198,7 @@ func TestForgejosFaults(t *testing.T) {
 
 func TestBroaderForgejoGrantIsRefused(t *testing.T) {
 	w := newWorld(t)
-	_, err := testforge.NewBrowser("alice", "alice-password", nil).Authorize(w.forge.URL + "/login/oauth/authorize?" + url.Values{
+	_, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(w.forge.URL + "/login/oauth/authorize?" + url.Values{
 		"client_id": {w.forge.App.ClientID}, "redirect_uri": {w.url + "/oauth/callback"}, "response_type": {"code"}, "state": {"x"}, "scope": {"all"},
 	}.Encode())
 	w.must(err)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 )
 
 // later moves both clocks.
@@ -57,9 +57,9 @@ func (a answer) link(t *testing.T, label string) string {
 }
 
 func TestEveryForgeWalksTheWholeFlow(t *testing.T) {
-	for _, profile := range testforge.Profiles {
+	for _, profile := range fakeforge.Profiles {
 		t.Run(profile.Name, func(t *testing.T) {
-			w := newWorldOn(t, "", testforge.Config{Profile: profile})
+			w := newWorldOn(t, "", fakeforge.Config{Profile: profile})
 			first, second := w.newClient(), w.newClient()
 			_, refresh := w.tokens(first, w.logIn(first))
 			w.forgeToken()
@@ -99,7 +99,7 @@ func TestForgeDownForAnHour(t *testing.T) {
 	w := newWorld(t)
 	c := w.newClient()
 	access, refresh := w.tokens(c, w.logIn(c))
-	w.must(w.forge.Inject(testforge.Fault{Kind: "status", Status: 502}))
+	w.must(w.forge.Inject(fakeforge.Fault{Kind: "status", Status: 502}))
 	for range 8 {
 		w.later(10 * time.Minute)
 		access, refresh = w.mustRefresh(c, refresh)
@@ -121,14 +121,14 @@ func TestForgeDownForAnHour(t *testing.T) {
 // When Forgejo fails right after it issued a token set, the user goes on with
 // that set, and the user's other clients do too.
 func TestLoginGoesOnAfterTheForgeFailed(t *testing.T) {
-	for _, path := range []string{testforge.UserinfoPath, testforge.IntrospectPath} {
+	for _, path := range []string{fakeforge.UserinfoPath, fakeforge.IntrospectPath} {
 		t.Run(path, func(t *testing.T) {
 			w := newWorld(t)
 			other := w.newClient()
 			w.logIn(other)
 			c, b := w.newClient(), newBrowser()
 			callback := w.atForge(b, c.authorizeQuery())
-			w.must(w.forge.Inject(testforge.Fault{Path: path, Kind: "status", Status: 502, Count: 1}))
+			w.must(w.forge.Inject(fakeforge.Fault{Path: path, Kind: "status", Status: 502, Count: 1}))
 			page := w.do(b, w.request(http.MethodGet, callback, ""))
 			if page.StatusCode != 503 {
 				t.Fatalf("%d %s", page.StatusCode, page.body)
@@ -157,7 +157,7 @@ func TestTokenSetOfACutOffLoginIsKept(t *testing.T) {
 			_, refresh := w.tokens(first, w.logIn(first))
 			c, b := w.newClient(), newBrowser()
 			callback := w.atForge(b, c.authorizeQuery())
-			w.must(w.forge.Inject(testforge.Fault{Path: testforge.UserinfoPath, Kind: "status", Status: 502}))
+			w.must(w.forge.Inject(fakeforge.Fault{Path: fakeforge.UserinfoPath, Kind: "status", Status: 502}))
 			w.do(b, w.request(http.MethodGet, callback, "")) // this login has ended the first one's refresh token
 			w.later(away)
 			w.must(w.server.Tidy(t.Context())) // the forge is still down
@@ -286,7 +286,7 @@ func TestBroaderGrantIsNeverStored(t *testing.T) {
 	w.logIn(c)
 	_, err := w.forge.RevokeGrants("alice")
 	w.must(err)
-	_, err = testforge.NewBrowser("alice", "alice-password", nil).Authorize(w.forge.URL + "/login/oauth/authorize?" + url.Values{
+	_, err = fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(w.forge.URL + "/login/oauth/authorize?" + url.Values{
 		"client_id": {w.forge.App.ClientID}, "redirect_uri": {w.url + "/oauth/callback"}, "response_type": {"code"}, "state": {"x"}, "scope": {"all"},
 	}.Encode())
 	w.must(err)

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 )
 
 // refusedRequests are changes to a good authorization request that make the client
@@ -99,7 +99,7 @@ func saysNo(w *world, c client) map[string]answer {
 	b := newBrowser()
 	answers := map[string]answer{"at the consent page": w.decide(b, w.consentForm(b, c.authorizeQuery()), "deny")}
 	to := w.decide(b, w.consentForm(b, c.authorizeQuery()), "allow").location(w.t)
-	alice := testforge.NewBrowser("alice", "alice-password", nil)
+	alice := fakeforge.NewBrowser("alice", "alice-password", nil)
 	alice.Deny = true
 	back, err := alice.Authorize(to.String())
 	w.must(err)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 )
 
 func TestTokenRefusals(t *testing.T) {
@@ -122,7 +122,7 @@ func TestRefreshWorksWhileForgejoIsDown(t *testing.T) {
 	w := newWorld(t)
 	c := w.newClient()
 	_, refresh := w.tokens(c, w.logIn(c))
-	w.must(w.forge.Inject(testforge.Fault{Kind: "status", Status: 500}))
+	w.must(w.forge.Inject(fakeforge.Fault{Kind: "status", Status: 500}))
 	w.advance(3 * time.Hour)
 	if got := w.post("/oauth/token", c.refreshForm(refresh)); got.StatusCode != 200 {
 		t.Errorf("%d %s", got.StatusCode, got.body)

@@ -19,30 +19,30 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
-	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
-	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeweb"
+	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 // world is a broker's authorization server over real HTTP in front of a fake
 // forge.
 type world struct {
 	t         testing.TB
-	web       *metatest.Web       // where clients publish, see newDocumentWorld
+	web       *fakeweb.Web        // where clients publish, see newDocumentWorld
 	documents *clientmeta.Fetcher // of servers made from now on
 	url       string              // of the broker
-	forge     *testforge.Server
+	forge     *fakeforge.Server
 	store     *store.Store
 	server    *authserver.Server
-	trail     *logtest.Buffer              // the audit trail
+	trail     *testlog.Buffer              // the audit trail
 	start     time.Time                    // the broker's clock stands still
 	offset    atomic.Int64                 // but for advance
 	ended     atomic.Int64                 // grants reported to Revoked
@@ -60,18 +60,18 @@ func (w *world) advance(d time.Duration) { w.offset.Add(int64(d)) }
 func newWorld(t testing.TB) *world { return newWorldAt(t, "") }
 
 func newWorldAt(t testing.TB, prefix string) *world {
-	return newWorldOn(t, prefix, testforge.Config{})
+	return newWorldOn(t, prefix, fakeforge.Config{})
 }
 
-func newWorldOn(t testing.TB, prefix string, forge testforge.Config) *world {
-	w := &world{t: t, trail: &logtest.Buffer{}, start: time.Now().Truncate(time.Second)}
+func newWorldOn(t testing.TB, prefix string, forge fakeforge.Config) *world {
+	w := &world{t: t, trail: &testlog.Buffer{}, start: time.Now().Truncate(time.Second)}
 	ts := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.mux.Load().ServeHTTP(rw, r) }))
 	t.Cleanup(ts.Close)
 	w.url = ts.URL + prefix
 	public, err := url.Parse(w.url)
 	w.must(err)
-	w.forge = testforge.Start(t, forge, authserver.CallbackURL(public))
-	w.store = storetest.Open(t, storetest.Path(t), w.now)
+	w.forge = fakeforge.Start(t, forge, authserver.CallbackURL(public))
+	w.store = teststore.Open(t, teststore.Path(t), w.now)
 	w.restart()
 	return w
 }
@@ -262,7 +262,7 @@ func (w *world) decide(b *http.Client, form url.Values, decision string) answer 
 func (w *world) atForge(b *http.Client, query url.Values) string {
 	w.t.Helper()
 	to := w.decide(b, w.consentForm(b, query), "allow").location(w.t)
-	back, err := testforge.NewBrowser("alice", "alice-password", nil).Authorize(to.String())
+	back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(to.String())
 	w.must(err)
 	return back.String()
 }

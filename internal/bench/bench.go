@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/trial"
+	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
 )
 
 // Config says what to measure, and how long.
@@ -57,7 +57,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	forge, err := trial.StartForge("0")
+	forge, err := localbroker.StartForge("0")
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func Run(ctx context.Context, cfg Config) error {
 }
 
 // compare measures the broker beside the baselines.
-func (cfg Config) compare(ctx context.Context, forge *trial.Forge, dir string, r *report) error {
+func (cfg Config) compare(ctx context.Context, forge *localbroker.Forge, dir string, r *report) error {
 	state := filepath.Join(dir, "broker")
 	if err := os.Mkdir(state, 0o700); err != nil {
 		return err

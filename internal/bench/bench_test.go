@@ -23,7 +23,7 @@ func build(t *testing.T) (dir string) {
 	dir = t.TempDir()
 	for _, args := range [][]string{
 		{"-o", dir + "/", "../../cmd/fjmcp-broker", "../../cmd/fjmcp-session"},
-		{"-o", filepath.Join(dir, "child"), "-ldflags", "-X main.more=130", "../standin"},
+		{"-o", filepath.Join(dir, "child"), "-ldflags", "-X main.more=130", "../test/fakemcp"},
 	} {
 		if out, err := exec.Command("go", append([]string{"build"}, args...)...).CombinedOutput(); err != nil {
 			t.Fatalf("cannot build the programs under test: %v\n%s", err, out)

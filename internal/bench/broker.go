@@ -10,27 +10,27 @@ import (
 	"syscall"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
-	"github.com/fjmcp/fjmcp-broker/internal/trial"
-	"github.com/fjmcp/fjmcp-broker/internal/walk"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 )
 
 // broker is a running fjmcp-broker and a login at it.
 type broker struct {
-	*trial.Broker
+	*localbroker.Broker
 	token string
 	log   *os.File
 }
 
 // startBroker starts a broker that keeps its state in dir, and logs a client in.
-func startBroker(ctx context.Context, cfg Config, forge *trial.Forge, dir string) (*broker, error) {
+func startBroker(ctx context.Context, cfg Config, forge *localbroker.Forge, dir string) (*broker, error) {
 	// A file, as the journal would be: nothing here is woken to read it.
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return nil, err
 	}
 	b := &broker{log: log}
-	b.Broker, err = trial.Start(ctx, trial.Config{
+	b.Broker, err = localbroker.Start(ctx, localbroker.Config{
 		Program: cfg.Broker, Backend: cfg.Child, Port: "0", Dir: dir, Forge: forge, Log: log,
 		Env: []string{"FJMCP_BROKER_SESSIONS_PER_USER=300", "FJMCP_BROKER_SESSIONS_MAX=300"},
 	})
@@ -50,9 +50,9 @@ func startBroker(ctx context.Context, cfg Config, forge *trial.Forge, dir string
 func login(ctx context.Context, url string) (string, error) {
 	transport := &http.Transport{DialContext: localhost.DialContext}
 	defer transport.CloseIdleConnections()
-	user := testforge.DefaultUsers[0]
-	client, err := walk.Connect(ctx, walk.Config{
-		MCPURL: url, Transport: transport, Browser: walk.NewBrowser(transport, user.Name, user.Password),
+	user := fakeforge.DefaultUsers[0]
+	client, err := loginclient.Connect(ctx, loginclient.Config{
+		MCPURL: url, Transport: transport, Browser: loginclient.NewBrowser(transport, user.Name, user.Password),
 	})
 	if err != nil {
 		return "", err

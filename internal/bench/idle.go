@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/fjmcp/fjmcp-broker/internal/trial"
+	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
 )
 
 // memory is what processes keep for themselves, bytes.
@@ -25,7 +25,7 @@ type memory struct {
 func (m memory) each(all float64) float64 { return (all - m.none) / float64(m.count) }
 
 // measureMemory measures a broker of its own, with which the sessions end.
-func measureMemory(ctx context.Context, cfg Config, forge *trial.Forge, dir string) (m memory, err error) {
+func measureMemory(ctx context.Context, cfg Config, forge *localbroker.Forge, dir string) (m memory, err error) {
 	m.count = cfg.Idle
 	state := filepath.Join(dir, "idle")
 	if err := os.Mkdir(state, 0o700); err != nil {

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/npm"
+	"github.com/fjmcp/fjmcp-broker/internal/test/npm"
 )
 
 const supergatewayName = "supergateway"

@@ -17,21 +17,21 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 )
 
 const redirectURL = "http://broker.test/oauth/callback"
 
 // world is a forge and a client of it.
 type world struct {
-	*testforge.Server
+	*fakeforge.Server
 	cfg    forgejo.Config
 	client *forgejo.Client
 }
 
-func newWorld(t *testing.T, cfg testforge.Config) *world {
+func newWorld(t *testing.T, cfg fakeforge.Config) *world {
 	t.Helper()
-	w := &world{Server: testforge.Start(t, cfg, redirectURL)}
+	w := &world{Server: fakeforge.Start(t, cfg, redirectURL)}
 	w.cfg = forgejo.Config{URL: w.URL, ClientID: w.App.ClientID, ClientSecret: w.App.ClientSecret, RedirectURL: redirectURL}
 	w.client = w.with(t, func(*forgejo.Config) {})
 	return w
@@ -53,7 +53,7 @@ func (w *world) with(t *testing.T, change func(*forgejo.Config)) *forgejo.Client
 func (w *world) code(t *testing.T, c *forgejo.Client) (code, verifier string) {
 	t.Helper()
 	verifier = forgejo.NewVerifier()
-	back, err := testforge.NewBrowser("alice", "alice-password", nil).Authorize(c.AuthCodeURL("the-state", verifier))
+	back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(c.AuthCodeURL("the-state", verifier))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,9 +74,9 @@ func (w *world) login(t *testing.T) model.ForgejoTokens {
 }
 
 func TestLogin(t *testing.T) {
-	for _, profile := range testforge.Profiles {
+	for _, profile := range fakeforge.Profiles {
 		t.Run(profile.Name, func(t *testing.T) {
-			w := newWorld(t, testforge.Config{Profile: profile})
+			w := newWorld(t, fakeforge.Config{Profile: profile})
 			set := w.login(t)
 			if d := time.Until(set.ExpiresAt); d < 59*time.Minute || d > 61*time.Minute {
 				t.Errorf("the access token ends in %v, want an hour", d)
@@ -107,7 +107,7 @@ func TestLogin(t *testing.T) {
 }
 
 func TestAuthCodeURL(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	u, err := url.Parse(w.client.AuthCodeURL("s", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"))
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestAuthCodeURL(t *testing.T) {
 	}
 }
 
-func inject(t *testing.T, w *world, fault testforge.Fault) {
+func inject(t *testing.T, w *world, fault fakeforge.Fault) {
 	t.Helper()
 	if err := w.Inject(fault); err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func inject(t *testing.T, w *world, fault testforge.Fault) {
 // failing is a call that must fail: on a world where alice has just logged in.
 type failing struct {
 	name string
-	cfg  testforge.Config
+	cfg  fakeforge.Config
 	call func(t *testing.T, w *world, set model.ForgejoTokens) error
 	kind forgejo.Kind
 }
@@ -187,7 +187,7 @@ func TestExchangeErrors(t *testing.T) {
 			_, err := w.client.Exchange(t.Context(), code, verifier)
 			return err
 		}},
-		{name: "expired code", cfg: testforge.Config{Profile: testforge.Gitea126}, kind: forgejo.Denied, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
+		{name: "expired code", cfg: fakeforge.Config{Profile: fakeforge.Gitea126}, kind: forgejo.Denied, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
 			return exchange(t, w, same, func(_, _ *string) { w.Advance(time.Hour) })
 		}},
 		{name: "wrong verifier", kind: forgejo.Denied, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
@@ -203,7 +203,7 @@ func TestExchangeErrors(t *testing.T) {
 			return exchange(t, w, func(c *forgejo.Config) { c.ClientID = "unknown" }, good)
 		}},
 		{name: "forge down", kind: forgejo.Down, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
-			return exchange(t, w, same, func(_, _ *string) { inject(t, w, testforge.Fault{Kind: "status", Status: 502}) })
+			return exchange(t, w, same, func(_, _ *string) { inject(t, w, fakeforge.Fault{Kind: "status", Status: 502}) })
 		}},
 	})
 }
@@ -224,7 +224,7 @@ func refreshAfter(f func(w *world) error) func(*testing.T, *world, model.Forgejo
 }
 
 // refreshDuring refreshes while the forge has a fault.
-func refreshDuring(fault testforge.Fault) func(*testing.T, *world, model.ForgejoTokens) error {
+func refreshDuring(fault fakeforge.Fault) func(*testing.T, *world, model.ForgejoTokens) error {
 	return refreshAfter(func(w *world) error { return w.Inject(fault) })
 }
 
@@ -250,7 +250,7 @@ func TestRefreshErrors(t *testing.T) {
 		{name: "revoked", kind: forgejo.GrantDead, call: refreshAfter(func(w *world) error { _, err := w.RevokeGrants("alice"); return err })},
 		{name: "user deleted", kind: forgejo.GrantDead, call: refreshAfter(func(w *world) error { return w.DeleteUser("alice") })},
 		{name: "of another application", kind: forgejo.GrantDead, call: func(t *testing.T, w *world, set model.ForgejoTokens) error {
-			other, err := w.Register(testforge.App{Name: "other", RedirectURIs: []string{redirectURL}})
+			other, err := w.Register(fakeforge.App{Name: "other", RedirectURIs: []string{redirectURL}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -259,17 +259,17 @@ func TestRefreshErrors(t *testing.T) {
 		}},
 		{name: "secret rotated", kind: forgejo.Misconfigured, call: refreshAfter(func(w *world) error { _, err := w.RotateSecret(w.App.ClientID); return err })},
 		{name: "application deleted", kind: forgejo.Misconfigured, call: refreshAfter(func(w *world) error { return w.DeleteApp(w.App.ClientID) })},
-		{name: "status 500", kind: forgejo.Down, call: refreshDuring(testforge.Fault{Kind: "status", Status: 500})},
-		{name: "status 404", kind: forgejo.Down, call: refreshDuring(testforge.Fault{Kind: "status", Status: 404})},
-		{name: "status 429", kind: forgejo.Down, call: refreshDuring(testforge.Fault{Kind: "status", Status: 429})},
-		{name: "HTML with 200", kind: forgejo.Down, call: refreshDuring(testforge.Fault{Kind: "html"})},
-		{name: "answer lost", kind: forgejo.Down, call: refreshDuring(testforge.Fault{Kind: "drop"})},
+		{name: "status 500", kind: forgejo.Down, call: refreshDuring(fakeforge.Fault{Kind: "status", Status: 500})},
+		{name: "status 404", kind: forgejo.Down, call: refreshDuring(fakeforge.Fault{Kind: "status", Status: 404})},
+		{name: "status 429", kind: forgejo.Down, call: refreshDuring(fakeforge.Fault{Kind: "status", Status: 429})},
+		{name: "HTML with 200", kind: forgejo.Down, call: refreshDuring(fakeforge.Fault{Kind: "html"})},
+		{name: "answer lost", kind: forgejo.Down, call: refreshDuring(fakeforge.Fault{Kind: "drop"})},
 		{name: "unreachable", kind: forgejo.Down, call: func(t *testing.T, w *world, set model.ForgejoTokens) error {
 			_, err := w.with(t, func(c *forgejo.Config) { c.URL = "http://127.0.0.1:1" }).Refresh(t.Context(), set)
 			return err
 		}},
 		{name: "no answer in time", kind: forgejo.Down, call: func(t *testing.T, w *world, set model.ForgejoTokens) error {
-			inject(t, w, testforge.Fault{Kind: "hold"})
+			inject(t, w, fakeforge.Fault{Kind: "hold"})
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
 			_, err := w.client.Refresh(ctx, set)
@@ -304,20 +304,20 @@ func TestIdentityErrors(t *testing.T) {
 		}
 	}
 	expire := func(w *world) error { w.ExpireAccessTokens(); return nil }
-	later := testforge.Forgejo15
+	later := fakeforge.Forgejo15
 	later.IntrospectInactive = true
 	check(t, []failing{
 		{name: "suspended", kind: forgejo.Suspended, call: after(identity, func(w *world) error { return w.Suspend("alice", true) })},
 		{name: "maintenance page", kind: forgejo.Down, call: after(identity, func(w *world) error {
-			return w.Inject(testforge.Fault{Path: testforge.UserinfoPath, Kind: "html"})
+			return w.Inject(fakeforge.Fault{Path: fakeforge.UserinfoPath, Kind: "html"})
 		})},
 		{name: "dead token", kind: forgejo.Denied, call: after(identity, expire)},
-		{name: "failing", kind: forgejo.Down, call: after(identity, func(w *world) error { return w.Inject(testforge.Fault{Kind: "status", Status: 500}) })},
+		{name: "failing", kind: forgejo.Down, call: after(identity, func(w *world) error { return w.Inject(fakeforge.Fault{Kind: "status", Status: 500}) })},
 		{name: "introspect dead token", kind: forgejo.Denied, call: after(scope, expire)},
-		{name: "introspect inactive token", cfg: testforge.Config{Profile: later}, kind: forgejo.Denied, call: after(scope, expire)},
-		{name: "introspect HTML", kind: forgejo.Down, call: after(scope, func(w *world) error { return w.Inject(testforge.Fault{Kind: "html"}) })},
+		{name: "introspect inactive token", cfg: fakeforge.Config{Profile: later}, kind: forgejo.Denied, call: after(scope, expire)},
+		{name: "introspect HTML", kind: forgejo.Down, call: after(scope, func(w *world) error { return w.Inject(fakeforge.Fault{Kind: "html"}) })},
 		{name: "check HTML", kind: forgejo.Down, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
-			inject(t, w, testforge.Fault{Kind: "html"})
+			inject(t, w, fakeforge.Fault{Kind: "html"})
 			return w.client.Check(t.Context())
 		}},
 		{name: "check client", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
@@ -328,7 +328,7 @@ func TestIdentityErrors(t *testing.T) {
 
 // An older grant with another scope stands: Forgejo ignores what is asked now.
 func TestFirstScopeWins(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	u, err := url.Parse(w.client.AuthCodeURL("s", forgejo.NewVerifier()))
 	if err != nil {
 		t.Fatal(err)
@@ -336,7 +336,7 @@ func TestFirstScopeWins(t *testing.T) {
 	q := u.Query()
 	q.Del("scope")
 	u.RawQuery = q.Encode()
-	if _, err := testforge.NewBrowser("alice", "alice-password", nil).Authorize(u.String()); err != nil {
+	if _, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(u.String()); err != nil {
 		t.Fatal(err)
 	}
 	granted, err := w.client.GrantedScope(t.Context(), w.login(t).AccessToken)
@@ -350,8 +350,8 @@ func TestFirstScopeWins(t *testing.T) {
 }
 
 func TestCallbackError(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
-	b := testforge.NewBrowser("alice", "alice-password", nil)
+	w := newWorld(t, fakeforge.Config{})
+	b := fakeforge.NewBrowser("alice", "alice-password", nil)
 	b.Deny = true
 	back, err := b.Authorize(w.client.AuthCodeURL("s", forgejo.NewVerifier()))
 	if err != nil {
@@ -371,7 +371,7 @@ func TestCallbackError(t *testing.T) {
 }
 
 func TestPrivateCA(t *testing.T) {
-	forge, err := testforge.New(testforge.Config{})
+	forge, err := fakeforge.New(fakeforge.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,16 +7,16 @@ import (
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 )
 
 func TestVersion(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	if v, err := w.client.Version(t.Context()); err != nil || v == "" {
 		t.Errorf("got %q, %v", v, err)
 	}
-	for _, fault := range []testforge.Fault{{Kind: "status", Status: 502}, {Kind: "html"}, {Kind: "drop"}} {
-		fault.Path = testforge.APIPath
+	for _, fault := range []fakeforge.Fault{{Kind: "status", Status: 502}, {Kind: "html"}, {Kind: "drop"}} {
+		fault.Path = fakeforge.APIPath
 		if err := w.Inject(fault); err != nil {
 			t.Fatal(err)
 		}

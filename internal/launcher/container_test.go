@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/nspawn"
+	"github.com/fjmcp/fjmcp-broker/internal/test/nspawn"
 )
 
 // TestInContainer runs the tests of inside_test.go in a container with a real

@@ -15,7 +15,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 // world is a broker whose sessions are all dormant, as after a restart. Running
@@ -31,8 +31,8 @@ func newWorld(t *testing.T, ids ...string) *world {
 	t.Helper()
 	w := &world{log: &bytes.Buffer{}, now: time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)}
 	now := func() time.Time { return w.now }
-	st := storetest.Open(t, storetest.Path(t), now)
-	login := storetest.LogIn(t, st, "alice", w.now)
+	st := teststore.Open(t, teststore.Path(t), now)
+	login := teststore.LogIn(t, st, "alice", w.now)
 	for i, id := range ids {
 		err := st.CreateSession(t.Context(), model.Session{
 			ID: id, UserID: login.User.ID, ClientID: login.Client.ID, GrantID: login.Grant.ID, Protocol: "2025-06-18",

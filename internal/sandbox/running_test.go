@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"golang.org/x/sys/unix"
 )
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	sessionBinary, standinBinary = build(dir, "cmd/fjmcp-session", sessionBuildFlags...), build(dir, "internal/standin")
+	sessionBinary, standinBinary = build(dir, "cmd/fjmcp-session", sessionBuildFlags...), build(dir, "internal/test/fakemcp")
 	if err := os.Chmod(dir, 0o755); err != nil { // for sessions under other uids
 		panic(err)
 	}
@@ -57,7 +57,7 @@ func build(dir, pkg string, flags ...string) string {
 // guardedForge is a testforge that notes the Authorization of each request and
 // can refuse single tokens.
 type guardedForge struct {
-	*testforge.Forge
+	*fakeforge.Forge
 	mu      sync.Mutex
 	seen    []string
 	refused map[string]bool
@@ -100,7 +100,7 @@ func (g *guardedForge) token(t *testing.T, user string) string {
 
 func newForge(t *testing.T) *guardedForge {
 	t.Helper()
-	f, err := testforge.New(testforge.Config{})
+	f, err := fakeforge.New(fakeforge.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

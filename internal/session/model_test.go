@@ -22,8 +22,8 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 const modelTime = 25 * time.Second
@@ -70,7 +70,7 @@ type stage struct {
 	t      *testing.T
 	clock  sync.Mutex
 	time   time.Time
-	forge  *testforge.Server
+	forge  *fakeforge.Server
 	client *forgejo.Client
 }
 
@@ -78,7 +78,7 @@ func newStage(t *testing.T) *stage {
 	const callback = "http://127.0.0.1/oauth/callback"
 	s := &stage{t: t, time: time.Now()}
 	// No run is long enough for a login at the forge to end by itself.
-	s.forge = testforge.Start(t, testforge.Config{Now: s.now, RefreshTTL: 10_000 * modelMaxAge}, callback)
+	s.forge = fakeforge.Start(t, fakeforge.Config{Now: s.now, RefreshTTL: 10_000 * modelMaxAge}, callback)
 	var err error
 	s.client, err = forgejo.New(forgejo.Config{
 		URL: s.forge.URL, ClientID: s.forge.App.ClientID, ClientSecret: s.forge.App.ClientSecret, RedirectURL: callback, Now: s.now,
@@ -109,7 +109,7 @@ type login struct {
 func (s *stage) logIn(cfg session.Config) []*login {
 	var all []*login
 	for _, name := range []string{"alice", "alice", "bob"} {
-		l := storetest.LogIn(s.t, cfg.Store, name, s.now())
+		l := teststore.LogIn(s.t, cfg.Store, name, s.now())
 		all = append(all, &login{Access: model.Access{
 			User: l.User, ClientID: l.Client.ID, Client: l.Client.Name, GrantID: l.Grant.ID, Scope: l.Grant.Scope,
 		}})
@@ -117,7 +117,7 @@ func (s *stage) logIn(cfg session.Config) []*login {
 	for _, l := range all[1:] {
 		verifier := forgejo.NewVerifier()
 		name := l.User.Name
-		back, err := testforge.NewBrowser(name, name+"-password", nil).Authorize(s.client.AuthCodeURL("s", verifier))
+		back, err := fakeforge.NewBrowser(name, name+"-password", nil).Authorize(s.client.AuthCodeURL("s", verifier))
 		must(s.t, err)
 		set, err := s.client.Exchange(s.t.Context(), back.Query().Get("code"), verifier)
 		must(s.t, err)
@@ -173,7 +173,7 @@ func (s *stage) play(t *rapid.T) *machine {
 	m.launcher.token = func(ctx context.Context, id string) (string, error) { return m.manager.Token(ctx, id) }
 	dir, err := os.MkdirTemp(s.t.TempDir(), "run")
 	m.must(err)
-	store := storetest.Open(s.t, filepath.Join(dir, "fjmcp.db"), s.now)
+	store := teststore.Open(s.t, filepath.Join(dir, "fjmcp.db"), s.now)
 	log, events := slog.New(slog.NewTextHandler(io.Discard, nil)), audit.New(io.Discard)
 	tokens, err := tokens.New(tokens.Config{Store: store, Forgejo: s.client, Now: s.now, Log: log, Audit: events})
 	m.must(err)

@@ -17,7 +17,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 const hello = `{"jsonrpc":"2.0","id":"first","method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`
@@ -93,7 +93,7 @@ func (w *ahead) another() model.Access {
 	w.t.Helper()
 	set, err := w.store.ForgejoTokens(w.t.Context(), w.login.User.ID)
 	w.must(err)
-	l := storetest.LogIn(w.t, w.store, "alice", w.now())
+	l := teststore.LogIn(w.t, w.store, "alice", w.now())
 	w.must(w.store.PutForgejoTokens(w.t.Context(), l.User.ID, set))
 	a := w.access
 	a.ClientID, a.GrantID = l.Client.ID, l.Grant.ID

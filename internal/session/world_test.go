@@ -14,17 +14,17 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/everything"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
-	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/everything"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 // bin holds fjmcp-session and the backends.
@@ -41,8 +41,8 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(bin)
 	for _, build := range [][]string{
 		{"-o", filepath.Join(bin, "fjmcp-session"), "../../cmd/fjmcp-session"},
-		{"-o", filepath.Join(bin, "standin"), "../standin"},
-		{"-o", filepath.Join(bin, "old"), "-ldflags", "-X main.reported=2.17.0 -X 'main.name=Forgejo MCP Server'", "../standin"},
+		{"-o", filepath.Join(bin, "standin"), "../test/fakemcp"},
+		{"-o", filepath.Join(bin, "old"), "-ldflags", "-X main.reported=2.17.0 -X 'main.name=Forgejo MCP Server'", "../test/fakemcp"},
 	} {
 		if out, err := exec.Command("go", append([]string{"build"}, build...)...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "cannot build the programs under test: %v\n%s", err, out)
@@ -65,12 +65,12 @@ type world struct {
 	t      *testing.T
 	cfg    session.Config
 	store  *store.Store
-	forge  *testforge.Server
-	login  storetest.Login
+	forge  *fakeforge.Server
+	login  teststore.Login
 	access model.Access // read and write
 	began  time.Time
 	offset atomic.Int64 // of the clock, which stands otherwise
-	log    *logtest.Buffer
+	log    *testlog.Buffer
 }
 
 func (w *world) now() time.Time { return w.began.Add(time.Duration(w.offset.Load())) }
@@ -84,18 +84,18 @@ func start(t *testing.T, backend string) *world {
 		backend = filepath.Join(bin, backend)
 	}
 	const callback = "http://127.0.0.1/oauth/callback"
-	w := &world{t: t, began: time.Now(), log: &logtest.Buffer{}}
+	w := &world{t: t, began: time.Now(), log: &testlog.Buffer{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log:\n%s", w.log)
 		}
 	})
-	forge := testforge.Start(t, testforge.Config{}, callback)
+	forge := fakeforge.Start(t, fakeforge.Config{}, callback)
 	w.forge = forge
 	client, err := forgejo.New(forgejo.Config{URL: forge.URL, ClientID: forge.App.ClientID, ClientSecret: forge.App.ClientSecret, RedirectURL: callback, Now: w.now})
 	w.must(err)
 	log, events := slog.New(slog.NewTextHandler(w.log, nil)), audit.New(w.log)
-	w.store = storetest.Open(t, storetest.Path(t), w.now)
+	w.store = teststore.Open(t, teststore.Path(t), w.now)
 	tokens, err := tokens.New(tokens.Config{Store: w.store, Forgejo: client, Now: w.now, Log: log, Audit: events})
 	w.must(err)
 	launcher, err := launchclient.NewProcess(launchclient.ProcessConfig{
@@ -112,9 +112,9 @@ func start(t *testing.T, backend string) *world {
 		w.Shutdown(context.Background())
 		launcher.Close()
 	})
-	w.login = storetest.LogIn(t, w.store, "alice", w.now())
+	w.login = teststore.LogIn(t, w.store, "alice", w.now())
 	verifier := forgejo.NewVerifier()
-	back, err := testforge.NewBrowser("alice", "alice-password", nil).Authorize(client.AuthCodeURL("s", verifier))
+	back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(client.AuthCodeURL("s", verifier))
 	w.must(err)
 	set, err := client.Exchange(t.Context(), back.Query().Get("code"), verifier)
 	w.must(err)

@@ -8,18 +8,18 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 func TestConnections(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000).UTC()
-	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
+	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
 	ctx := t.Context()
 	start := now
-	first := storetest.LogIn(t, s, "alice", now)
-	storetest.LogIn(t, s, "bob", now)
+	first := teststore.LogIn(t, s, "alice", now)
+	teststore.LogIn(t, s, "bob", now)
 	now = now.Add(time.Hour / 2)
-	second := storetest.LogIn(t, s, "alice", now)
+	second := teststore.LogIn(t, s, "alice", now)
 	first.Session(t, s)
 
 	list, err := s.Connections(ctx, first.User.ID)
@@ -50,8 +50,8 @@ func TestConnections(t *testing.T) {
 // Two logins of one client are one connection, which may write if one may.
 func TestConnectionOfSeveralLogins(t *testing.T) {
 	now := time.Now().Truncate(time.Millisecond)
-	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
-	l := storetest.LogIn(t, s, "alice", now)
+	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
+	l := teststore.LogIn(t, s, "alice", now)
 	for i, scope := range []string{model.ScopeRead, model.ScopeRead} {
 		again(t, s, l, scope, now.Add(time.Duration(i+1)*time.Second))
 	}
@@ -66,20 +66,20 @@ func TestConnectionOfSeveralLogins(t *testing.T) {
 }
 
 // again redeems a further grant of a login's user and client.
-func again(t *testing.T, s *store.Store, l storetest.Login, scope string, at time.Time) {
+func again(t *testing.T, s *store.Store, l teststore.Login, scope string, at time.Time) {
 	t.Helper()
 	code := model.NewToken(model.PrefixCode)
 	g := model.Grant{ID: model.NewID(), UserID: l.User.ID, ClientID: l.Client.ID, Scope: scope, CreatedAt: at}
 	must(t, s.CreateGrant(t.Context(), g, store.Code{Hash: model.Hash(code), RedirectURI: "http://127.0.0.1:7/cb", ExpiresAt: at.Add(time.Minute)}))
-	_, err := s.RedeemCode(t.Context(), code, storetest.Pair(at), func(model.Grant, store.Code) error { return nil })
+	_, err := s.RedeemCode(t.Context(), code, teststore.Pair(at), func(model.Grant, store.Code) error { return nil })
 	must(t, err)
 }
 
 func TestDisconnect(t *testing.T) {
-	s := storetest.Open(t, storetest.Path(t), nil)
+	s := teststore.Open(t, teststore.Path(t), nil)
 	ctx, now := t.Context(), time.Now()
-	first, second := storetest.LogIn(t, s, "alice", now), storetest.LogIn(t, s, "alice", now)
-	bob := storetest.LogIn(t, s, "bob", now)
+	first, second := teststore.LogIn(t, s, "alice", now), teststore.LogIn(t, s, "alice", now)
+	bob := teststore.LogIn(t, s, "bob", now)
 	disconnect := func(client string, want int, unused bool) {
 		t.Helper()
 		grants, err := s.Disconnect(ctx, first.User.ID, client)
@@ -113,8 +113,8 @@ func TestDisconnect(t *testing.T) {
 
 func TestAccountSession(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
-	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
-	user := storetest.LogIn(t, s, "alice", now).User
+	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
+	user := teststore.LogIn(t, s, "alice", now).User
 	hash := model.Hash("cookie")
 	create := func() {
 		must(t, s.CreateAccountSession(t.Context(), store.AccountSession{

@@ -5,12 +5,12 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 func BenchmarkAccess(b *testing.B) {
-	s := storetest.Open(b, storetest.Path(b), nil)
-	l := storetest.LogIn(b, s, "alice", time.Now())
+	s := teststore.Open(b, teststore.Path(b), nil)
+	l := teststore.LogIn(b, s, "alice", time.Now())
 	hash := model.Hash(l.Pair.Access)
 	for b.Loop() {
 		if _, err := s.Access(b.Context(), hash); err != nil {
@@ -20,11 +20,11 @@ func BenchmarkAccess(b *testing.B) {
 }
 
 func BenchmarkRotate(b *testing.B) {
-	s := storetest.Open(b, storetest.Path(b), nil)
-	l := storetest.LogIn(b, s, "alice", time.Now())
+	s := teststore.Open(b, teststore.Path(b), nil)
+	l := teststore.LogIn(b, s, "alice", time.Now())
 	token := l.Pair.Refresh
 	for b.Loop() {
-		_, p, err := s.Rotate(b.Context(), token, l.Client.ID, storetest.Pair(time.Now()))
+		_, p, err := s.Rotate(b.Context(), token, l.Client.ID, teststore.Pair(time.Now()))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -33,8 +33,8 @@ func BenchmarkRotate(b *testing.B) {
 }
 
 func BenchmarkTouchSession(b *testing.B) {
-	s := storetest.Open(b, storetest.Path(b), nil)
-	l := storetest.LogIn(b, s, "alice", time.Now())
+	s := teststore.Open(b, teststore.Path(b), nil)
+	l := teststore.LogIn(b, s, "alice", time.Now())
 	session := l.Session(b, s)
 	for b.Loop() {
 		if err := s.TouchSession(b.Context(), session.ID, time.Now()); err != nil {

@@ -7,11 +7,11 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 func TestEveryFieldOfAClientIsKept(t *testing.T) {
-	s := storetest.Open(t, storetest.Path(t), nil)
+	s := teststore.Open(t, teststore.Path(t), nil)
 	want := model.Client{
 		ID: "https://app.example/client.json", Kind: model.ClientDocument, Name: "App", SecretHash: []byte("hash"), AuthMethod: "private_key_jwt",
 		RedirectURIs: []string{"https://app.example/cb"}, GrantTypes: []string{"authorization_code"}, URI: "https://app.example",
@@ -35,8 +35,8 @@ func TestEveryFieldOfAClientIsKept(t *testing.T) {
 
 func TestDeleteClientEndsItsGrants(t *testing.T) {
 	now := time.Now()
-	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
-	alice, bob := storetest.LogIn(t, s, "alice", now), storetest.LogIn(t, s, "bob", now)
+	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
+	alice, bob := teststore.LogIn(t, s, "alice", now), teststore.LogIn(t, s, "bob", now)
 	if all, err := s.Clients(t.Context()); err != nil || len(all) != 2 || all[0].Grants != 1 {
 		t.Fatalf("%+v, %v", all, err)
 	}
@@ -66,7 +66,7 @@ func TestDeleteClientEndsItsGrants(t *testing.T) {
 
 func TestCollectKeepsTheOperatorsClients(t *testing.T) {
 	now := time.Now()
-	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
+	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
 	for _, kind := range []model.ClientKind{model.ClientRegistered, model.ClientDocument, model.ClientOperator} {
 		if err := s.CreateClient(t.Context(), model.Client{ID: string(kind), Kind: kind, AuthMethod: "none", CreatedAt: now.Add(-48 * time.Hour)}); err != nil {
 			t.Fatal(err)
@@ -92,9 +92,9 @@ func TestCollectKeepsTheOperatorsClients(t *testing.T) {
 
 func TestUseAssertionOnce(t *testing.T) {
 	now := time.Now()
-	path := storetest.Path(t)
-	a := storetest.Open(t, path, func() time.Time { return now })
-	b := storetest.Open(t, path, func() time.Time { return now })
+	path := teststore.Path(t)
+	a := teststore.Open(t, path, func() time.Time { return now })
+	b := teststore.Open(t, path, func() time.Time { return now })
 	use := func(want bool) {
 		t.Helper()
 		if first, err := b.UseAssertion(t.Context(), []byte("key"), now.Add(time.Minute)); err != nil || first != want {

@@ -6,15 +6,15 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 // After a start every statement is new. Writers that prepare the same one while
 // a transaction goes on must not keep it from ending.
 func TestFirstWritesDuringATransaction(t *testing.T) {
-	path := storetest.Path(t)
-	l := storetest.LogIn(t, storetest.Open(t, path, nil), "alice", time.Now())
-	s := storetest.Open(t, path, nil)
+	path := teststore.Path(t)
+	l := teststore.LogIn(t, teststore.Open(t, path, nil), "alice", time.Now())
+	s := teststore.Open(t, path, nil)
 	var wg sync.WaitGroup
 	done := make(chan error, 1)
 	go func() {

@@ -13,7 +13,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 // openWith opens the store with keys of these letters, the current one first.
@@ -37,7 +37,7 @@ func keysOf(letters string) (keys [][]byte) {
 
 // sealedWorld is one of everything that is sealed.
 type sealedWorld struct {
-	login  storetest.Login
+	login  teststore.Login
 	second store.Pair // the successor of the login's pair
 	state  []byte     // of a login on its way with a token set
 }
@@ -45,7 +45,7 @@ type sealedWorld struct {
 func fill(t *testing.T, s *store.Store, name string) sealedWorld {
 	t.Helper()
 	now := time.Now()
-	w := sealedWorld{login: storetest.LogIn(t, s, name, now), second: storetest.Pair(now), state: model.Hash("state " + name)}
+	w := sealedWorld{login: teststore.LogIn(t, s, name, now), second: teststore.Pair(now), state: model.Hash("state " + name)}
 	_, _, err := s.Rotate(t.Context(), w.login.Pair.Refresh, w.login.Client.ID, w.second)
 	must(t, err)
 	must(t, s.CreateLogin(t.Context(), store.Login{StateHash: w.state, BrowserHash: []byte("b"), ClientID: w.login.Client.ID, Verifier: "verifier-" + name, ExpiresAt: now.Add(time.Hour)}))
@@ -59,7 +59,7 @@ func (w sealedWorld) readable(t *testing.T, s *store.Store) bool {
 	ctx, name := t.Context(), w.login.User.Name
 	set, err1 := s.ForgejoTokens(ctx, w.login.User.ID)
 	login, err2 := s.Login(ctx, w.state)
-	_, again, err3 := s.Rotate(ctx, w.login.Pair.Refresh, w.login.Client.ID, storetest.Pair(time.Now()))
+	_, again, err3 := s.Rotate(ctx, w.login.Pair.Refresh, w.login.Client.ID, teststore.Pair(time.Now()))
 	return err1 == nil && err2 == nil && err3 == nil && set.AccessToken == "forge-access-"+name && login.Verifier == "verifier-"+name &&
 		login.Set.RefreshToken == "set-refresh-"+name && again.Refresh == w.second.Refresh
 }
@@ -86,7 +86,7 @@ func onDisk(t *testing.T, path string) (all []byte) {
 }
 
 func TestResealMovesEverything(t *testing.T) {
-	path := storetest.Path(t)
+	path := teststore.Path(t)
 	before := openWith(t, path, "a")
 	var worlds []sealedWorld
 	for _, name := range []string{"alice", "bob", "carol"} {
@@ -116,7 +116,7 @@ func TestResealMovesEverything(t *testing.T) {
 
 // A value that no key reads is counted, left as it is, and stops nothing.
 func TestResealLeavesWhatItCannotRead(t *testing.T) {
-	path := storetest.Path(t)
+	path := teststore.Path(t)
 	lost := fill(t, openWith(t, path, "x"), "lost")
 	kept := fill(t, openWith(t, path, "a"), "kept")
 	got, err := openWith(t, path, "ba").Reseal(t.Context())
@@ -130,7 +130,7 @@ func TestResealLeavesWhatItCannotRead(t *testing.T) {
 
 // What other processes write meanwhile, and an end in the middle, lose nothing.
 func TestResealUnderUse(t *testing.T) {
-	path := storetest.Path(t)
+	path := teststore.Path(t)
 	first := openWith(t, path, "a")
 	var worlds []sealedWorld
 	for i := range 60 { // more than one batch
@@ -175,7 +175,7 @@ func TestResealUnderUse(t *testing.T) {
 
 // A database copied elsewhere tells no secret, with whatever key it is opened.
 func TestACopiedDatabaseTellsNothing(t *testing.T) {
-	path := storetest.Path(t)
+	path := teststore.Path(t)
 	s := openWith(t, path, "a")
 	w := fill(t, s, "alice")
 	files := onDisk(t, path)
@@ -203,11 +203,11 @@ func TestACopiedDatabaseTellsNothing(t *testing.T) {
 
 func TestRegistrationsAreCapped(t *testing.T) {
 	now := time.Now()
-	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
+	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
 	register := func(id string) error {
 		return s.RegisterClient(t.Context(), model.Client{ID: id, CreatedAt: now}, 3)
 	}
-	storetest.LogIn(t, s, "alice", now) // has a grant: does not count
+	teststore.LogIn(t, s, "alice", now) // has a grant: does not count
 	for _, id := range []string{"busy", "first", "second"} {
 		must(t, register(id))
 	}

@@ -7,11 +7,11 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 // session stores a session of alice in a unit.
-func session(t *testing.T, s *store.Store, l storetest.Login, id, unit string) {
+func session(t *testing.T, s *store.Store, l teststore.Login, id, unit string) {
 	t.Helper()
 	must(t, s.CreateSession(t.Context(), model.Session{
 		ID: id, UnitID: unit, UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, CreatedAt: time.Now(), LastUsedAt: time.Now(),
@@ -39,9 +39,9 @@ func resume(t *testing.T, s *store.Store, unit string) store.Resumed {
 // unit it was written for. Every process has its own epoch, also after one that
 // wrote nothing.
 func TestResumeSessions(t *testing.T) {
-	path := storetest.Path(t)
+	path := teststore.Path(t)
 	s := openWith(t, path, "a")
-	l := storetest.LogIn(t, s, "alice", time.Now())
+	l := teststore.LogIn(t, s, "alice", time.Now())
 	session(t, s, l, "s1", "u1")
 	session(t, s, l, "s2", "u2")
 	used := time.Now().Add(time.Minute).Truncate(time.Millisecond).UTC()
@@ -82,9 +82,9 @@ func TestResumeSessions(t *testing.T) {
 
 // States of units that are gone, and of sessions that ended, do not stay.
 func TestCollectSessionStates(t *testing.T) {
-	path := storetest.Path(t)
+	path := teststore.Path(t)
 	s := openWith(t, path, "a")
-	l := storetest.LogIn(t, s, "alice", time.Now())
+	l := teststore.LogIn(t, s, "alice", time.Now())
 	for _, id := range []string{"1", "2", "3"} {
 		session(t, s, l, "s"+id, "u"+id)
 		save(t, s, "s"+id, "u"+id, id, time.Now())
@@ -103,8 +103,8 @@ func TestCollectSessionStates(t *testing.T) {
 
 // A process that dies while it raises a session's mode leaves the unit to nobody.
 func TestRaisedSessionsAreNotResumedHalfway(t *testing.T) {
-	s := openWith(t, storetest.Path(t), "a")
-	l := storetest.LogIn(t, s, "alice", time.Now())
+	s := openWith(t, teststore.Path(t), "a")
+	l := teststore.LogIn(t, s, "alice", time.Now())
 	must(t, s.CreateSession(t.Context(), model.Session{ID: "s", UnitID: "u", UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, ReadOnly: true}))
 	resume(t, s, "u")
 	must(t, s.RaiseSession(t.Context(), "s"))

@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 func TestSessionLists(t *testing.T) {
 	s, c := open(t)
-	alice, bob := storetest.LogIn(t, s, "alice", c.Now()), storetest.LogIn(t, s, "bob", c.Now())
-	begin := func(l storetest.Login, id, unit string, used time.Duration) {
+	alice, bob := teststore.LogIn(t, s, "alice", c.Now()), teststore.LogIn(t, s, "bob", c.Now())
+	begin := func(l teststore.Login, id, unit string, used time.Duration) {
 		t.Helper()
 		must(t, s.CreateSession(t.Context(), model.Session{
 			ID: id, UnitID: unit, UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, Initialize: "of " + id, CreatedAt: c.Now(), LastUsedAt: c.Now().Add(used),
@@ -65,7 +65,7 @@ func TestSessionLists(t *testing.T) {
 // What asks for some sessions does not read all of them.
 func TestSessionListsUseIndexes(t *testing.T) {
 	s, _ := open(t)
-	l := storetest.LogIn(t, s, "alice", time.Now())
+	l := teststore.LogIn(t, s, "alice", time.Now())
 	ctx := t.Context()
 	for name, ask := range map[string]func() error{
 		"grant": func() error { _, err := s.GrantSessions(ctx, l.Grant.ID); return err },

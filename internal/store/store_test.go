@@ -17,7 +17,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 // clock is a settable time.
@@ -57,7 +57,7 @@ func must(t *testing.T, err error) {
 func open(t *testing.T) (*store.Store, *clock) {
 	t.Helper()
 	c := newClock()
-	return storetest.Open(t, storetest.Path(t), c.Now), c
+	return teststore.Open(t, teststore.Path(t), c.Now), c
 }
 
 func TestFileModes(t *testing.T) {
@@ -129,8 +129,8 @@ func checkModes(t *testing.T, dir string) {
 }
 
 func TestNewerDatabaseIsRefused(t *testing.T) {
-	path := storetest.Path(t)
-	storetest.Open(t, path, nil)
+	path := teststore.Path(t)
+	teststore.Open(t, path, nil)
 	db, err := sql.Open("sqlite", path)
 	must(t, err)
 	defer db.Close()
@@ -145,11 +145,11 @@ func TestNewerDatabaseIsRefused(t *testing.T) {
 }
 
 func TestManyOpenAtOnce(t *testing.T) {
-	path := storetest.Path(t)
+	path := teststore.Path(t)
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
-			if err := storetest.Open(t, path, nil).Check(t.Context()); err != nil {
+			if err := teststore.Open(t, path, nil).Check(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -214,10 +214,10 @@ func TestForgejoTokens(t *testing.T) {
 
 // TestNoSecretInTheFiles logs in, rotates, and greps the bytes on disk.
 func TestNoSecretInTheFiles(t *testing.T) {
-	path, c := storetest.Path(t), newClock()
-	s := storetest.Open(t, path, c.Now)
-	l := storetest.LogIn(t, s, "alice", c.Now())
-	_, next, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+	path, c := teststore.Path(t), newClock()
+	s := teststore.Open(t, path, c.Now)
+	l := teststore.LogIn(t, s, "alice", c.Now())
+	_, next, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, teststore.Pair(c.Now()))
 	must(t, err)
 	must(t, s.CreateLogin(t.Context(), store.Login{
 		StateHash: model.Hash("st"), BrowserHash: model.Hash("br"), ClientID: l.Client.ID,
@@ -243,7 +243,7 @@ func TestNoSecretInTheFiles(t *testing.T) {
 
 func TestLogins(t *testing.T) {
 	s, c := open(t)
-	l := storetest.LogIn(t, s, "alice", c.Now())
+	l := teststore.LogIn(t, s, "alice", c.Now())
 	want := store.Login{
 		StateHash: model.Hash("state"), BrowserHash: model.Hash("browser"), ClientID: l.Client.ID, RedirectURI: "http://localhost/cb",
 		ClientState: "xyz", Challenge: "ch", Scope: "s", Resource: "r", Verifier: "v", ExpiresAt: c.Now().Add(time.Minute),
@@ -309,7 +309,7 @@ func TestLease(t *testing.T) {
 
 func TestSessions(t *testing.T) {
 	s, c := open(t)
-	l := storetest.LogIn(t, s, "alice", c.Now())
+	l := teststore.LogIn(t, s, "alice", c.Now())
 	want := model.Session{
 		ID: "s1", UnitID: "u1", UserID: l.User.ID, UserName: "alice", ClientID: l.Client.ID, ClientName: "test client",
 		GrantID: l.Grant.ID, Kind: model.SessionClient, Protocol: "2025-11-25", Initialize: `{"method":"initialize"}`, CreatedAt: c.Now(), LastUsedAt: c.Now(),
@@ -349,9 +349,9 @@ func TestSessions(t *testing.T) {
 // Two processes that ask for a grant's shared session get the same, one for each
 // mode, and none of a grant that has ended.
 func TestSharedSessions(t *testing.T) {
-	path := storetest.Path(t)
-	one, other := storetest.Open(t, path, nil), storetest.Open(t, path, nil)
-	l := storetest.LogIn(t, one, "alice", time.Now())
+	path := teststore.Path(t)
+	one, other := teststore.Open(t, path, nil), teststore.Open(t, path, nil)
+	l := teststore.LogIn(t, one, "alice", time.Now())
 	ask := func(s *store.Store, id string, readOnly bool) (model.Session, error) {
 		return s.SharedSession(t.Context(), model.Session{ID: id, UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, ReadOnly: readOnly, CreatedAt: time.Now()})
 	}
@@ -392,7 +392,7 @@ func TestSharedSessions(t *testing.T) {
 func TestCollect(t *testing.T) {
 	s, c := open(t)
 	ctx := context.Background()
-	l := storetest.LogIn(t, s, "alice", c.Now())
+	l := teststore.LogIn(t, s, "alice", c.Now())
 	unused := model.Client{ID: "unused", AuthMethod: "none", CreatedAt: c.Now()}
 	must(t, s.CreateClient(ctx, unused))
 	c.Add(23 * time.Hour)

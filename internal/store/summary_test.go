@@ -5,11 +5,11 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 func TestSummary(t *testing.T) {
-	path := storetest.Path(t)
+	path := teststore.Path(t)
 	lost := fill(t, openWith(t, path, "l"), "lost")
 	fill(t, openWith(t, path, "o"), "old")
 	s := openWith(t, path, "no")
@@ -44,8 +44,8 @@ func TestSummary(t *testing.T) {
 // Logins that have run out are not counted.
 func TestSummaryKnowsTheTime(t *testing.T) {
 	now := time.Now()
-	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
-	storetest.LogIn(t, s, "alice", now)
+	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
+	teststore.LogIn(t, s, "alice", now)
 	now = now.Add(48 * time.Hour)
 	if got, err := s.Summary(t.Context()); err != nil || got.Grants != 0 || got.Users != 1 {
 		t.Errorf("%+v, %v", got, err)

@@ -10,14 +10,14 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 func anyCode(model.Grant, store.Code) error { return nil }
 
 func TestAccess(t *testing.T) {
 	s, c := open(t)
-	l := storetest.LogIn(t, s, "alice", c.Now())
+	l := teststore.LogIn(t, s, "alice", c.Now())
 	a, err := s.Access(t.Context(), model.Hash(l.Pair.Access))
 	must(t, err)
 	want := model.Access{
@@ -38,22 +38,22 @@ func TestAccess(t *testing.T) {
 }
 
 func TestRotationGrace(t *testing.T) {
-	use := map[string]func(*store.Store, *testing.T, storetest.Login, store.Pair, time.Time){
-		"by its access token": func(s *store.Store, t *testing.T, _ storetest.Login, p store.Pair, _ time.Time) {
+	use := map[string]func(*store.Store, *testing.T, teststore.Login, store.Pair, time.Time){
+		"by its access token": func(s *store.Store, t *testing.T, _ teststore.Login, p store.Pair, _ time.Time) {
 			_, err := s.Access(t.Context(), model.Hash(p.Access))
 			must(t, err)
 		},
-		"by its refresh token": func(s *store.Store, t *testing.T, l storetest.Login, p store.Pair, now time.Time) {
-			_, _, err := s.Rotate(t.Context(), p.Refresh, l.Client.ID, storetest.Pair(now))
+		"by its refresh token": func(s *store.Store, t *testing.T, l teststore.Login, p store.Pair, now time.Time) {
+			_, _, err := s.Rotate(t.Context(), p.Refresh, l.Client.ID, teststore.Pair(now))
 			must(t, err)
 		},
 	}
 	for name, useSuccessor := range use {
 		t.Run(name, func(t *testing.T) {
 			s, c := open(t)
-			l := storetest.LogIn(t, s, "alice", c.Now())
+			l := teststore.LogIn(t, s, "alice", c.Now())
 			rotate := func() (store.Pair, error) {
-				_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+				_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, teststore.Pair(c.Now()))
 				return p, err
 			}
 			first, err := rotate()
@@ -83,11 +83,11 @@ func TestRotationGrace(t *testing.T) {
 
 func TestUnusedSuccessorGetsALivingAccessToken(t *testing.T) {
 	s, c := open(t)
-	l := storetest.LogIn(t, s, "alice", c.Now())
-	_, first, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+	l := teststore.LogIn(t, s, "alice", c.Now())
+	_, first, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, teststore.Pair(c.Now()))
 	must(t, err)
 	c.Add(2 * time.Hour)
-	_, second, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+	_, second, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, teststore.Pair(c.Now()))
 	must(t, err)
 	if second.Refresh != first.Refresh || second.Access == first.Access {
 		t.Error("want the same refresh token with a new access token")
@@ -97,10 +97,10 @@ func TestUnusedSuccessorGetsALivingAccessToken(t *testing.T) {
 }
 
 func TestCollectForgetsSealedSuccessors(t *testing.T) {
-	path, c := storetest.Path(t), newClock()
-	s := storetest.Open(t, path, c.Now)
-	l := storetest.LogIn(t, s, "alice", c.Now())
-	_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+	path, c := teststore.Path(t), newClock()
+	s := teststore.Open(t, path, c.Now)
+	l := teststore.LogIn(t, s, "alice", c.Now())
+	_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, teststore.Pair(c.Now()))
 	must(t, err)
 	_, err = s.Access(t.Context(), model.Hash(p.Access))
 	must(t, err)
@@ -109,16 +109,16 @@ func TestCollectForgetsSealedSuccessors(t *testing.T) {
 	if n := count(t, path, "SELECT count(*) FROM refresh_tokens WHERE successor_sealed IS NOT NULL"); n != 0 {
 		t.Errorf("%d sealed successors are left", n)
 	}
-	_, _, err = s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+	_, _, err = s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, teststore.Pair(c.Now()))
 	wantErr(t, err, model.ErrReused)
 }
 
 func TestRotateRefusals(t *testing.T) {
 	s, c := open(t)
-	l := storetest.LogIn(t, s, "alice", c.Now())
-	other := storetest.LogIn(t, s, "bob", c.Now())
+	l := teststore.LogIn(t, s, "alice", c.Now())
+	other := teststore.LogIn(t, s, "bob", c.Now())
 	rotate := func(token, client string) error {
-		_, _, err := s.Rotate(t.Context(), token, client, storetest.Pair(c.Now()))
+		_, _, err := s.Rotate(t.Context(), token, client, teststore.Pair(c.Now()))
 		return err
 	}
 	wantErr(t, rotate("unknown", l.Client.ID), model.ErrNotFound)
@@ -133,7 +133,7 @@ func TestRotateRefusals(t *testing.T) {
 
 func TestRevokeToken(t *testing.T) {
 	s, c := open(t)
-	l := storetest.LogIn(t, s, "alice", c.Now())
+	l := teststore.LogIn(t, s, "alice", c.Now())
 	_, _, err := s.RevokeToken(t.Context(), l.Pair.Access, "another client")
 	wantErr(t, err, model.ErrNotFound)
 	_, kind, err := s.RevokeToken(t.Context(), l.Pair.Access, l.Client.ID)
@@ -146,18 +146,18 @@ func TestRevokeToken(t *testing.T) {
 	if err != nil || kind != store.KindRefresh {
 		t.Errorf("kind %q, %v", kind, err)
 	}
-	_, _, err = s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+	_, _, err = s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, teststore.Pair(c.Now()))
 	wantErr(t, err, model.ErrRevoked)
 }
 
 func TestCodeRefusals(t *testing.T) {
 	s, c := open(t)
-	l := storetest.LogIn(t, s, "alice", c.Now())
+	l := teststore.LogIn(t, s, "alice", c.Now())
 	code := model.NewToken(model.PrefixCode)
 	grant := model.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
 	must(t, s.CreateGrant(t.Context(), grant, store.Code{Hash: model.Hash(code), Challenge: "ch", ExpiresAt: c.Now().Add(time.Minute)}))
 	redeem := func(code string, check func(model.Grant, store.Code) error) error {
-		_, err := s.RedeemCode(t.Context(), code, storetest.Pair(c.Now()), check)
+		_, err := s.RedeemCode(t.Context(), code, teststore.Pair(c.Now()), check)
 		return err
 	}
 	wantErr(t, redeem("unknown", anyCode), model.ErrNotFound)
@@ -212,14 +212,14 @@ func count(t *testing.T, path, query string) (n int) {
 }
 
 func TestConcurrentRedemptionMakesOneFamily(t *testing.T) {
-	path, c := storetest.Path(t), newClock()
-	stores := [2]*store.Store{storetest.Open(t, path, c.Now), storetest.Open(t, path, c.Now)}
-	l := storetest.LogIn(t, stores[0], "alice", c.Now())
+	path, c := teststore.Path(t), newClock()
+	stores := [2]*store.Store{teststore.Open(t, path, c.Now), teststore.Open(t, path, c.Now)}
+	l := teststore.LogIn(t, stores[0], "alice", c.Now())
 	code := model.NewToken(model.PrefixCode)
 	grant := model.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
 	must(t, stores[0].CreateGrant(t.Context(), grant, store.Code{Hash: model.Hash(code), ExpiresAt: c.Now().Add(time.Minute)}))
 	ok, refused := race(t, 100, stores, func(s *store.Store) error {
-		_, err := s.RedeemCode(t.Context(), code, storetest.Pair(c.Now()), anyCode)
+		_, err := s.RedeemCode(t.Context(), code, teststore.Pair(c.Now()), anyCode)
 		return err
 	})
 	if ok != 1 || refused != 99 {
@@ -231,13 +231,13 @@ func TestConcurrentRedemptionMakesOneFamily(t *testing.T) {
 }
 
 func TestConcurrentRotationMakesOneSuccessor(t *testing.T) {
-	path, c := storetest.Path(t), newClock()
-	stores := [2]*store.Store{storetest.Open(t, path, c.Now), storetest.Open(t, path, c.Now)}
-	l := storetest.LogIn(t, stores[0], "alice", c.Now())
+	path, c := teststore.Path(t), newClock()
+	stores := [2]*store.Store{teststore.Open(t, path, c.Now), teststore.Open(t, path, c.Now)}
+	l := teststore.LogIn(t, stores[0], "alice", c.Now())
 	var mu sync.Mutex
 	pairs := map[store.Pair]int{}
 	ok, _ := race(t, 100, stores, func(s *store.Store) error {
-		_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, storetest.Pair(c.Now()))
+		_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, teststore.Pair(c.Now()))
 		mu.Lock()
 		defer mu.Unlock()
 		pairs[p]++

@@ -12,7 +12,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
 )
 
@@ -26,25 +26,25 @@ func must(t testing.TB, err error) {
 // ends are what makes a good access token a bad one.
 var ends = []struct {
 	name string
-	end  func(t *testing.T, s *store.Store, l storetest.Login) error
+	end  func(t *testing.T, s *store.Store, l teststore.Login) error
 	want error
 }{
-	{"grant revoked", func(t *testing.T, s *store.Store, l storetest.Login) error {
+	{"grant revoked", func(t *testing.T, s *store.Store, l teststore.Login) error {
 		return s.RevokeGrant(t.Context(), l.Grant.ID)
 	}, model.ErrRevoked},
-	{"access token given back", func(t *testing.T, s *store.Store, l storetest.Login) error {
+	{"access token given back", func(t *testing.T, s *store.Store, l teststore.Login) error {
 		_, _, err := s.RevokeToken(t.Context(), l.Pair.Access, l.Client.ID)
 		return err
 	}, model.ErrNotFound},
-	{"refresh token given back", func(t *testing.T, s *store.Store, l storetest.Login) error {
+	{"refresh token given back", func(t *testing.T, s *store.Store, l teststore.Login) error {
 		_, _, err := s.RevokeToken(t.Context(), l.Pair.Refresh, l.Client.ID)
 		return err
 	}, model.ErrRevoked},
-	{"forgejo's token set dead", func(t *testing.T, s *store.Store, l storetest.Login) error {
+	{"forgejo's token set dead", func(t *testing.T, s *store.Store, l teststore.Login) error {
 		_, err := s.DropForgejoTokens(t.Context(), l.User.ID, "forge-refresh-alice")
 		return err
 	}, model.ErrForgejoGrantDead},
-	{"forgejo's token set withheld", func(t *testing.T, s *store.Store, l storetest.Login) error {
+	{"forgejo's token set withheld", func(t *testing.T, s *store.Store, l teststore.Login) error {
 		_, err := s.WithholdForgejoTokens(t.Context(), func(string) bool { return false })
 		return err
 	}, model.ErrForgejoGrantDead},
@@ -53,8 +53,8 @@ var ends = []struct {
 func TestEndIsSeenAtOnceInTheSameProcess(t *testing.T) {
 	for _, tt := range ends {
 		t.Run(tt.name, func(t *testing.T) {
-			s := storetest.Open(t, storetest.Path(t), nil)
-			l := storetest.LogIn(t, s, "alice", time.Now())
+			s := teststore.Open(t, teststore.Path(t), nil)
+			l := teststore.LogIn(t, s, "alice", time.Now())
 			c := tokencache.New(s, time.Now)
 			for range 2 {
 				a, err := c.Access(t.Context(), model.Hash(l.Pair.Access))
@@ -75,9 +75,9 @@ func TestEndIsSeenInAnotherProcess(t *testing.T) {
 	for _, tt := range ends {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			path := storetest.Path(t)
-			here, there := storetest.Open(t, path, nil), storetest.Open(t, path, nil)
-			l := storetest.LogIn(t, here, "alice", time.Now())
+			path := teststore.Path(t)
+			here, there := teststore.Open(t, path, nil), teststore.Open(t, path, nil)
+			l := teststore.LogIn(t, here, "alice", time.Now())
 			c := tokencache.New(here, time.Now)
 			look := func() error {
 				_, err := c.Access(t.Context(), model.Hash(l.Pair.Access))
@@ -103,8 +103,8 @@ func TestEndIsSeenInAnotherProcess(t *testing.T) {
 
 func TestExpiryAndRename(t *testing.T) {
 	now := time.Now()
-	s := storetest.Open(t, storetest.Path(t), func() time.Time { return now })
-	l := storetest.LogIn(t, s, "alice", now)
+	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
+	l := teststore.LogIn(t, s, "alice", now)
 	c := tokencache.New(s, func() time.Time { return now })
 	_, err := c.Access(t.Context(), model.Hash(l.Pair.Access))
 	must(t, err)
@@ -121,10 +121,10 @@ func TestExpiryAndRename(t *testing.T) {
 
 // A revocation while many look must not leave the token in the cache.
 func TestRevocationRaces(t *testing.T) {
-	s := storetest.Open(t, storetest.Path(t), nil)
+	s := teststore.Open(t, teststore.Path(t), nil)
 	c := tokencache.New(s, time.Now)
 	for range 5 {
-		l := storetest.LogIn(t, s, "alice", time.Now())
+		l := teststore.LogIn(t, s, "alice", time.Now())
 		hash := model.Hash(l.Pair.Access)
 		var revoked atomic.Bool
 		var wg sync.WaitGroup
@@ -150,8 +150,8 @@ func TestRevocationRaces(t *testing.T) {
 // turns. "added-ns/req" is what the check adds, "x-without-check" the ratio to
 // the handler alone, and "uncached-ns/op" what the database would take.
 func BenchmarkBearerCheck(b *testing.B) {
-	s := storetest.Open(b, storetest.Path(b), nil)
-	l := storetest.LogIn(b, s, "alice", time.Now())
+	s := teststore.Open(b, teststore.Path(b), nil)
+	l := teststore.LogIn(b, s, "alice", time.Now())
 	c := tokencache.New(s, time.Now)
 	bare := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })
 	checked := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -24,11 +24,11 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
-	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeweb"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 const (
@@ -40,16 +40,16 @@ const (
 type world struct {
 	*clientauth.Clients
 	store *store.Store
-	web   *metatest.Web
+	web   *fakeweb.Web
 	now   time.Time
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{now: time.Unix(1_800_000_000, 0), web: metatest.Start(t)}
+	w := &world{now: time.Unix(1_800_000_000, 0), web: fakeweb.Start(t)}
 	now := func() time.Time { return w.now }
 	cfg := clientmeta.Config{Log: slog.New(slog.DiscardHandler), Now: now}
 	w.web.Configure(&cfg)
-	w.store = storetest.Open(t, storetest.Path(t), now)
+	w.store = teststore.Open(t, teststore.Path(t), now)
 	w.Clients = clientauth.New(clientauth.Config{
 		Store: w.store, Documents: clientmeta.New(cfg), Audiences: []string{issuer, tokenURL}, Now: now,
 	})

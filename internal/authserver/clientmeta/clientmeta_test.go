@@ -21,9 +21,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
-	"github.com/fjmcp/fjmcp-broker/internal/clientmeta/metatest"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeweb"
 )
 
 const appID = "https://app.example/client.json"
@@ -34,13 +34,13 @@ func appDocument(name string) string {
 
 // world is a fetcher in front of a test's web, with a clock that stands still.
 type world struct {
-	web *metatest.Web
+	web *fakeweb.Web
 	*clientmeta.Fetcher
 	offset atomic.Int64
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{web: metatest.Start(t)}
+	w := &world{web: fakeweb.Start(t)}
 	start := time.Now()
 	cfg := clientmeta.Config{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return start.Add(time.Duration(w.offset.Load())) }}
 	w.web.Configure(&cfg)
@@ -79,7 +79,7 @@ func TestClient(t *testing.T) {
 }
 
 func TestLoopbackServerIsRefusedByTheGuard(t *testing.T) {
-	web := metatest.Start(t)
+	web := fakeweb.Start(t)
 	web.JSON(appID, appDocument("App"))
 	cfg := clientmeta.Config{Log: slog.New(slog.DiscardHandler)}
 	web.Resolve(&cfg) // but Allow is the real one

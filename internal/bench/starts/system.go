@@ -14,9 +14,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/e2e"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/walk"
+	"github.com/fjmcp/fjmcp-broker/internal/test/e2e"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 )
 
 const (
@@ -116,7 +116,7 @@ func (s *system) put(ctx context.Context, l launcher) error {
 
 // login logs a new client in and returns its connection.
 func (s *system) login(ctx context.Context) (*client, error) {
-	c, err := walk.Login(ctx, walk.Config{MCPURL: e2e.PublicURL + "/mcp", Transport: s.Transport(), Browser: s.Browser("alice", nil)})
+	c, err := loginclient.Login(ctx, loginclient.Config{MCPURL: e2e.PublicURL + "/mcp", Transport: s.Transport(), Browser: s.Browser("alice", nil)})
 	if err != nil {
 		return nil, err
 	}

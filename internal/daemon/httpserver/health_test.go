@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/logtest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 )
 
 func ask(t *testing.T, h http.Handler) (status int, body string) {
@@ -37,7 +37,7 @@ func TestHealthHidesTheCause(t *testing.T) {
 func TestHealthIsLookedAtOnceASecond(t *testing.T) {
 	var clock, looks atomic.Int64
 	var cause atomic.Pointer[error]
-	log := &logtest.Buffer{}
+	log := &testlog.Buffer{}
 	h := newHealth(slog.New(slog.NewTextHandler(log, nil)), func() time.Time { return time.Unix(0, clock.Load()) }, []Check{{"launcher", func(context.Context) error {
 		looks.Add(1)
 		if err := cause.Load(); err != nil {

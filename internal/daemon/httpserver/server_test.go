@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/logtest"
+	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 )
 
 var discard = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -154,7 +154,7 @@ func TestServeEndsQuietly(t *testing.T) {
 		l, _ := listen(t)
 		listeners = append(listeners, &sluggish{Listener: l, accepting: accepting, again: make(chan struct{})})
 	}
-	log := &logtest.Buffer{}
+	log := &testlog.Buffer{}
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		for range listeners {

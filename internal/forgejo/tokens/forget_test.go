@@ -6,16 +6,16 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 )
 
 // A refresh that Forgejo has begun to answer does not bring back a set that is
 // deleted meanwhile, from another process.
 func TestForgetWaitsForARefresh(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	w.login()
 	w.advance(56 * time.Minute)
-	w.fault(testforge.Fault{Kind: "late", Count: 1})
+	w.fault(fakeforge.Fault{Kind: "late", Count: 1})
 	refresh := async(w.token)
 	w.until("the refresh is at the forge", func() bool { return w.Waiting() == 1 })
 	forget := async(func() (model.ForgejoTokens, error) {

@@ -6,11 +6,11 @@ import (
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 )
 
 func TestSuspendedUserLosesTheLogin(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	w.login()
 	tokens := w.tokens[0]
 	if suspended, err := tokens.Suspended(t.Context(), w.user.ID); suspended || err != nil {
@@ -35,9 +35,9 @@ func TestSuspendedUserLosesTheLogin(t *testing.T) {
 
 // A page of some proxy's says nothing about the user.
 func TestSuspendedIsNotGuessed(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	w.login()
-	w.must(w.Inject(testforge.Fault{Path: testforge.UserinfoPath, Kind: "html"}))
+	w.must(w.Inject(fakeforge.Fault{Path: fakeforge.UserinfoPath, Kind: "html"}))
 	if suspended, err := w.tokens[0].Suspended(t.Context(), w.user.ID); suspended || !errors.Is(err, model.ErrForgejoDown) {
 		t.Errorf("Suspended = %v, %v; want that Forgejo could not be asked", suspended, err)
 	}

@@ -12,11 +12,11 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
-	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/store/storetest"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 const redirectURL = "http://broker.test/oauth/callback"
@@ -24,29 +24,29 @@ const redirectURL = "http://broker.test/oauth/callback"
 // world is a forge, a user who has logged in, and two processes of the broker
 // on one database.
 type world struct {
-	*testforge.Server
+	*fakeforge.Server
 	t      *testing.T
 	offset atomic.Int64 // of the brokers' clock
 	client *forgejo.Client
 	stores []*store.Store
 	tokens []*tokens.Tokens
 	user   model.User
-	out    *logtest.Buffer // log and audit of both
+	out    *testlog.Buffer // log and audit of both
 }
 
 func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
 
 func (w *world) advance(d time.Duration) { w.offset.Add(int64(d)) }
 
-func newWorld(t *testing.T, cfg testforge.Config) *world {
+func newWorld(t *testing.T, cfg fakeforge.Config) *world {
 	t.Helper()
-	w := &world{Server: testforge.Start(t, cfg, redirectURL), t: t, out: &logtest.Buffer{}}
+	w := &world{Server: fakeforge.Start(t, cfg, redirectURL), t: t, out: &testlog.Buffer{}}
 	var err error
 	w.client, err = forgejo.New(forgejo.Config{URL: w.URL, ClientID: w.App.ClientID, ClientSecret: w.App.ClientSecret, RedirectURL: redirectURL, Now: w.now})
 	w.must(err)
-	path := storetest.Path(t)
+	path := teststore.Path(t)
 	for range 2 {
-		s := storetest.Open(t, path, w.now)
+		s := teststore.Open(t, path, w.now)
 		tokens, err := tokens.New(tokens.Config{Store: s, Forgejo: w.client, Now: w.now, Log: slog.New(slog.NewTextHandler(w.out, nil)), Audit: audit.New(w.out)})
 		w.must(err)
 		w.stores, w.tokens = append(w.stores, s), append(w.tokens, tokens)
@@ -67,7 +67,7 @@ func (w *world) must(err error) {
 func (w *world) exchange() model.ForgejoTokens {
 	w.t.Helper()
 	verifier := forgejo.NewVerifier()
-	back, err := testforge.NewBrowser("alice", "alice-password", nil).Authorize(w.client.AuthCodeURL("s", verifier))
+	back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(w.client.AuthCodeURL("s", verifier))
 	w.must(err)
 	set, err := w.client.Exchange(w.t.Context(), back.Query().Get("code"), verifier)
 	w.must(err)
@@ -93,9 +93,9 @@ func (w *world) token() (model.ForgejoTokens, error) {
 	return w.tokens[0].Token(w.t.Context(), w.user.ID)
 }
 
-func (w *world) fault(f testforge.Fault) {
+func (w *world) fault(f fakeforge.Fault) {
 	w.t.Helper()
-	f.Path = testforge.TokenPath
+	f.Path = fakeforge.TokenPath
 	w.must(w.Inject(f))
 }
 
@@ -148,7 +148,7 @@ func (w *world) crowd(call func(*tokens.Tokens) (model.ForgejoTokens, error)) mo
 }
 
 func TestOneRefreshForAll(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	old := w.login()
 	w.Advance(2 * time.Second) // so that the new tokens differ
 	w.advance(56 * time.Minute)
@@ -158,13 +158,13 @@ func TestOneRefreshForAll(t *testing.T) {
 	if got.AccessToken == old.AccessToken || got.AccessToken != w.stored().AccessToken {
 		t.Error("the set was not refreshed, or is not the stored one")
 	}
-	if n := w.Requests(testforge.TokenPath); n != 2 {
+	if n := w.Requests(fakeforge.TokenPath); n != 2 {
 		t.Errorf("the forge saw %d token requests, want the login and one refresh", n)
 	}
 }
 
 func TestOneRenewalForAll(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	old := w.login()
 	w.ExpireAccessTokens()
 	got := w.crowd(func(tokens *tokens.Tokens) (model.ForgejoTokens, error) {
@@ -180,7 +180,7 @@ func TestOneRenewalForAll(t *testing.T) {
 
 func TestTokenThatLives(t *testing.T) {
 	for _, ttl := range []time.Duration{time.Hour, time.Minute} {
-		w := newWorld(t, testforge.Config{AccessTTL: ttl})
+		w := newWorld(t, fakeforge.Config{AccessTTL: ttl})
 		set := w.login()
 		got, err := w.token()
 		if err != nil || got.AccessToken != set.AccessToken || w.Stats().Refreshes != 0 {
@@ -190,12 +190,12 @@ func TestTokenThatLives(t *testing.T) {
 }
 
 func TestDownKeepsTheLogin(t *testing.T) {
-	for name, fault := range map[string]testforge.Fault{
+	for name, fault := range map[string]fakeforge.Fault{
 		"502":  {Kind: "status", Status: 502},
 		"HTML": {Kind: "html"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, testforge.Config{})
+			w := newWorld(t, fakeforge.Config{})
 			set := w.login()
 			w.fault(fault)
 			w.advance(57 * time.Minute)
@@ -206,8 +206,8 @@ func TestDownKeepsTheLogin(t *testing.T) {
 			if _, err := w.token(); !errors.Is(err, model.ErrForgejoDown) {
 				t.Errorf("got %v, want ErrForgejoDown", err)
 			}
-			before := w.Requests(testforge.TokenPath)
-			if _, err := w.token(); !errors.Is(err, model.ErrForgejoDown) || w.Requests(testforge.TokenPath) != before {
+			before := w.Requests(fakeforge.TokenPath)
+			if _, err := w.token(); !errors.Is(err, model.ErrForgejoDown) || w.Requests(fakeforge.TokenPath) != before {
 				t.Errorf("the failure was not remembered: %v", err)
 			}
 			if _, err := w.tokens[0].Renew(t.Context(), w.user.ID, set.AccessToken); !errors.Is(err, model.ErrForgejoDown) {
@@ -223,7 +223,7 @@ func TestDownKeepsTheLogin(t *testing.T) {
 }
 
 func TestMisconfiguredKeepsTheLogin(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	w.login()
 	if _, err := w.RotateSecret(w.App.ClientID); err != nil {
 		t.Fatal(err)
@@ -238,7 +238,7 @@ func TestMisconfiguredKeepsTheLogin(t *testing.T) {
 }
 
 func TestDeadUntilTheNextLogin(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	set := w.login()
 	if _, err := w.RevokeGrants("alice"); err != nil {
 		t.Fatal(err)
@@ -248,7 +248,7 @@ func TestDeadUntilTheNextLogin(t *testing.T) {
 			t.Errorf("got %v, want ErrForgejoGrantDead", err)
 		}
 	}
-	if n := w.Requests(testforge.TokenPath); n != 2 {
+	if n := w.Requests(fakeforge.TokenPath); n != 2 {
 		t.Errorf("the forge saw %d token requests, want the login and one refresh", n)
 	}
 	if _, err := w.stores[0].ForgejoTokens(t.Context(), w.user.ID); !errors.Is(err, model.ErrNotFound) {
@@ -266,9 +266,9 @@ func TestDeadUntilTheNextLogin(t *testing.T) {
 // Forgejo rotated and the answer was lost: the old access token is used up, then
 // the user has to log in once more.
 func TestAnswerLostAfterRotation(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	set := w.login()
-	w.fault(testforge.Fault{Kind: "drop", Count: 1})
+	w.fault(fakeforge.Fault{Kind: "drop", Count: 1})
 	w.advance(56 * time.Minute)
 	if got, err := w.token(); err != nil || got.AccessToken != set.AccessToken {
 		t.Errorf("the living token was not given out: %v", err)
@@ -295,10 +295,10 @@ func TestAnswerLostAfterRotation(t *testing.T) {
 }
 
 func TestLateAnswerDoesNotOverwriteLogin(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	w.login()
 	w.advance(56 * time.Minute)
-	w.fault(testforge.Fault{Kind: "late", Count: 1})
+	w.fault(fakeforge.Fault{Kind: "late", Count: 1})
 	refresh := async(w.token)
 	w.until("the refresh is at the forge", func() bool { return w.Waiting() == 1 })
 	newer := w.login()
@@ -312,10 +312,10 @@ func TestLateAnswerDoesNotOverwriteLogin(t *testing.T) {
 }
 
 func TestLoginDuringRefresh(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	w.login()
 	w.advance(56 * time.Minute)
-	w.fault(testforge.Fault{Kind: "hold", Count: 1})
+	w.fault(fakeforge.Fault{Kind: "hold", Count: 1})
 	refresh := async(w.token)
 	w.until("the refresh is at the forge", func() bool { return w.Waiting() == 1 })
 	newer := w.login() // kills the refresh token that is on its way
@@ -329,7 +329,7 @@ func TestLoginDuringRefresh(t *testing.T) {
 }
 
 func TestPutKeepsTheNewerSet(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	older, newer := w.exchange(), w.exchange()
 	for _, set := range []model.ForgejoTokens{newer, older} {
 		w.must(w.tokens[0].Put(t.Context(), w.user.ID, set))
@@ -340,10 +340,10 @@ func TestPutKeepsTheNewerSet(t *testing.T) {
 }
 
 func TestRefreshOutlivesItsCaller(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	old := w.login()
 	w.advance(56 * time.Minute)
-	w.fault(testforge.Fault{Kind: "late", Count: 1})
+	w.fault(fakeforge.Fault{Kind: "late", Count: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	refresh := async(func() (model.ForgejoTokens, error) { return w.tokens[0].Token(ctx, w.user.ID) })
 	w.until("the refresh is at the forge", func() bool { return w.Waiting() == 1 })
@@ -357,7 +357,7 @@ func TestRefreshOutlivesItsCaller(t *testing.T) {
 
 // A process died with the lease: the next refresh waits for the lease's end.
 func TestLeaseOfADeadProcess(t *testing.T) {
-	w := newWorld(t, testforge.Config{})
+	w := newWorld(t, fakeforge.Config{})
 	old := w.login()
 	w.advance(56 * time.Minute)
 	got, err := w.stores[1].AcquireLease(t.Context(), "forgejo-refresh/"+w.user.ID, "dead process", 20*time.Second)

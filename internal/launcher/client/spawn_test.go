@@ -22,8 +22,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
+	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 )
 
 // TestMain also plays fjmcp-session and, as its child, forgejo-mcp.
@@ -93,7 +93,7 @@ func (c *clock) advance(d time.Duration) {
 type fixture struct {
 	*Process
 	clock *clock
-	log   *logtest.Buffer
+	log   *testlog.Buffer
 	temp  string
 }
 
@@ -101,7 +101,7 @@ const forgeURL = "http://forgejo.localhost:3000"
 
 func newFixture(t *testing.T, change func(*ProcessConfig)) *fixture {
 	t.Helper()
-	f := &fixture{clock: &clock{now: time.Unix(1e9, 0)}, log: new(logtest.Buffer), temp: t.TempDir()}
+	f := &fixture{clock: &clock{now: time.Unix(1e9, 0)}, log: new(testlog.Buffer), temp: t.TempDir()}
 	t.Setenv("TMPDIR", f.temp)
 	cfg := ProcessConfig{
 		SessionBinary: os.Args[0], ForgejoURL: forgeURL, ForgejoMCP: os.Args[0], CAFile: "/ca.pem", DeniedPaths: "/user/keys",

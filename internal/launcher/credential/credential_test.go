@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/logtest"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
+	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 )
 
 const (
@@ -76,7 +76,7 @@ func serve(t *testing.T) (string, func() string) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	var log logtest.Buffer
+	var log testlog.Buffer
 	go func() { done <- Serve(ctx, l, token, slog.New(slog.NewTextHandler(&log, nil))) }()
 	stop := sync.OnceValue(func() string {
 		cancel()

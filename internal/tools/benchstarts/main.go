@@ -12,7 +12,7 @@ import (
 	"syscall"
 
 	"github.com/fjmcp/fjmcp-broker/internal/bench/starts"
-	"github.com/fjmcp/fjmcp-broker/internal/nspawn"
+	"github.com/fjmcp/fjmcp-broker/internal/test/nspawn"
 )
 
 func main() {

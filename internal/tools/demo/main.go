@@ -12,8 +12,8 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/fjmcp/fjmcp-broker/internal/e2e"
-	"github.com/fjmcp/fjmcp-broker/internal/nspawn"
+	"github.com/fjmcp/fjmcp-broker/internal/test/e2e"
+	"github.com/fjmcp/fjmcp-broker/internal/test/nspawn"
 	"github.com/fjmcp/fjmcp-broker/internal/tools/tour"
 )
 

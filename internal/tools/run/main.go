@@ -14,9 +14,9 @@ import (
 	"syscall"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
-	"github.com/fjmcp/fjmcp-broker/internal/testforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
 	"github.com/fjmcp/fjmcp-broker/internal/tools/tour"
-	"github.com/fjmcp/fjmcp-broker/internal/trial"
 )
 
 func main() {
@@ -49,13 +49,13 @@ func run(ctx context.Context, backend string, once bool) error {
 	}
 	defer os.RemoveAll(state)
 	guide := &tour.Guide{Out: os.Stdout}
-	forge, err := trial.StartForge("3000")
+	forge, err := localbroker.StartForge("3000")
 	if err != nil {
 		return err
 	}
 	defer forge.Stop()
 	guide.Step("test forge at %s", forge.URL)
-	broker, err := trial.Start(ctx, trial.Config{
+	broker, err := localbroker.Start(ctx, localbroker.Config{
 		Program: filepath.Join(bin, "fjmcp-broker"), Backend: backend, Port: "8080", Dir: state, Forge: forge, Log: os.Stderr,
 	})
 	if err != nil {
@@ -67,8 +67,8 @@ func run(ctx context.Context, backend string, once bool) error {
 }
 
 // visit walks the tour and, unless once, waits for real clients.
-func visit(ctx context.Context, guide *tour.Guide, b *trial.Broker, once bool) error {
-	user := testforge.DefaultUsers[0]
+func visit(ctx context.Context, guide *tour.Guide, b *localbroker.Broker, once bool) error {
+	user := fakeforge.DefaultUsers[0]
 	client, err := guide.Walk(ctx, b.URL+"/mcp", user.Name, user.Password, &http.Transport{DialContext: localhost.DialContext})
 	if err != nil {
 		return fmt.Errorf("%w\nThe broker's log is above", err)

@@ -40,7 +40,7 @@ type report struct {
 func main() {
 	strict := flag.Bool("strict", false, "end with status 1 if a test was skipped without leave")
 	allow := flag.String("allow", "FJMCP_TEST_FORGEJO_MCP|runs in the container of", "`pattern` of reasons for which a test may be skipped")
-	container := flag.String("container", "^internal/(nspawn|e2e) |InContainer", "`pattern` of tests that run in a container")
+	container := flag.String("container", "^internal/test/(nspawn|e2e) |InContainer", "`pattern` of tests that run in a container")
 	flag.Parse()
 	r := &report{
 		out: os.Stdout, output: map[string]*strings.Builder{},

@@ -12,7 +12,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/fjmcp/fjmcp-broker/internal/walk"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 )
 
 // Guide prints numbered steps.
@@ -29,11 +29,11 @@ func (g *Guide) Step(format string, args ...any) {
 
 // Walk connects a client that knows only mcpURL, logs user in, lists the tools
 // and calls one. The caller closes the client.
-func (g *Guide) Walk(ctx context.Context, mcpURL, user, password string, transport http.RoundTripper) (*walk.Client, error) {
+func (g *Guide) Walk(ctx context.Context, mcpURL, user, password string, transport http.RoundTripper) (*loginclient.Client, error) {
 	steps := func(s string) { g.Step("%s", s) }
-	browser := walk.NewBrowser(transport, user, password)
+	browser := loginclient.NewBrowser(transport, user, password)
 	browser.Steps = steps
-	client, err := walk.Connect(ctx, walk.Config{MCPURL: mcpURL, Name: "fjmcp tour", Transport: transport, Browser: browser, Steps: steps})
+	client, err := loginclient.Connect(ctx, loginclient.Config{MCPURL: mcpURL, Name: "fjmcp tour", Transport: transport, Browser: browser, Steps: steps})
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (g *Guide) Walk(ctx context.Context, mcpURL, user, password string, transpo
 	return client, nil
 }
 
-func (g *Guide) call(ctx context.Context, client *walk.Client, user string) error {
+func (g *Guide) call(ctx context.Context, client *loginclient.Client, user string) error {
 	n, err := countTools(ctx, client)
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func (g *Guide) call(ctx context.Context, client *walk.Client, user string) erro
 	return nil
 }
 
-func countTools(ctx context.Context, client *walk.Client) (int, error) {
+func countTools(ctx context.Context, client *loginclient.Client) (int, error) {
 	n := 0
 	for _, err := range client.Tools(ctx, nil) {
 		if err != nil {

@@ -1,4 +1,0 @@
-// Package deptest holds no code: its tests check which package may import what,
-// that the privileged programs link nothing they have no use for, and that every
-// package says what it is for.
-package deptest

@@ -1,0 +1,263 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
+	"github.com/fjmcp/fjmcp-broker/internal/test/nspawn"
+)
+
+// What the system is configured with.
+const (
+	PublicURL    = "http://127.0.0.1:8080"
+	ForgeURL     = "http://forgejo.localhost:3000"
+	ClientID     = "fjmcp"
+	ClientSecret = "e2e-client-secret-3f9c1d"
+
+	envFile    = "/etc/fjmcp/broker.env"
+	secretFile = "/etc/fjmcp/credentials/forgejo-client-secret"
+	backend    = "/usr/bin/forgejo-mcp"
+)
+
+// Options say what to install.
+type Options struct {
+	Suite   string // Debian's name; empty means bookworm
+	Deb     string // the package
+	Backend string // program that stands at /usr/bin/forgejo-mcp; empty means none yet
+}
+
+// System is an installed broker with a forge beside it.
+type System struct {
+	C     *nspawn.Container
+	Forge *fakeforge.Forge
+
+	forge     *http.Server
+	secrets   secrets
+	transport *http.Transport
+}
+
+// Install boots a container, installs the package in it and starts the forge. It
+// neither configures nor enables anything. The caller must Close the System.
+func Install(ctx context.Context, o Options) (*System, error) {
+	suite := o.Suite
+	if suite == "" {
+		suite = "bookworm"
+	}
+	root, err := nspawn.Root(ctx, suite)
+	if err != nil {
+		return nil, err
+	}
+	c, err := nspawn.Boot(ctx, root, nspawn.Options{})
+	if err != nil {
+		return nil, err
+	}
+	s := &System{C: c, transport: &http.Transport{DialContext: c.DialContext}}
+	if err := s.install(ctx, o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *System) install(ctx context.Context, o Options) error {
+	if err := s.C.CopyIn(o.Deb, "/root/fjmcp-broker.deb", 0o644); err != nil {
+		return err
+	}
+	if err := s.InstallDeb(ctx); err != nil {
+		return err
+	}
+	if o.Backend != "" {
+		if err := s.InstallBackend(o.Backend); err != nil {
+			return err
+		}
+	}
+	forge, err := fakeforge.New(fakeforge.Config{URL: ForgeURL})
+	if err != nil {
+		return err
+	}
+	s.Forge = forge
+	_, err = forge.Register(fakeforge.App{
+		Name: "MCP broker", ClientID: ClientID, ClientSecret: ClientSecret,
+		RedirectURIs: []string{PublicURL + "/oauth/callback"},
+	})
+	if err != nil {
+		return err
+	}
+	return s.StartForge(ctx)
+}
+
+// InstallDeb runs apt, which finds all dependencies installed: there is no
+// network.
+func (s *System) InstallDeb(ctx context.Context) error {
+	_, err := s.C.Shell(ctx, "DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends --reinstall /root/fjmcp-broker.deb 2>&1")
+	return err
+}
+
+// InstallBackend puts a program of the host at /usr/bin/forgejo-mcp.
+func (s *System) InstallBackend(path string) error { return s.C.CopyIn(path, backend, 0o755) }
+
+// Configure writes /etc/fjmcp/broker.env, with extra settings beside the three
+// that are required (an empty value leaves one out), and the client secret.
+func (s *System) Configure(extra map[string]string) error {
+	env := map[string]string{
+		"FJMCP_BROKER_PUBLIC_URL":        PublicURL,
+		"FJMCP_BROKER_FORGEJO_URL":       ForgeURL,
+		"FJMCP_BROKER_FORGEJO_CLIENT_ID": ClientID,
+	}
+	var text strings.Builder
+	for name, value := range extra {
+		env[name] = value
+	}
+	for name, value := range env {
+		if value != "" {
+			fmt.Fprintf(&text, "%s=%s\n", name, value)
+		}
+	}
+	if err := s.C.WriteFile(envFile, []byte(text.String()), 0o644); err != nil {
+		return err
+	}
+	return s.SetClientSecret(ClientSecret)
+}
+
+// SetClientSecret writes the credential as an operator would.
+func (s *System) SetClientSecret(secret string) error {
+	return s.C.WriteFile(secretFile, []byte(secret+"\n"), 0o600)
+}
+
+// Enable is the one command that makes the broker reachable.
+func (s *System) Enable(ctx context.Context) error {
+	_, err := s.C.Run(ctx, "systemctl", "enable", "--now", "fjmcp-broker.socket")
+	return err
+}
+
+// StartForge makes the forge reachable in the container.
+func (s *System) StartForge(ctx context.Context) error {
+	l, err := s.C.Listen(ctx, "tcp", strings.TrimPrefix(ForgeURL, "http://"))
+	if err != nil {
+		return err
+	}
+	s.forge = &http.Server{Handler: s.secrets.watch(s.Forge), ReadHeaderTimeout: 10 * time.Second}
+	go s.forge.Serve(l)
+	return nil
+}
+
+// StopForge makes the forge unreachable; what it knows stays.
+func (s *System) StopForge() { s.forge.Close() }
+
+// Transport carries HTTP into the container's network.
+func (s *System) Transport() *http.Transport { return s.transport }
+
+// HTTP returns a client in the container's network that follows no redirects.
+func (s *System) HTTP() *http.Client {
+	return &http.Client{Transport: s.transport, Timeout: time.Minute,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// Browser returns a new browser of a person whose password is the default one.
+func (s *System) Browser(user string, steps func(string)) *loginclient.Browser {
+	b := loginclient.NewBrowser(s.transport, user, user+"-password")
+	b.Steps = steps
+	return b
+}
+
+// Connect logs user in as a new client that knows only the MCP URL.
+func (s *System) Connect(ctx context.Context, user string, steps func(string)) (*loginclient.Client, error) {
+	return loginclient.Connect(ctx, loginclient.Config{
+		MCPURL: PublicURL + "/mcp", Name: "e2e of " + user,
+		Transport: s.transport, Browser: s.Browser(user, steps), Steps: steps,
+	})
+}
+
+// Secrets returns the Forgejo tokens issued so far, and the client secret.
+func (s *System) Secrets() []string { return append(s.secrets.all(), ClientSecret) }
+
+// Forward forwards a port of the host's loopback to target in the container
+// until ctx ends.
+func (s *System) Forward(ctx context.Context, address, target string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, func() { l.Close() })
+	go forward(ctx, l, func() (net.Conn, error) {
+		return s.C.DialContext(ctx, "tcp", target)
+	})
+	return nil
+}
+
+func forward(ctx context.Context, l net.Listener, dial func() (net.Conn, error)) {
+	for {
+		in, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer in.Close()
+			out, err := dial()
+			if err != nil {
+				return
+			}
+			defer out.Close()
+			defer context.AfterFunc(ctx, func() { in.Close(); out.Close() })()
+			go func() { io.Copy(out, in); out.Close() }()
+			io.Copy(in, out)
+		}()
+	}
+}
+
+// Close ends the forge and the container.
+func (s *System) Close() error {
+	if s.forge != nil {
+		s.forge.Close()
+	}
+	s.transport.CloseIdleConnections()
+	return s.C.Close()
+}
+
+// Unit is a running session unit.
+type Unit struct {
+	Name, User, UID, MainPID string
+}
+
+// Units lists the session units that run, by name.
+func (s *System) Units(ctx context.Context) ([]Unit, error) {
+	out, err := s.C.Run(ctx, "systemctl", "list-units", "--plain", "--no-legend", "--state=active", "fjmcp-session@*.service")
+	if err != nil {
+		return nil, err
+	}
+	var units []Unit
+	for line := range strings.Lines(out) {
+		u := Unit{Name: strings.Fields(line)[0]}
+		if u.User, err = s.Property(ctx, u.Name, "Description"); err != nil {
+			return nil, err
+		}
+		u.User = strings.TrimPrefix(u.User, "MCP session of ")
+		if u.MainPID, err = s.Property(ctx, u.Name, "MainPID"); err != nil {
+			return nil, err
+		}
+		// Not the owner of /proc/pid: it is root for an undumpable process.
+		if u.UID, err = s.C.Shell(ctx, "awk '/^Uid:/ {print $2}' /proc/"+u.MainPID+"/status"); err != nil {
+			continue // it has ended meanwhile
+		}
+		u.UID = strings.TrimSpace(u.UID)
+		units = append(units, u)
+	}
+	return units, nil
+}
+
+// Property returns one property of a unit as systemctl shows it.
+func (s *System) Property(ctx context.Context, unit, name string) (string, error) {
+	out, err := s.C.Run(ctx, "systemctl", "show", "--value", "--property="+name, unit)
+	return strings.TrimSpace(out), err
+}
+
+// DebFromEnv returns $FJMCP_E2E_DEB, "" if it is unset.
+func DebFromEnv() string { return os.Getenv("FJMCP_E2E_DEB") }

@@ -1,0 +1,464 @@
+package fakeforge_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+)
+
+const callback = "http://client.test/callback"
+
+// answer is a response that has been read.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (a answer) json(t *testing.T) map[string]any {
+	t.Helper()
+	var v map[string]any
+	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
+		t.Fatalf("not JSON (%d): %s", a.status, a.body)
+	}
+	return v
+}
+
+func send(t *testing.T, req *http.Request) answer {
+	t.Helper()
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(body)}
+}
+
+func request(t *testing.T, method, url, body string, header ...string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	return req
+}
+
+func call(t *testing.T, method, url, body string, header ...string) answer {
+	t.Helper()
+	return send(t, request(t, method, url, body, header...))
+}
+
+func authorizeURL(s *fakeforge.Server, scope, state string, extra url.Values) string {
+	q := url.Values{"client_id": {s.App.ClientID}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {scope}, "state": {state}}
+	for name := range extra {
+		q.Set(name, extra.Get(name))
+	}
+	return s.URL + "/login/oauth/authorize?" + q.Encode()
+}
+
+func authorize(t *testing.T, s *fakeforge.Server, user, scope string, extra url.Values) url.Values {
+	t.Helper()
+	back, err := fakeforge.NewBrowser(user, user+"-password", nil).Authorize(authorizeURL(s, scope, "st", extra))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(back.String(), callback) {
+		t.Fatalf("sent to %s", back)
+	}
+	return back.Query()
+}
+
+func tokenRequest(t *testing.T, s *fakeforge.Server, form url.Values) answer {
+	t.Helper()
+	for name, value := range map[string]string{"client_id": s.App.ClientID, "client_secret": s.App.ClientSecret} {
+		if !form.Has(name) {
+			form.Set(name, value)
+		}
+	}
+	return call(t, "POST", s.URL+fakeforge.TokenPath, form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+}
+
+func redeem(t *testing.T, s *fakeforge.Server, code string) map[string]any {
+	t.Helper()
+	a := tokenRequest(t, s, url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callback}})
+	if a.status != http.StatusOK {
+		t.Fatalf("the code was refused: %d %s", a.status, a.body)
+	}
+	return a.json(t)
+}
+
+func login(t *testing.T, s *fakeforge.Server, user, scope string) (access, refresh string) {
+	t.Helper()
+	set := redeem(t, s, authorize(t, s, user, scope, nil).Get("code"))
+	return set["access_token"].(string), set["refresh_token"].(string)
+}
+
+func claims(t *testing.T, token string) map[string]any {
+	t.Helper()
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{body: string(payload)}.json(t)
+}
+
+func TestTokens(t *testing.T) {
+	frozen := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)
+	s := fakeforge.Start(t, fakeforge.Config{Now: func() time.Time { return frozen }}, callback)
+	access, refresh := login(t, s, "alice", "read:user")
+	if n := len(access); n < 750 || n > 950 {
+		t.Errorf("the access token has %d characters, want some 850", n)
+	}
+	if c := claims(t, access); fmt.Sprint(c["tt"], c["cnt"], c["exp"].(float64)-c["iat"].(float64)) != "0 <nil> 3600" {
+		t.Errorf("claims of the access token: %v", c)
+	}
+	if c := claims(t, refresh); fmt.Sprint(c["tt"], c["cnt"]) != "1 2" {
+		t.Errorf("claims of the refresh token: %v", c)
+	}
+	again, refresh2 := login(t, s, "alice", "read:user")
+	if again != access {
+		t.Error("two access tokens of one grant and second differ")
+	}
+	if c := claims(t, refresh2); c["cnt"] != float64(3) {
+		t.Errorf("the second login did not raise the counter: %v", c)
+	}
+	a := tokenRequest(t, s, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
+	if a.status != 400 || a.json(t)["error"] != "unauthorized_client" {
+		t.Errorf("the first login's refresh token gives %d %s", a.status, a.body)
+	}
+}
+
+func TestAuthorizeEdges(t *testing.T) {
+	s := fakeforge.Start(t, fakeforge.Config{}, callback)
+	for name, bad := range map[string]url.Values{
+		"unknown client":       {"client_id": {"nobody"}},
+		"unknown redirect URI": {"redirect_uri": {callback + "/other"}},
+	} {
+		if back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(authorizeURL(s, "", "st", bad)); err == nil {
+			t.Errorf("%s was sent to %s, want no redirect", name, back)
+		}
+	}
+	if got := authorize(t, s, "alice", "read:user", url.Values{"response_type": {"token"}}); got.Get("error") != "unsupported_response_type" || got.Get("state") != "st" {
+		t.Errorf("response_type=token gives %v", got)
+	}
+	if _, err := fakeforge.NewBrowser("alice", "wrong", nil).Authorize(authorizeURL(s, "", "st", nil)); err == nil {
+		t.Error("a wrong password was accepted")
+	}
+	a := call(t, "POST", s.URL+"/user/login", url.Values{"user_name": {"alice"}, "password": {"alice-password"}, "redirect_to": {"//evil.test/"}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	if a.header.Get("Location") != "/" {
+		t.Errorf("the login page redirects to %q", a.header.Get("Location"))
+	}
+	for _, path := range []string{"/.well-known/oauth-authorization-server", "/login/oauth/revoke"} {
+		if a := call(t, "GET", s.URL+path, ""); a.status != http.StatusNotFound {
+			t.Errorf("%s gives %d, want 404", path, a.status)
+		}
+	}
+}
+
+// With two tabs, the consent of the first is no longer the pending one.
+func TestOnePendingAuthorization(t *testing.T) {
+	s := fakeforge.Start(t, fakeforge.Config{}, callback)
+	a := call(t, "POST", s.URL+"/user/login", url.Values{"user_name": {"alice"}, "password": {"alice-password"}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	cookie, _, _ := strings.Cut(a.header.Get("Set-Cookie"), ";")
+	for _, state := range []string{"first", "second"} {
+		if a := call(t, "GET", authorizeURL(s, "read:user", state, nil), "", "Cookie", cookie); !strings.Contains(a.body, "Authorize Application") {
+			t.Fatalf("no consent page: %d %s", a.status, a.body)
+		}
+	}
+	for state, want := range map[string]int{"first": http.StatusBadRequest, "second": http.StatusSeeOther} {
+		form := url.Values{"client_id": {s.App.ClientID}, "redirect_uri": {callback}, "state": {state}, "scope": {"read:user"}, "granted": {"true"}}
+		if a := call(t, "POST", s.URL+"/login/oauth/grant", form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Cookie", cookie); a.status != want {
+			t.Errorf("consent of the %s tab gives %d, want %d", state, a.status, want)
+		}
+	}
+}
+
+func TestPublicClientScopes(t *testing.T) {
+	s := fakeforge.Start(t, fakeforge.Config{}, callback)
+	app, err := s.Register(fakeforge.App{Name: "cli", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(scope string) url.Values {
+		t.Helper()
+		back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(authorizeURL(s, scope, "st", url.Values{
+			"client_id": {app.ClientID}, "redirect_uri": {"http://127.0.0.1:54321/cb"},
+			"code_challenge": {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, "code_challenge_method": {"S256"},
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return back.Query()
+	}
+	if got := ask("read:user"); got.Get("code") == "" {
+		t.Errorf("first consent gives %v", got)
+	}
+	if got := ask("write:user"); got.Get("error") != "server_error" {
+		t.Errorf("another scope gives %v, want server_error", got)
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	challenge := url.Values{"code_challenge": {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, "code_challenge_method": {"S256"}}
+	for _, p := range fakeforge.Profiles {
+		t.Run(p.Name, func(t *testing.T) {
+			s := fakeforge.Start(t, fakeforge.Config{Profile: p}, callback)
+			if v := call(t, "GET", s.URL+"/api/v1/version", "").json(t)["version"]; v != p.Version {
+				t.Errorf("version is %v", v)
+			}
+			code := authorize(t, s, "alice", "read:user", challenge).Get("code") // through the consent page
+			a := tokenRequest(t, s, url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callback}, "code_verifier": {"wrong"}})
+			if verified := a.status == 400; verified != p.ConsentPKCE {
+				t.Errorf("a wrong verifier gives %d %s", a.status, a.body)
+			}
+			code = authorize(t, s, "alice", "read:user", nil).Get("code")
+			a = tokenRequest(t, s, url.Values{"grant_type": {"authorization_code"}, "code": {code}})
+			if strict := a.status == 400; strict != p.SameRedirect {
+				t.Errorf("no redirect_uri gives %d %s", a.status, a.body)
+			}
+			_, refresh := login(t, s, "alice", "read:user")
+			for n := range 2 {
+				a = tokenRequest(t, s, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
+				if refused := a.status == 400; refused != (n == 1 && p.RotateRefresh) {
+					t.Errorf("use %d of a refresh token gives %d %s", n+1, a.status, a.body)
+				}
+			}
+		})
+	}
+}
+
+func TestConcurrentRefreshes(t *testing.T) {
+	for _, p := range fakeforge.Profiles {
+		t.Run(p.Name, func(t *testing.T) {
+			s := fakeforge.Start(t, fakeforge.Config{Profile: p}, callback)
+			_, refresh := login(t, s, "alice", "read:user")
+			const n = 8
+			answers := make([]answer, n)
+			use := func(token string) answer {
+				return tokenRequest(t, s, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}})
+			}
+			var wg sync.WaitGroup
+			for i := range n {
+				wg.Go(func() { answers[i] = use(refresh) })
+			}
+			wg.Wait()
+			good, alive := 0, 0
+			for _, a := range answers {
+				if a.status == 200 {
+					good++
+					if use(a.json(t)["refresh_token"].(string)).status == 200 {
+						alive++
+					}
+				}
+			}
+			switch {
+			case !p.RotateRefresh && (good != n || alive != n):
+				t.Errorf("%d succeeded and %d answers were good: without rotation all should be", good, alive)
+			case p.CompareAndSwap && (good != 1 || alive != 1):
+				t.Errorf("%d succeeded and %d answers were good, want 1", good, alive)
+			case good < 1 || alive < 1:
+				t.Errorf("%d succeeded, %d answers were good", good, alive)
+			}
+		})
+	}
+}
+
+func TestAPIAccess(t *testing.T) {
+	s := fakeforge.Start(t, fakeforge.Config{}, callback)
+	narrow, _ := login(t, s, "alice", "read:user read:issue")
+	bob, err := s.PersonalToken("bob", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := s.URL + "/api/v1"
+	for _, tt := range []struct {
+		name, method, path, authorization, body string
+		want                                    int
+	}{
+		{"bearer", "GET", "/user", "Bearer " + narrow, "", 200},
+		{"token", "GET", "/user", "token " + narrow, "", 200},
+		{"anonymous", "GET", "/user", "", "", 401},
+		{"a scheme without a token", "GET", "/version", "token ", "", 200},
+		{"dead token", "GET", "/version", "Bearer dead", "", 401},
+		{"scope missing", "GET", "/repos/alice/hello", "Bearer " + narrow, "", 403},
+		{"scope too low", "POST", "/repos/alice/hello/issues", "Bearer " + narrow, `{"title":"t"}`, 403},
+		{"scope enough", "GET", "/repos/alice/hello/issues", "Bearer " + narrow, "", 200},
+		{"no scope is full access", "POST", "/repos/alice/hello/issues", "Bearer " + bob, `{"title":"t"}`, 201},
+		{"another's private repository", "GET", "/repos/alice/alice-secret", "Bearer " + bob, "", 404},
+		{"another's private issue", "GET", "/repos/alice/alice-secret/issues/1", "Bearer " + bob, "", 404},
+		{"another's issue", "PATCH", "/repos/alice/hello/issues/1", "Bearer " + bob, `{"state":"closed"}`, 403},
+		{"a bad body", "POST", "/repos/alice/hello/issues", "Bearer " + bob, `{`, 422},
+	} {
+		if a := call(t, tt.method, api+tt.path, tt.body, "Authorization", tt.authorization); a.status != tt.want {
+			t.Errorf("%s: %d %s, want %d", tt.name, a.status, a.body, tt.want)
+		}
+	}
+	a := call(t, "GET", api+"/repos/alice/hello/issues?state=all&limit=1&page=2", "", "Authorization", "Bearer "+narrow)
+	if a.header.Get("X-Total-Count") != "3" || strings.Count(a.body, `"number"`) != 1 {
+		t.Errorf("page 2 of issues: X-Total-Count %q, %s", a.header.Get("X-Total-Count"), a.body)
+	}
+	if err := s.Suspend("alice", true); err != nil {
+		t.Fatal(err)
+	}
+	if a := call(t, "GET", api+"/version", "", "Authorization", "Bearer "+narrow); a.status != 403 {
+		t.Errorf("a suspended user gets %d", a.status)
+	}
+}
+
+func TestSignInRequired(t *testing.T) {
+	s := fakeforge.Start(t, fakeforge.Config{RequireSignIn: true}, callback)
+	if a := call(t, "GET", s.URL+"/api/v1/version", ""); a.status != 403 {
+		t.Errorf("anonymous gets %d, want 403", a.status)
+	}
+}
+
+func TestAttachments(t *testing.T) {
+	s := fakeforge.Start(t, fakeforge.Config{ExternalURL: "https://evil.test/steal"}, callback)
+	alice, err := s.PersonalToken("alice", "write:repository write:issue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth := []string{"Authorization", "token " + alice}
+	a := call(t, "GET", s.URL+"/api/v1/repos/alice/hello/releases/latest", "", auth...)
+	links := regexp.MustCompile(`"browser_download_url":"([^"]*)"`).FindAllStringSubmatch(a.body, -1)
+	if len(links) != 3 || links[2][1] != "https://evil.test/steal" || !strings.HasPrefix(links[0][1], s.URL+"/attachments/") {
+		t.Fatalf("download links: %v", links)
+	}
+	if a := call(t, "GET", links[0][1], "", auth...); a.body != "hello from a release\n" {
+		t.Errorf("the file is %d %q", a.status, a.body)
+	}
+	if a := call(t, "GET", links[1][1], "", auth...); a.header.Get("Location") != "https://evil.test/steal" {
+		t.Errorf("the redirecting file gives %d to %q", a.status, a.header.Get("Location"))
+	}
+
+	form := "--b\r\nContent-Disposition: form-data; name=\"attachment\"; filename=\"a.txt\"\r\n\r\nsecret text\r\n--b--\r\n"
+	a = call(t, "POST", s.URL+"/api/v1/repos/alice/alice-secret/issues/1/assets", form, "Authorization", "token "+alice, "Content-Type", "multipart/form-data; boundary=b")
+	link, _ := a.json(t)["browser_download_url"].(string)
+	if a := call(t, "GET", link, "", auth...); a.body != "secret text" {
+		t.Errorf("the uploaded file is %d %q", a.status, a.body)
+	}
+	if a := call(t, "GET", link, ""); a.status != 404 {
+		t.Errorf("a stranger gets %d for a private file", a.status)
+	}
+}
+
+// The control API does what the methods do; one round through all of it.
+func TestControl(t *testing.T) {
+	s := fakeforge.Start(t, fakeforge.Config{}, callback)
+	control := httptest.NewServer(s.Control())
+	defer control.Close()
+	do := func(name, body string, status int) map[string]any {
+		t.Helper()
+		a := call(t, "POST", control.URL+"/"+name, body)
+		if a.status != status {
+			t.Fatalf("%s gives %d %s, want %d", name, a.status, a.body, status)
+		}
+		if status != 200 {
+			return nil
+		}
+		return a.json(t)
+	}
+	user := func(token string) int {
+		t.Helper()
+		return call(t, "GET", s.URL+"/api/v1/user", "", "Authorization", "Bearer "+token).status
+	}
+	expect := func(what, token string, want int) {
+		t.Helper()
+		if got := user(token); got != want {
+			t.Errorf("%s: the API answers %d, want %d", what, got, want)
+		}
+	}
+
+	access, refresh := login(t, s, "alice", "read:user")
+	expect("after the login", access, 200)
+	do("suspend", `{"user":"alice"}`, 200)
+	expect("suspended", access, 403)
+	do("suspend", `{"user":"alice","suspended":false}`, 200)
+	do("expire", "", 200)
+	expect("expired", access, 401)
+	secret := do("rotate-secret", `{"client_id":"`+s.App.ClientID+`"}`, 200)["client_secret"].(string)
+	if a := tokenRequest(t, s, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}}); a.json(t)["error"] != "invalid_client" {
+		t.Errorf("the old secret gives %s", a.body)
+	}
+	a := tokenRequest(t, s, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_secret": {secret}})
+	access = a.json(t)["access_token"].(string)
+	expect("refreshed", access, 200)
+	if n := do("revoke", `{"user":"alice"}`, 200)["revoked"]; n != float64(1) {
+		t.Errorf("%v grants revoked", n)
+	}
+	expect("revoked", access, 401)
+	personal := do("token", `{"user":"bob","scope":"read:user"}`, 200)["token"].(string)
+	expect("personal token", personal, 200)
+	do("fault", `{"path":"/api/","kind":"status","status":502,"count":1}`, 200)
+	expect("with a fault", personal, 502)
+	expect("after it", personal, 200)
+	do("fault", `{"kind":"html"}`, 200)
+	do("clear-faults", "", 200)
+	do("delete-user", `{"user":"bob"}`, 200)
+	expect("deleted", personal, 401)
+	app := do("register", `{"name":"n","redirect_uris":["http://x.test/"]}`, 200)
+	do("delete-app", fmt.Sprintf(`{"client_id":%q}`, app["client_id"]), 200)
+	stats := do("stats", `{"path":"/api/v1/user"}`, 200)
+	if stats["exchanges"] != float64(1) || stats["refreshes"] != float64(1) || stats["refused"] != float64(1) || stats["requests"].(float64) < 7 {
+		t.Errorf("stats are %v", stats)
+	}
+	for name, body := range map[string]string{
+		"revoke": `{"user":"nobody"}`, "fault": `{"kind":"nonsense"}`, "expire": `{"nonsense":1}`, "delete-app": `{}`,
+	} {
+		do(name, body, 400)
+	}
+}
+
+func TestDroppedAnswer(t *testing.T) {
+	s := fakeforge.Start(t, fakeforge.Config{}, callback)
+	_, refresh := login(t, s, "alice", "read:user")
+	if err := s.Inject(fakeforge.Fault{Path: fakeforge.TokenPath, Kind: "drop", Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_id": {s.App.ClientID}, "client_secret": {s.App.ClientSecret}}
+	if resp, err := http.PostForm(s.URL+fakeforge.TokenPath, form); err == nil {
+		resp.Body.Close()
+		t.Error("an answer came")
+	}
+	if n := s.Stats().Refreshes; n != 1 {
+		t.Errorf("%d refreshes, want the lost one", n)
+	}
+	if a := tokenRequest(t, s, form); a.json(t)["error"] != "unauthorized_client" {
+		t.Errorf("the token can be used again: %s", a.body)
+	}
+}
+
+func TestRevokePage(t *testing.T) {
+	s := fakeforge.Start(t, fakeforge.Config{}, callback)
+	access, _ := login(t, s, "alice", "read:user")
+	a := call(t, "POST", s.URL+"/user/login", url.Values{"user_name": {"alice"}, "password": {"alice-password"}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	cookie, _, _ := strings.Cut(a.header.Get("Set-Cookie"), ";")
+	a = call(t, "GET", s.URL+"/user/settings/applications", "", "Cookie", cookie)
+	action := regexp.MustCompile(`action="([^"]*/revoke)"`).FindStringSubmatch(a.body)
+	if action == nil {
+		t.Fatalf("no application is listed: %s", a.body)
+	}
+	call(t, "POST", s.URL+action[1], "", "Cookie", cookie)
+	if a := call(t, "GET", s.URL+"/api/v1/user", "", "Authorization", "Bearer "+access); a.status != 401 {
+		t.Errorf("the token still works: %d", a.status)
+	}
+}

@@ -1,0 +1,173 @@
+package fakeforge
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Fault makes requests go wrong.
+type Fault struct {
+	Path string `json:"path"` // prefix of the URL path; empty means every path
+	Kind string `json:"kind"`
+	// Kinds:
+	//   status  answer Status with a short HTML page
+	//   html    answer 200 with an HTML page
+	//   delay   wait Delay, then answer
+	//   drop    do the work, then close the connection without an answer
+	//   hold    wait until the faults are cleared, then do the work and answer
+	//   late    do the work, then wait until the faults are cleared, and answer
+	Status int           `json:"status,omitempty"`
+	Delay  time.Duration `json:"delay,omitempty"` // in JSON: nanoseconds
+	Count  int           `json:"count,omitempty"` // requests it is good for; 0 means all
+}
+
+// The paths that tests most often break.
+const (
+	TokenPath      = "/login/oauth/access_token"
+	UserinfoPath   = "/login/oauth/userinfo"
+	IntrospectPath = "/login/oauth/introspect"
+	APIPath        = "/api/v1/"
+)
+
+type faults struct {
+	mu      sync.Mutex
+	list    []*Fault
+	cleared chan struct{} // closed by clear
+	seen    map[string]int
+	waiting int
+}
+
+// Inject adds a fault. The first that fits a request is applied to it.
+func (f *Forge) Inject(fault Fault) error {
+	switch fault.Kind {
+	case "status":
+		if fault.Status < 400 || fault.Status > 599 {
+			return fmt.Errorf("cannot answer with status %d: it must be 400 to 599", fault.Status)
+		}
+	case "html", "delay", "drop", "hold", "late":
+	default:
+		return fmt.Errorf("cannot inject a fault of kind %q", fault.Kind)
+	}
+	f.plans.mu.Lock()
+	defer f.plans.mu.Unlock()
+	if f.plans.cleared == nil {
+		f.plans.cleared = make(chan struct{})
+	}
+	f.plans.list = append(f.plans.list, &fault)
+	return nil
+}
+
+// ClearFaults removes every fault and lets held requests go on.
+func (f *Forge) ClearFaults() {
+	f.plans.mu.Lock()
+	defer f.plans.mu.Unlock()
+	if f.plans.cleared != nil {
+		close(f.plans.cleared)
+	}
+	f.plans.cleared, f.plans.list = nil, nil
+}
+
+// Requests counts the requests for exactly this path that have arrived so far.
+func (f *Forge) Requests(path string) int {
+	f.plans.mu.Lock()
+	defer f.plans.mu.Unlock()
+	return f.plans.seen[path]
+}
+
+// Waiting counts the requests that a hold or late fault holds at the moment.
+func (f *Forge) Waiting() int {
+	f.plans.mu.Lock()
+	defer f.plans.mu.Unlock()
+	return f.plans.waiting
+}
+
+// take returns the fault for path, if any, and the channel that ends its wait.
+func (p *faults) take(path string) (Fault, chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.seen == nil {
+		p.seen = map[string]int{}
+	}
+	p.seen[path]++
+	for i, fault := range p.list {
+		if !strings.HasPrefix(path, fault.Path) {
+			continue
+		}
+		if fault.Count == 1 {
+			p.list = append(p.list[:i:i], p.list[i+1:]...)
+		} else if fault.Count > 1 {
+			fault.Count--
+		}
+		return *fault, p.cleared
+	}
+	return Fault{}, nil
+}
+
+func (p *faults) wait(r *http.Request, cleared chan struct{}) {
+	p.count(1)
+	defer p.count(-1)
+	select {
+	case <-cleared:
+	case <-r.Context().Done():
+	}
+}
+
+func (p *faults) count(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting += n
+}
+
+func (p *faults) apply(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	fault, cleared := p.take(r.URL.Path)
+	switch fault.Kind {
+	case "status":
+		page(w, fault.Status, "Something went wrong", "")
+	case "html":
+		page(w, http.StatusOK, "Maintenance", "<p>Back soon.</p>")
+	case "drop":
+		next.ServeHTTP(newRecorder(), r)
+		panic(http.ErrAbortHandler) // closes the connection
+	case "late":
+		rec := newRecorder()
+		next.ServeHTTP(rec, r)
+		p.wait(r, cleared)
+		rec.replay(w)
+	case "hold":
+		p.wait(r, cleared)
+		next.ServeHTTP(w, r)
+	case "delay":
+		select {
+		case <-time.After(fault.Delay):
+		case <-r.Context().Done():
+		}
+		next.ServeHTTP(w, r)
+	default:
+		next.ServeHTTP(w, r)
+	}
+}
+
+// recorder keeps an answer back.
+type recorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func newRecorder() *recorder { return &recorder{header: http.Header{}, status: http.StatusOK} }
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) WriteHeader(status int)      { r.status = status }
+func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
+
+func (r *recorder) replay(w http.ResponseWriter) {
+	for name, values := range r.header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(r.status)
+	_, _ = w.Write(r.body.Bytes())
+}

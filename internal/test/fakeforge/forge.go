@@ -1,0 +1,207 @@
+package fakeforge
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config describes a forge. The zero value is a Forgejo 15 with the users alice
+// and bob.
+type Config struct {
+	URL     string  // public URL; empty means whatever host a request names
+	Profile Profile // zero means Forgejo15
+	Users   []User  // empty means DefaultUsers
+
+	AccessTTL  time.Duration // zero means 3600 s
+	RefreshTTL time.Duration // zero means 730 h
+
+	// RequireSignIn refuses anonymous API calls ([service] REQUIRE_SIGNIN_VIEW).
+	RequireSignIn bool
+	// ExternalURL is where the external release asset and the redirecting
+	// attachment point. Empty means a host that does not exist.
+	ExternalURL string
+
+	Now func() time.Time // nil means time.Now
+}
+
+// User is an account of the forge.
+type User struct {
+	Name     string
+	Password string
+}
+
+// DefaultUsers are the accounts of a forge that was told of no others.
+var DefaultUsers = []User{{"alice", "alice-password"}, {"bob", "bob-password"}}
+
+// App is an OAuth application.
+type App struct {
+	ClientID     string   `json:"client_id"`
+	ClientSecret string   `json:"client_secret"`
+	Name         string   `json:"name"`
+	RedirectURIs []string `json:"redirect_uris"`
+	Public       bool     `json:"public"` // no secret, consent asked every time
+
+	id int64
+}
+
+// Forge is an http.Handler. Use New. All methods are safe for concurrent use.
+type Forge struct {
+	cfg   Config
+	mux   *http.ServeMux
+	plans faults
+
+	mu       sync.Mutex // guards everything below
+	offset   time.Duration
+	users    []*user
+	apps     []*App
+	grants   []*grant
+	codes    map[string]*code
+	personal map[string]personalToken
+	browsers map[string]*browser
+	repos    []*repo
+	assets   map[string]*asset // by uuid
+	stats    Stats
+	lastID   int64
+}
+
+type user struct {
+	id        int64
+	name      string
+	password  string
+	suspended bool
+	notices   []*notice
+}
+
+// Stats counts what the token endpoint did.
+type Stats struct {
+	Exchanges int `json:"exchanges"` // codes redeemed
+	Refreshes int `json:"refreshes"` // refresh tokens honoured
+	Refused   int `json:"refused"`   // token requests answered with an error
+}
+
+// New returns a forge with its users, their repositories, issues and releases.
+func New(cfg Config) (*Forge, error) {
+	if cfg.Profile.Name == "" {
+		cfg.Profile = Forgejo15
+	}
+	if len(cfg.Users) == 0 {
+		cfg.Users = DefaultUsers
+	}
+	cfg.AccessTTL = orDefault(cfg.AccessTTL, time.Hour)
+	cfg.RefreshTTL = orDefault(cfg.RefreshTTL, 730*time.Hour)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.ExternalURL == "" {
+		cfg.ExternalURL = "https://assets.invalid/"
+	}
+	if u, err := url.Parse(cfg.URL); err != nil || cfg.URL != "" && (u.Host == "" || strings.Trim(u.Path, "/") != "") {
+		return nil, fmt.Errorf("cannot use the URL %q: it must be an origin such as http://forgejo.localhost:3000", cfg.URL)
+	}
+	cfg.URL = strings.TrimSuffix(cfg.URL, "/")
+	f := &Forge{
+		cfg: cfg, mux: http.NewServeMux(),
+		codes: map[string]*code{}, personal: map[string]personalToken{},
+		browsers: map[string]*browser{}, assets: map[string]*asset{},
+	}
+	for _, u := range cfg.Users {
+		if u.Name == "" || u.Password == "" {
+			return nil, errors.New("cannot make a user without name or password")
+		}
+		f.seed(&user{id: f.nextID(), name: u.Name, password: u.Password})
+	}
+	f.routeOAuth()
+	f.routePages()
+	f.routeAPI()
+	return f, nil
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return d
+}
+
+// ServeHTTP answers as Forgejo would, after what was injected for the path.
+func (f *Forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.plans.apply(w, r, f.mux)
+}
+
+// handle registers a handler that runs with the lock held.
+func (f *Forge) handle(pattern string, h func(http.ResponseWriter, *http.Request)) {
+	f.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, 16<<20)
+		if err := readForm(r); err != nil {
+			http.Error(w, "bad form", http.StatusBadRequest)
+			return
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		h(w, r)
+	})
+}
+
+// readForm takes the body off the wire before the lock is taken, so that a slow
+// client holds up nobody.
+func readForm(r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data") {
+		return r.ParseMultipartForm(16 << 20)
+	}
+	return r.ParseForm()
+}
+
+// now is the forge's clock, which ExpireAccessTokens and Advance move.
+func (f *Forge) now() time.Time { return f.cfg.Now().Add(f.offset) }
+
+func (f *Forge) nextID() int64 {
+	f.lastID++
+	return f.lastID
+}
+
+// base is the public URL without a trailing slash.
+func (f *Forge) base(r *http.Request) string {
+	if f.cfg.URL != "" {
+		return f.cfg.URL
+	}
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
+func (f *Forge) userByName(name string) *user {
+	return find(f.users, func(u *user) bool { return strings.EqualFold(u.name, name) })
+}
+
+func (f *Forge) userByID(id int64) *user {
+	return find(f.users, func(u *user) bool { return u.id == id })
+}
+
+func (f *Forge) app(clientID string) *App {
+	return find(f.apps, func(a *App) bool { return a.ClientID == clientID })
+}
+
+// find returns the first match or the zero value.
+func find[T any](list []T, match func(T) bool) (none T) {
+	if i := slices.IndexFunc(list, match); i >= 0 {
+		return list[i]
+	}
+	return none
+}
+
+func random() string { return strings.ToLower(rand.Text()) }

@@ -1,0 +1,290 @@
+package fakeforge
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// grant is one user's consent to one application. Its first scope stays.
+type grant struct {
+	id      int64
+	userID  int64
+	appID   int64
+	scope   string
+	counter int64
+}
+
+type code struct {
+	grant     *grant
+	redirect  string
+	challenge string
+	method    string
+	made      time.Time
+}
+
+func (f *Forge) routeOAuth() {
+	f.handle("POST "+TokenPath, f.accessToken)
+	f.handle("GET "+UserinfoPath, f.userinfo)
+	f.handle("POST "+UserinfoPath, f.userinfo)
+	f.handle("POST "+IntrospectPath, f.introspect)
+	f.handle("GET /login/oauth/keys", func(w http.ResponseWriter, _ *http.Request) {
+		keys, err := jwks()
+		if err != nil {
+			http.Error(w, "no key", http.StatusInternalServerError)
+			return
+		}
+		reply(w, http.StatusOK, keys)
+	})
+	f.handle("GET /.well-known/openid-configuration", f.discovery)
+}
+
+func (f *Forge) discovery(w http.ResponseWriter, r *http.Request) {
+	base := f.base(r)
+	reply(w, http.StatusOK, map[string]any{
+		"issuer":                                base,
+		"authorization_endpoint":                base + "/login/oauth/authorize",
+		"token_endpoint":                        base + TokenPath,
+		"jwks_uri":                              base + "/login/oauth/keys",
+		"userinfo_endpoint":                     base + UserinfoPath,
+		"introspection_endpoint":                base + IntrospectPath,
+		"response_types_supported":              []string{"code", "id_token"},
+		"id_token_signing_alg_values_supported": []string{"RS256"},
+		"subject_types_supported":               []string{"public"},
+		"scopes_supported":                      []string{"openid", "profile", "email", "groups"},
+		"claims_supported":                      []string{"aud", "exp", "iat", "iss", "sub", "name", "preferred_username", "profile", "picture", "website", "locale", "updated_at", "email", "email_verified", "groups"},
+		"code_challenge_methods_supported":      []string{"plain", "S256"},
+		"grant_types_supported":                 []string{"authorization_code", "refresh_token"},
+	})
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json;charset=utf-8")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// refuse answers as Forgejo does for every error of the token endpoint: 400.
+func (f *Forge) refuse(w http.ResponseWriter, code, description string) {
+	f.stats.Refused++
+	reply(w, http.StatusBadRequest, map[string]string{"error": code, "error_description": description})
+}
+
+func (f *Forge) accessToken(w http.ResponseWriter, r *http.Request) {
+	clientID, secret := r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
+	if id, pass, ok := r.BasicAuth(); ok {
+		if clientID != "" && clientID != id || secret != "" && secret != pass {
+			f.refuse(w, "invalid_request", "client_id or client_secret in request body inconsistent with Authorization header")
+			return
+		}
+		clientID, secret = id, pass
+	}
+	switch r.PostForm.Get("grant_type") {
+	case "authorization_code":
+		f.exchange(w, r, clientID, secret)
+	case "refresh_token":
+		f.refresh(w, r, clientID, secret)
+	default:
+		f.refuse(w, "unsupported_grant_type", "Only refresh_token or authorization_code grant type is supported")
+	}
+}
+
+func (a *App) secretFits(secret string) bool {
+	return a.Public || subtle.ConstantTimeCompare([]byte(secret), []byte(a.ClientSecret)) == 1
+}
+
+func (f *Forge) exchange(w http.ResponseWriter, r *http.Request, clientID, secret string) {
+	app := f.app(clientID)
+	redirect := r.PostForm.Get("redirect_uri")
+	value := r.PostForm.Get("code")
+	c := f.codes[value]
+	switch {
+	case app == nil:
+		f.refuse(w, "invalid_client", "cannot load client with client id")
+	case !app.secretFits(secret):
+		f.refuse(w, "unauthorized_client", "invalid client secret")
+	case redirect != "" && !app.hasRedirect(redirect):
+		f.refuse(w, "unauthorized_client", "unexpected redirect URI")
+	case c == nil:
+		f.refuse(w, "unauthorized_client", "client is not authorized")
+	case !c.verifies(r.PostForm.Get("code_verifier")):
+		f.refuse(w, "unauthorized_client", "failed PKCE code challenge")
+	case c.grant.appID != app.id:
+		f.refuse(w, "invalid_grant", "invalid grant")
+	case f.cfg.Profile.SameRedirect && redirect != c.redirect:
+		f.refuse(w, "unauthorized_client", "unexpected redirect URI")
+	case f.cfg.Profile.CodeLifetime > 0 && f.now().Sub(c.made) > f.cfg.Profile.CodeLifetime:
+		f.refuse(w, "invalid_grant", "authorization code expired")
+	default:
+		delete(f.codes, value)
+		f.stats.Exchanges++
+		f.issue(w, c.grant)
+	}
+}
+
+// verifies checks the PKCE verifier (RFC 7636 §4.6).
+func (c *code) verifies(verifier string) bool {
+	switch c.method {
+	case "S256":
+		sum := sha256.Sum256([]byte(verifier))
+		return b64(sum[:]) == c.challenge
+	case "plain":
+		return verifier == c.challenge
+	}
+	return true
+}
+
+func (f *Forge) refresh(w http.ResponseWriter, r *http.Request, clientID, secret string) {
+	app := f.app(clientID)
+	if app == nil {
+		f.refuse(w, "invalid_client", "cannot load client with client id")
+		return
+	}
+	if !app.secretFits(secret) {
+		f.refuse(w, "invalid_client", "invalid client secret")
+		return
+	}
+	claims, err := parse(r.PostForm.Get("refresh_token"), refreshType, f.now())
+	if err != nil {
+		f.refuse(w, "unauthorized_client", "unable to parse refresh token")
+		return
+	}
+	g := f.grantByID(claims.Grant)
+	switch {
+	case g == nil || f.userByID(g.userID) == nil:
+		f.refuse(w, "invalid_grant", "grant does not exist")
+	case f.cfg.Profile.BindClient && g.appID != app.id:
+		f.refuse(w, "invalid_grant", "refresh token belongs to another client")
+	case f.cfg.Profile.RotateRefresh && claims.Counter != g.counter:
+		f.refuse(w, "unauthorized_client", "token was already used")
+	default:
+		if !f.cfg.Profile.CompareAndSwap {
+			f.letOthersIn()
+		}
+		f.stats.Refreshes++
+		f.issue(w, g)
+	}
+}
+
+// letOthersIn gives up the lock for a moment, between a check and its use.
+func (f *Forge) letOthersIn() {
+	f.mu.Unlock()
+	defer f.mu.Lock()
+	time.Sleep(time.Millisecond)
+}
+
+func (f *Forge) grantByID(id int64) *grant {
+	return find(f.grants, func(g *grant) bool { return g.id == id })
+}
+
+// issue answers with a token set and, where refresh tokens rotate, kills every
+// earlier refresh token of the grant.
+func (f *Forge) issue(w http.ResponseWriter, g *grant) {
+	if f.cfg.Profile.RotateRefresh {
+		g.counter++
+	}
+	now := f.now()
+	access, err := sign(tokenClaims{Grant: g.id, Type: accessType, Issued: now.Unix(), Expires: now.Add(f.cfg.AccessTTL).Unix()})
+	if err != nil {
+		f.refuse(w, "invalid_request", "cannot sign token")
+		return
+	}
+	refresh, err := sign(tokenClaims{Grant: g.id, Type: refreshType, Counter: g.counter, Issued: now.Unix(), Expires: now.Add(f.cfg.RefreshTTL).Unix()})
+	if err != nil {
+		f.refuse(w, "invalid_request", "cannot sign token")
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	reply(w, http.StatusOK, map[string]any{
+		"access_token": access, "token_type": "bearer",
+		"expires_in": int64(f.cfg.AccessTTL / time.Second), "refresh_token": refresh,
+	})
+}
+
+func (f *Forge) userinfo(w http.ResponseWriter, r *http.Request) {
+	u, _, ok := f.bearer(authorization(r))
+	switch {
+	case !ok:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="Forgejo"`)
+		http.Error(w, "no valid authorization", http.StatusUnauthorized)
+	case u.suspended:
+		page(w, http.StatusOK, "Sign in prohibited", "<p>Your account is prohibited from signing in, please contact your site administrator.</p>")
+	default:
+		reply(w, http.StatusOK, map[string]any{
+			"sub": strconv.FormatInt(u.id, 10), "name": u.name, "preferred_username": u.name,
+			"email": u.email(), "picture": f.base(r) + "/avatars/" + u.name, "groups": []string{},
+		})
+	}
+}
+
+func (u *user) email() string { return u.name + "@noreply.localhost" }
+
+// bearer resolves an access token to its user and scope. A suspended user's
+// token resolves.
+func (f *Forge) bearer(token string) (*user, string, bool) {
+	if p, ok := f.personal[token]; ok {
+		u := f.userByID(p.userID)
+		return u, p.scope, u != nil
+	}
+	claims, err := parse(token, accessType, f.now())
+	if err != nil {
+		return nil, "", false
+	}
+	g := f.grantByID(claims.Grant)
+	if g == nil {
+		return nil, "", false
+	}
+	u := f.userByID(g.userID)
+	return u, g.scope, u != nil
+}
+
+func (f *Forge) introspect(w http.ResponseWriter, r *http.Request) {
+	id, secret, ok := r.BasicAuth()
+	app := f.app(id)
+	if !ok || app == nil || !app.secretFits(secret) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="Forgejo OAuth2"`)
+		http.Error(w, "no valid authorization", http.StatusUnauthorized)
+		return
+	}
+	claims, err := parse(r.PostForm.Get("token"), accessType, f.now())
+	g := f.grantByID(claims.Grant)
+	if err != nil || g == nil || g.appID != app.id || f.userByID(g.userID) == nil {
+		if f.cfg.Profile.IntrospectInactive {
+			reply(w, http.StatusOK, map[string]any{"active": false})
+			return
+		}
+		http.Error(w, "no valid authorization", http.StatusUnauthorized)
+		return
+	}
+	reply(w, http.StatusOK, map[string]any{
+		"active": true, "scope": g.scope, "username": f.userByID(g.userID).name,
+		"iss": f.base(r), "sub": strconv.FormatInt(g.userID, 10), "aud": []string{app.ClientID},
+	})
+}
+
+// hasRedirect compares as Forgejo does: without case, one trailing slash
+// ignored, and for public clients any port on a loopback address.
+func (a *App) hasRedirect(uri string) bool {
+	return slices.ContainsFunc(a.RedirectURIs, func(registered string) bool {
+		return redirectKey(registered) == redirectKey(uri) ||
+			a.Public && portless(uri) != "" && redirectKey(portless(uri)) == redirectKey(portless(registered))
+	})
+}
+
+func redirectKey(uri string) string { return strings.ToLower(strings.TrimSuffix(uri, "/")) }
+
+// portless returns an http loopback URI without its port, else "".
+func portless(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme != "http" || u.Hostname() != "127.0.0.1" && u.Hostname() != "::1" {
+		return ""
+	}
+	u.Host = u.Hostname()
+	return u.String()
+}

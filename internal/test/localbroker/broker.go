@@ -1,0 +1,219 @@
+package localbroker
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+)
+
+// Config says what to run.
+type Config struct {
+	Program string   // fjmcp-broker, with fjmcp-session beside it
+	Backend string   // FJMCP_BROKER_FORGEJO_MCP
+	Port    string   // preferred port; "0" for any
+	Dir     string   // private directory for credentials and state
+	Env     []string // further NAME=value settings
+	Forge   *Forge
+	Log     io.Writer // the broker's standard error
+	// PublicURL is where clients reach the broker, if not at its own address but
+	// through a proxy.
+	PublicURL string
+	Prefix    string // path of the public URL where PublicURL is not set, such as "/p"
+	// Socket is a unix socket that the broker inherits, as from the service manager,
+	// instead of listening itself. It takes a PublicURL; Port is not used, and there is
+	// no admin socket.
+	Socket *net.UnixListener
+}
+
+// Broker is a running fjmcp-broker.
+type Broker struct {
+	URL   string
+	Ended chan error // gets the exit when it ends unasked
+
+	cmd    *exec.Cmd
+	env    []string
+	log    io.Writer
+	socket *os.File
+	http   *http.Client // reaches the broker itself
+}
+
+// Start registers the broker at the forge, as its operator would, and starts
+// it. It returns when the broker answers.
+func Start(ctx context.Context, c Config) (*Broker, error) {
+	address, err := freeAddress(c.Port)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{URL: "http://" + address, log: c.Log, http: http.DefaultClient}
+	if c.Socket != nil {
+		b.http = over(c.Socket.Addr().String())
+		if b.socket, err = c.Socket.File(); err != nil {
+			return nil, err
+		}
+	}
+	public := cmp.Or(c.PublicURL, b.URL+c.Prefix)
+	app, err := c.Forge.Register(fakeforge.App{Name: "fjmcp", RedirectURIs: []string{public + "/oauth/callback"}})
+	if err != nil {
+		return nil, err
+	}
+	if err := writeCredentials(c.Dir, app.ClientSecret); err != nil {
+		return nil, err
+	}
+	b.env = append([]string{
+		"PATH=" + os.Getenv("PATH"),
+		"CREDENTIALS_DIRECTORY=" + c.Dir,
+		"FJMCP_BROKER_PUBLIC_URL=" + public,
+		"FJMCP_BROKER_LISTEN=" + address,
+		"FJMCP_BROKER_FORGEJO_URL=" + c.Forge.URL,
+		"FJMCP_BROKER_FORGEJO_CLIENT_ID=" + app.ClientID,
+		"FJMCP_BROKER_FORGEJO_MCP=" + c.Backend,
+		"FJMCP_BROKER_LAUNCHER=process",
+		"FJMCP_BROKER_STATE_DIR=" + filepath.Join(c.Dir, "state"),
+	}, c.Env...)
+	return b, b.Restart(ctx, c.Program)
+}
+
+// Restart starts program with the settings of before, ending what runs.
+func (b *Broker) Restart(ctx context.Context, program string) error {
+	if b.cmd != nil {
+		b.Stop(syscall.SIGTERM)
+	}
+	b.cmd = b.command(program)
+	b.cmd.Env, b.cmd.Stdout, b.cmd.Stderr = b.env, b.log, b.log
+	var err error
+	if b.Ended, err = Spawn(b.cmd); err != nil {
+		return fmt.Errorf("cannot start the broker: %w", err)
+	}
+	if err := b.wait(ctx); err != nil {
+		b.Stop(syscall.SIGTERM)
+		return err
+	}
+	return nil
+}
+
+// command runs program, which inherits the socket if there is one (sd_listen_fds(3)):
+// only the process itself knows the id that it has to be told of.
+func (b *Broker) command(program string) *exec.Cmd {
+	if b.socket == nil {
+		return exec.Command(program)
+	}
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_FDS=1 LISTEN_FDNAMES=http LISTEN_PID=$$ exec "$0"`, program)
+	cmd.ExtraFiles = []*os.File{b.socket}
+	return cmd
+}
+
+// over returns a client of what listens on a unix socket.
+func over(socket string) *http.Client {
+	var d net.Dialer
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return d.DialContext(ctx, "unix", socket)
+		},
+	}}
+}
+
+// Second starts another broker process on the same database, under the same
+// public URL, at an address of its own, its URL. It takes over the admin socket.
+func (b *Broker) Second(ctx context.Context, program string) (*Broker, error) {
+	address, err := freeAddress("0")
+	if err != nil {
+		return nil, err
+	}
+	second := &Broker{URL: "http://" + address, log: b.log, env: slices.Clone(b.env), http: http.DefaultClient}
+	second.Setenv("FJMCP_BROKER_LISTEN", address)
+	return second, second.Restart(ctx, program)
+}
+
+// Spawn starts cmd and returns a channel that gets how it ended. It does not outlive this process, and
+// Ctrl-C reaches this process alone.
+func Spawn(cmd *exec.Cmd) (ended chan error, err error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	started := make(chan error)
+	ended = make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // the thread's end is what sends the death signal
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	return ended, <-started
+}
+
+// Setenv changes a setting from the next Restart on.
+func (b *Broker) Setenv(name, value string) { b.env = append(b.env, name+"="+value) } // the last one counts
+
+// Pid is the broker's process id.
+func (b *Broker) Pid() int { return b.cmd.Process.Pid }
+
+// Stop sends the broker a signal and waits for its end.
+func (b *Broker) Stop(signal syscall.Signal) {
+	_ = b.cmd.Process.Signal(signal)
+	b.Ended <- <-b.Ended
+}
+
+func freeAddress(port string) (string, error) {
+	l, err := listen(port)
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).String(), nil
+}
+
+func writeCredentials(dir, secret string) error {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key)
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "forgejo-client-secret"), []byte(secret), 0o600),
+		os.WriteFile(filepath.Join(dir, "store-key"), key, 0o600),
+		os.Mkdir(filepath.Join(dir, "state"), 0o700))
+}
+
+// wait returns when the broker answers, healthy or not.
+func (b *Broker) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		if b.answers(ctx) {
+			return nil
+		}
+		select {
+		case err := <-b.Ended:
+			b.Ended <- err
+			return fmt.Errorf("the broker did not start: %w", err)
+		case <-ctx.Done():
+			return errors.New("the broker did not answer within 30 s")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func (b *Broker) answers(ctx context.Context) bool {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.URL+"/healthz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := b.http.Do(r)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return true
+}

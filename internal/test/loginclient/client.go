@@ -1,0 +1,238 @@
+package loginclient
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/modelcontextprotocol/go-sdk/auth"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/modelcontextprotocol/go-sdk/oauthex"
+)
+
+// RedirectURI is what Connect registers. Nothing listens there: the browser
+// stops before it.
+const RedirectURI = "http://127.0.0.1:33418/callback"
+
+// Config describes one MCP client.
+type Config struct {
+	MCPURL string // the only thing it is told, such as https://mcp.example.org/mcp
+	// Name is its client_name, "walk" if empty.
+	Name string
+	// Transport carries its HTTP; nil means http.DefaultTransport.
+	Transport http.RoundTripper
+	Browser   Authorizer
+	Options   *mcp.ClientOptions // handlers for what servers ask; may be nil
+	// Protocol is the revision it opens with, 2025-11-25 if empty. From 2026-07-28
+	// on there is no session, and ID is empty.
+	Protocol string
+	Steps    func(string) // told what happens, if set
+}
+
+// Authorizer is a browser with a person at it.
+type Authorizer interface {
+	// Authorize opens an authorization URL and returns what arrived at its
+	// redirect_uri.
+	Authorize(ctx context.Context, authURL string) (Redirect, error)
+}
+
+// Client is a connected MCP client.
+type Client struct {
+	*mcp.ClientSession // Close sends DELETE
+	handler            *auth.AuthorizationCodeHandler
+	http               *http.Client
+	url                string
+	sse                bool // HTTP+SSE
+	options            *mcp.ClientOptions
+	protocol           string
+}
+
+// Connect registers, has the browser authorize, fetches a token and initializes
+// an MCP session, as the Go SDK does it.
+func Connect(ctx context.Context, c Config) (*Client, error) { return c.connect(ctx, false) }
+
+// ConnectSSE is Connect over HTTP+SSE (2024-11-05) to the event stream at MCPURL.
+// Closing such a client does not end its session.
+func ConnectSSE(ctx context.Context, c Config) (*Client, error) { return c.connect(ctx, true) }
+
+func (c Config) connect(ctx context.Context, sse bool) (*Client, error) {
+	client := &http.Client{Transport: observer{next: c.Transport, steps: c.Steps}}
+	h, err := c.handler(client)
+	if err != nil {
+		return nil, err
+	}
+	return connect(ctx, &Client{handler: h, http: client, url: c.MCPURL, sse: sse, options: c.Options, protocol: cmp.Or(c.Protocol, "2025-11-25")})
+}
+
+// Login logs in as Connect does and opens no session: Again does.
+func Login(ctx context.Context, c Config) (*Client, error) {
+	client := &http.Client{Transport: observer{next: c.Transport, steps: c.Steps}}
+	h, err := c.handler(client)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.MCPURL, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.Authorize(ctx, req, resp); err != nil { // closes the body
+		return nil, fmt.Errorf("cannot log in at %s: %w", c.MCPURL, err)
+	}
+	return &Client{handler: h, http: client, url: c.MCPURL, options: c.Options, protocol: cmp.Or(c.Protocol, "2025-11-25")}, nil
+}
+
+// Again opens a further session with the tokens of c, as a client does after a
+// restart: without registering or logging in.
+func (c *Client) Again(ctx context.Context) (*Client, error) {
+	return connect(ctx, &Client{handler: c.handler, http: c.http, url: c.url, sse: c.sse, options: c.options, protocol: c.protocol})
+}
+
+func connect(ctx context.Context, c *Client) (*Client, error) {
+	session, err := mcp.NewClient(&mcp.Implementation{Name: "fjmcp-walk", Version: "1"}, c.options).
+		Connect(ctx, c.transport(), &mcp.ClientSessionOptions{ProtocolVersion: c.protocol})
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect to %s: %w", c.url, err)
+	}
+	c.ClientSession = session
+	return c, nil
+}
+
+func (c *Client) transport() mcp.Transport {
+	if c.sse {
+		return &mcp.SSEClientTransport{Endpoint: c.url, HTTPClient: &http.Client{Transport: authorizing{c.http.Transport, c.handler}}}
+	}
+	return &mcp.StreamableClientTransport{Endpoint: c.url, HTTPClient: c.http, OAuthHandler: c.handler}
+}
+
+// authorizing logs in upon 401, which the SDK's SSE transport leaves to others.
+type authorizing struct {
+	next    http.RoundTripper
+	handler *auth.AuthorizationCodeHandler
+}
+
+func (a authorizing) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := a.send(r)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || r.Body != nil {
+		return resp, err
+	}
+	if err := a.handler.Authorize(r.Context(), r, resp); err != nil {
+		return nil, err
+	}
+	return a.send(r)
+}
+
+func (a authorizing) send(r *http.Request) (*http.Response, error) {
+	source, err := a.handler.TokenSource(r.Context())
+	if err != nil || source == nil {
+		return a.next.RoundTrip(r)
+	}
+	token, err := source.Token()
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	token.SetAuthHeader(r)
+	return a.next.RoundTrip(r)
+}
+
+// AccessToken returns the bearer token in use, for requests beside the SDK's.
+func (c *Client) AccessToken(ctx context.Context) (string, error) {
+	source, err := c.handler.TokenSource(ctx)
+	if err != nil {
+		return "", err
+	}
+	if source == nil {
+		return "", errors.New("the server never asked for a token")
+	}
+	t, err := source.Token()
+	if err != nil {
+		return "", err
+	}
+	return t.AccessToken, nil
+}
+
+func (c Config) handler(client *http.Client) (*auth.AuthorizationCodeHandler, error) {
+	name := c.Name
+	if name == "" {
+		name = "walk"
+	}
+	return auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
+		DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{
+			Metadata: &oauthex.ClientRegistrationMetadata{
+				ClientName:   name,
+				RedirectURIs: []string{RedirectURI},
+			},
+		},
+		AuthorizationCodeFetcher: c.fetch,
+		Client:                   client,
+	})
+}
+
+func (c Config) fetch(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
+	r, err := c.Browser.Authorize(ctx, args.URL)
+	if err != nil {
+		return nil, err
+	}
+	if r.Error != "" {
+		return nil, fmt.Errorf("authorization failed: %s: %s", r.Error, r.ErrorDescription)
+	}
+	return &auth.AuthorizationResult{Code: r.Code, State: r.State, Iss: r.Iss}, nil
+}
+
+// observer reports each request and the status of its answer.
+type observer struct {
+	next  http.RoundTripper
+	steps func(string)
+}
+
+func (o observer) RoundTrip(r *http.Request) (*http.Response, error) {
+	next := o.next
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	if o.steps == nil {
+		return next.RoundTrip(r)
+	}
+	what := r.Method + " " + place(r.URL) + rpcMethod(r)
+	resp, err := next.RoundTrip(r)
+	if err != nil {
+		o.steps(fmt.Sprintf("client: %s: %v", what, err))
+		return nil, err
+	}
+	o.steps(fmt.Sprintf("client: %s → %d", what, resp.StatusCode))
+	return resp, nil
+}
+
+// rpcMethod names the JSON-RPC method of a request, with the tool of a call.
+func rpcMethod(r *http.Request) string {
+	if r.GetBody == nil {
+		return ""
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return ""
+	}
+	defer body.Close()
+	b, err := io.ReadAll(io.LimitReader(body, 1<<20))
+	if err != nil || !bytes.Contains(b, []byte(`"jsonrpc"`)) {
+		return ""
+	}
+	var m struct {
+		Method string
+		Params struct{ Name string }
+	}
+	json.Unmarshal(b, &m)
+	if m.Params.Name != "" {
+		return " " + m.Method + " " + m.Params.Name
+	}
+	return " " + m.Method
+}

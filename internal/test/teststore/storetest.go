@@ -1,0 +1,98 @@
+// Package teststore opens real stores for tests. Only tests import it.
+package teststore
+
+import (
+	"bytes"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
+)
+
+// Path returns the path of a new database.
+func Path(t testing.TB) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "fjmcp.db")
+}
+
+// Open opens the store at path, as one process would, and closes it at the end
+// of the test. now may be nil.
+func Open(t testing.TB, path string, now func() time.Time) *store.Store {
+	t.Helper()
+	keys, err := seal.NewKeyring(bytes.Repeat([]byte("k"), seal.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), store.Options{Path: path, Keys: keys, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// Login is the outcome of one redeemed login.
+type Login struct {
+	User   model.User
+	Client model.Client
+	Grant  model.Grant
+	Pair   store.Pair // valid for an hour and a day
+}
+
+// LogIn registers a client, makes the user named name with a Forgejo token set,
+// and redeems a grant between them.
+func LogIn(t testing.TB, s *store.Store, name string, now time.Time) Login {
+	t.Helper()
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := model.Client{
+		ID: model.NewID(), Name: "test client", AuthMethod: "none",
+		RedirectURIs: []string{"http://127.0.0.1/callback"}, GrantTypes: []string{"authorization_code", "refresh_token"}, CreatedAt: now,
+	}
+	must(s.CreateClient(ctx, client))
+	user, err := s.UpsertUser(ctx, "https://forge.example", "sub-"+name, name)
+	must(err)
+	must(s.PutForgejoTokens(ctx, user.ID, model.ForgejoTokens{
+		AccessToken: "forge-access-" + name, RefreshToken: "forge-refresh-" + name, ExpiresAt: now.Add(time.Hour),
+	}))
+	code := model.NewToken(model.PrefixCode)
+	grant := model.Grant{ID: model.NewID(), UserID: user.ID, ClientID: client.ID, Scope: "forgejo:read forgejo:write", CreatedAt: now}
+	must(s.CreateGrant(ctx, grant, store.Code{Hash: model.Hash(code), ExpiresAt: now.Add(time.Minute)}))
+	pair := Pair(now)
+	_, err = s.RedeemCode(ctx, code, pair, func(model.Grant, store.Code) error { return nil })
+	must(err)
+	return Login{User: user, Client: client, Grant: grant, Pair: pair}
+}
+
+// Pair returns fresh tokens, valid for an hour and a day from now.
+func Pair(now time.Time) store.Pair {
+	return store.Pair{
+		Access: model.NewToken(model.PrefixAccess), Refresh: model.NewToken(model.PrefixRefresh),
+		AccessExpiresAt: now.Add(time.Hour), RefreshExpiresAt: now.Add(24 * time.Hour),
+	}
+}
+
+// Session stores a session of the login that runs in no unit.
+func (l Login) Session(t testing.TB, s *store.Store) model.Session {
+	t.Helper()
+	v := model.Session{
+		ID: model.NewID(), UserID: l.User.ID, UserName: l.User.Name, ClientID: l.Client.ID, ClientName: l.Client.Name,
+		GrantID: l.Grant.ID, CreatedAt: l.Grant.CreatedAt, LastUsedAt: l.Grant.CreatedAt,
+	}
+	if err := s.CreateSession(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
