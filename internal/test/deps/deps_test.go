@@ -50,7 +50,7 @@ var layers = [][]string{
 	{"cmd"},
 }
 
-var support = []string{"internal/test/fakeforge", "internal/test/testlog", "internal/test/fakemcp", "internal/test/nspawn", "internal/test/loginclient", "internal/test/localbroker", "internal/test/everything", "internal/test/npm", "internal/test/testcache", "internal/test/proxy", "internal/bench", "internal/test/integration", "internal/test/browser", "internal/test/conformance", "internal/test/e2e", "internal/test/podman", "internal/tools", "internal/test/deps", "internal/test/teststore", "internal/authserver/clientmeta/metatest"}
+var support = []string{"internal/test/fakeforge", "internal/test/testlog", "internal/test/fakemcp", "internal/test/nspawn", "internal/test/loginclient", "internal/test/localbroker", "internal/test/everything", "internal/test/npm", "internal/test/testcache", "internal/test/proxy", "internal/tools/bench/measure", "internal/test/integration", "internal/test/browser", "internal/test/conformance", "internal/test/e2e", "internal/test/podman", "internal/tools", "internal/test/deps", "internal/test/teststore", "internal/authserver/clientmeta/metatest"}
 
 func under(path string, dirs []string) bool {
 	return slices.ContainsFunc(dirs, func(d string) bool { return path == d || strings.HasPrefix(path, d+"/") })

@@ -1,5 +1,5 @@
 // Command bench is the first half of `make bench`: it measures the broker beside
-// other ways to the same MCP server (package bench). The programs under test
+// other ways to the same MCP server (package measure). The programs under test
 // stand in its own directory.
 package main
 
@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/bench"
+	"github.com/fjmcp/fjmcp-broker/internal/tools/bench/measure"
 )
 
 func main() {
@@ -29,14 +29,14 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	cfg := bench.Config{Broker: *broker, Child: *child, Tool: *tool, Rounds: *rounds, Slice: *slice, Idle: 200}
+	cfg := measure.Config{Broker: *broker, Child: *child, Tool: *tool, Rounds: *rounds, Slice: *slice, Idle: 200}
 	if err := run(ctx, cfg, *http, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, cfg bench.Config, http, only string) error {
+func run(ctx context.Context, cfg measure.Config, http, only string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -45,14 +45,14 @@ func run(ctx context.Context, cfg bench.Config, http, only string) error {
 	if cfg.Child, err = filepath.Abs(cmp.Or(cfg.Child, filepath.Join(bin, "bench-child"))); err != nil {
 		return err
 	}
-	if cfg.HTTP, err = bench.Endpoints(http); err != nil {
+	if cfg.HTTP, err = measure.Endpoints(http); err != nil {
 		return err
 	}
 	if cfg.Only, err = regexp.Compile(only); err != nil {
 		return err
 	}
 	cfg.Broker = cmp.Or(cfg.Broker, filepath.Join(bin, "fjmcp-broker"))
-	cfg.Supergateway = "internal/bench/supergateway"
+	cfg.Supergateway = "internal/tools/bench/measure/supergateway"
 	cfg.Out, cfg.Progress = os.Stdout, os.Stderr
-	return bench.Run(ctx, cfg)
+	return measure.Run(ctx, cfg)
 }

@@ -1,5 +1,5 @@
 // Command benchstarts is the third part of `make bench`: starts, wakes and memory of
-// sessions under the systemd launcher (package bench/starts). It needs root.
+// sessions under the systemd launcher (package measure/starts). It needs root.
 package main
 
 import (
@@ -11,8 +11,8 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/fjmcp/fjmcp-broker/internal/bench/starts"
 	"github.com/fjmcp/fjmcp-broker/internal/test/nspawn"
+	"github.com/fjmcp/fjmcp-broker/internal/tools/bench/starts"
 )
 
 func main() {

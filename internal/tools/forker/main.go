@@ -1,6 +1,6 @@
 // Command forker starts a program, sends it an MCP initialize request and tells how
 // long the answer took, in nanoseconds, upon each HTTP request: the plain start that
-// package bench/starts compares with.
+// package measure/starts compares with.
 //
 //	forker ADDRESS PROGRAM [ARGUMENT…]
 package main
@@ -14,7 +14,7 @@ import (
 	"os/exec"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/bench/starts"
+	"github.com/fjmcp/fjmcp-broker/internal/tools/bench/starts"
 )
 
 func main() {

@@ -1,4 +1,4 @@
-package bench
+package measure
 
 import (
 	"bytes"
@@ -22,8 +22,8 @@ func build(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	for _, args := range [][]string{
-		{"-o", dir + "/", "../../cmd/fjmcp-broker", "../../cmd/fjmcp-session"},
-		{"-o", filepath.Join(dir, "child"), "-ldflags", "-X main.more=130", "../test/fakemcp"},
+		{"-o", dir + "/", "../../../../cmd/fjmcp-broker", "../../../../cmd/fjmcp-session"},
+		{"-o", filepath.Join(dir, "child"), "-ldflags", "-X main.more=130", "../../../test/fakemcp"},
 	} {
 		if out, err := exec.Command("go", append([]string{"build"}, args...)...).CombinedOutput(); err != nil {
 			t.Fatalf("cannot build the programs under test: %v\n%s", err, out)

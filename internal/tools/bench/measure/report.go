@@ -1,4 +1,4 @@
-package bench
+package measure
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"slices"
 	"text/tabwriter"
 
-	"github.com/fjmcp/fjmcp-broker/internal/bench/stat"
+	"github.com/fjmcp/fjmcp-broker/internal/tools/bench/stat"
 )
 
 // report collects what was measured and writes it.
@@ -39,7 +39,7 @@ func (r *report) add(m measure, results map[string]*series) {
 type lines struct{ out io.Writer }
 
 func (l lines) head() {
-	fmt.Fprintf(l.out, "goos: %s\ngoarch: %s\npkg: github.com/fjmcp/fjmcp-broker/internal/bench\n", runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(l.out, "goos: %s\ngoarch: %s\npkg: github.com/fjmcp/fjmcp-broker/internal/tools/bench/measure\n", runtime.GOOS, runtime.GOARCH)
 }
 
 func (l lines) slice(m measure, t Target, s slice) {

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/bench/stat"
+	"github.com/fjmcp/fjmcp-broker/internal/tools/bench/stat"
 )
 
 // results are the times of each measure, by round, ns.

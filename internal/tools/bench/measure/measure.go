@@ -1,4 +1,4 @@
-package bench
+package measure
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/fjmcp/fjmcp-broker/internal/bench/stat"
+	"github.com/fjmcp/fjmcp-broker/internal/tools/bench/stat"
 )
 
 // measure is one thing measured of every target.

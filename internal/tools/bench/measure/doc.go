@@ -1,4 +1,4 @@
-// Package bench measures the broker beside other ways to the same MCP server:
+// Package measure measures the broker beside other ways to the same MCP server:
 //
 //	        ┌─ fjmcp-broker ── fjmcp-session ─ child    OAuth, a child a session
 //	client ─┼─ pipes ─────────────────────── child      plain stdio
@@ -11,4 +11,4 @@
 // how to run it and what came out.
 //
 // Only internal/tools/bench imports it.
-package bench
+package measure

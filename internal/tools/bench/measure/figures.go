@@ -1,11 +1,11 @@
-package bench
+package measure
 
 import (
 	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/fjmcp/fjmcp-broker/internal/bench/stat"
+	"github.com/fjmcp/fjmcp-broker/internal/tools/bench/stat"
 )
 
 // figure is something the broker is to hold.
