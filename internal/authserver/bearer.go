@@ -18,7 +18,7 @@ var ErrNoToken = errors.New("no bearer token")
 // Authorization header is looked at (RFC 6750 §2.1). The error is ErrNoToken,
 // model.ErrNotFound, model.ErrExpired, model.ErrRevoked,
 // model.ErrForgejoGrantDead or a failure of the store; Challenge answers each of
-// them. A revocation in another process is seen within tokencache.MaxAge.
+// them. A revocation in another process is seen within AccessMaxAge.
 func (s *Server) Authenticate(r *http.Request) (model.Access, error) {
 	header := r.Header.Get("Authorization")
 	scheme, token, _ := strings.Cut(header, " ")

@@ -4,6 +4,7 @@
 //
 // All URLs are made from the public URL, never from a request's Host.
 //
-// It imports oauth, web, store, forgejo, upstream and words. Package gateway and
-// cmd/fjmcp-broker import it.
+// Access tokens are checked without asking the database for each request
+// (AccessCache). A revocation is seen at once when this process made it, and
+// within AccessMaxAge when another process that shares the database did.
 package authserver

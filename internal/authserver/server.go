@@ -22,7 +22,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
 )
 
 // Config is what a Server needs. All fields but Documents, Addresses, Now, Redeemed,
@@ -61,7 +60,7 @@ type Server struct {
 	registry *register.Registry
 	login    *authorize.Handler
 	account  *account.Handler
-	access   *tokencache.Cache
+	access   *AccessCache
 	limits   limits
 	issuer   string // public URL without trailing slash
 	prefix   string // its path, "" or "/x"
@@ -80,7 +79,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: tokencache.New(cfg.Store, cfg.Now), limits: newLimits(cfg)}
+	s := &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: NewAccessCache(cfg.Store, cfg.Now), limits: newLimits(cfg)}
 	s.clients = clientauth.New(clientauth.Config{Store: cfg.Store, Documents: cfg.Documents, Audiences: s.audiences(), Now: cfg.Now})
 	s.registry = register.New(register.Config{
 		Endpoint: s.issuer + "/oauth/register", Store: cfg.Store, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,

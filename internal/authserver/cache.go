@@ -1,4 +1,4 @@
-package tokencache
+package authserver
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// MaxAge is how long a revocation by another process may go unseen.
-	MaxAge = 500 * time.Millisecond
+	// AccessMaxAge is how long a revocation by another process may go unseen.
+	AccessMaxAge = 500 * time.Millisecond
 	// maxEntries bounds the memory of a cache, to some 4 MiB.
 	maxEntries = 10_000
 )
@@ -20,9 +20,9 @@ const (
 // key is the SHA-256 of an access token.
 type key [sha256.Size]byte
 
-// Cache keeps what store.Store.Access returned for as long as the store's
+// AccessCache keeps what store.Store.Access returned for as long as the store's
 // generation stands. Refusals are not kept. It is safe for concurrent use.
-type Cache struct {
+type AccessCache struct {
 	store *store.Store
 	now   func() time.Time
 
@@ -31,17 +31,17 @@ type Cache struct {
 	entries    map[key]model.Access
 }
 
-// New returns an empty Cache. Expiry is by now.
-func New(s *store.Store, now func() time.Time) *Cache {
-	return &Cache{store: s, now: now, entries: map[key]model.Access{}}
+// NewAccessCache returns an empty AccessCache. Expiry is by now.
+func NewAccessCache(s *store.Store, now func() time.Time) *AccessCache {
+	return &AccessCache{store: s, now: now, entries: map[key]model.Access{}}
 }
 
 // Access is store.Store.Access, from memory where possible.
-func (c *Cache) Access(ctx context.Context, tokenHash []byte) (model.Access, error) {
+func (c *AccessCache) Access(ctx context.Context, tokenHash []byte) (model.Access, error) {
 	k := key(tokenHash)
 	// The generation is read before the token: what changes in between leaves an
 	// entry that the next look at the generation throws away.
-	generation, err := c.store.Generation(ctx, MaxAge)
+	generation, err := c.store.Generation(ctx, AccessMaxAge)
 	if err != nil {
 		return model.Access{}, err
 	}
@@ -58,7 +58,7 @@ func (c *Cache) Access(ctx context.Context, tokenHash []byte) (model.Access, err
 	return a, err
 }
 
-func (c *Cache) get(k key, generation int64) (model.Access, bool) {
+func (c *AccessCache) get(k key, generation int64) (model.Access, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.generation != generation {
@@ -68,7 +68,7 @@ func (c *Cache) get(k key, generation int64) (model.Access, bool) {
 	return a, ok
 }
 
-func (c *Cache) put(k key, generation int64, a model.Access) {
+func (c *AccessCache) put(k key, generation int64, a model.Access) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {

@@ -1,4 +1,4 @@
-package tokencache_test
+package authserver_test
 
 import (
 	"errors"
@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/authserver"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
-	"github.com/fjmcp/fjmcp-broker/internal/tokencache"
 )
 
 func must(t testing.TB, err error) {
@@ -55,7 +55,7 @@ func TestEndIsSeenAtOnceInTheSameProcess(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := teststore.Open(t, teststore.Path(t), nil)
 			l := teststore.LogIn(t, s, "alice", time.Now())
-			c := tokencache.New(s, time.Now)
+			c := authserver.NewAccessCache(s, time.Now)
 			for range 2 {
 				a, err := c.Access(t.Context(), model.Hash(l.Pair.Access))
 				must(t, err)
@@ -78,7 +78,7 @@ func TestEndIsSeenInAnotherProcess(t *testing.T) {
 			path := teststore.Path(t)
 			here, there := teststore.Open(t, path, nil), teststore.Open(t, path, nil)
 			l := teststore.LogIn(t, here, "alice", time.Now())
-			c := tokencache.New(here, time.Now)
+			c := authserver.NewAccessCache(here, time.Now)
 			look := func() error {
 				_, err := c.Access(t.Context(), model.Hash(l.Pair.Access))
 				return err
@@ -89,7 +89,7 @@ func TestEndIsSeenInAnotherProcess(t *testing.T) {
 			looks := 0
 			for err := look(); !errors.Is(err, tt.want); err = look() {
 				must(t, err)
-				// The entry may be used for MaxAge; a look that began later must not.
+				// The entry may be used for AccessMaxAge; a look that began later must not.
 				if age := time.Since(ended); age > time.Minute {
 					t.Fatalf("not seen after %v", age)
 				}
@@ -105,7 +105,7 @@ func TestExpiryAndRename(t *testing.T) {
 	now := time.Now()
 	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
 	l := teststore.LogIn(t, s, "alice", now)
-	c := tokencache.New(s, func() time.Time { return now })
+	c := authserver.NewAccessCache(s, func() time.Time { return now })
 	_, err := c.Access(t.Context(), model.Hash(l.Pair.Access))
 	must(t, err)
 	_, err = s.UpsertUser(t.Context(), l.User.Forge, l.User.Subject, "alice-renamed")
@@ -122,7 +122,7 @@ func TestExpiryAndRename(t *testing.T) {
 // A revocation while many look must not leave the token in the cache.
 func TestRevocationRaces(t *testing.T) {
 	s := teststore.Open(t, teststore.Path(t), nil)
-	c := tokencache.New(s, time.Now)
+	c := authserver.NewAccessCache(s, time.Now)
 	for range 5 {
 		l := teststore.LogIn(t, s, "alice", time.Now())
 		hash := model.Hash(l.Pair.Access)
@@ -152,7 +152,7 @@ func TestRevocationRaces(t *testing.T) {
 func BenchmarkBearerCheck(b *testing.B) {
 	s := teststore.Open(b, teststore.Path(b), nil)
 	l := teststore.LogIn(b, s, "alice", time.Now())
-	c := tokencache.New(s, time.Now)
+	c := authserver.NewAccessCache(s, time.Now)
 	bare := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })
 	checked := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
