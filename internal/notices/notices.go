@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/fjmcp/fjmcp-broker/internal/opening"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
@@ -22,10 +21,10 @@ func New() *Notices { return &Notices{subscriptions: subscription.NewSet()} }
 // Attach makes u, whose backend says server of itself, the one that logs and tells of
 // changes. A modern backend does so for its own calls only. Errors: relay.ErrClosed, or
 // ctx's.
-func (n *Notices) Attach(ctx context.Context, u *unit.Unit, server opening.Server) error {
+func (n *Notices) Attach(ctx context.Context, u *unit.Unit, server unit.Server) error {
 	can := server.Supports()
 	if server.Modern {
-		can = opening.Supports{}
+		can = unit.Supports{}
 	}
 	var tell tellLevel
 	if can.Logging {

@@ -6,14 +6,13 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/opening"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // Server is what a shared session's backend says of itself.
-type Server = opening.Server
+type Server = unit.Server
 
 // sharedKey names a shared session among those that have not ended.
 type sharedKey struct {

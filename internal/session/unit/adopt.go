@@ -10,7 +10,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
-	"github.com/fjmcp/fjmcp-broker/internal/sockets"
 )
 
 // State is what the broker's next process needs of a unit beside its descriptors.
@@ -39,7 +38,7 @@ func Adopt(cfg Config, spec Spec, left Left) (*Unit, error) {
 	if left.Epoch > relay.MaxEpoch {
 		return nil, errors.New("cannot adopt the unit: it has had too many processes")
 	}
-	near, err := sockets.FromFiles(left.Files)
+	near, err := nearFromFiles(left.Files)
 	if err != nil {
 		return nil, fmt.Errorf("cannot adopt the unit: %w", err)
 	}

@@ -31,7 +31,7 @@ func (u *Unit) Pending() []*relay.Call { return u.relay.Pending() }
 func (c *Call) Next(ctx context.Context) (relay.Event, error) {
 	e, err := c.Call.Next(ctx)
 	if e.Final && e.Raw != nil {
-		c.refusal = c.unit.refusals.Settle(c.Call, e.Raw)
+		c.refusal = c.unit.refusals.attribute(c.Call, e.Raw)
 	}
 	return e, err
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
-	"github.com/fjmcp/fjmcp-broker/internal/opening"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -63,29 +62,29 @@ func (u *Unit) Initialize(ctx context.Context, request mcp.Message) (mcp.Message
 	if err != nil {
 		return mcp.Message{}, u.startFailure(ctx, err)
 	}
-	if err := opening.CheckVersion(answer.ResultField("serverInfo")); err != nil {
+	if err := checkVersion(answer.ResultField("serverInfo")); err != nil {
 		return answer, u.startFailure(ctx, err)
 	}
 	return answer, nil
 }
 
 // Open begins to speak with the backend on the broker's own behalf, see
-// opening.Begin. Errors are those of Initialize.
-func (u *Unit) Open(ctx context.Context) (opening.Server, error) {
+// openBackend. Errors are those of Initialize.
+func (u *Unit) Open(ctx context.Context) (Server, error) {
 	err := u.awaitMode(ctx)
-	var server opening.Server
+	var server Server
 	if err == nil {
-		server, err = opening.Begin(ctx, u, u.cfg.ProbeTimeout)
+		server, err = openBackend(ctx, u, u.cfg.ProbeTimeout)
 	}
 	if err != nil {
-		return opening.Server{}, u.startFailure(ctx, err)
+		return Server{}, u.startFailure(ctx, err)
 	}
 	return server, nil
 }
 
 // startFailure words why there was no first answer, or none to go on with.
 func (u *Unit) startFailure(ctx context.Context, err error) error {
-	var unfit *opening.Unfit
+	var unfit *unfitError
 	if errors.Is(err, relay.ErrClosed) {
 		err = cmp.Or(u.AwaitGone(ctx), err)
 	}
@@ -113,5 +112,5 @@ func (u *Unit) Resume(ctx context.Context, initialize mcp.Message) error {
 	if answer.IsError() {
 		return &StartError{Reason: control.ReasonCrashed, Detail: "the backend refused the replayed initialize"}
 	}
-	return u.Notify(ctx, opening.Initialized())
+	return u.Notify(ctx, initialized())
 }

@@ -14,9 +14,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/refusal"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
-	"github.com/fjmcp/fjmcp-broker/internal/sockets"
 )
 
 // Config is what all units of a broker have in common. All fields but Keeper are
@@ -58,8 +56,8 @@ type Unit struct {
 	id      string
 	cfg     Config
 	spec    Spec
-	near    sockets.Near // the stream is the relay's
-	far     sockets.Far
+	near    nearEnds // the stream is the relay's
+	far     farEnds
 	relay   *relay.Relay
 	born    time.Time
 	ready   chan struct{} // closed when requests may be made
@@ -82,7 +80,7 @@ type Unit struct {
 	touch     sync.Mutex // one touch at a time
 	lastTouch time.Time  // under touch
 
-	refusals refusal.Refusals
+	refusals refusals
 
 	mu        sync.Mutex
 	lastUsed  time.Time
@@ -96,7 +94,7 @@ type Unit struct {
 // New makes a unit's sockets and begins to attend to our ends of them. Launch or
 // Discard must follow.
 func New(cfg Config, spec Spec) (*Unit, error) {
-	near, far, err := sockets.Pair()
+	near, far, err := socketPair()
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +116,7 @@ func New(cfg Config, spec Spec) (*Unit, error) {
 }
 
 // attend makes a unit of our ends of its sockets, which it closes if it fails.
-func attend(cfg Config, spec Spec, id string, near sockets.Near, rc relay.Config) (*Unit, error) {
+func attend(cfg Config, spec Spec, id string, near nearEnds, rc relay.Config) (*Unit, error) {
 	u := &Unit{
 		id: id, cfg: cfg, spec: spec, near: near,
 		gone: make(chan struct{}), heard: make(chan struct{}), ready: make(chan struct{}), keeping: make(chan struct{}),

@@ -1,4 +1,4 @@
-package opening
+package unit
 
 import "encoding/json"
 

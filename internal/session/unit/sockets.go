@@ -1,4 +1,4 @@
-package sockets
+package unit
 
 import (
 	"errors"
@@ -12,22 +12,22 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 )
 
-// Near is the broker's ends.
-type Near struct {
+// nearEnds is the broker's ends.
+type nearEnds struct {
 	Stdin   *os.File
 	MCP     *net.UnixConn
 	Control *control.Conn
 }
 
 // Close closes them.
-func (n Near) Close() {
+func (n nearEnds) Close() {
 	n.Stdin.Close()
 	n.MCP.Close()
 	n.Control.Close()
 }
 
 // Files are duplicates of them, which the caller must close.
-func (n Near) Files() (files []*os.File, err error) {
+func (n nearEnds) Files() (files []*os.File, err error) {
 	stdin := func() (*os.File, error) { return duplicate(n.Stdin) }
 	for _, dup := range []func() (*os.File, error){stdin, n.MCP.File, n.Control.File} {
 		f, err := dup()
@@ -54,31 +54,25 @@ func duplicate(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// Far is the session's ends, until they are handed over.
-type Far struct{ Stdin, MCP, Control *os.File }
+// farEnds is the session's ends, until they are handed over.
+type farEnds struct{ Stdin, MCP, Control *os.File }
 
 // Close closes them.
-func (f Far) Close() { closeAll([]*os.File{f.Stdin, f.MCP, f.Control}) }
+func (f farEnds) Close() { closeAll([]*os.File{f.Stdin, f.MCP, f.Control}) }
 
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
-}
-
-// Pair makes them.
-func Pair() (near Near, far Far, err error) {
+// socketPair makes them.
+func socketPair() (near nearEnds, far farEnds, err error) {
 	if far.Stdin, near.Stdin, err = os.Pipe(); err != nil {
-		return Near{}, Far{}, fmt.Errorf("cannot make a pipe: %w", err)
+		return nearEnds{}, farEnds{}, fmt.Errorf("cannot make a pipe: %w", err)
 	}
 	if near.MCP, far.MCP, err = streamPair(); err != nil {
 		closeAll([]*os.File{near.Stdin, far.Stdin})
-		return Near{}, Far{}, err
+		return nearEnds{}, farEnds{}, err
 	}
 	if near.Control, far.Control, err = control.Pair(); err != nil {
 		near.MCP.Close()
 		closeAll([]*os.File{near.Stdin, far.Stdin, far.MCP})
-		return Near{}, Far{}, err
+		return nearEnds{}, farEnds{}, err
 	}
 	return near, far, nil
 }
@@ -100,31 +94,31 @@ func streamPair() (*net.UnixConn, *os.File, error) {
 	return conn.(*net.UnixConn), far, nil
 }
 
-// FromFiles tells them apart by their type. files, in any order, stay the caller's.
-func FromFiles(files []*os.File) (near Near, err error) {
-	pipe, stream, packets, err := sort(files)
+// nearFromFiles tells them apart by their type. files, in any order, stay the caller's.
+func nearFromFiles(files []*os.File) (near nearEnds, err error) {
+	pipe, stream, packets, err := byType(files)
 	if err != nil {
-		return Near{}, err
+		return nearEnds{}, err
 	}
 	if near.Stdin, err = duplicate(pipe); err != nil {
-		return Near{}, err
+		return nearEnds{}, err
 	}
 	if near.Control, err = control.FromFile(packets); err != nil {
 		near.Stdin.Close()
-		return Near{}, err
+		return nearEnds{}, err
 	}
 	conn, err := net.FileConn(stream)
 	if err != nil {
 		near.Stdin.Close()
 		near.Control.Close()
-		return Near{}, err
+		return nearEnds{}, err
 	}
 	near.MCP = conn.(*net.UnixConn)
 	return near, nil
 }
 
-// sort wants one of each.
-func sort(files []*os.File) (pipe, stream, packets *os.File, err error) {
+// byType wants one of each.
+func byType(files []*os.File) (pipe, stream, packets *os.File, err error) {
 	for _, f := range files {
 		switch kind, err := socketType(f); {
 		case errors.Is(err, unix.ENOTSOCK) && pipe == nil:

@@ -1,4 +1,4 @@
-package refusal
+package unit
 
 import (
 	"testing"
@@ -42,9 +42,9 @@ func TestRefusalsAreAttributed(t *testing.T) {
 		{"whose client has left", []refusal{refused("R1", a, b)}, []answer{{b, good, ""}}, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			rs := Refusals{all: tt.refusals}
+			rs := refusals{all: tt.refusals}
 			for i, x := range tt.answers {
-				if got := rs.Settle(x.call, []byte(x.raw)); got != x.want {
+				if got := rs.attribute(x.call, []byte(x.raw)); got != x.want {
 					t.Errorf("answer %d: got %q, want %q", i, got, x.want)
 				}
 			}

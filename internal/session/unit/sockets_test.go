@@ -1,4 +1,4 @@
-package sockets
+package unit
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 func TestFromFiles(t *testing.T) {
 	for name, order := range map[string]func([]*os.File){"as kept": func([]*os.File) {}, "turned around": slices.Reverse[[]*os.File]} {
 		t.Run(name, func(t *testing.T) {
-			near, far, err := Pair()
+			near, far, err := socketPair()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -25,7 +25,7 @@ func TestFromFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			order(files)
-			next, err := FromFiles(files)
+			next, err := nearFromFiles(files)
 			for _, f := range files {
 				f.Close()
 			}
@@ -73,7 +73,7 @@ func over(t *testing.T, to io.Writer, from io.Reader) {
 }
 
 func TestFromFilesRefuses(t *testing.T) {
-	near, far, err := Pair()
+	near, far, err := socketPair()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,10 +86,10 @@ func TestFromFilesRefuses(t *testing.T) {
 	defer closeAll(files)
 	for i, f := range files {
 		rest := slices.Delete(slices.Clone(files), i, i+1)
-		if _, err := FromFiles(rest); err == nil {
+		if _, err := nearFromFiles(rest); err == nil {
 			t.Errorf("it did without %s", f.Name())
 		}
-		if _, err := FromFiles(append(rest, rest[0])); err == nil {
+		if _, err := nearFromFiles(append(rest, rest[0])); err == nil {
 			t.Errorf("it took one twice for %s", f.Name())
 		}
 	}

@@ -1,4 +1,4 @@
-package opening
+package unit
 
 import (
 	"context"
@@ -16,40 +16,31 @@ import (
 // ReasonProtocol: the backend speaks no revision of MCP that the broker knows.
 const ReasonProtocol control.Reason = "protocol"
 
-// Unfit says why the broker cannot work with a backend. Reason is fit for a client,
+// unfitError says why the broker cannot work with a backend. Reason is fit for a client,
 // Detail for the operator only.
-type Unfit struct {
+type unfitError struct {
 	Reason control.Reason
 	Detail string
 }
 
 // Error names the reason and the detail.
-func (e *Unfit) Error() string {
+func (e *unfitError) Error() string {
 	return fmt.Sprintf("cannot work with the backend (%s): %s", e.Reason, e.Detail)
 }
 
-// Backend is who is spoken with.
-type Backend interface {
-	// Inquire makes a request of the broker's own and returns the answer, which may
-	// be an error.
-	Inquire(ctx context.Context, method string, params any) (mcp.Message, error)
-	// Notify sends a notification.
-	Notify(ctx context.Context, n mcp.Message) error
-}
-
-// Begin begins to speak with b on the broker's own behalf, for clients that have no
+// openBackend begins to speak with b on the broker's own behalf, for clients that have no
 // session: it asks server/discover, waits for as long as patience for the answer, and
 // initializes a backend that does not know that (2026-07-28, stdio, Backward
-// Compatibility). Errors: *Unfit, or b's.
-func Begin(ctx context.Context, b Backend, patience time.Duration) (Server, error) {
-	server, err := begin(ctx, b, patience)
+// Compatibility). Errors: *unfitError, or b's.
+func openBackend(ctx context.Context, b *Unit, patience time.Duration) (Server, error) {
+	server, err := negotiate(ctx, b, patience)
 	if err != nil {
 		return Server{}, err
 	}
-	return server, CheckVersion(server.Info)
+	return server, checkVersion(server.Info)
 }
 
-func begin(ctx context.Context, b Backend, patience time.Duration) (Server, error) {
+func negotiate(ctx context.Context, b *Unit, patience time.Duration) (Server, error) {
 	answer, err := discover(ctx, b, patience)
 	if errors.Is(err, errSilent) {
 		return handshake(ctx, b, mcp.Version20251125)
@@ -64,8 +55,8 @@ func begin(ctx context.Context, b Backend, patience time.Duration) (Server, erro
 	return server, err
 }
 
-// Initialized tells a backend that its answer to initialize was taken.
-func Initialized() mcp.Message {
+// initialized tells a backend that its answer to initialize was taken.
+func initialized() mcp.Message {
 	m, _ := mcp.Parse([]byte(`{"jsonrpc":"2.0","method":"` + mcp.MethodInitialized + `"}`))
 	return m
 }
@@ -80,7 +71,7 @@ func implementation() map[string]string {
 
 // discover asks server/discover, and gives up on a backend that does not answer in
 // time.
-func discover(ctx context.Context, b Backend, patience time.Duration) (mcp.Message, error) {
+func discover(ctx context.Context, b *Unit, patience time.Duration) (mcp.Message, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errSilent)
 	defer cancel()
 	return b.Inquire(ctx, mcp.MethodDiscover, map[string]any{"_meta": map[string]any{
@@ -126,14 +117,14 @@ func discovered(answer mcp.Message) (s Server, older string, err error) {
 		}
 	}
 	if older == "" {
-		err = &Unfit{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend speaks %q and none of the broker's revisions of MCP", offered)}
+		err = &unfitError{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend speaks %q and none of the broker's revisions of MCP", offered)}
 	}
 	return Server{}, older, err
 }
 
 // handshake initializes a backend with all a client can be able to do: whether
 // the client of a request is, is seen when the backend asks for it.
-func handshake(ctx context.Context, b Backend, revision string) (Server, error) {
+func handshake(ctx context.Context, b *Unit, revision string) (Server, error) {
 	type can = struct{}
 	answer, err := b.Inquire(ctx, mcp.MethodInitialize, map[string]any{
 		"protocolVersion": revision,
@@ -148,14 +139,14 @@ func handshake(ctx context.Context, b Backend, revision string) (Server, error) 
 		return Server{}, err
 	}
 	if answer.IsError() {
-		return Server{}, &Unfit{Reason: ReasonProtocol, Detail: "the backend knows neither server/discover nor initialize"}
+		return Server{}, &unfitError{Reason: ReasonProtocol, Detail: "the backend knows neither server/discover nor initialize"}
 	}
 	if v := answer.ResultString("protocolVersion"); !mcp.Handshake(v) {
-		return Server{}, &Unfit{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend answered initialize with revision %q", v)}
+		return Server{}, &unfitError{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend answered initialize with revision %q", v)}
 	}
 	s := Server{
 		Protocol: answer.ResultString("protocolVersion"), Info: answer.ResultField("serverInfo"),
 		Capabilities: answer.ResultField("capabilities"), Instructions: answer.ResultField("instructions"),
 	}
-	return s, b.Notify(ctx, Initialized())
+	return s, b.Notify(ctx, initialized())
 }

@@ -1,4 +1,4 @@
-package opening
+package unit
 
 import (
 	"encoding/json"
@@ -14,15 +14,15 @@ const (
 	oldestBackend = "2.18.0"
 )
 
-// CheckVersion returns *Unfit for a forgejo-mcp that is, by its serverInfo, too old to
+// checkVersion returns *unfitError for a forgejo-mcp that is, by its serverInfo, too old to
 // work here.
-func CheckVersion(serverInfo json.RawMessage) error {
+func checkVersion(serverInfo json.RawMessage) error {
 	var info struct{ Name, Version string }
 	_ = json.Unmarshal(serverInfo, &info) // another backend may say what it likes
 	if info.Name != backendName || !olderThan(info.Version, oldestBackend) {
 		return nil
 	}
-	return &Unfit{Reason: control.ReasonBackendTooOld, Detail: fmt.Sprintf("forgejo-mcp %s is too old; install %s or newer", info.Version, oldestBackend)}
+	return &unfitError{Reason: control.ReasonBackendTooOld, Detail: fmt.Sprintf("forgejo-mcp %s is too old; install %s or newer", info.Version, oldestBackend)}
 }
 
 // olderThan compares dotted versions numerically. What is no version ("dev") is

@@ -1,6 +1,4 @@
-// Package refusal tells which tool call a request belongs to that a session's proxy
-// did not send to the forge. Package unit imports it.
-package refusal
+package unit
 
 import (
 	"bytes"
@@ -12,8 +10,8 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
-// most bounds what a unit can have the broker remember.
-const most = 100
+// mostRefusals bounds what a unit can have the broker remember.
+const mostRefusals = 100
 
 // refusal is a request that the proxy did not send, and the tool calls one of
 // which made it.
@@ -24,16 +22,16 @@ type refusal struct {
 	alone  bool          // there was just one
 }
 
-// Refusals are those of a unit that belong to no answered call yet. The zero value has
+// refusals are those of a unit that belong to no answered call yet. The zero value has
 // none. It is safe for concurrent use.
-type Refusals struct {
+type refusals struct {
 	mu  sync.Mutex
 	all []refusal // oldest first
 }
 
-// Note takes what the proxy reported while calls were in flight: the refused request's
+// note takes what the proxy reported while calls were in flight: the refused request's
 // id and the reason.
-func (rs *Refusals) Note(id string, reason control.Reason, calls []*relay.Call) {
+func (rs *refusals) note(id string, reason control.Reason, calls []*relay.Call) {
 	r := refusal{id: id, reason: reason}
 	for _, c := range calls {
 		if c.Method == mcp.MethodToolsCall {
@@ -46,14 +44,14 @@ func (rs *Refusals) Note(id string, reason control.Reason, calls []*relay.Call) 
 	}
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	rs.all = append(rs.all[max(0, len(rs.all)-most+1):], r)
+	rs.all = append(rs.all[max(0, len(rs.all)-mostRefusals+1):], r)
 }
 
-// Settle attributes at most one refusal to an answered call, strikes the call from the
+// attribute attributes at most one refusal to an answered call, strikes the call from the
 // others, and returns the reason, "" if there is none. The id in the answer is proof. A
 // backend may hide it, as forgejo-mcp does for some methods of its SDK that look at the
 // status only; then it is the call's if no other was in flight, or if the call failed.
-func (rs *Refusals) Settle(c *relay.Call, answer []byte) control.Reason {
+func (rs *refusals) attribute(c *relay.Call, answer []byte) control.Reason {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if len(rs.all) == 0 {
@@ -78,7 +76,7 @@ func (rs *Refusals) Settle(c *relay.Call, answer []byte) control.Reason {
 }
 
 // strike removes an answered call from all refusals, and those left without one.
-func (rs *Refusals) strike(c *relay.Call) {
+func (rs *refusals) strike(c *relay.Call) {
 	for i := range rs.all {
 		r := &rs.all[i]
 		r.calls = slices.DeleteFunc(r.calls, func(o *relay.Call) bool { return o == c })
