@@ -101,7 +101,7 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.auth, err = authserver.New(authserver.Config{
 		PublicURL: cfg.PublicURL, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
-		AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Redeemed: s.sessions.Warm, Revoked: s.endGrant, Running: s.sessions.Running,
+		AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Redeemed: s.sessions.Prestart, Revoked: s.endGrant, Running: s.sessions.Running,
 		Documents: documents(cfg, log), Addresses: addresses,
 	})
 	if err != nil {

@@ -56,7 +56,7 @@ func (m *Manager) forget(s *Session) *unit.Unit {
 	u := s.unit
 	if u != nil {
 		s.unit = nil
-		m.fleet.Withdraw(u)
+		m.pool.Withdraw(u)
 	}
 	m.mu.Unlock()
 	close(s.done)
@@ -67,7 +67,7 @@ func (m *Manager) forget(s *Session) *unit.Unit {
 
 // EndGrant ends all sessions of a grant, after its revocation.
 func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
-	m.fleet.Warm.EndGrant(ctx, grantID)
+	m.pool.prestart.EndGrant(ctx, grantID)
 	m.interrupt(model.ErrRevoked, revoked, func(row model.Session) bool { return row.GrantID == grantID })
 	ids, err := m.cfg.Store.GrantSessions(ctx, grantID)
 	if err != nil {
@@ -79,7 +79,7 @@ func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
 // endSuspended ends all sessions of a user who may not sign in at Forgejo any more.
 func (m *Manager) endSuspended(userID string) {
 	ctx := context.Background()
-	m.fleet.Warm.EndUser(ctx, userID)
+	m.pool.prestart.EndUser(ctx, userID)
 	ids, err := m.cfg.Store.UserSessions(ctx, userID)
 	if err == nil {
 		err = m.endAll(ctx, suspended, ids)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/fleet"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -40,14 +39,14 @@ type Config struct {
 	StartTimeout time.Duration // for a unit to answer initialize; 0 means 10 s
 	ProbeTimeout time.Duration // for a backend to answer server/discover, if it ever does; 0 means 2 s
 
-	// AfterFunc is warm.Config.AfterFunc.
+	// AfterFunc is prestartConfig.AfterFunc.
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
 }
 
 // Manager owns all sessions of this broker.
 type Manager struct {
-	cfg   Config
-	fleet *fleet.Fleet[*Session]
+	cfg  Config
+	pool *pool
 
 	mu       sync.Mutex          // taken before the fleet's
 	sessions map[string]*Session // by id, loaded from the store on use
@@ -67,7 +66,7 @@ func New(cfg Config) *Manager {
 		cfg.ProbeTimeout = 2 * time.Second
 	}
 	m := &Manager{cfg: cfg, sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, attempts: map[*Session]*attempt{}}
-	m.fleet = fleet.New[*Session](fleet.Config{
+	m.pool = newPool(poolConfig{
 		Unit: m.unitConfig(), PerUser: cfg.PerUser, Max: cfg.Max, MaxAge: cfg.MaxAge,
 		Label: label, Grant: cfg.Store.Grant, AfterFunc: cfg.AfterFunc,
 	})
@@ -86,7 +85,7 @@ func (m *Manager) unitConfig() unit.Config {
 // Reconcile stops units that no broker serves any more and marks the stored
 // sessions dormant, ending those past their maximum age.
 func (m *Manager) Reconcile(ctx context.Context) error {
-	if err := m.fleet.Reconcile(ctx); err != nil {
+	if err := m.pool.Reconcile(ctx); err != nil {
 		return err
 	}
 	return m.settleStored(ctx)
@@ -107,7 +106,7 @@ func (m *Manager) settleStored(ctx context.Context) error {
 		return err
 	}
 	for unitID, id := range units {
-		if m.fleet.Has(unitID) {
+		if m.pool.Has(unitID) {
 			continue
 		}
 		if err := m.cfg.Store.ClearSessionUnit(ctx, id, unitID); err != nil {
@@ -124,16 +123,16 @@ func (m *Manager) aged(created time.Time) bool {
 	return m.cfg.Now().Sub(created) >= m.cfg.MaxAge
 }
 
-// Warm has a unit started for the first session of access's grant, which is to come
+// Prestart has a unit started for the first session of access's grant, which is to come
 // soon. It does not wait for it. While the door is shut it does nothing.
-func (m *Manager) Warm(access model.Access) { m.fleet.StartAhead(access) }
+func (m *Manager) Prestart(access model.Access) { m.pool.StartAhead(access) }
 
 // Create starts a session for access with the client's initialize request and
 // returns the backend's response to it. When that response is an error there is
 // no session. Errors: *StartError, ErrBusy, ErrDraining, model.ErrForgejoDown,
 // model.ErrForgejoGrantDead.
 func (m *Manager) Create(ctx context.Context, access model.Access, initialize mcp.Message) (*Session, []byte, error) {
-	id, began, ok := m.fleet.Warm.Claim(access.GrantID, model.ReadOnly(access.Scope))
+	id, began, ok := m.pool.prestart.Claim(access.GrantID, model.ReadOnly(access.Scope))
 	if !ok {
 		id, began = rand.Text(), m.cfg.Now()
 	}
@@ -209,7 +208,7 @@ func (m *Manager) publish(s *Session, u *unit.Unit) bool {
 
 // serve is publish with mu held.
 func (m *Manager) serve(s *Session, u *unit.Unit) bool {
-	if !m.fleet.Serve(u) {
+	if !m.pool.Serve(u) {
 		return false
 	}
 	s.unit, s.row.UnitID = u, u.ID()
@@ -279,7 +278,7 @@ func (m *Manager) adopt(row model.Session) *Session {
 // Token is the launchclient.TokenFunc of this broker: the user's access token for a
 // unit that is starting, once.
 func (m *Manager) Token(ctx context.Context, unitID string) (string, error) {
-	return m.fleet.Token(ctx, unitID)
+	return m.pool.Token(ctx, unitID)
 }
 
 // label is the id by which the journal knows a session. It does not tell the

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/fjmcp/fjmcp-broker/internal/fleet"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
@@ -174,7 +173,7 @@ func (m *Manager) restore(r store.Resumed, files []*os.File, resume func(*Sessio
 	if saved != nil {
 		left.State = &saved.Unit
 	}
-	u, err := m.fleet.Adopt(s.spec(), left, s)
+	u, err := m.pool.Adopt(s.spec(), left, s)
 	if err != nil {
 		m.letGo(left.ID)
 		return restored{}, err
@@ -250,7 +249,7 @@ func (m *Manager) Shutdown(ctx context.Context) {
 	states := make(chan store.SessionState, savedAtOnce)
 	var written sync.WaitGroup
 	written.Go(func() { m.save(ctx, states) })
-	m.fleet.Close(ctx, func(ctx context.Context, o fleet.Member[*Session]) {
+	m.pool.Close(ctx, func(ctx context.Context, o member) {
 		state, err := o.Session.suspend(ctx, o.Unit)
 		if err != nil {
 			m.cfg.Log.Warn("a session goes on without what it was about to say", "session", o.Session.label, "unit", o.Unit.Name(), "error", err)

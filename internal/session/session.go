@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/fjmcp/fjmcp-broker/internal/circuit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/notices"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
@@ -27,11 +25,11 @@ type Session struct {
 	unit  *unit.Unit   // under manager.mu; nil while dormant
 	done  chan struct{}
 
-	circuit circuit.Breaker // under manager.mu
+	circuit breaker // under manager.mu
 
 	streams *eventstore.Hub
 	server  Server // of a shared session, under manager.mu; of its latest unit
-	notices *notices.Notices
+	notices *notices
 }
 
 // ID is the Mcp-Session-Id.
@@ -76,7 +74,7 @@ func (s *Session) ended() bool {
 // model.ErrNotFound when the session has ended or may do more than access, and
 // relay.ErrTooManyCalls.
 func (s *Session) Call(ctx context.Context, access model.Access, request mcp.Message) (*Call, error) {
-	leave, err := s.manager.fleet.Door.Enter()
+	leave, err := s.manager.pool.door.Enter()
 	if err != nil {
 		return nil, err
 	}

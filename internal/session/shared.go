@@ -60,7 +60,7 @@ func (m *Manager) findShared(ctx context.Context, access model.Access) (*Session
 	if err != nil || s != nil {
 		return s, err
 	}
-	id, began, ahead := m.fleet.Warm.Claim(key.grantID, key.readOnly)
+	id, began, ahead := m.pool.prestart.Claim(key.grantID, key.readOnly)
 	if !ahead {
 		id, began = rand.Text(), m.cfg.Now()
 	}
@@ -69,7 +69,7 @@ func (m *Manager) findShared(ctx context.Context, access model.Access) (*Session
 		ReadOnly: key.readOnly, CreatedAt: began, LastUsedAt: m.cfg.Now(),
 	})
 	if ahead && row.ID != id {
-		m.fleet.Warm.Release(id)
+		m.pool.prestart.Release(id)
 	}
 	if err != nil {
 		return nil, err

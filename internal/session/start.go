@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/fleet"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
@@ -32,20 +31,12 @@ func StartReason(err error) control.Reason {
 	return ""
 }
 
-// The limits on what may run.
-var (
-	// ErrBusy says that the limit of running sessions is reached and none is idle.
-	ErrBusy = fleet.ErrBusy
-	// ErrDraining says that the operator has the broker take no new calls.
-	ErrDraining = fleet.ErrDraining
-)
-
 // start starts a unit for s and has begin speak with its backend first.
 func (m *Manager) start(ctx context.Context, s *Session, begin func(context.Context, *unit.Unit) error) (*unit.Unit, error) {
 	if err := m.awaitAll(ctx); err != nil { // they count for the limits
 		return nil, err
 	}
-	u, err := m.fleet.Start(ctx, fleet.Order[*Session]{
+	u, err := m.pool.Start(ctx, order{
 		Session: s, SessionID: s.row.ID, UserID: s.row.UserID, Spec: s.spec, Begin: begin, Failed: s.report,
 	})
 	if err != nil {
@@ -72,7 +63,7 @@ func (s *Session) spec() unit.Spec {
 func (s *Session) unitEnded(u *unit.Unit) {
 	m := s.manager
 	m.mu.Lock()
-	m.fleet.Remove(u)
+	m.pool.Remove(u)
 	dormant := s.unit == u
 	if dormant {
 		s.unit, s.row.UnitID = nil, ""

@@ -3,7 +3,6 @@ package session
 import (
 	"strconv"
 
-	"github.com/fjmcp/fjmcp-broker/internal/notices"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
@@ -17,7 +16,7 @@ func NewStreams() *eventstore.Hub { return eventstore.NewHub(streamMemory) }
 
 func newSession(m *Manager, streams *eventstore.Hub, row model.Session) *Session {
 	return &Session{
-		manager: m, label: label(row.ID), row: row, queue: newQueue(), done: make(chan struct{}), streams: streams, notices: notices.New(),
+		manager: m, label: label(row.ID), row: row, queue: newQueue(), done: make(chan struct{}), streams: streams, notices: newNotices(),
 	}
 }
 

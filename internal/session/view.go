@@ -89,7 +89,7 @@ func (v *View) runs(u *unit.Unit) {
 
 // Awake views the sessions whose units run or start, without the store.
 func (m *Manager) Awake() []View {
-	all := m.fleet.Members()
+	all := m.pool.Members()
 	list := make([]View, len(all))
 	m.mu.Lock()
 	for i, o := range all {
@@ -105,7 +105,7 @@ func (m *Manager) Awake() []View {
 // Running counts the running sessions between a user and a client, and tells when
 // one of them was last used; the zero time if none runs.
 func (m *Manager) Running(userID, clientID string) (n int, lastUsed time.Time) {
-	for _, o := range m.fleet.Members() {
+	for _, o := range m.pool.Members() {
 		if row := &o.Session.row; row.UserID != userID || row.ClientID != clientID {
 			continue
 		}
@@ -130,15 +130,15 @@ func (m *Manager) Stop(ctx context.Context, id string) error {
 // ShutDoor turns requests away with ErrDraining until OpenDoor, and reports whether
 // it was open. What is in flight goes on: answers to a backend's questions and
 // cancellations pass.
-func (m *Manager) ShutDoor() bool { return m.fleet.Door.Shut(m.cfg.Now()) }
+func (m *Manager) ShutDoor() bool { return m.pool.door.Shut(m.cfg.Now()) }
 
 // OpenDoor ends ShutDoor, and reports whether it was shut.
-func (m *Manager) OpenDoor() bool { return m.fleet.Door.Open() }
+func (m *Manager) OpenDoor() bool { return m.pool.door.Open() }
 
 // Door is since when the door is shut, zero while it is open, and how many requests
 // have passed it and are not in flight yet. When none has passed a shut door, those
 // that Awake tells of are all there are.
-func (m *Manager) Door() (shut time.Time, entering int) { return m.fleet.Door.State() }
+func (m *Manager) Door() (shut time.Time, entering int) { return m.pool.door.State() }
 
 // Waiting counts the units that were started for sessions to come.
-func (m *Manager) Waiting() int { return m.fleet.Warm.Len() }
+func (m *Manager) Waiting() int { return m.pool.prestart.Len() }

@@ -7,5 +7,5 @@
 // the last, also after the backend was replaced. What a slow listener has not
 // taken yet waits once, however often it was said.
 //
-// Package notices makes Sets; package stateless serves what they give out. It imports mcp alone.
+// Package session makes Sets; package stateless serves what they give out. It imports mcp alone.
 package subscription

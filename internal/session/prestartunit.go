@@ -1,4 +1,4 @@
-package warm
+package session
 
 import (
 	"context"
@@ -7,10 +7,10 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
-// Unit is a unit that was started ahead.
-type Unit struct {
+// prestartUnit is a unit that was started ahead.
+type prestartUnit struct {
 	*unit.Unit
-	pool     *Pool
+	prestart *prestart
 	session  string // id of the session to come
 	userID   string
 	grantID  string
@@ -23,11 +23,11 @@ type Unit struct {
 	// Under pool.mu.
 	claimed bool // a session goes by the id
 	gone    bool
-	owner   Owner
+	owner   prestartOwner
 }
 
-// Owner gets what unit.Spec says, from Bind on.
-type Owner struct {
+// prestartOwner gets what unit.Spec says, from Bind on.
+type prestartOwner struct {
 	Other func(raw []byte) bool
 	Ended func(*unit.Unit)
 }
@@ -35,7 +35,7 @@ type Owner struct {
 // Claim is for a session of a grant and mode that is about to begin: its id, and when
 // it began if a unit was started for it, which Take gives. At most one session gets a
 // unit's id.
-func (p *Pool) Claim(grantID string, readOnly bool) (sessionID string, began time.Time, ok bool) {
+func (p *prestart) Claim(grantID string, readOnly bool) (sessionID string, began time.Time, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, w := range p.units {
@@ -48,7 +48,7 @@ func (p *Pool) Claim(grantID string, readOnly bool) (sessionID string, began tim
 }
 
 // Release undoes Claim for a session that got another id.
-func (p *Pool) Release(sessionID string) {
+func (p *prestart) Release(sessionID string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w := p.units[sessionID]; w != nil {
@@ -58,7 +58,7 @@ func (p *Pool) Release(sessionID string) {
 
 // Take returns the running unit of a claimed id, nil if there is none any more. It
 // waits for a start under way. Bind or Stop must follow.
-func (p *Pool) Take(ctx context.Context, sessionID string) *Unit {
+func (p *prestart) Take(ctx context.Context, sessionID string) *prestartUnit {
 	p.mu.Lock()
 	w := p.units[sessionID]
 	p.mu.Unlock()
@@ -80,8 +80,8 @@ func (p *Pool) Take(ctx context.Context, sessionID string) *Unit {
 
 // Bind makes o the unit's owner and reports whether the unit still runs; otherwise
 // Ended is not called.
-func (w *Unit) Bind(o Owner) bool {
-	p := w.pool
+func (w *prestartUnit) Bind(o prestartOwner) bool {
+	p := w.prestart
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.units, w.session)
@@ -90,17 +90,17 @@ func (w *Unit) Bind(o Owner) bool {
 }
 
 // other is unit.Spec.Other. Nobody hears what a backend says before it was spoken to.
-func (w *Unit) other(raw []byte) bool {
-	w.pool.mu.Lock()
+func (w *prestartUnit) other(raw []byte) bool {
+	w.prestart.mu.Lock()
 	heard := w.owner.Other
-	w.pool.mu.Unlock()
+	w.prestart.mu.Unlock()
 	return heard != nil && heard(raw)
 }
 
 // ended is unit.Spec.Ended.
-func (w *Unit) ended(u *unit.Unit) {
+func (w *prestartUnit) ended(u *unit.Unit) {
 	<-w.launched
-	p := w.pool
+	p := w.prestart
 	p.mu.Lock()
 	w.gone = true
 	owner := w.owner.Ended

@@ -147,7 +147,7 @@ func TestFirstSessionIsAhead(t *testing.T) {
 		for _, wait := range []bool{true, false} {
 			t.Run(name+" "+strconv.FormatBool(wait), func(t *testing.T) {
 				w := startAhead(t, "standin", nil)
-				w.Warm(w.access)
+				w.Prestart(w.access)
 				began := w.now()
 				if w.Waiting() != 1 || len(w.Awake()) != 0 {
 					t.Errorf("%d wait, %d are awake", w.Waiting(), len(w.Awake()))
@@ -184,9 +184,9 @@ func TestFirstSessionIsAhead(t *testing.T) {
 func TestOneUnitAheadOfEachLogin(t *testing.T) {
 	w := startAhead(t, "standin", nil)
 	other := w.another()
-	w.Warm(w.access)
-	w.Warm(w.access)
-	w.Warm(other)
+	w.Prestart(w.access)
+	w.Prestart(w.access)
+	w.Prestart(other)
 	if w.Waiting() != 2 {
 		t.Fatalf("%d wait", w.Waiting())
 	}
@@ -213,7 +213,7 @@ func TestOneUnitAheadOfEachLogin(t *testing.T) {
 // A read-only token's session is not one that may write.
 func TestUnitAheadHasTheLoginsMode(t *testing.T) {
 	w := startAhead(t, "standin", nil)
-	w.Warm(w.access)
+	w.Prestart(w.access)
 	if s := w.create(w.reader()); !s.ReadOnly() || w.Waiting() != 1 {
 		t.Errorf("read-only %v, %d wait", s.ReadOnly(), w.Waiting())
 	}
@@ -237,7 +237,7 @@ func TestUnitAheadThatIsNotUsed(t *testing.T) {
 		for _, wait := range []bool{true, false} {
 			t.Run(name+" "+strconv.FormatBool(wait), func(t *testing.T) {
 				w := startAhead(t, "standin", nil)
-				w.Warm(w.access)
+				w.Prestart(w.access)
 				if wait {
 					w.waiting()
 				}
@@ -293,22 +293,22 @@ func (w *ahead) sessionProcess() (pid int) {
 func TestNothingIsStartedAhead(t *testing.T) {
 	w := startAhead(t, "held", nil)
 	w.must(w.store.RevokeGrant(t.Context(), w.access.GrantID))
-	w.Warm(w.access)
+	w.Prestart(w.access)
 	w.until("it was given up", func() bool { return w.Waiting() == 0 })
 	w.ShutDoor()
-	w.Warm(w.another())
+	w.Prestart(w.another())
 	if n := len(w.launches.all()); n != 0 || w.Waiting() != 0 {
 		t.Errorf("%d started, %d wait", n, w.Waiting())
 	}
 	w.OpenDoor()
 	for range 17 {
-		w.Warm(w.another())
+		w.Prestart(w.another())
 	}
 	if w.Waiting() != 16 {
 		t.Errorf("%d wait", w.Waiting())
 	}
 	w.Shutdown(t.Context())
-	w.Warm(w.another())
+	w.Prestart(w.another())
 	if n := len(w.units()); n != 0 || w.Waiting() != 0 {
 		t.Errorf("%d run, %d wait after the end", n, w.Waiting())
 	}
@@ -319,7 +319,7 @@ func TestLimitsHoldForUnitsAhead(t *testing.T) {
 	w := startAhead(t, "held", func(c *session.Config) { c.PerUser = 1 })
 	other := w.another()
 	idle := w.create(other)
-	w.Warm(w.access)
+	w.Prestart(w.access)
 	w.until("both run", func() bool { return len(w.units()) == 2 })
 	s := w.create(w.access)
 	if w.unitOf(idle).Running() || !w.unitOf(s).Running() || len(w.units()) != 1 {
@@ -328,7 +328,7 @@ func TestLimitsHoldForUnitsAhead(t *testing.T) {
 	c, err := s.Call(t.Context(), w.access, message(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"test_sampling","arguments":{"prompt":"?"}}}`))
 	w.must(err)
 	defer c.Leave()
-	w.Warm(other)
+	w.Prestart(other)
 	w.until("both run", func() bool { return len(w.units()) == 2 })
 	if _, _, err := w.Create(t.Context(), other, message(hello)); !errors.Is(err, session.ErrBusy) {
 		t.Errorf("got %v", err)
@@ -342,9 +342,9 @@ func TestLimitsHoldForUnitsAhead(t *testing.T) {
 func TestLauncherThatFailsAhead(t *testing.T) {
 	const failed = "cannot start a session's unit ahead"
 	w := startAhead(t, "absent", nil)
-	w.Warm(w.access)
+	w.Prestart(w.access)
 	w.until("it has failed", func() bool { return w.logged(failed) == 1 && w.Waiting() == 0 })
-	w.Warm(w.access)
+	w.Prestart(w.access)
 	if w.Waiting() != 0 {
 		t.Error("tried again at once")
 	}
@@ -352,7 +352,7 @@ func TestLauncherThatFailsAhead(t *testing.T) {
 		t.Errorf("%d events:\n%s", n, w.log)
 	}
 	w.advance(time.Minute)
-	w.Warm(w.access)
+	w.Prestart(w.access)
 	w.until("it has failed again", func() bool { return w.logged(failed) == 2 })
 	_, _, err := w.Create(t.Context(), w.access, message(hello))
 	if session.StartReason(err) != control.ReasonBackendMissing {
@@ -363,7 +363,7 @@ func TestLauncherThatFailsAhead(t *testing.T) {
 // What is wrong with the backend is told of a session's own start, once.
 func TestUnitAheadOfNoUse(t *testing.T) {
 	w := startAhead(t, "old", nil)
-	w.Warm(w.access)
+	w.Prestart(w.access)
 	_, _, err := w.Create(t.Context(), w.access, message(hello))
 	if session.StartReason(err) != control.ReasonBackendTooOld {
 		t.Errorf("got %v", err)

@@ -1,4 +1,4 @@
-package notices
+package session
 
 import (
 	"context"
@@ -9,19 +9,19 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
-// Notices are a shared session's. It is safe for concurrent use.
-type Notices struct {
+// notices are a shared session's. It is safe for concurrent use.
+type notices struct {
 	level         logLevel
 	subscriptions *subscription.Set
 }
 
-// New returns the Notices of a session without a unit.
-func New() *Notices { return &Notices{subscriptions: subscription.NewSet()} }
+// newNotices returns the notices of a session without a unit.
+func newNotices() *notices { return &notices{subscriptions: subscription.NewSet()} }
 
 // Attach makes u, whose backend says server of itself, the one that logs and tells of
 // changes. A modern backend does so for its own calls only. Errors: relay.ErrClosed, or
 // ctx's.
-func (n *Notices) Attach(ctx context.Context, u *unit.Unit, server unit.Server) error {
+func (n *notices) Attach(ctx context.Context, u *unit.Unit, server unit.Server) error {
 	can := server.Supports()
 	if server.Modern {
 		can = unit.Supports{}
@@ -39,18 +39,18 @@ func (n *Notices) Attach(ctx context.Context, u *unit.Unit, server unit.Server) 
 
 // LogFrom has the backend log from level on, one of MCP's, unless it logs more already.
 // One that does not log is not told; a later one is. Errors: ctx's.
-func (n *Notices) LogFrom(ctx context.Context, level string) error { return n.level.ask(ctx, level) }
+func (n *notices) LogFrom(ctx context.Context, level string) error { return n.level.ask(ctx, level) }
 
 // Subscribe is subscription.Set.Subscribe.
-func (n *Notices) Subscribe(ctx context.Context, f subscription.Filter) (*subscription.Subscription, error) {
+func (n *notices) Subscribe(ctx context.Context, f subscription.Filter) (*subscription.Subscription, error) {
 	return n.subscriptions.Subscribe(ctx, f)
 }
 
 // Take gives what the backend said to those who have subscribed to it.
-func (n *Notices) Take(m mcp.Message) { n.subscriptions.Take(m) }
+func (n *notices) Take(m mcp.Message) { n.subscriptions.Take(m) }
 
 // Close ends all subscriptions, with the session.
-func (n *Notices) Close() { n.subscriptions.Close() }
+func (n *notices) Close() { n.subscriptions.Close() }
 
 // told is a unit as the one that logs, and the backend of subscriptions.
 type told struct{ unit *unit.Unit }

@@ -1,4 +1,4 @@
-package warm
+package session
 
 import (
 	"context"
@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// patience is how long a unit waits for its session.
-	patience = time.Minute
-	// most is how many units wait at a time.
-	most = 16
-	// pause is how long nothing is started after the launcher has failed.
-	pause = time.Minute
+	// prestartPatience is how long a unit waits for its session.
+	prestartPatience = time.Minute
+	// mostPrestarted is how many units wait at a time.
+	mostPrestarted = 16
+	// prestartPause is how long nothing is started after the launcher has failed.
+	prestartPause = time.Minute
 )
 
-// Config is what a Pool is made of. All fields but AfterFunc are required.
-type Config struct {
+// prestartConfig is what a prestart is made of. All fields but AfterFunc are required.
+type prestartConfig struct {
 	Unit   unit.Config
 	MaxAge time.Duration // of a session, and so of its first unit
 	// Label is what the journal calls the session of that id.
@@ -33,32 +33,32 @@ type Config struct {
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
 }
 
-// Pool holds the units that wait. It is safe for concurrent use.
-type Pool struct {
-	cfg  Config
+// prestart holds the units that wait. It is safe for concurrent use.
+type prestart struct {
+	cfg  prestartConfig
 	ctx  context.Context // of starts under way
 	stop context.CancelFunc
 	work sync.WaitGroup // starts and stops under way
 
 	mu     sync.Mutex
 	closed bool
-	paused time.Time        // until when nothing is started
-	units  map[string]*Unit // not bound yet, by session id
+	paused time.Time                // until when nothing is started
+	units  map[string]*prestartUnit // not bound yet, by session id
 }
 
-// New returns a Pool, whose Close must be called.
-func New(cfg Config) *Pool {
+// newPrestart returns a prestart, whose Close must be called.
+func newPrestart(cfg prestartConfig) *prestart {
 	if cfg.AfterFunc == nil {
 		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
-	p := &Pool{cfg: cfg, units: map[string]*Unit{}}
+	p := &prestart{cfg: cfg, units: map[string]*prestartUnit{}}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p
 }
 
 // Start has a unit started for the first session of a login. It does not wait, and
 // does nothing where one waits already, too many do, or the launcher has just failed.
-func (p *Pool) Start(access model.Access) {
+func (p *prestart) Start(access model.Access) {
 	w, err := p.enter(access)
 	if err != nil {
 		p.cfg.Unit.Log.Info("cannot start a session's unit ahead", "user", access.User.Name, "error", err)
@@ -84,11 +84,11 @@ func (p *Pool) Start(access model.Access) {
 
 // enter makes a unit and a place for it, which its session, a timer, or the end of the
 // login takes it from.
-func (p *Pool) enter(access model.Access) (*Unit, error) {
+func (p *prestart) enter(access model.Access) (*prestartUnit, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.cfg.Unit.Now()
-	if p.closed || len(p.units) >= most || now.Before(p.paused) {
+	if p.closed || len(p.units) >= mostPrestarted || now.Before(p.paused) {
 		return nil, nil
 	}
 	for _, w := range p.units {
@@ -96,7 +96,7 @@ func (p *Pool) enter(access model.Access) (*Unit, error) {
 			return nil, nil
 		}
 	}
-	w := &Unit{pool: p, session: rand.Text(), userID: access.User.ID, grantID: access.GrantID, readOnly: model.ReadOnly(access.Scope), began: now, launched: make(chan struct{})}
+	w := &prestartUnit{prestart: p, session: rand.Text(), userID: access.User.ID, grantID: access.GrantID, readOnly: model.ReadOnly(access.Scope), began: now, launched: make(chan struct{})}
 	var err error
 	w.Unit, err = unit.New(p.cfg.Unit, unit.Spec{
 		Session: p.cfg.Label(w.session), UserID: access.User.ID, User: access.User.Name, ReadOnly: w.readOnly, MaxAge: p.cfg.MaxAge,
@@ -105,7 +105,7 @@ func (p *Pool) enter(access model.Access) (*Unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.late = p.cfg.AfterFunc(patience, func() { p.drop(context.Background(), w) })
+	w.late = p.cfg.AfterFunc(prestartPatience, func() { p.drop(context.Background(), w) })
 	p.units[w.session] = w
 	p.work.Add(1)
 	return w, nil
@@ -113,7 +113,7 @@ func (p *Pool) enter(access model.Access) (*Unit, error) {
 
 // launch is for a unit that has its place, so that whoever ends the login from now on
 // ends the unit too.
-func (p *Pool) launch(w *Unit) error {
+func (p *prestart) launch(w *prestartUnit) error {
 	ctx, cancel := context.WithTimeoutCause(p.ctx, p.cfg.Unit.StartTimeout, unit.ErrStartTimeout)
 	defer cancel()
 	if err := p.stands(ctx, w); err != nil {
@@ -124,13 +124,13 @@ func (p *Pool) launch(w *Unit) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil && p.units[w.session] == w {
-		p.paused = p.cfg.Unit.Now().Add(pause)
+		p.paused = p.cfg.Unit.Now().Add(prestartPause)
 	}
 	return err
 }
 
 // stands reports whether the login is still good, here and at the forge.
-func (p *Pool) stands(ctx context.Context, w *Unit) error {
+func (p *prestart) stands(ctx context.Context, w *prestartUnit) error {
 	grant, err := p.cfg.Grant(ctx, w.grantID)
 	if err == nil && !grant.RevokedAt.IsZero() {
 		err = model.ErrRevoked
@@ -142,14 +142,14 @@ func (p *Pool) stands(ctx context.Context, w *Unit) error {
 }
 
 // remove takes a unit's place away, and reports whether it had one.
-func (p *Pool) remove(w *Unit) bool {
+func (p *prestart) remove(w *prestartUnit) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.leave(w)
 }
 
 // leave is remove with mu held.
-func (p *Pool) leave(w *Unit) bool {
+func (p *prestart) leave(w *prestartUnit) bool {
 	if p.units[w.session] != w {
 		return false
 	}
@@ -159,14 +159,14 @@ func (p *Pool) leave(w *Unit) bool {
 }
 
 // here reports whether a unit has its place.
-func (p *Pool) here(w *Unit) bool {
+func (p *prestart) here(w *prestartUnit) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.units[w.session] == w
 }
 
 // drop stops a unit if it is here.
-func (p *Pool) drop(ctx context.Context, w *Unit) {
+func (p *prestart) drop(ctx context.Context, w *prestartUnit) {
 	p.mu.Lock()
 	had := p.leave(w)
 	if had {
@@ -180,16 +180,16 @@ func (p *Pool) drop(ctx context.Context, w *Unit) {
 }
 
 // EndGrant stops what waits for a session of a grant that has ended.
-func (p *Pool) EndGrant(ctx context.Context, grantID string) {
-	p.dropAll(ctx, func(w *Unit) bool { return w.grantID == grantID })
+func (p *prestart) EndGrant(ctx context.Context, grantID string) {
+	p.dropAll(ctx, func(w *prestartUnit) bool { return w.grantID == grantID })
 }
 
 // EndUser stops what waits for sessions of a user.
-func (p *Pool) EndUser(ctx context.Context, userID string) {
-	p.dropAll(ctx, func(w *Unit) bool { return w.userID == userID })
+func (p *prestart) EndUser(ctx context.Context, userID string) {
+	p.dropAll(ctx, func(w *prestartUnit) bool { return w.userID == userID })
 }
 
-func (p *Pool) dropAll(ctx context.Context, of func(*Unit) bool) {
+func (p *prestart) dropAll(ctx context.Context, of func(*prestartUnit) bool) {
 	var all sync.WaitGroup
 	for _, w := range p.all(of) {
 		all.Go(func() { p.drop(ctx, w) })
@@ -198,10 +198,10 @@ func (p *Pool) dropAll(ctx context.Context, of func(*Unit) bool) {
 }
 
 // all are the units that are not bound.
-func (p *Pool) all(of func(*Unit) bool) []*Unit {
+func (p *prestart) all(of func(*prestartUnit) bool) []*prestartUnit {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var all []*Unit
+	var all []*prestartUnit
 	for _, w := range p.units {
 		if of(w) {
 			all = append(all, w)
@@ -211,41 +211,41 @@ func (p *Pool) all(of func(*Unit) bool) []*Unit {
 }
 
 // Len counts the units that wait or start.
-func (p *Pool) Len() int {
+func (p *prestart) Len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.units)
 }
 
 // find returns the unit of that id, nil if it is not here.
-func (p *Pool) find(unitID string) *Unit {
-	if found := p.all(func(w *Unit) bool { return w.ID() == unitID }); len(found) > 0 {
+func (p *prestart) find(unitID string) *prestartUnit {
+	if found := p.all(func(w *prestartUnit) bool { return w.ID() == unitID }); len(found) > 0 {
 		return found[0]
 	}
 	return nil
 }
 
 // Has reports whether a unit is here.
-func (p *Pool) Has(unitID string) bool { return p.find(unitID) != nil }
+func (p *prestart) Has(unitID string) bool { return p.find(unitID) != nil }
 
-// ErrUnknown: no unit of that id is here.
-var ErrUnknown = errors.New("no unit waits under this id")
+// errNotWaiting: no unit of that id is here.
+var errNotWaiting = errors.New("no unit waits under this id")
 
-// Token is unit.Unit.Token of a unit that is here, or ErrUnknown.
-func (p *Pool) Token(ctx context.Context, unitID string) (string, error) {
+// Token is unit.Unit.Token of a unit that is here, or errNotWaiting.
+func (p *prestart) Token(ctx context.Context, unitID string) (string, error) {
 	w := p.find(unitID)
 	if w == nil {
-		return "", fmt.Errorf("%s: %w", unit.Name(unitID), ErrUnknown)
+		return "", fmt.Errorf("%s: %w", unit.Name(unitID), errNotWaiting)
 	}
 	return w.Token(ctx)
 }
 
 // Close stops all units that are not bound, and starts none any more.
-func (p *Pool) Close(ctx context.Context) {
+func (p *prestart) Close(ctx context.Context) {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
 	p.stop()
-	p.dropAll(ctx, func(*Unit) bool { return true })
+	p.dropAll(ctx, func(*prestartUnit) bool { return true })
 	p.work.Wait()
 }

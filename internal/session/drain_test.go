@@ -1,4 +1,4 @@
-package fleet
+package session
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 
 // Who is let in counts until it leaves; nobody is let in once the door is shut.
 func TestDoor(t *testing.T) {
-	var d Door
+	var d door
 	leave, err := d.Enter()
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestDoor(t *testing.T) {
 // came for: the order on which Drain relies.
 func TestDoorMissesNobody(t *testing.T) {
 	for range 200 {
-		var d Door
+		var d door
 		var admitted, done atomic.Int32
 		var all sync.WaitGroup
 		for range 4 {

@@ -1,4 +1,4 @@
-package fleet
+package session
 
 import (
 	"context"
@@ -9,9 +9,9 @@ import (
 
 // reserve makes room if need be by stopping the longest idle unit of the user, or of
 // all. One that ends already is waited for.
-func (f *Fleet[S]) reserve(ctx context.Context, u *unit.Unit, userID string, s S) error {
+func (p *pool) reserve(ctx context.Context, u *unit.Unit, userID string, s *Session) error {
 	for {
-		victim, err := f.place(u, userID, s)
+		victim, err := p.place(u, userID, s)
 		if err != nil || victim == nil {
 			return err
 		}
@@ -25,21 +25,21 @@ func (f *Fleet[S]) reserve(ctx context.Context, u *unit.Unit, userID string, s S
 }
 
 // place enters u among the units, or names one that must go first.
-func (f *Fleet[S]) place(u *unit.Unit, userID string, s S) (victim *unit.Unit, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
+func (p *pool) place(u *unit.Unit, userID string, s *Session) (victim *unit.Unit, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
 		return nil, ErrBusy
 	}
-	own := f.idlest(func(o *Member[S]) bool { return o.userID == userID })
-	all := f.idlest(func(*Member[S]) bool { return true })
+	own := p.idlest(func(o *member) bool { return o.userID == userID })
+	all := p.idlest(func(*member) bool { return true })
 	switch {
-	case own.count >= f.cfg.PerUser:
+	case own.count >= p.cfg.PerUser:
 		victim = own.unit
-	case all.count >= f.cfg.Max:
+	case all.count >= p.cfg.Max:
 		victim = all.unit
 	default:
-		f.members[u.ID()] = &Member[S]{Unit: u, Session: s, userID: userID}
+		p.members[u.ID()] = &member{Unit: u, Session: s, userID: userID}
 		return nil, nil
 	}
 	if victim == nil {
@@ -54,11 +54,11 @@ type candidates struct {
 	unit  *unit.Unit
 }
 
-func (f *Fleet[S]) idlest(of func(*Member[S]) bool) candidates {
+func (p *pool) idlest(of func(*member) bool) candidates {
 	var c candidates
 	var oldest time.Time
 	var ending *unit.Unit
-	for _, o := range f.members {
+	for _, o := range p.members {
 		if !of(o) {
 			continue
 		}
