@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mirror"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
@@ -14,7 +13,7 @@ import (
 func check(header http.Header, m mcp.Message) (mcp.Meta, *fault) {
 	version := m.ParamString("_meta", mcp.MetaProtocolVersion)
 	if version != "" {
-		if err := mirror.CheckVersion(header, version); err != nil {
+		if err := checkVersionHeader(header, version); err != nil {
 			return mcp.Meta{}, mismatch(err)
 		}
 	} else {
@@ -23,7 +22,7 @@ func check(header http.Header, m mcp.Message) (mcp.Meta, *fault) {
 	if version != mcp.Version20260728 {
 		return mcp.Meta{}, unsupported(version)
 	}
-	if err := mirror.Check(header, m); err != nil {
+	if err := checkHeaders(header, m); err != nil {
 		return mcp.Meta{}, mismatch(err)
 	}
 	meta, err := mcp.ReadMeta(m)

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
-	"github.com/fjmcp/fjmcp-broker/internal/mirror"
-	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
@@ -28,13 +26,13 @@ type Config struct {
 // Handler serves clients that keep no session.
 type Handler struct {
 	cfg    Config
-	tools  mirror.Tools[*session.Session]
-	parked *mrtr.Lot[*parked]
+	tools  toolParams[*session.Session]
+	parked *parking[*parked]
 }
 
 // New returns a Handler.
 func New(cfg Config) *Handler {
-	return &Handler{cfg: cfg, parked: mrtr.New[*parked](mrtr.Config{Keys: cfg.Keys})}
+	return &Handler{cfg: cfg, parked: newParking[*parked](parkingConfig{Keys: cfg.Keys})}
 }
 
 // Post takes one message that names no session.

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
-	"github.com/fjmcp/fjmcp-broker/internal/mirror"
-	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp/rawjson"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
@@ -38,7 +36,7 @@ type parked struct {
 	asked   []question
 }
 
-// Expire implements mrtr.Call.
+// Expire implements parkable.
 func (p *parked) Expire() { p.x.Cancel(context.Background(), call.OutcomeUnanswered) }
 
 // errAnswered ends a request that has got its response.
@@ -47,12 +45,12 @@ var errAnswered = errors.New("the request is answered")
 // ask takes what the backend wants of the client. errAnswered: the client cannot
 // do that, and has been told.
 func (q *request) ask(x *call.Exchange, wanted question) error {
-	needs, ok := mrtr.Needs(wanted.Message)
+	needs, ok := needsOf(wanted.Message)
 	switch {
-	case !ok || !q.modern || q.server.Modern || !mrtr.MayAsk(q.Method):
+	case !ok || !q.modern || q.server.Modern || !mayAsk(q.Method):
 		q.h.refused(x, wanted, mcp.CodeMethodNotFound, "this client cannot be asked: "+wanted.Method)
 		return nil
-	case !mrtr.Covers(q.meta.Capabilities, needs):
+	case !covers(q.meta.Capabilities, needs):
 		x.Cancel(q.r.Context(), call.OutcomeIncapable)
 		q.refuse(incapable(wanted.Method, needs))
 		return errAnswered
@@ -98,8 +96,8 @@ func (q *request) park(x *call.Exchange) bool {
 	return true
 }
 
-func (q *request) claim() mrtr.Claim {
-	return mrtr.Claim{UserID: q.access.User.ID, GrantID: q.access.GrantID, ClientID: q.access.ClientID, Request: mrtr.Digest(q.Message)}
+func (q *request) claim() claim {
+	return claim{UserID: q.access.User.ID, GrantID: q.access.GrantID, ClientID: q.access.ClientID, Request: digest(q.Message)}
 }
 
 // inputRequired is the result that asks the client (2026-07-28, schema
@@ -125,7 +123,7 @@ func inputRequired(asked []question, state string) json.RawMessage {
 // isRetry reports whether the request comes back for a call that has asked.
 func (q *request) isRetry() bool {
 	state := q.Param("requestState")
-	return mrtr.MayAsk(q.Method) && state != nil && string(state) != "null"
+	return mayAsk(q.Method) && state != nil && string(state) != "null"
 }
 
 // retried goes on with the call that the client has come back for. It reports
@@ -136,13 +134,13 @@ func (q *request) retried() bool {
 	}
 	var bad error
 	p, err := q.h.parked.Take(q.ParamString("requestState"), q.claim(), func(p *parked) bool {
-		bad = mirror.CheckParams(q.r.Header, q.Message, q.h.tools.Of(p.session, q.Message))
+		bad = checkParamHeaders(q.r.Header, q.Message, q.h.tools.Of(p.session, q.Message))
 		return bad == nil
 	})
 	switch {
 	case bad != nil:
 		q.refuse(mismatch(bad))
-	case errors.Is(err, mrtr.ErrState):
+	case errors.Is(err, errState):
 		return false
 	case err != nil:
 		q.refuse(invalid(err))

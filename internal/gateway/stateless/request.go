@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
-	"github.com/fjmcp/fjmcp-broker/internal/mirror"
-	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
@@ -48,7 +46,7 @@ func (q *request) serveModern() {
 		q.h.cfg.Exchanges.Fail(q.w, q.ID(), err)
 		return
 	}
-	if err := mirror.CheckParams(q.r.Header, q.Message, q.h.tools.Of(q.session, q.Message)); err != nil {
+	if err := checkParamHeaders(q.r.Header, q.Message, q.h.tools.Of(q.session, q.Message)); err != nil {
 		q.refuse(mismatch(err))
 		return
 	}
@@ -64,7 +62,7 @@ func (q *request) serveModern() {
 	case !slices.Contains(methods, q.Method):
 		q.refuse(notFound(q.Method))
 	case q.isRetry():
-		q.refuse(invalid(mrtr.ErrState))
+		q.refuse(invalid(errState))
 	default:
 		q.askToLog()
 		q.call(q.Message)

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/fjmcp/fjmcp-broker/internal/mrtr"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
@@ -14,11 +13,11 @@ import (
 // response says nothing of the kind. The call is over: there is no requestState.
 func (q *request) openURLs(m mcp.Message) bool {
 	urls := urlsOf(m)
-	if len(urls) == 0 || !q.modern || q.server.Modern || !mrtr.MayAsk(q.Method) {
+	if len(urls) == 0 || !q.modern || q.server.Modern || !mayAsk(q.Method) {
 		return false
 	}
 	needs := mcp.ClientCapabilities{Elicitation: &mcp.Elicitation{URL: &struct{}{}}}
-	if mrtr.Covers(q.meta.Capabilities, needs) {
+	if covers(q.meta.Capabilities, needs) {
 		q.reply(http.StatusOK, mcp.ResultResponse(q.ID(), inputRequired(urls, "")))
 	} else {
 		q.refuse(incapable(mcp.MethodElicit, needs))

@@ -4,6 +4,6 @@
 // come back unaltered. Everything that only has to be recognised is stored as a
 // hash instead.
 //
-// It imports nothing of this module. Packages store and mrtr use it; package
+// It imports nothing of this module. Packages store and stateless use it; package
 // config's users build the Keyring from the credential `store-key`.
 package seal

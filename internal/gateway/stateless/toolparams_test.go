@@ -1,4 +1,4 @@
-package mirror
+package stateless
 
 import (
 	"runtime"
@@ -7,18 +7,18 @@ import (
 
 // Annotations are those of the session's last list; its pages belong together.
 func TestToolsAreRemembered(t *testing.T) {
-	var all Tools[string]
+	var all toolParams[string]
 	const one, other = "one", "other"
 	done := make(chan struct{})
 	list := func(session, params, tools string) {
-		all.Remember(session, done, mustParse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":`+params+`}`), mustParse(t, `{"jsonrpc":"2.0","id":1,"result":{"tools":[`+tools+`]}}`))
+		all.Remember(session, done, parse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":`+params+`}`), parse(t, `{"jsonrpc":"2.0","id":1,"result":{"tools":[`+tools+`]}}`))
 	}
 	marked := func(name, header string) string {
 		return `{"name":"` + name + `","inputSchema":{"properties":{"p":{"type":"string","x-mcp-header":"` + header + `"}}}}`
 	}
 	want := func(session, tool, header string) {
 		t.Helper()
-		got := all.Of(session, mustParse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+tool+`"}}`))
+		got := all.Of(session, parse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+tool+`"}}`))
 		if header == "" && len(got) > 0 || header != "" && (len(got) != 1 || got[0].Header != header) {
 			t.Errorf("%s has %v, want %q", tool, got, header)
 		}
@@ -29,7 +29,7 @@ func TestToolsAreRemembered(t *testing.T) {
 	want(one, "a", "Mcp-Param-A")
 	want(one, "b", "Mcp-Param-B")
 	want(other, "a", "")
-	all.Remember(one, done, mustParse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`), mustParse(t, `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m"}}`))
+	all.Remember(one, done, parse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`), parse(t, `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m"}}`))
 	want(one, "a", "Mcp-Param-A")
 	list(one, `{}`, marked("a", "C"))
 	want(one, "a", "Mcp-Param-C")

@@ -1,4 +1,4 @@
-package mirror
+package stateless
 
 import (
 	"maps"
@@ -7,15 +7,15 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
-// Tools remembers which arguments clients repeat in headers, by each session's
+// toolParams remembers which arguments clients repeat in headers, by each session's
 // last tools/list. K names a session. The zero value is empty.
-type Tools[K comparable] struct {
+type toolParams[K comparable] struct {
 	mu sync.Mutex
-	by map[K]map[string][]Param
+	by map[K]map[string][]headerParam
 }
 
 // Of returns what the headers of a request have to repeat.
-func (t *Tools[K]) Of(session K, m mcp.Message) []Param {
+func (t *toolParams[K]) Of(session K, m mcp.Message) []headerParam {
 	if m.Method != mcp.MethodToolsCall {
 		return nil
 	}
@@ -26,11 +26,11 @@ func (t *Tools[K]) Of(session K, m mcp.Message) []Param {
 
 // Remember takes the answer to a tools/list: instead of what was, unless it is a
 // further page of the same list. It is forgotten when the session is done.
-func (t *Tools[K]) Remember(session K, done <-chan struct{}, list, answer mcp.Message) {
+func (t *toolParams[K]) Remember(session K, done <-chan struct{}, list, answer mcp.Message) {
 	if answer.IsError() {
 		return
 	}
-	found := Params(answer.Result())
+	found := headerParams(answer.Result())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	known, ok := t.by[session]
@@ -39,7 +39,7 @@ func (t *Tools[K]) Remember(session K, done <-chan struct{}, list, answer mcp.Me
 		return
 	case !ok:
 		if t.by == nil {
-			t.by = map[K]map[string][]Param{}
+			t.by = map[K]map[string][]headerParam{}
 		}
 		go t.forget(session, done)
 	case list.Param("cursor") != nil:
@@ -48,14 +48,14 @@ func (t *Tools[K]) Remember(session K, done <-chan struct{}, list, answer mcp.Me
 	t.by[session] = found
 }
 
-func merged(known, found map[string][]Param) map[string][]Param {
+func merged(known, found map[string][]headerParam) map[string][]headerParam {
 	all := maps.Clone(known)
 	maps.Copy(all, found)
 	return all
 }
 
 // forget ends with the session.
-func (t *Tools[K]) forget(session K, done <-chan struct{}) {
+func (t *toolParams[K]) forget(session K, done <-chan struct{}) {
 	<-done
 	t.mu.Lock()
 	defer t.mu.Unlock()

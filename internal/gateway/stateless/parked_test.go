@@ -1,4 +1,4 @@
-package mrtr
+package stateless
 
 import (
 	"encoding/json"
@@ -13,61 +13,52 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 )
 
-type call struct {
+type testCall struct {
 	name    string
 	expired atomic.Bool
 }
 
-func (c *call) Expire() { c.expired.Store(true) }
+func (c *testCall) Expire() { c.expired.Store(true) }
 
-func lot(t *testing.T) *Lot[*call] {
+func testParking(t *testing.T) *parking[*testCall] {
 	t.Helper()
 	keys, err := seal.NewKeyring(make([]byte, seal.KeySize))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New[*call](Config{Keys: keys})
+	return newParking[*testCall](parkingConfig{Keys: keys})
 }
 
-func parse(t *testing.T, raw string) mcp.Message {
-	t.Helper()
-	m, err := mcp.Parse([]byte(raw))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
+var testClaim = claim{UserID: "u", GrantID: "g", ClientID: "c", Request: [32]byte{1}}
 
-var claim = Claim{UserID: "u", GrantID: "g", ClientID: "c", Request: [32]byte{1}}
-
-func park(t *testing.T, l *Lot[*call], session string, c *call) string {
+func parkTest(t *testing.T, l *parking[*testCall], session string, c *testCall) string {
 	t.Helper()
-	s, err := l.Park(session, c, claim)
+	s, err := l.Park(session, c, testClaim)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func anyone(*call) bool { return true }
+func anyone(*testCall) bool { return true }
 
 func TestTakenOnce(t *testing.T) {
-	l := lot(t)
-	first, second := &call{name: "first"}, &call{name: "second"}
-	one, two := park(t, l, "s", first), park(t, l, "s", second)
-	for state, want := range map[string]*call{one: first, two: second} {
-		if got, err := l.Take(state, claim, anyone); err != nil || got != want {
+	l := testParking(t)
+	first, second := &testCall{name: "first"}, &testCall{name: "second"}
+	one, two := parkTest(t, l, "s", first), parkTest(t, l, "s", second)
+	for state, want := range map[string]*testCall{one: first, two: second} {
+		if got, err := l.Take(state, testClaim, anyone); err != nil || got != want {
 			t.Errorf("got %v, %v", got, err)
 		}
-		if _, err := l.Take(state, claim, anyone); !errors.Is(err, ErrGone) {
+		if _, err := l.Take(state, testClaim, anyone); !errors.Is(err, errGone) {
 			t.Errorf("a second time: %v", err)
 		}
 	}
-	third := park(t, l, "s", &call{})
-	if _, err := l.Take(third, claim, func(*call) bool { return false }); !errors.Is(err, ErrRefused) {
+	third := parkTest(t, l, "s", &testCall{})
+	if _, err := l.Take(third, testClaim, func(*testCall) bool { return false }); !errors.Is(err, errNotTaken) {
 		t.Errorf("one that is not wanted: %v", err)
 	}
-	if _, err := l.Take(third, claim, anyone); err != nil {
+	if _, err := l.Take(third, testClaim, anyone); err != nil {
 		t.Errorf("one that was not wanted before: %v", err)
 	}
 	if len(l.parked)+len(l.count) != 0 {
@@ -76,48 +67,48 @@ func TestTakenOnce(t *testing.T) {
 }
 
 func TestStatesOfOthersAreRefused(t *testing.T) {
-	l := lot(t)
-	c := &call{}
-	state := park(t, l, "s", c)
-	for name, other := range map[string]Claim{
+	l := testParking(t)
+	c := &testCall{}
+	state := parkTest(t, l, "s", c)
+	for name, other := range map[string]claim{
 		"user":    {"x", "g", "c", [32]byte{1}},
 		"grant":   {"u", "x", "c", [32]byte{1}},
 		"client":  {"u", "g", "x", [32]byte{1}},
 		"request": {"u", "g", "c", [32]byte{2}},
 	} {
-		if _, err := l.Take(state, other, anyone); !errors.Is(err, ErrState) {
+		if _, err := l.Take(state, other, anyone); !errors.Is(err, errState) {
 			t.Errorf("another %s: %v", name, err)
 		}
 	}
 	broken := []byte(state)
 	broken[len(broken)/2] ^= 1
 	for _, s := range []string{"", "x", state + "A", state + "-TAMPERED", state[1:], string(broken), strings.ToUpper(state)} {
-		if _, err := l.Take(s, claim, anyone); !errors.Is(err, ErrState) {
+		if _, err := l.Take(s, testClaim, anyone); !errors.Is(err, errState) {
 			t.Errorf("%.20s…: %v", s, err)
 		}
 	}
-	if got, err := l.Take(state, claim, anyone); err != nil || got != c {
+	if got, err := l.Take(state, testClaim, anyone); err != nil || got != c {
 		t.Errorf("after all that: %v, %v", got, err)
 	}
 }
 
 // What is sealed elsewhere with the same keys is no state.
 func TestPurpose(t *testing.T) {
-	l := lot(t)
-	park(t, l, "s", &call{})
-	plain, _ := json.Marshal(state{Claim: claim, Expires: time.Now().Add(time.Hour)})
+	l := testParking(t)
+	parkTest(t, l, "s", &testCall{})
+	plain, _ := json.Marshal(parkedState{Claim: testClaim, Expires: time.Now().Add(time.Hour)})
 	sealed := l.cfg.Keys.Seal(plain, []byte("another row"))
-	if _, err := l.Take(string(sealed), claim, anyone); !errors.Is(err, ErrState) {
+	if _, err := l.Take(string(sealed), testClaim, anyone); !errors.Is(err, errState) {
 		t.Error(err)
 	}
 }
 
 func TestExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := lot(t)
-		c, taken := &call{}, &call{}
-		state, other := park(t, l, "s", c), park(t, l, "s", taken)
-		if _, err := l.Take(other, claim, anyone); err != nil {
+		l := testParking(t)
+		c, taken := &testCall{}, &testCall{}
+		state, other := parkTest(t, l, "s", c), parkTest(t, l, "s", taken)
+		if _, err := l.Take(other, testClaim, anyone); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10*time.Minute - time.Second)
@@ -130,26 +121,26 @@ func TestExpiry(t *testing.T) {
 		if !c.expired.Load() || taken.expired.Load() {
 			t.Errorf("expired: %v, taken: %v", c.expired.Load(), taken.expired.Load())
 		}
-		if _, err := l.Take(state, claim, anyone); !errors.Is(err, ErrGone) {
+		if _, err := l.Take(state, testClaim, anyone); !errors.Is(err, errGone) {
 			t.Errorf("after its time: %v", err)
 		}
 	})
 }
 
 func TestRoom(t *testing.T) {
-	l := lot(t)
+	l := testParking(t)
 	var last string
 	for range 20 {
-		last = park(t, l, "s", &call{})
+		last = parkTest(t, l, "s", &testCall{})
 	}
-	if _, err := l.Park("s", &call{}, claim); !errors.Is(err, ErrFull) {
+	if _, err := l.Park("s", &testCall{}, testClaim); !errors.Is(err, errParkingFull) {
 		t.Errorf("got %v", err)
 	}
-	park(t, l, "another", &call{})
-	if _, err := l.Take(last, claim, anyone); err != nil {
+	parkTest(t, l, "another", &testCall{})
+	if _, err := l.Take(last, testClaim, anyone); err != nil {
 		t.Fatal(err)
 	}
-	park(t, l, "s", &call{})
+	parkTest(t, l, "s", &testCall{})
 }
 
 func TestDigest(t *testing.T) {
@@ -162,7 +153,7 @@ func TestDigest(t *testing.T) {
 		strings.Replace(one, `"x":1,`, ``, 1):                false,
 		`{"jsonrpc":"2.0","id":1,"method":"tools/call"}`:     false,
 	} {
-		if got := Digest(parse(t, one)) == Digest(parse(t, raw)); got != same {
+		if got := digest(parse(t, one)) == digest(parse(t, raw)); got != same {
 			t.Errorf("%s: same is %v", raw, got)
 		}
 	}
@@ -186,7 +177,7 @@ func TestCovers(t *testing.T) {
 		{"elicitation/create", `{"mode":"url"}`, `{"elicitation":{}}`, false, `{"elicitation":{"url":{}}}`},
 		{"elicitation/create", `{"mode":"url"}`, `{"elicitation":{"form":{},"url":{}}}`, true, `{"elicitation":{"url":{}}}`},
 	} {
-		needs, ok := Needs(parse(t, `{"jsonrpc":"2.0","id":1,"method":"`+tc.method+`","params":`+tc.params+`}`))
+		needs, ok := needsOf(parse(t, `{"jsonrpc":"2.0","id":1,"method":"`+tc.method+`","params":`+tc.params+`}`))
 		if got, _ := json.Marshal(needs); !ok || string(got) != tc.needs {
 			t.Errorf("%s %s needs %s", tc.method, tc.params, got)
 		}
@@ -194,11 +185,11 @@ func TestCovers(t *testing.T) {
 		if err := json.Unmarshal([]byte(tc.has), &has); err != nil {
 			t.Fatal(err)
 		}
-		if got := Covers(has, needs); got != tc.want {
+		if got := covers(has, needs); got != tc.want {
 			t.Errorf("%s %s by %s: %v", tc.method, tc.params, tc.has, got)
 		}
 	}
-	if _, ok := Needs(parse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)); ok {
+	if _, ok := needsOf(parse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)); ok {
 		t.Error("a client can be asked for tools")
 	}
 }

@@ -1,4 +1,4 @@
-package mirror
+package stateless
 
 import (
 	"bytes"
@@ -14,21 +14,21 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
-// Param is an argument of a tool that clients repeat in a header.
-type Param struct {
-	Header string   // such as Mcp-Param-Region
+// headerParam is an argument of a tool that clients repeat in a header.
+type headerParam struct {
+	Header string   // such as Mcp-headerParam-Region
 	Path   []string // of the argument, below params.arguments
 }
 
-// annotation is what marks such an argument in a tool's inputSchema.
-const annotation = "x-mcp-header"
+// paramAnnotation is what marks such an argument in a tool's inputSchema.
+const paramAnnotation = "x-mcp-header"
 
-// Params reads the annotations in a result of tools/list, by tool. A tool
-// with an invalid one, which clients must not offer, has none (2026-07-28, Tools,
+// headerParams reads the annotations in a result of tools/list, by tool. A tool
+// with an invalid one, which clients must not offer, has none (2026-07-28, toolParams,
 // x-mcp-header).
-func Params(result json.RawMessage) map[string][]Param {
-	found := map[string][]Param{}
-	if !bytes.Contains(result, []byte(annotation)) {
+func headerParams(result json.RawMessage) map[string][]headerParam {
+	found := map[string][]headerParam{}
+	if !bytes.Contains(result, []byte(paramAnnotation)) {
 		return found
 	}
 	var list struct {
@@ -52,7 +52,7 @@ func Params(result json.RawMessage) map[string][]Param {
 
 // collector walks one inputSchema.
 type collector struct {
-	found   []Param
+	found   []headerParam
 	invalid bool
 }
 
@@ -61,7 +61,7 @@ type collector struct {
 func (c *collector) schema(schema any, path []string, reached bool) {
 	switch schema := schema.(type) {
 	case map[string]any:
-		if name, annotated := schema[annotation]; annotated {
+		if name, annotated := schema[paramAnnotation]; annotated {
 			c.annotated(schema, name, path, reached)
 		}
 		for keyword, value := range schema {
@@ -76,7 +76,7 @@ func (c *collector) schema(schema any, path []string, reached bool) {
 
 func (c *collector) keyword(keyword string, value any, path []string, reached bool) {
 	switch keyword {
-	case annotation, "default", "const", "enum", "examples": // no schemas
+	case paramAnnotation, "default", "const", "enum", "examples": // no schemas
 	case "properties":
 		properties, _ := value.(map[string]any)
 		for name, schema := range properties {
@@ -93,9 +93,9 @@ func (c *collector) annotated(schema map[string]any, name any, path []string, re
 	kind, _ := schema["type"].(string)
 	valid := reached && len(path) > 0 && isToken(strings.TrimPrefix(header, mcp.HeaderParamPrefix)) &&
 		slices.Contains([]string{"string", "integer", "boolean"}, kind) &&
-		!slices.ContainsFunc(c.found, func(o Param) bool { return strings.EqualFold(o.Header, header) })
+		!slices.ContainsFunc(c.found, func(o headerParam) bool { return strings.EqualFold(o.Header, header) })
 	c.invalid = c.invalid || !valid
-	c.found = append(c.found, Param{header, path})
+	c.found = append(c.found, headerParam{header, path})
 }
 
 // isToken reports whether s is a token (RFC 9110 §5.6.2).
@@ -103,9 +103,9 @@ func isToken(s string) bool {
 	return s != "" && strings.Trim(s, "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == ""
 }
 
-// CheckParams holds the headers of a tools/call against its arguments.
+// checkParamHeaders holds the headers of a tools/call against its arguments.
 // Errors are for the client, with CodeHeaderMismatch.
-func CheckParams(h http.Header, m mcp.Message, want []Param) error {
+func checkParamHeaders(h http.Header, m mcp.Message, want []headerParam) error {
 	for _, p := range want {
 		argument := m.Param(append([]string{"arguments"}, p.Path...)...)
 		given := argument != nil && string(argument) != "null"

@@ -1,16 +1,16 @@
-package mrtr
+package stateless
 
 import "github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 
-// MayAsk reports whether a request of this method may be answered with what the
+// mayAsk reports whether a request of this method may be answered with what the
 // backend asks for.
-func MayAsk(method string) bool {
+func mayAsk(method string) bool {
 	return method == mcp.MethodToolsCall || method == mcp.MethodPromptsGet || method == mcp.MethodResourcesRead
 }
 
-// Needs tells what a client has to be capable of to be asked a question; ok is
+// needsOf tells what a client has to be capable of to be asked a question; ok is
 // false for what no client can be asked.
-func Needs(question mcp.Message) (needs mcp.ClientCapabilities, ok bool) {
+func needsOf(question mcp.Message) (needs mcp.ClientCapabilities, ok bool) {
 	has := &struct{}{}
 	switch question.Method {
 	case mcp.MethodRoots:
@@ -31,9 +31,9 @@ func Needs(question mcp.Message) (needs mcp.ClientCapabilities, ok bool) {
 	return needs, true
 }
 
-// Covers reports whether a client that declares has can do what needs says.
+// covers reports whether a client that declares has can do what needs says.
 // Elicitation without a mode means forms (2026-07-28, Elicitation, Capabilities).
-func Covers(has, needs mcp.ClientCapabilities) bool {
+func covers(has, needs mcp.ClientCapabilities) bool {
 	if e := has.Elicitation; e != nil && e.Form == nil && e.URL == nil {
 		has.Elicitation = &mcp.Elicitation{Form: &struct{}{}}
 	}

@@ -1,4 +1,4 @@
-package mrtr
+package stateless
 
 import (
 	"bytes"
@@ -10,44 +10,44 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
-// Claim is who may come back for a call, and with what request.
-type Claim struct {
+// claim is who may come back for a call, and with what request.
+type claim struct {
 	UserID, GrantID, ClientID string
-	Request                   [sha256.Size]byte // see Digest
+	Request                   [sha256.Size]byte // see digest
 }
 
-// state is what a requestState holds.
-type state struct {
+// parkedState is what a requestState holds.
+type parkedState struct {
 	ID      string // of the parked call, this time
-	Claim   Claim
+	Claim   claim
 	Expires time.Time
 }
 
-// purpose keeps sealed states apart from whatever else is sealed with the keys.
-const purpose = "mcp requestState"
+// statePurpose keeps sealed states apart from whatever else is sealed with the keys.
+const statePurpose = "mcp requestState"
 
-func (l *Lot[C]) seal(s state) string {
+func (l *parking[C]) seal(s parkedState) string {
 	plain, _ := json.Marshal(s)
-	return base64.RawURLEncoding.EncodeToString(l.cfg.Keys.Seal(plain, []byte(purpose)))
+	return base64.RawURLEncoding.EncodeToString(l.cfg.Keys.Seal(plain, []byte(statePurpose)))
 }
 
-func (l *Lot[C]) open(requestState string) (state, error) {
-	var s state
+func (l *parking[C]) open(requestState string) (parkedState, error) {
+	var s parkedState
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(requestState)
 	if err != nil {
 		return s, err
 	}
-	plain, err := l.cfg.Keys.Open(sealed, []byte(purpose))
+	plain, err := l.cfg.Keys.Open(sealed, []byte(statePurpose))
 	if err != nil {
 		return s, err
 	}
 	return s, json.Unmarshal(plain, &s)
 }
 
-// Digest names what a request asks for: its method and params, without those that
+// digest names what a request asks for: its method and params, without those that
 // differ between a call and its retry. The order of members and white space are of
 // no matter; numbers are taken as they are written.
-func Digest(m mcp.Message) [sha256.Size]byte {
+func digest(m mcp.Message) [sha256.Size]byte {
 	params := map[string]any{}
 	d := json.NewDecoder(bytes.NewReader(m.Params()))
 	d.UseNumber()

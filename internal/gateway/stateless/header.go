@@ -1,4 +1,4 @@
-package mirror
+package stateless
 
 import (
 	"encoding/base64"
@@ -11,16 +11,16 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
-// CheckVersion holds MCP-Protocol-Version against the version in a request's
+// checkVersionHeader holds MCP-Protocol-Version against the version in a request's
 // _meta. Errors are for the client, with CodeHeaderMismatch.
-func CheckVersion(h http.Header, version string) error {
+func checkVersionHeader(h http.Header, version string) error {
 	return checkHeader(h, mcp.HeaderProtocolVersion, version, false)
 }
 
-// Check holds the other headers that mirror every request of 2026-07-28
+// checkHeaders holds the other headers that mirror every request of 2026-07-28
 // against its body (Streamable HTTP, Server Validation). Errors are for the
 // client, with CodeHeaderMismatch.
-func Check(h http.Header, m mcp.Message) error {
+func checkHeaders(h http.Header, m mcp.Message) error {
 	if err := checkHeader(h, mcp.HeaderMethod, m.Method, false); err != nil || !hasName(m.Method) {
 		return err
 	}
