@@ -55,6 +55,7 @@ type server struct {
 	handler  http.Handler
 	rotate   func(context.Context) (admin.Rotation, error)
 	operator *operator.Operator
+	clients  *operator.Clients
 }
 
 func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, log *slog.Logger) (*server, error) {
@@ -98,6 +99,7 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 	s.operator = operator.New(operator.Config{
 		Settings: cfg, Sessions: s.sessions, Store: s.store, Forgejo: forge, Launcher: s.launcher, Audit: events, Log: log, Started: time.Now(),
 	})
+	s.clients = operator.NewClients(operator.ClientsConfig{Store: s.store, Audit: events, Now: time.Now, Revoked: s.endGrant})
 	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.auth, err = authserver.New(authserver.Config{
 		PublicURL: cfg.PublicURL, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now,

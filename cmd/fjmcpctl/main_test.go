@@ -15,8 +15,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/fjmcp/fjmcp-broker/internal/authserver/register"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -63,10 +63,8 @@ func removeClient(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func clients(t testing.TB) admin.Clients {
-	log := slog.New(slog.DiscardHandler)
-	return register.New(register.Config{
-		Endpoint: "https://mcp.example.org/oauth/register", Store: teststore.Open(t, teststore.Path(t), nil), Audit: audit.New(io.Discard), Log: log,
-		Now: time.Now, Revoked: func(context.Context, string) {},
+	return operator.NewClients(operator.ClientsConfig{
+		Store: teststore.Open(t, teststore.Path(t), nil), Audit: audit.New(io.Discard), Now: time.Now, Revoked: func(context.Context, string) {},
 	})
 }
 

@@ -140,7 +140,7 @@ func TestDeletedAndRemovedClients(t *testing.T) {
 	for _, c := range []client{registered, published} {
 		access, refresh := w.tokens(c, w.logIn(c))
 		waiting := w.logIn(c) // a code that comes too late
-		w.must(w.server.Clients().RemoveClient(t.Context(), c.id))
+		w.must(w.clients().RemoveClient(t.Context(), c.id))
 		if err := w.bearer(access); err != model.ErrRevoked {
 			t.Errorf("%s: bearer %v", c.id, err)
 		}

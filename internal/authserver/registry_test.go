@@ -63,7 +63,7 @@ func TestDeletingARegistrationEndsItsLogins(t *testing.T) {
 
 func TestPreRegisteredClients(t *testing.T) {
 	w := newWorld(t)
-	added, err := w.server.Clients().AddClient(t.Context(), admin.NewClient{Name: "Portal", RedirectURIs: []string{"https://portal.example/cb"}})
+	added, err := w.clients().AddClient(t.Context(), admin.NewClient{Name: "Portal", RedirectURIs: []string{"https://portal.example/cb"}})
 	w.must(err)
 	c := client{id: added.ID, redirectURI: "https://portal.example/cb", verifier: strings.Repeat("v", 43)}
 	a := w.post("/oauth/token", c.tokenForm(w.logIn(c), "client_secret", added.Secret))
@@ -73,7 +73,7 @@ func TestPreRegisteredClients(t *testing.T) {
 	// The endpoint of a registration is for clients that registered.
 	r := w.request(http.MethodGet, w.url+"/oauth/register/"+added.ID, "", "Authorization", "Bearer "+added.Secret)
 	w.do(newBrowser(), r).wantError(t, 401, "invalid_token", "")
-	public, err := w.server.Clients().AddClient(t.Context(), admin.NewClient{Name: "Editor", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true})
+	public, err := w.clients().AddClient(t.Context(), admin.NewClient{Name: "Editor", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true})
 	w.must(err)
 	c = client{id: public.ID, redirectURI: "http://127.0.0.1:7/cb", verifier: strings.Repeat("v", 43)}
 	access, _ := w.tokens(c, w.logIn(c))
@@ -84,7 +84,7 @@ func TestIntrospection(t *testing.T) {
 	w := newWorld(t)
 	c := w.newClient()
 	access, refresh := w.tokens(c, w.logIn(c))
-	rs, err := w.server.Clients().AddClient(t.Context(), admin.NewClient{Name: "Gateway", Introspect: true})
+	rs, err := w.clients().AddClient(t.Context(), admin.NewClient{Name: "Gateway", Introspect: true})
 	w.must(err)
 	ask := func(token string) answer {
 		return w.post("/oauth/introspect", url.Values{"token": {token}, "client_id": {rs.ID}, "client_secret": {rs.Secret}})

@@ -126,9 +126,6 @@ func (s *Server) audiences() []string {
 	return list
 }
 
-// Clients is where the operator adds and removes clients.
-func (s *Server) Clients() *register.Registry { return s.registry }
-
 // Routes registers the server's endpoints, the well-known documents and, where
 // the public URL has no path prefix, the default paths that old clients assume.
 // With a prefix the host may be someone else's, so nothing but well-knowns is

@@ -23,6 +23,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
+	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -108,6 +109,13 @@ func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
 	})
 	w.must(err)
 	return server
+}
+
+// clients is what the operator adds and removes clients by.
+func (w *world) clients() *operator.Clients {
+	return operator.NewClients(operator.ClientsConfig{
+		Store: w.store, Audit: audit.New(w.trail), Now: w.now, Revoked: func(context.Context, string) { w.ended.Add(1) },
+	})
 }
 
 func (w *world) must(err error) {
