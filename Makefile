@@ -17,6 +17,7 @@ UNITDIR ?= $(shell pkgconf --variable=systemdsystemunitdir systemd)
 VERSION_PKG := github.com/fjmcp/fjmcp-broker/internal/daemon/version
 GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 	-ldflags "-s -w -X $(VERSION_PKG).Version=$(VERSION) -X $(VERSION_PKG).Commit=$(COMMIT)"
+BIN      ?= bin
 PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl
 
 .PHONY: help build install deb lintian deps test conformance fuzz e2e soak crowd abandoned bench starts run demo image image-run lint clean
@@ -25,9 +26,9 @@ help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
 		awk -F '|' '{ printf "make %-11s %s\n", $$1, $$2 }'
 
-build: ## build the four programs into bin/
-	mkdir -p bin
-	$(GO_BUILD) -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+build: ## build the four programs into bin/ (BIN=)
+	mkdir -p $(BIN)
+	$(GO_BUILD) -o $(BIN)/ $(addprefix ./cmd/,$(PROGRAMS))
 
 install: build ## install under DESTDIR= (debian/rules calls this)
 	@test -n "$(UNITDIR)" || { echo "cannot find systemd's unit directory: install pkgconf and systemd (Debian 13: systemd-dev), or give UNITDIR=" >&2; exit 1; }

@@ -6,6 +6,5 @@
 // made on HTTP status and on the `error` code only, never on message text; the
 // table is at classifyRefresh and classifyExchange.
 //
-// It is an adapter: services and cmd may import it; it imports only words
-// (broker, localhost) and keeps no state of its own.
+// It keeps no state of its own.
 package forgejo

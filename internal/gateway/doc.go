@@ -5,6 +5,4 @@
 //	bearer ─▶ origin ─▶ path, method ─▶ body ─▶ streamable (a session's)
 //	                                          ├▶ stateless (nobody's)
 //	                                          └▶ httpsse
-//
-// cmd/fjmcp-broker makes it.
 package gateway

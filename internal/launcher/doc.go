@@ -17,5 +17,5 @@
 // (package proto/launcher), never a property, a path or a command. Everything that
 // confines a session stands in units/fjmcp-session@.service.d/10-sandbox.conf.
 //
-// Only cmd/fjmcp-launcher imports it. It links no HTTP, OAuth or database code.
+// It links no HTTP, OAuth or database code.
 package launcher

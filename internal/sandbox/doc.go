@@ -17,6 +17,4 @@
 // backend is missing, not executable or too old; 77 the forge refused the token;
 // 78 faulty configuration. The numbers are those of sysexits.h, which systemctl
 // shows by name.
-//
-// Only cmd/fjmcp-session imports this package.
 package sandbox

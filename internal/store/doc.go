@@ -12,6 +12,5 @@
 // beside it. Commits are synchronous: an answer that was given survives a crash.
 //
 // Packages schema and sqlite beneath it hold the tables and the connections; nobody
-// else may import those, or gorm. It imports broker, oauth and seal.
-// Services and cmd/fjmcp-broker import it.
+// else uses those, or gorm.
 package store

@@ -13,7 +13,4 @@
 // Disconnecting revokes all grants of the user to the client, then ends their
 // sessions. When nothing is left that could use Forgejo's token set, the set is
 // deleted.
-//
-// It imports web, store, forgejo, upstream and words. Package authserver mounts
-// it.
 package account

@@ -11,7 +11,4 @@
 // The consent page comes every time: the broker is one static client of
 // Forgejo, which remembers its own consent, so without ours any registered
 // client could ride on it.
-//
-// It imports oauth, web, store, forgejo, upstream and words. Package authserver
-// mounts it.
 package authorize

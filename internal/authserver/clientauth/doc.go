@@ -6,7 +6,4 @@
 // document. The document is read when a user is to agree to the client; what it
 // said is then stored, and the token endpoint goes by that, so that no refresh
 // depends on a stranger's web server. Only keys are read anew there.
-//
-// It imports oauth, store and clientmeta. Packages authserver and authorize import
-// it.
 package clientauth

@@ -10,7 +10,4 @@
 // Documents are cached as their server says, within bounds, and an old one
 // serves for a day while its server does not answer. A failed fetch is not
 // repeated for some seconds.
-//
-// It imports oauth and broker. Packages authserver and below it, and
-// cmd/fjmcp-broker, import it.
 package clientmeta

@@ -5,6 +5,4 @@
 // `journalctl FJMCP_EVENT=tool_call FJMCP_USER=alice` answers the operator's
 // question; elsewhere it is a line on standard error. Trust the underscore
 // fields (_SYSTEMD_UNIT=fjmcp-broker.service) for where an entry came from.
-//
-// Every service may import it; it imports logging.
 package audit

@@ -2,7 +2,4 @@
 // RFC 6761 §6.3 wants. The C library's resolver may ask DNS for them or answer
 // that they do not exist, and Go's own resolver does the same; a forge at
 // http://forgejo.localhost:3000 would then be out of reach.
-//
-// It is a words-layer package: it imports nothing of this module, and every
-// package that dials may import it.
 package localhost

@@ -1,5 +1,4 @@
-// Package peercred asks the kernel who is at the other end of a unix socket. It imports
-// nothing of this module; every program may import it.
+// Package peercred asks the kernel who is at the other end of a unix socket.
 package peercred
 
 import (

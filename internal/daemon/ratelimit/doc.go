@@ -1,7 +1,4 @@
 // Package ratelimit tells where a request comes from, and when a source has asked
 // too often. What goes over a limit is audited once a source and window, so that
 // an attack cannot fill the journal.
-//
-// It imports audit. The packages that serve HTTP to clients use it, and
-// cmd/fjmcp-broker says which proxies are believed.
 package ratelimit

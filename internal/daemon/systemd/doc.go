@@ -2,5 +2,5 @@
 // service: sockets inherited through activation (sd_listen_fds(3)), readiness
 // and state (sd_notify(3)) and the watchdog (sd_watchdog_enabled(3)).
 //
-// It holds no bus connection. The programs in cmd import it.
+// It holds no bus connection.
 package systemd

@@ -11,7 +11,4 @@
 // Forgejo rotates refresh tokens with one counter per user and application, so
 // at most one refresh runs per user, over all processes that share the store,
 // and its result is stored before anyone uses it.
-//
-// It is a service: gateway, session, credential and authserver import it; it
-// imports store, forgejo and words.
 package tokens

@@ -7,6 +7,6 @@
 //	         event: message       the response
 //	POST tools/call ─▶ 202 …
 //
-// A stream's id stands in URLs, and the session's is made of it. Package gateway
-// makes it and calls it with authenticated requests only.
+// A stream's id stands in URLs, and the session's is made of it. It is called with
+// authenticated requests only.
 package httpsse

@@ -1,7 +1,4 @@
 // Package backend finds the operator's files that sessions use: the forgejo-mcp
 // binary and, with File, a CA file. It looks at the disk anew at each call, so
 // that installing a missing file is all the cure it takes.
-//
-// It imports nothing of this module. Both launchers (packages launcher and
-// spawn) import it, and whatever reports on the configuration may.
 package backend

@@ -3,6 +3,4 @@
 // not PID 1. Both give fjmcp-session the same contract: the MCP socket as
 // descriptor 0, the control socket as descriptor 1, the user's token as
 // $CREDENTIALS_DIRECTORY/forgejo-token.
-//
-// Packages unit and session and cmd/fjmcp-broker import it.
 package client

@@ -7,6 +7,4 @@
 // credential of which unit it wants by the abstract address it binds, see
 // systemd.exec(5) under LoadCredential=. The token thus never stands in a
 // property, on the bus or on disk.
-//
-// Only cmd/fjmcp-broker imports it.
 package credential

@@ -1,5 +1,3 @@
 // Package admin is the operator's side door: HTTP and JSON over a unix socket
 // that only root and group fjmcp may open, and the client fjmcpctl uses.
-//
-// cmd/fjmcp-broker serves it, cmd/fjmcpctl calls it.
 package admin

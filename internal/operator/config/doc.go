@@ -1,6 +1,4 @@
 // Package config turns the environment and the systemd credentials of
 // fjmcp-broker into a validated Config, or into an Error that lists every fault
 // with its cure.
-//
-// Only cmd/fjmcp-broker imports it.
 package config

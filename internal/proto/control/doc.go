@@ -3,7 +3,5 @@
 // makes for each session and fjmcp-session finds as its file descriptor 1.
 //
 // The broker sends modes and tokens, with its first message the backend's standard
-// input; fjmcp-session reports what becomes
-// of the child and of the forge. The broker and fjmcp-session may import it; it
-// imports nothing of this module.
+// input; fjmcp-session reports what becomes of the child and of the forge.
 package control

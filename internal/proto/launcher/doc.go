@@ -3,6 +3,5 @@
 // JSON Reply. It also holds the grammar of ids, which both sides check.
 //
 // A request carries ids, choices and descriptors; never a property, a path or a
-// command. The launcher and its client (package launcher/client) import it; it imports
-// nothing of this module.
+// command.
 package launcher

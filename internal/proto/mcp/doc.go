@@ -5,6 +5,4 @@
 // Messages stay raw bytes. Parse finds where the envelope's members stand and
 // Message.WithID and its kin splice new values in, so that everything else
 // (numbers, unknown members, white space) passes byte for byte.
-//
-// Every package may import it; of this module it imports package rawjson alone.
 package mcp

@@ -3,6 +3,5 @@
 // client registration (RFC 7591), redirect URI rules (RFC 8252), resource
 // indicators (RFC 8707), client authentication, and opaque tokens.
 //
-// It parses and decides, and holds no handlers and no state. It imports package
-// broker only. Package store uses its token hash, package authserver the rest.
+// It parses and decides, and holds no handlers and no state.
 package oauth

@@ -17,7 +17,4 @@
 //
 // Where the kernel has no Landlock, a warning says so and the rest stands. The program
 // also gets a lower priority and coarser timers than its parent.
-//
-// It imports nothing of this module. Package sandbox, cmd/fjmcp-session and
-// cmd/fjmcp-broker import it.
 package confine

@@ -2,6 +2,5 @@
 // whatever its rights: those that create lasting credentials.
 //
 // The broker and the launcher check the operator's list with it, fjmcp-session
-// applies it. It imports no package of this module, and no net/http, so that the
-// launcher may link it.
+// applies it. It links no net/http, so that the launcher may link it.
 package denypath

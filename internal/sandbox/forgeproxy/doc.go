@@ -10,6 +10,4 @@
 //
 // When the forge answers 401, the request is held for a new token and sent again
 // once.
-//
-// Package sandbox imports it.
 package forgeproxy

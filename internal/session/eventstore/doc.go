@@ -6,6 +6,4 @@
 // answered with an event stream, one for the stream at GET. HTTP responses
 // follow a Log; whoever fills it neither knows nor waits for them. Memory is
 // bounded for the whole Hub.
-//
-// Packages session and gateway import it; it imports nothing of this module.
 package eventstore

@@ -6,6 +6,4 @@
 // listens to a resource and has the backend tell of it from the first listener to
 // the last, also after the backend was replaced. What a slow listener has not
 // taken yet waits once, however often it was said.
-//
-// Package session makes Sets; package stateless serves what they give out. It imports mcp alone.
 package subscription

@@ -1,3 +1,2 @@
-// Package schema is the tables of the database, as versioned migrations. Only
-// package store imports it.
+// Package schema is the tables of the database, as versioned migrations.
 package schema

@@ -4,6 +4,5 @@
 // come back unaltered. Everything that only has to be recognised is stored as a
 // hash instead.
 //
-// It imports nothing of this module. Packages store and stateless use it; package
-// config's users build the Keyring from the credential `store-key`.
+// The programs build the Keyring from the credential `store-key`.
 package seal

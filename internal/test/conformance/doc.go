@@ -7,6 +7,4 @@
 // Suite runs the suite's server scenarios against a URL. It can send no token, so
 // Bearer stands in front of the broker. Compare, Exceptions and Judge say what differs
 // and whether that is known.
-//
-// Nothing may import it but its own tests.
 package conformance

@@ -4,9 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -41,79 +40,129 @@ func list(t *testing.T) map[string]pkg {
 	}
 }
 
-// layers from the bottom up; a package imports from its own layer and those
-// below. Test support and tools stand beside the layers.
-var layers = [][]string{
-	{"internal/proto/model", "internal/proto/oauth", "internal/proto/mcp", "internal/store/seal", "internal/daemon/audit", "internal/proto/control", "internal/proto/launcher", "internal/daemon/localhost", "internal/daemon/peercred", "internal/daemon/version", "internal/daemon/logging", "internal/launcher/backend", "internal/sandbox/denypath", "internal/session/eventstore", "internal/gateway/stateless", "internal/proto/mcp/rawjson", "internal/session/relay/lines", "internal/session/subscription", "internal/session"},
-	{"internal/operator/config", "internal/store", "internal/forgejo", "internal/daemon/systemd"},
-	{"internal/authserver", "internal/forgejo/tokens", "internal/gateway", "internal/gateway/streamable", "internal/gateway/httpsse", "internal/gateway/stateless", "internal/gateway/stateless", "internal/gateway/call", "internal/session", "internal/session", "internal/session", "internal/session", "internal/session/unit", "internal/session/unit", "internal/session/unit", "internal/session/unit", "internal/session/relay", "internal/launcher/client", "internal/launcher/credential", "internal/launcher", "internal/sandbox", "internal/authserver/pages", "internal/operator/admin", "internal/operator", "internal/daemon/httpserver", "internal/authserver/clientmeta", "internal/authserver", "internal/daemon/ratelimit"},
+// floors are the wings of the product, from the top down. A package imports from its
+// own wing and from the floors below, never from a wing beside its own.
+var floors = [][]string{
 	{"cmd"},
+	{"internal/authserver", "internal/gateway", "internal/operator"},
+	{"internal/session"},
+	{"internal/launcher", "internal/forgejo"},
+	{"internal/sandbox", "internal/store"},
+	{"internal/proto", "internal/daemon"},
 }
 
-var support = []string{"internal/test/fakeforge", "internal/test/testlog", "internal/test/fakemcp", "internal/test/nspawn", "internal/test/loginclient", "internal/test/localbroker", "internal/test/everything", "internal/test/npm", "internal/test/testcache", "internal/test/proxy", "internal/tools/bench/measure", "internal/test/integration", "internal/test/browser", "internal/test/conformance", "internal/test/e2e", "internal/test/podman", "internal/tools", "internal/test/deps", "internal/test/teststore", "internal/authserver/clientmeta/metatest"}
+// aside are the wings that are no product: they import what they like, and no product
+// imports them.
+var aside = []string{"internal/test", "internal/tools"}
 
-func under(path string, dirs []string) bool {
+// linked says what a program must not link, by prefixes of import paths.
+var linked = map[string][]string{
+	"cmd/fjmcp-launcher": {"net/http", "gorm.io/", module + "internal/proto/oauth", module + "internal/store"},
+	"cmd/fjmcp-session":  {"gorm.io/", "github.com/godbus/", module + "internal/store"},
+	"cmd/fjmcpctl":       {"gorm.io/", "github.com/godbus/"},
+	"cmd/fjmcp-broker":   {"github.com/godbus/"},
+}
+
+// only says who alone may import something, by prefixes of import paths.
+var only = map[string][]string{
+	"gorm.io/":                       {"internal/store"},
+	module + "internal/store/schema": {"internal/store"},
+	module + "internal/store/sqlite": {"internal/store"},
+	"github.com/godbus/":             {"internal/daemon/systemd", "internal/launcher"},
+}
+
+func under(path string, dirs ...string) bool {
 	return slices.ContainsFunc(dirs, func(d string) bool { return path == d || strings.HasPrefix(path, d+"/") })
 }
 
-func layer(path string) int {
-	return slices.IndexFunc(layers, func(dirs []string) bool { return under(path, dirs) })
-}
-
-func TestImportsPointDown(t *testing.T) {
-	for path, p := range list(t) {
-		if under(path, support) {
-			continue
-		}
-		own := layer(path)
-		if own < 0 {
-			t.Errorf("%s belongs to no layer: add it here and in docs/design.md", path)
-		}
-		for _, imported := range p.Imports {
-			other, ours := strings.CutPrefix(imported, module)
-			if !ours {
-				continue
-			}
-			if under(other, support) {
-				t.Errorf("%s imports test support %s", path, other)
-			} else if layer(other) > own {
-				t.Errorf("%s imports %s, which is above it", path, other)
+// wing returns the wing a package is in and its floor, the top one being 0; floor -1
+// for a wing aside, and no wing for a package outside all.
+func wing(path string) (name string, floor int) {
+	for floor, wings := range floors {
+		for _, w := range wings {
+			if under(path, w) {
+				return w, floor
 			}
 		}
 	}
+	for _, w := range aside {
+		if under(path, w) {
+			return w, -1
+		}
+	}
+	return "", -1
 }
 
-// The privileged and the token-holding program link only what they need; one
-// package each touches gorm and D-Bus.
-func TestForbiddenDependencies(t *testing.T) {
-	all := list(t)
-	for _, rule := range []struct {
-		path      string
-		forbidden []string
-	}{
-		{"cmd/fjmcp-launcher", []string{"net/http", "gorm.io/", module + "internal/proto/oauth", module + "internal/store"}},
-		{"cmd/fjmcp-session", []string{"gorm.io/", "github.com/godbus/", module + "internal/store"}},
-		{"cmd/fjmcpctl", []string{"gorm.io/", "github.com/godbus/"}},
-		{"cmd/fjmcp-broker", []string{"github.com/godbus/"}},
-	} {
-		for _, dep := range all[rule.path].Deps {
-			for _, f := range rule.forbidden {
-				if strings.HasPrefix(dep, f) {
-					t.Errorf("%s links %s", rule.path, dep)
+// fault says what is wrong with an import of one package of the module by another; ""
+// if nothing is.
+func fault(importer, imported string) string {
+	from, floor := wing(importer)
+	to, below := wing(imported)
+	switch {
+	case from == "":
+		return importer + " is in no wing: move it into one, or name its wing in floors and in CONTRIBUTING.md"
+	case floor < 0 || from == to:
+		return ""
+	case below < 0:
+		return importer + " imports " + imported + ", which is no product"
+	case below == floor:
+		return importer + " imports " + imported + ", in the wing beside its own"
+	case below < floor:
+		return importer + " imports " + imported + ", which is above it"
+	}
+	return ""
+}
+
+func TestImportsRunDown(t *testing.T) {
+	for path, p := range list(t) {
+		if name, _ := wing(path); name == "" {
+			t.Error(fault(path, path))
+			continue
+		}
+		for _, imported := range p.Imports {
+			if other, ours := strings.CutPrefix(imported, module); ours {
+				if f := fault(path, other); f != "" {
+					t.Error(f)
 				}
 			}
 		}
 	}
-	only := map[string][]string{
-		"gorm.io/":                       {"internal/store"},
-		module + "internal/store/schema": {"internal/store"},
-		module + "internal/store/sqlite": {"internal/store"},
-		"github.com/godbus/":             {"internal/daemon/systemd", "internal/launcher"},
+}
+
+// What the test above would say of imports that there are not.
+func TestWrongImportsAreFound(t *testing.T) {
+	for _, tt := range []struct{ importer, imported, want string }{
+		{"internal/session/unit", "internal/gateway", "above"},
+		{"internal/gateway/call", "internal/authserver", "beside"},
+		{"internal/store", "internal/test/teststore", "no product"},
+		{"internal/sessions", "internal/store", "no wing"},
+		{"internal/daemon/audit", "cmd/fjmcp-broker", "above"},
+		{"internal/test/e2e", "internal/gateway", ""},
+		{"cmd/fjmcp-broker", "internal/daemon/audit", ""},
+		{"internal/session", "internal/session/unit", ""},
+		{"internal/gateway", "internal/session", ""},
+	} {
+		if got := fault(tt.importer, tt.imported); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s importing %s: %q, want %q", tt.importer, tt.imported, got, tt.want)
+		}
+	}
+}
+
+func TestForbiddenDependencies(t *testing.T) {
+	all := list(t)
+	for program, forbidden := range linked {
+		for _, dep := range all[program].Deps {
+			for _, f := range forbidden {
+				if strings.HasPrefix(dep, f) {
+					t.Errorf("%s links %s", program, dep)
+				}
+			}
+		}
 	}
 	for path, p := range all {
 		for _, imported := range p.Imports {
 			for lib, may := range only {
-				if strings.HasPrefix(imported, lib) && !under(path, may) {
+				if strings.HasPrefix(imported, lib) && !under(path, may...) {
 					t.Errorf("%s imports %s; only %v may", path, imported, may)
 				}
 			}
@@ -121,33 +170,60 @@ func TestForbiddenDependencies(t *testing.T) {
 	}
 }
 
-func TestEveryPackageIsDocumented(t *testing.T) {
-	for path, p := range list(t) {
-		if p.Doc == "" {
-			t.Errorf("%s has no package comment", path)
+// A rule about a path that has moved would forbid nothing.
+func TestRulesNameWhatIsThere(t *testing.T) {
+	all := list(t)
+	var paths, libraries []string
+	for _, wings := range append([][]string{aside}, floors...) {
+		paths = append(paths, wings...)
+	}
+	for program, forbidden := range linked {
+		paths, libraries = append(paths, program), append(libraries, forbidden...)
+	}
+	for lib, may := range only {
+		paths, libraries = append(paths, may...), append(libraries, lib)
+	}
+	deps := map[string]bool{}
+	for path, p := range all {
+		deps[module+path] = true
+		for _, d := range p.Deps {
+			deps[d] = true
+		}
+	}
+	for _, path := range paths {
+		if !hasPrefix(all, path) {
+			t.Errorf("there is no package in %s", path)
+		}
+	}
+	for _, lib := range libraries {
+		if !hasPrefix(deps, lib) {
+			t.Errorf("nothing depends on %s", lib)
 		}
 	}
 }
 
-// All that the programs are made of is there for every architecture of the package.
-func TestEveryArchitecture(t *testing.T) {
-	control, err := os.ReadFile(filepath.Join("..", "..", "..", "debian", "control"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, list, _ := strings.Cut(string(control), "\nArchitecture: ")
-	list, _, _ = strings.Cut(list, "\n")
-	if list == "" {
-		t.Fatal("debian/control names no architecture")
-	}
-	for _, arch := range strings.Fields(list) {
-		if arch == "ppc64el" {
-			arch = "ppc64le"
+// hasPrefix reports whether a key is path or begins with it.
+func hasPrefix[V any](all map[string]V, path string) bool {
+	for key := range all {
+		if under(key, strings.TrimSuffix(path, "/")) {
+			return true
 		}
-		cmd := exec.Command("go", "list", "-deps", module+"cmd/...")
-		cmd.Env = append(os.Environ(), "GOOS=linux", "CGO_ENABLED=0", "GOARCH="+arch)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", arch, err, out)
+	}
+	return false
+}
+
+// importers is how package comments list who imports a package, or what it imports.
+// The import graph knows, and such lists go stale.
+var importers = regexp.MustCompile(`(?i)\bimports? (it\b|this|nothing|no\b|packages? |only|[a-z]+ (alone|only))|\bit imports\b|\b(made|used) by package`)
+
+func TestEveryPackageIsDocumented(t *testing.T) {
+	for path, p := range list(t) {
+		doc := strings.Join(strings.Fields(p.Doc), " ")
+		if doc == "" {
+			t.Errorf("%s has no package comment", path)
+		}
+		if m := importers.FindString(doc); m != "" {
+			t.Errorf("the package comment of %s lists importers or imports: %q", path, m)
 		}
 	}
 }

@@ -1,4 +1,5 @@
-// Package deps holds no code: its tests check which package may import what,
-// that the privileged programs link nothing they have no use for, and that every
-// package says what it is for.
+// Package deps holds no code: its tests check that imports run down the wings of the
+// house only, that the privileged programs link nothing they have no use for, that
+// every package says what it is for, that the built programs know their version, and
+// that the pages name nothing that is not there.
 package deps

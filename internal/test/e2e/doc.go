@@ -4,8 +4,7 @@
 // tests walk through it with the official Go SDK's client and a scripted
 // browser, and then look around.
 //
-// Tests of this package, internal/tools/demo and internal/tools/bench/starts use it;
-// nothing else may. It needs root and what nspawn.Check names. Environment:
+// It needs root and what nspawn.Check names. Environment:
 //
 //	FJMCP_E2E_DEB            the package to install; `make deb` builds one if unset
 //	FJMCP_TEST_FORGEJO_MCP   a forgejo-mcp binary, for the tests that want the real one

@@ -1,6 +1,5 @@
-// Package everything builds a backend that nobody here wrote: the MCP server
-// against which the Go SDK holds itself, conformance/everything-server. Only
-// tests may import it.
+// Package everything builds a backend that nobody here wrote: the MCP server against
+// which the Go SDK holds itself, conformance/everything-server.
 package everything
 
 import (

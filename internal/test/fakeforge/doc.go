@@ -8,7 +8,7 @@
 // status 200 for a suspended user, full access for an empty or misspelt scope.
 // Profile holds what differs between versions.
 //
-// A forge is steered by the methods of Forge, or from another process through
-// the handler that Control returns. Only tests and cmd/testforge may import it,
-// and it imports nothing of this module, so that it shares none of its faults.
+// A forge is steered by the methods of Forge, or from another process through the
+// handler that Control returns. It shares no code with the product, so that it shares
+// none of its faults.
 package fakeforge

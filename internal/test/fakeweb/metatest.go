@@ -1,5 +1,5 @@
-// Package fakeweb stands a small web in for the internet: TLS servers of any
-// name, for tests of what clientmeta fetches. Only tests import it.
+// Package fakeweb stands a small web in for the internet: TLS servers of any name,
+// for tests of what clientmeta fetches.
 package fakeweb
 
 import (

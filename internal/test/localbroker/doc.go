@@ -1,4 +1,3 @@
 // Package localbroker runs the broker as a plain process with its embedded defaults
 // (process launcher, SQLite) against the fake forge, both on loopback.
-// Integration tests and internal/tools/run use it; nothing else may.
 package localbroker

@@ -4,6 +4,4 @@
 // client, the official Go SDK's, that knows only the URL of the MCP endpoint.
 //
 // Both take an HTTP transport, so that they can live in a container's network.
-// Only tests and the programs under internal/tools may import it; it imports
-// nothing of this module.
 package loginclient

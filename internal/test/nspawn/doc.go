@@ -12,6 +12,5 @@
 // named after the process that booted it, Close empties and removes it, and a
 // later Boot clears what a killed run left.
 //
-// Only _test.go files and the programs under internal/tools may import it; it
-// imports nothing of this module. It needs root; Check says what is missing.
+// It needs root; Check says what is missing.
 package nspawn

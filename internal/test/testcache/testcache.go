@@ -1,6 +1,5 @@
 // Package testcache keeps what tests download, in $FJMCP_TEST_CACHE, else in
-// /var/cache/fjmcp-test for root and in the user's own cache for others. Only tests
-// and test support import it.
+// /var/cache/fjmcp-test for root and in the user's own cache for others.
 package testcache
 
 import (

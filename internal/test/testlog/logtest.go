@@ -1,5 +1,4 @@
-// Package testlog collects what the code under test logs. Only tests and test
-// support import it.
+// Package testlog collects what the code under test logs.
 package testlog
 
 import (

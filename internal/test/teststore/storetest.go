@@ -1,4 +1,4 @@
-// Package teststore opens real stores for tests. Only tests import it.
+// Package teststore opens real stores for tests.
 package teststore
 
 import (

@@ -1,6 +1,4 @@
-// Package tour walks one login and one tool call and prints each step. The
-// programs internal/tools/run and internal/tools/demo share it; nothing else
-// may import it.
+// Package tour walks one login and one tool call and prints each step.
 package tour
 
 import (

@@ -2,6 +2,4 @@
 // child's stdin and stdout: one message a line, either way. It bounds a line and what
 // waits to be written, copies as little as can be, holds no buffer while nothing
 // comes, and can be stopped so that another Conn goes on where it was.
-//
-// Packages relay and unit import it.
 package lines

@@ -9,6 +9,4 @@
 // of time each, round after round, so that whatever else the machine does hits
 // all alike; what counts are the ratios within one run. docs/benchmarks.md says
 // how to run it and what came out.
-//
-// Only internal/tools/bench imports it.
 package measure
