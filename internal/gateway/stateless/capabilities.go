@@ -2,12 +2,6 @@ package stateless
 
 import "github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 
-// mayAsk reports whether a request of this method may be answered with what the
-// backend asks for.
-func mayAsk(method string) bool {
-	return method == mcp.MethodToolsCall || method == mcp.MethodPromptsGet || method == mcp.MethodResourcesRead
-}
-
 // needsOf tells what a client has to be capable of to be asked a question; ok is
 // false for what no client can be asked.
 func needsOf(question mcp.Message) (needs mcp.ClientCapabilities, ok bool) {

@@ -21,7 +21,7 @@ func checkVersionHeader(h http.Header, version string) error {
 // against its body (Streamable HTTP, Server Validation). Errors are for the
 // client, with CodeHeaderMismatch.
 func checkHeaders(h http.Header, m mcp.Message) error {
-	if err := checkHeader(h, mcp.HeaderMethod, m.Method, false); err != nil || !hasName(m.Method) {
+	if err := checkHeader(h, mcp.HeaderMethod, m.Method, false); err != nil || !mcp.Invokes(m.Method) {
 		return err
 	}
 	return checkHeader(h, mcp.HeaderName, named(m), true)
@@ -33,10 +33,6 @@ func checkHeader(h http.Header, name, body string, coded bool) error {
 		err = fmt.Errorf("header mismatch: %s is not what the body says", name)
 	}
 	return err
-}
-
-func hasName(method string) bool {
-	return method == mcp.MethodToolsCall || method == mcp.MethodPromptsGet || method == mcp.MethodResourcesRead
 }
 
 // named is what a request's Mcp-Name repeats.

@@ -47,7 +47,7 @@ var errAnswered = errors.New("the request is answered")
 func (q *request) ask(x *call.Exchange, wanted question) error {
 	needs, ok := needsOf(wanted.Message)
 	switch {
-	case !ok || !q.modern || q.server.Modern || !mayAsk(q.Method):
+	case !ok || !q.modern || q.server.Modern || !mcp.Invokes(q.Method):
 		q.h.refused(x, wanted, mcp.CodeMethodNotFound, "this client cannot be asked: "+wanted.Method)
 		return nil
 	case !covers(q.meta.Capabilities, needs):
@@ -123,7 +123,7 @@ func inputRequired(asked []question, state string) json.RawMessage {
 // isRetry reports whether the request comes back for a call that has asked.
 func (q *request) isRetry() bool {
 	state := q.Param("requestState")
-	return mayAsk(q.Method) && state != nil && string(state) != "null"
+	return mcp.Invokes(q.Method) && state != nil && string(state) != "null"
 }
 
 // retried goes on with the call that the client has come back for. It reports

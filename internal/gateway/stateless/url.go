@@ -13,7 +13,7 @@ import (
 // response says nothing of the kind. The call is over: there is no requestState.
 func (q *request) openURLs(m mcp.Message) bool {
 	urls := urlsOf(m)
-	if len(urls) == 0 || !q.modern || q.server.Modern || !mayAsk(q.Method) {
+	if len(urls) == 0 || !q.modern || q.server.Modern || !mcp.Invokes(q.Method) {
 		return false
 	}
 	needs := mcp.ClientCapabilities{Elicitation: &mcp.Elicitation{URL: &struct{}{}}}

@@ -78,3 +78,11 @@ const (
 	PathSSE        = "/sse"      // HTTP+SSE (2024-11-05): the event stream
 	PathMessages   = "/messages" // HTTP+SSE: what clients post
 )
+
+// Invokes reports whether a request of this method uses one tool, prompt or resource,
+// which it names. Only while it answers these may a server ask its client something
+// (2026-07-28, Multi Round-Trip Requests), and only these repeat the name in
+// HeaderName (Streamable HTTP, Request Metadata).
+func Invokes(method string) bool {
+	return method == MethodToolsCall || method == MethodPromptsGet || method == MethodResourcesRead
+}

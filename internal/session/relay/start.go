@@ -61,7 +61,7 @@ func (r *Relay) StartNext(ctx context.Context, request mcp.Message, placed func(
 // when the child ends the subscription (2026-07-28, Subscriptions).
 func (c *Call) init() {
 	c.ready = make(chan struct{}, 1)
-	c.standing, c.gated = c.Method == mcp.MethodListen, takesTurns(c.Method)
+	c.standing, c.gated = c.Method == mcp.MethodListen, mcp.Invokes(c.Method)
 }
 
 // add gives a call a slot. Called with mu held.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 	"time"
-
-	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 // turns has calls run one at a time, once the child has asked its client
@@ -23,12 +21,6 @@ type waiter struct {
 	call    *Call
 	granted chan struct{} // closed when it may begin, or was cancelled
 	answer  []byte        // what it goes on with; nil for one that begins
-}
-
-// takesTurns tells the requests during which a server may ask its client
-// something (2026-07-28, Multi Round-Trip Requests).
-func takesTurns(method string) bool {
-	return method == mcp.MethodToolsCall || method == mcp.MethodPromptsGet || method == mcp.MethodResourcesRead
 }
 
 // awaitTurn gives c the turn, at once if it need not wait; else it calls placed.
