@@ -83,18 +83,16 @@ func (q *request) whileServing() (context.Context, context.CancelFunc) {
 	return ctx, func() { cancel(nil) }
 }
 
-var errQuiet = errors.New("nothing to say yet")
-
 // follow passes on what the subscription yields.
 func (q *request) follow(ctx context.Context, sub *subscription.Subscription) {
 	for {
-		patience, cancel := context.WithTimeoutCause(ctx, q.h.cfg.KeepAlive, errQuiet)
+		patience, cancel := context.WithTimeoutCause(ctx, q.h.cfg.KeepAlive, call.ErrQuiet)
 		raw, err := sub.Next(patience)
 		cancel()
 		switch {
 		case q.r.Context().Err() != nil:
 			return
-		case errors.Is(err, errQuiet):
+		case errors.Is(err, call.ErrQuiet):
 			err = q.stream().KeepAlive()
 		case err == nil:
 			err = q.notify(raw)
