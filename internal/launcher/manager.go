@@ -57,7 +57,7 @@ func (m *manager) start(ctx context.Context, r launchproto.Request, mcp, control
 	}
 	startCtx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	service := serviceName(r.ID)
+	service := launchproto.UnitName(r.ID)
 	result, err := m.bus.job(startCtx, unsent, func(c *sddbus.Conn, ch chan<- string) (int, error) {
 		return c.StartTransientUnitAux(startCtx, service, "fail",
 			serviceProperties(r, f, mcp, control), []sddbus.PropertyCollection{reapTimer(r)}, ch)
@@ -100,13 +100,13 @@ func (m *manager) touch(ctx context.Context, id string) launchproto.Reply {
 	if err := m.stopUnit(ctx, timerName(id)); err != nil {
 		return fail(launchproto.CodeFailed, "%v", err)
 	}
-	return fail(launchproto.CodeGone, "%s does not run", serviceName(id))
+	return fail(launchproto.CodeGone, "%s does not run", launchproto.UnitName(id))
 }
 
 func (m *manager) stop(ctx context.Context, id string) launchproto.Reply {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
-	err := errors.Join(m.stopUnit(ctx, serviceName(id)), m.stopUnit(ctx, timerName(id)))
+	err := errors.Join(m.stopUnit(ctx, launchproto.UnitName(id)), m.stopUnit(ctx, timerName(id)))
 	if err != nil {
 		return fail(launchproto.CodeFailed, "%v", err)
 	}
@@ -134,7 +134,7 @@ func (m *manager) list(ctx context.Context) launchproto.Reply {
 	defer cancel()
 	var units []sddbus.UnitStatus
 	err := m.bus.use(ctx, always, func(c *sddbus.Conn, _ <-chan struct{}) (err error) {
-		units, err = c.ListUnitsByPatternsContext(ctx, nil, []string{serviceName("*")})
+		units, err = c.ListUnitsByPatternsContext(ctx, nil, []string{launchproto.UnitName("*")})
 		return err
 	})
 	if err != nil {
@@ -146,7 +146,7 @@ func (m *manager) list(ctx context.Context) launchproto.Reply {
 // sessionIDs leaves out units that have ended and are only kept loaded by their
 // timer.
 func sessionIDs(units []sddbus.UnitStatus) []string {
-	prefix, suffix, _ := strings.Cut(serviceName("*"), "*")
+	prefix, suffix, _ := strings.Cut(launchproto.UnitName("*"), "*")
 	var ids []string
 	for _, u := range units {
 		id := strings.TrimSuffix(strings.TrimPrefix(u.Name, prefix), suffix)

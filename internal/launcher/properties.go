@@ -12,12 +12,10 @@ import (
 const (
 	sessionProgram   = "/usr/libexec/fjmcp/fjmcp-session"
 	credentialSocket = "/run/fjmcp-private/credentials.sock"
-	credentialName   = "forgejo-token"
 	sessionSlice     = "fjmcp-sessions.slice"
 )
 
-func serviceName(id string) string { return "fjmcp-session@" + id + ".service" }
-func timerName(id string) string   { return "fjmcp-reap@" + id + ".timer" }
+func timerName(id string) string { return "fjmcp-reap@" + id + ".timer" }
 
 // pair is systemd's a(ss) element, mount its a(ssbt) element.
 type pair struct{ Name, Value string }
@@ -60,7 +58,7 @@ func serviceProperties(r launchproto.Request, f forge, mcp, control int) []sddbu
 		property("User", "fjs-"+r.ID),
 		property("Slice", sessionSlice),
 		property("Environment", env),
-		property("LoadCredential", []pair{{credentialName, credentialSocket}}),
+		property("LoadCredential", []pair{{launchproto.CredentialName, credentialSocket}}),
 		property("StandardInputFileDescriptor", dbus.UnixFD(mcp)),
 		property("StandardOutputFileDescriptor", dbus.UnixFD(control)),
 		// The descriptor stands whatever is said here; but were this equal to
@@ -89,7 +87,7 @@ func serviceProperties(r launchproto.Request, f forge, mcp, control int) []sddbu
 // reapTimer is the timer that starts fjmcp-reap@<id>.service, which conflicts
 // with the session, when no touch has restarted it for the idle time.
 func reapTimer(r launchproto.Request) sddbus.PropertyCollection {
-	session := []string{serviceName(r.ID)}
+	session := []string{launchproto.UnitName(r.ID)}
 	return sddbus.PropertyCollection{
 		Name: timerName(r.ID),
 		Properties: []sddbus.Property{

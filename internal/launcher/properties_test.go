@@ -24,7 +24,7 @@ func TestProperties(t *testing.T) {
 		binds: []bind{{"/opt/forgejo-mcp", insideForgejoMCP}, {"/etc/forge-ca.pem", insideCAFile}},
 	}
 	timer := reapTimer(r)
-	got := render(serviceName(r.ID), serviceProperties(r, f, 7, 8)) + "\n" + render(timer.Name, timer.Properties)
+	got := render(launchproto.UnitName(r.ID), serviceProperties(r, f, 7, 8)) + "\n" + render(timer.Name, timer.Properties)
 	want, err := os.ReadFile("testdata/properties.golden")
 	if err != nil {
 		t.Fatal(err)

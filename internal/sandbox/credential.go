@@ -9,11 +9,9 @@ import (
 	"path/filepath"
 	"time"
 
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/forgeproxy"
 )
-
-// credentialName is the credential that holds the first token.
-const credentialName = "forgejo-token"
 
 // credentialTimeout bounds the wait for a writer of the pipe; a file is there.
 const credentialTimeout = 5 * time.Second
@@ -25,18 +23,18 @@ func readToken(ctx context.Context, dir string) (string, error) {
 	var token string
 	read := make(chan error, 1)
 	go func() { // opening a pipe blocks, and cannot be interrupted
-		b, err := readCredential(filepath.Join(dir, credentialName))
+		b, err := readCredential(filepath.Join(dir, launchproto.CredentialName))
 		token = string(bytes.TrimSpace(b))
 		read <- err
 	}()
 	select {
 	case err := <-read:
 		if err != nil {
-			return "", fmt.Errorf("cannot read the credential %s: %w", credentialName, err)
+			return "", fmt.Errorf("cannot read the credential %s: %w", launchproto.CredentialName, err)
 		}
 		return token, forgeproxy.CheckToken(token)
 	case <-ctx.Done():
-		return "", fmt.Errorf("cannot read the credential %s: nobody wrote it", credentialName)
+		return "", fmt.Errorf("cannot read the credential %s: nobody wrote it", launchproto.CredentialName)
 	}
 }
 

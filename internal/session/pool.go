@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
@@ -137,9 +138,9 @@ func (p *pool) Reconcile(ctx context.Context) error {
 		if p.Has(id) {
 			continue
 		}
-		p.cfg.Unit.Log.Info("stopping a session unit that belongs to no session", "unit", unit.Name(id))
+		p.cfg.Unit.Log.Info("stopping a session unit that belongs to no session", "unit", launchproto.UnitName(id))
 		if err := p.cfg.Unit.Launcher.Stop(ctx, id); err != nil {
-			return fmt.Errorf("cannot stop %s: %w", unit.Name(id), err)
+			return fmt.Errorf("cannot stop %s: %w", launchproto.UnitName(id), err)
 		}
 	}
 	return nil

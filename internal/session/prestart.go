@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
@@ -235,7 +236,7 @@ var errNotWaiting = errors.New("no unit waits under this id")
 func (p *prestart) Token(ctx context.Context, unitID string) (string, error) {
 	w := p.find(unitID)
 	if w == nil {
-		return "", fmt.Errorf("%s: %w", unit.Name(unitID), errNotWaiting)
+		return "", fmt.Errorf("%s: %w", launchproto.UnitName(unitID), errNotWaiting)
 	}
 	return w.Token(ctx)
 }

@@ -14,9 +14,9 @@ import (
 
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -163,7 +163,7 @@ func TestFirstSessionIsAhead(t *testing.T) {
 					t.Fatalf("started %+v for session %s", specs, s.Label())
 				}
 				v := w.unitOf(s)
-				if v.Unit != unit.Name(specs[0].UnitID) || !v.CreatedAt.Equal(began.Truncate(time.Millisecond)) || !v.LastUsedAt.Equal(w.now()) {
+				if v.Unit != launchproto.UnitName(specs[0].UnitID) || !v.CreatedAt.Equal(began.Truncate(time.Millisecond)) || !v.LastUsedAt.Equal(w.now()) {
 					t.Errorf("listed as %+v", v)
 				}
 				if w.Waiting() != 0 || w.logged("FJMCP_EVENT=session_started") != 1 {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
@@ -138,7 +139,7 @@ func (m *Manager) restoreSome(ctx context.Context, ids []string, kept map[string
 		delete(kept, r.Session.UnitID)
 		s, err := m.restore(r, files, resume)
 		if err != nil {
-			m.cfg.Log.Warn("cannot go on with a session in its unit; it will wake in another", "session", label(r.Session.ID), "unit", unit.Name(r.Session.UnitID), "error", err)
+			m.cfg.Log.Warn("cannot go on with a session in its unit; it will wake in another", "session", label(r.Session.ID), "unit", launchproto.UnitName(r.Session.UnitID), "error", err)
 			continue
 		}
 		sessions = append(sessions, s)
@@ -162,7 +163,7 @@ func (m *Manager) letGo(unitID string) {
 		return
 	}
 	if err := m.cfg.Keeper.Forget(unitID); err != nil {
-		m.cfg.Log.Warn("cannot have a unit's descriptors forgotten", "unit", unit.Name(unitID), "error", err)
+		m.cfg.Log.Warn("cannot have a unit's descriptors forgotten", "unit", launchproto.UnitName(unitID), "error", err)
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 // child is one session's process group.
@@ -164,7 +166,7 @@ func newCredentialDir() (*credentialDir, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &credentialDir{dir: dir, fifo: filepath.Join(dir, "forgejo-token"), served: make(chan struct{})}
+	d := &credentialDir{dir: dir, fifo: filepath.Join(dir, launchproto.CredentialName), served: make(chan struct{})}
 	if err := unix.Mkfifo(d.fifo, 0o600); err != nil {
 		os.RemoveAll(dir)
 		return nil, &os.PathError{Op: "mkfifo", Path: d.fifo, Err: err}

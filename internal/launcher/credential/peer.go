@@ -10,25 +10,19 @@ import (
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
-const (
-	unitPrefix = "fjmcp-session@"
-	unitSuffix = ".service"
-	name       = "forgejo-token"
-)
-
 // parsePeer returns the unit id out of the address PID 1 binds:
 // "@<hex>/unit/fjmcp-session@<id>.service/forgejo-token". Go writes the null
 // byte of an abstract address as "@".
 func parsePeer(addr string) (string, error) {
 	parts := strings.Split(addr, "/")
-	if len(parts) != 4 || parts[1] != "unit" || parts[3] != name || !isNonce(parts[0]) {
+	if len(parts) != 4 || parts[1] != "unit" || parts[3] != launchproto.CredentialName || !isNonce(parts[0]) {
 		return "", errors.New("peer's address does not ask for a session's token")
 	}
-	id, ok := strings.CutPrefix(parts[2], unitPrefix)
+	id, ok := strings.CutPrefix(parts[2], launchproto.UnitPrefix)
 	if !ok {
 		return "", errors.New("peer's address names no session unit")
 	}
-	id, ok = strings.CutSuffix(id, unitSuffix)
+	id, ok = strings.CutSuffix(id, launchproto.UnitSuffix)
 	if !ok {
 		return "", errors.New("peer's address names no service")
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
@@ -168,10 +169,7 @@ func (u *Unit) Discard() {
 func (u *Unit) ID() string { return u.id }
 
 // Name is what systemd calls the unit.
-func (u *Unit) Name() string { return Name(u.id) }
-
-// Name is what systemd calls the unit of that id.
-func Name(id string) string { return "fjmcp-session@" + id + ".service" }
+func (u *Unit) Name() string { return launchproto.UnitName(u.id) }
 
 // Closed reports whether the backend can no longer be spoken to.
 func (u *Unit) Closed() bool {
