@@ -4,6 +4,7 @@
 //	fjmcp-launcher                 serve the inherited socket
 //	fjmcp-launcher egress-target   write $RUNTIME_DIRECTORY/target.env for fjmcp-egress.service
 //	fjmcp-launcher apply           have changed settings count, before the broker starts
+//	fjmcp-launcher unmount         end the host's mounts of credentials that sessions have
 //	fjmcp-launcher --version
 package main
 
@@ -34,10 +35,12 @@ func main() {
 		err = writeEgressTarget()
 	case len(args) == 1 && args[0] == "apply":
 		err = launcher.Apply(context.Background(), os.Getenv, launcher.AppliedFile)
+	case len(args) == 1 && args[0] == "unmount":
+		err = launcher.Unmount(context.Background())
 	case len(args) == 1 && args[0] == "--version":
 		fmt.Println("fjmcp-launcher", version.String())
 	default:
-		fmt.Fprintln(os.Stderr, "usage: fjmcp-launcher [egress-target | apply | --version]")
+		fmt.Fprintln(os.Stderr, "usage: fjmcp-launcher [egress-target | apply | unmount | --version]")
 		os.Exit(2)
 	}
 	if err != nil {

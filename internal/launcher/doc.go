@@ -12,6 +12,7 @@
 //	settings.go    the operator's part of it, from the environment
 //	egress.go      where the sessions' way out leads
 //	apply.go       what runs under settings that have changed
+//	unmount.go     mounts of the host that nobody needs any more
 //
 // What it takes from a caller is ids, numbers, the user's name and two sockets
 // (package proto/launcher), never a property, a path or a command. Everything that

@@ -410,7 +410,7 @@ func insideClosedToUsers(t *testing.T) {
 func insideUnits(t *testing.T) {
 	if out := run(t, "systemd-analyze", "verify", "fjmcp-broker.socket", "fjmcp-broker.service",
 		"fjmcp-admin.socket", "fjmcp-credentials.socket", "fjmcp-launcher.socket", "fjmcp-launcher.service",
-		"fjmcp-egress.socket", "fjmcp-egress.service", "fjmcp-apply.service", "fjmcp-reap@x.service", "fjmcp-sessions.slice"); out != "" {
+		"fjmcp-egress.socket", "fjmcp-egress.service", "fjmcp-apply.service", "fjmcp-unmount.service", "fjmcp-reap@x.service", "fjmcp-sessions.slice"); out != "" {
 		t.Errorf("systemd-analyze verify:\n%s", out)
 	}
 	for _, u := range []string{"fjmcp-broker", "fjmcp-launcher", "fjmcp-egress"} {

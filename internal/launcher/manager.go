@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
@@ -26,6 +28,8 @@ const (
 type manager struct {
 	bus      *bus
 	settings settings
+	log      *slog.Logger  // a Server's alone
+	starts   atomic.Uint32 // that succeeded
 }
 
 func fail(code launchproto.Code, format string, args ...any) launchproto.Reply {
@@ -66,6 +70,7 @@ func (m *manager) start(ctx context.Context, r launchproto.Request, mcp, control
 	case isError(err, "UnitExists"): // also where somebody has made a file of that name
 		return fail(launchproto.CodeExists, "cannot start %s: %v", service, err)
 	case err == nil && result == "done":
+		m.countStart(ctx)
 		return launchproto.Reply{OK: true}
 	}
 	// Whatever became of the job, nothing of it may stay.
@@ -129,18 +134,35 @@ func (m *manager) stopUnit(ctx context.Context, unit string) error {
 	return nil
 }
 
+// startUnit starts a unit of this package's own and waits until it has.
+func (m *manager) startUnit(ctx context.Context, unit string) error {
+	result, err := m.bus.job(ctx, always, func(c *sddbus.Conn, ch chan<- string) (int, error) {
+		return c.StartUnitContext(ctx, unit, "replace", ch)
+	})
+	if err == nil && result != "done" {
+		err = fmt.Errorf("job ended as %q; see journalctl -u %s", result, unit)
+	}
+	return err
+}
+
 func (m *manager) list(ctx context.Context) launchproto.Reply {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	var units []sddbus.UnitStatus
-	err := m.bus.use(ctx, always, func(c *sddbus.Conn, _ <-chan struct{}) (err error) {
-		units, err = c.ListUnitsByPatternsContext(ctx, nil, []string{launchproto.UnitName("*")})
-		return err
-	})
+	units, err := m.sessions(ctx)
 	if err != nil {
 		return fail(launchproto.CodeFailed, "cannot list sessions: %v", err)
 	}
 	return launchproto.Reply{OK: true, IDs: sessionIDs(units)}
+}
+
+// sessions are the loaded units of sessions, in these states of theirs; in any if none
+// is given.
+func (m *manager) sessions(ctx context.Context, states ...string) (units []sddbus.UnitStatus, err error) {
+	err = m.bus.use(ctx, always, func(c *sddbus.Conn, _ <-chan struct{}) (err error) {
+		units, err = c.ListUnitsByPatternsContext(ctx, states, []string{launchproto.UnitName("*")})
+		return err
+	})
+	return units, err
 }
 
 // sessionIDs leaves out units that have ended and are only kept loaded by their

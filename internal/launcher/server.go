@@ -58,7 +58,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Bus == "" {
 		cfg.Bus = privateSocket
 	}
-	m := &manager{bus: &bus{address: cfg.Bus}, settings: newSettings(cfg.Getenv)}
+	m := &manager{bus: &bus{address: cfg.Bus}, settings: newSettings(cfg.Getenv), log: cfg.Log}
 	return &Server{cfg: cfg, manager: m, open: make(map[*net.UnixConn]bool)}, nil
 }
 

@@ -33,22 +33,35 @@ func TestE2ECanary(t *testing.T) {
 				must(t, err)
 				secrets = append(secrets, token)
 			}
-			found := search(t, alice, secrets)
-			t.Logf("read %d files with %d bytes, below %d mounts; %d refused", found.Files, found.Bytes, len(found.Mounts), found.Denied)
-			if found.Denied == 0 {
-				t.Error("nothing is refused")
+			holdsNone(t, alice, secrets, known)
+			run(t, s, "systemctl", "start", "fjmcp-unmount.service")
+			if left := run(t, s, "sh", "-c", "grep fjmcp-session@ /proc/1/mountinfo || true"); left != "" {
+				t.Errorf("mounted after fjmcp-unmount.service:\n%s", left)
 			}
-			seen := false
-			for _, h := range found.Hits {
-				if secrets[h.Secret] != known {
-					t.Errorf("%s holds secret %d", h.Path, h.Secret)
-				}
-				seen = seen || h.Path == "/usr/local/share/known"
-			}
-			if !seen {
-				t.Errorf("the search does not see what is there: %+v", found)
-			}
+			holdsNone(t, alice, secrets, known)
+			useTools(t, alice, "alice")
 		})
+	}
+}
+
+// holdsNone has the backend of c search, and wants of all secrets but the known one to
+// be found.
+func holdsNone(t *testing.T, c *loginclient.Client, secrets []string, known string) {
+	t.Helper()
+	found := search(t, c, secrets)
+	t.Logf("read %d files with %d bytes, below %d mounts; %d refused", found.Files, found.Bytes, len(found.Mounts), found.Denied)
+	if found.Denied == 0 {
+		t.Error("nothing is refused")
+	}
+	seen := false
+	for _, h := range found.Hits {
+		if secrets[h.Secret] != known {
+			t.Errorf("%s holds secret %d", h.Path, h.Secret)
+		}
+		seen = seen || h.Path == "/usr/local/share/known"
+	}
+	if !seen {
+		t.Errorf("the search does not see what is there: %+v", found)
 	}
 }
 

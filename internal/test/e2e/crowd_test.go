@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,6 +39,13 @@ func gather(t *testing.T, suite string, n int) {
 		t.Fatal(journal(s, "FJMCP_EVENT=session_failed"))
 	}
 	kept(t, s, n)
+	// 32 starts without a look at the mounts, and those that were under way at the last.
+	const most = 32 + 8
+	await(t, "the host's mounts of credentials that were read are gone", func() bool {
+		left, err := strconv.Atoi(strings.TrimSpace(run(t, s, "sh", "-c", "grep -c fjmcp-session@ /proc/1/mountinfo || true")))
+		must(t, err)
+		return left <= most
+	})
 	before := unitsOf(t, s)
 	began := time.Now()
 	restart(t, s)
