@@ -57,14 +57,17 @@ func (a *attempt) outcome(err error) error {
 }
 
 // interrupt ends the attempts of the sessions that are meant. Those who wait for one
-// get refusal. A session that is not yet stored ends with its attempt.
-func (m *Manager) interrupt(refusal error, why string, meant func(model.Session) bool) {
+// get refusal. A session that is not yet stored ends with its attempt. The sessions
+// whose attempts were ended are returned.
+func (m *Manager) interrupt(refusal error, why string, meant func(model.Session) bool) (cut []*Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for s, a := range m.attempts {
 		if a.refusal == nil && meant(s.row) {
 			a.refusal, a.why = refusal, why
 			a.cancel()
+			cut = append(cut, s)
 		}
 	}
+	return cut
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // Why sessions end for good, for the audit.
@@ -35,26 +36,36 @@ func (m *Manager) end(ctx context.Context, s *Session, why string) error {
 	if err := m.cfg.Store.DeleteSession(ctx, s.row.ID); err != nil {
 		return fmt.Errorf("cannot end the session: %w", err)
 	}
-	if u := m.forget(s); u != nil {
-		u.Stop(ctx)
-	}
+	m.forget(s)
+	m.stopUnits(ctx, s)
 	m.cfg.Audit.Event(ctx, s.event(audit.SessionStopped, why))
 	return nil
+}
+
+// stopUnits stops all units of these sessions and waits for their end, until ctx ends: also
+// of a start that was cut short, which does not wait for it.
+func (m *Manager) stopUnits(ctx context.Context, sessions ...*Session) {
+	var ends sync.WaitGroup
+	for _, o := range m.pool.Members() {
+		if slices.Contains(sessions, o.Session) {
+			ends.Go(func() { _ = stopAndAwait(ctx, o.Unit) })
+		}
+	}
+	ends.Wait()
 }
 
 // key is that of a shared session.
 func (s *Session) key() sharedKey { return sharedKey{s.row.GrantID, s.row.ReadOnly} }
 
-// forget makes the session one that has ended, and returns the unit that is left
-// of it. Called at the queue's head.
-func (m *Manager) forget(s *Session) *unit.Unit {
+// forget makes the session one that has ended. Its unit, if there is one, is to be
+// stopped. Called at the queue's head.
+func (m *Manager) forget(s *Session) {
 	m.mu.Lock()
 	delete(m.sessions, s.row.ID)
 	if key := s.key(); m.shared[key] == s {
 		delete(m.shared, key)
 	}
-	u := s.unit
-	if u != nil {
+	if u := s.unit; u != nil {
 		s.unit = nil
 		m.pool.Withdraw(u)
 	}
@@ -62,18 +73,19 @@ func (m *Manager) forget(s *Session) *unit.Unit {
 	close(s.done)
 	s.streams.Close()
 	s.notices.Close()
-	return u
 }
 
 // EndGrant ends all sessions of a grant, after its revocation.
 func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
 	m.pool.prestart.EndGrant(ctx, grantID)
-	m.interrupt(model.ErrRevoked, revoked, func(row model.Session) bool { return row.GrantID == grantID })
+	cut := m.interrupt(model.ErrRevoked, revoked, func(row model.Session) bool { return row.GrantID == grantID })
 	ids, err := m.cfg.Store.GrantSessions(ctx, grantID)
 	if err != nil {
 		return err
 	}
-	return m.endAll(ctx, revoked, ids)
+	err = m.endAll(ctx, revoked, ids)
+	m.stopUnits(ctx, cut...)
+	return err
 }
 
 // endSuspended ends all sessions of a user who may not sign in at Forgejo any more.

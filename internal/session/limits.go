@@ -15,13 +15,18 @@ func (p *pool) reserve(ctx context.Context, u *unit.Unit, userID string, s *Sess
 		if err != nil || victim == nil {
 			return err
 		}
-		if !victim.Ending() {
-			victim.Stop(ctx)
-		}
-		if err := victim.AwaitGone(ctx); err != nil {
+		if err := stopAndAwait(ctx, victim); err != nil {
 			return err
 		}
 	}
+}
+
+// stopAndAwait has u stopped, unless it ends already, and waits until it is gone.
+func stopAndAwait(ctx context.Context, u *unit.Unit) error {
+	if !u.Ending() {
+		u.Stop(ctx)
+	}
+	return u.AwaitGone(ctx)
 }
 
 // place enters u among the units, or names one that must go first.

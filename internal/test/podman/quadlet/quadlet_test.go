@@ -12,7 +12,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/test/nspawn"
 )
 
-const top = "../../.."
+const top = "../../../.."
 
 // generate puts the files where an operator does, in a Debian 13 that stays as it is,
 // and prints the unit. What the generator and systemd-analyze have to say goes to
