@@ -8,13 +8,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 )
 
 const (
@@ -53,8 +53,11 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	base, urlErr := parseBase(cfg.URL)
-	pool, caErr := CertPool(cfg.CAFile)
+	base, urlErr := forge.ParseURL(cfg.URL)
+	if urlErr != nil {
+		urlErr = fmt.Errorf("cannot use the forge's URL: %w", urlErr)
+	}
+	pool, caErr := forge.Roots(cfg.CAFile)
 	err := errors.Join(urlErr, caErr, ValidateScopes(cfg.Scopes),
 		required("client id", cfg.ClientID), required("client secret", cfg.ClientSecret), required("redirect URL", cfg.RedirectURL))
 	if err != nil {
@@ -84,39 +87,6 @@ func required(what, value string) error {
 		return fmt.Errorf("cannot log in at forgejo without a %s", what)
 	}
 	return nil
-}
-
-func parseBase(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("cannot use the forge URL %q: it must look like https://forge.example.org", raw)
-	}
-	u.Host = strings.ToLower(u.Host)
-	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("cannot use a forge URL with a user, a query or a fragment in it")
-	}
-	return u, nil
-}
-
-// CertPool returns the system's certificates and those of the PEM file; nil, which
-// stands for the system's, when file is empty. The error says why the file cannot
-// be read, or that no certificate is in it.
-func CertPool(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the forge's CA file: %w", err)
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("cannot find a PEM certificate in the forge's CA file %s", file)
-	}
-	return pool, nil
 }
 
 // newHTTPClient returns a client that follows no redirect: every call carries a

@@ -407,7 +407,7 @@ func TestNewReportsEveryFault(t *testing.T) {
 	if err == nil {
 		t.Fatal("a wrong configuration was accepted")
 	}
-	for _, part := range []string{"forge.example.org", "ca.pem", `"repo"`, "client id", "client secret", "redirect URL"} {
+	for _, part := range []string{"want an absolute URL", "ca.pem", `"repo"`, "client id", "client secret", "redirect URL"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the error does not tell of %s: %v", part, err)
 		}

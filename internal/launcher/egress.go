@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 )
 
 // EgressTarget derives from the environment where fjmcp-egress.service leads
@@ -21,13 +22,9 @@ func EgressTarget(getenv func(string) string) (string, error) {
 	if strings.ContainsAny(u.Hostname(), "%/@ ") {
 		return "", fmt.Errorf("%s: want a host name or an address without a zone", envForgejoURL)
 	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
 	host := localhost.Resolve(u.Hostname())
 	if host == "localhost" {
 		host = "127.0.0.1"
 	}
-	return host + ":" + port, nil
+	return host + ":" + forge.Port(u), nil
 }

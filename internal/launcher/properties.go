@@ -38,7 +38,7 @@ func property(name string, value any) sddbus.Property {
 // serviceProperties is all that the launcher says of a session's unit. The
 // names and types are those of org.freedesktop.systemd1(5), or of systemd's
 // src/core/dbus-execute.c where a property can only be set.
-func serviceProperties(r launchproto.Request, f forge, mcp, control int) []sddbus.Property {
+func serviceProperties(r launchproto.Request, f view, mcp, control int) []sddbus.Property {
 	env := []string{
 		"FJMCP_SESSION_FORGEJO_URL=" + f.url,
 		"FJMCP_SESSION_FORGEJO_MCP=" + f.forgejoMCP,

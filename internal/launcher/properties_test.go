@@ -19,7 +19,7 @@ func TestProperties(t *testing.T) {
 	r := launchproto.Request{
 		Op: launchproto.OpStart, ID: "abcdefgh", Session: "ijklmnop", User: "alice", IdleSeconds: 900, MaxSeconds: 86400,
 	}
-	f := forge{
+	f := view{
 		url: "https://git.example.org", forgejoMCP: insideForgejoMCP, caFile: insideCAFile, deniedPaths: "/user/keys /users/*/tokens",
 		binds: []bind{{"/opt/forgejo-mcp", insideForgejoMCP}, {"/etc/forge-ca.pem", insideCAFile}},
 	}
@@ -62,17 +62,17 @@ func TestSettings(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		settings settings
-		want     forge
+		want     view
 		err      string
 	}{
 		{"bound into the session", settings{url + "/sub/", ca, link, ""},
-			forge{url + "/sub", insideForgejoMCP, insideCAFile, denypath.Default, []bind{{binary, insideForgejoMCP}, {ca, insideCAFile}}}, ""},
-		{"under /usr", settings{url, "", "/usr/bin/env", "default /x"}, forge{url, "/usr/bin/env", "", denypath.Default + " /x", nil}, ""},
-		{"no URL", settings{"", "", binary, ""}, forge{}, "FJMCP_BROKER_FORGEJO_URL is missing"},
-		{"no binary", settings{url, "", dir + "/absent", ""}, forge{}, `FJMCP_BROKER_FORGEJO_MCP="` + dir + `/absent": no such file`},
-		{"no CA file", settings{url, dir + "/absent", binary, ""}, forge{}, `FJMCP_BROKER_FORGEJO_CA_FILE="` + dir + `/absent": no such file`},
-		{"denied paths", settings{url, "", binary, "keys /ok"}, forge{}, `faulty: "keys"`},
-		{"relative CA file", settings{url, "ca.pem", binary, ""}, forge{}, "want an absolute path"},
+			view{url + "/sub", insideForgejoMCP, insideCAFile, denypath.Default, []bind{{binary, insideForgejoMCP}, {ca, insideCAFile}}}, ""},
+		{"under /usr", settings{url, "", "/usr/bin/env", "default /x"}, view{url, "/usr/bin/env", "", denypath.Default + " /x", nil}, ""},
+		{"no URL", settings{"", "", binary, ""}, view{}, "FJMCP_BROKER_FORGEJO_URL is missing"},
+		{"no binary", settings{url, "", dir + "/absent", ""}, view{}, `FJMCP_BROKER_FORGEJO_MCP="` + dir + `/absent": no such file`},
+		{"no CA file", settings{url, dir + "/absent", binary, ""}, view{}, `FJMCP_BROKER_FORGEJO_CA_FILE="` + dir + `/absent": no such file`},
+		{"denied paths", settings{url, "", binary, "keys /ok"}, view{}, `faulty: "keys"`},
+		{"relative CA file", settings{url, "ca.pem", binary, ""}, view{}, "want an absolute path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := c.settings.resolve()

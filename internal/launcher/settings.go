@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/launcher/backend"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
@@ -34,9 +35,9 @@ func newSettings(getenv func(string) string) settings {
 // bind shows the file at source to the session as target, read-only.
 type bind struct{ source, target string }
 
-// forge is what a session's environment says of the forge, with the mounts that
+// view is what a session's environment says of the forge, with the mounts that
 // make it true.
-type forge struct {
+type view struct {
 	url, forgejoMCP, caFile string // as the session sees them
 	deniedPaths             string // as denypath.Parse takes them
 	binds                   []bind
@@ -44,19 +45,19 @@ type forge struct {
 
 // resolve looks at the disk anew for each start, so that installing a missing
 // file is all the cure it takes. Its errors are for the operator.
-func (s settings) resolve() (forge, error) {
+func (s settings) resolve() (view, error) {
 	u, err := parseForgejoURL(s.forgejoURL)
 	if err != nil {
-		return forge{}, err
+		return view{}, err
 	}
 	denied, err := denypath.Parse(s.deniedPaths)
 	if err != nil {
-		return forge{}, fmt.Errorf("%s=%q: %w; correct it %s", denypath.Variable, s.deniedPaths, err, restartHint)
+		return view{}, fmt.Errorf("%s=%q: %w; correct it %s", denypath.Variable, s.deniedPaths, err, restartHint)
 	}
-	f := forge{url: u.String(), deniedPaths: denied.String()}
+	f := view{url: u.String(), deniedPaths: denied.String()}
 	mcp, err := backend.Find(s.forgejoMCP)
 	if err != nil {
-		return forge{}, fmt.Errorf("%w %s", err, restartHint)
+		return view{}, fmt.Errorf("%w %s", err, restartHint)
 	}
 	f.forgejoMCP = f.show(mcp, insideForgejoMCP)
 	if s.caFile == "" {
@@ -64,14 +65,14 @@ func (s settings) resolve() (forge, error) {
 	}
 	ca, err := backend.File(s.caFile)
 	if err != nil {
-		return forge{}, fmt.Errorf("%s=%q: %w; correct it %s", envCAFile, s.caFile, err, restartHint)
+		return view{}, fmt.Errorf("%s=%q: %w; correct it %s", envCAFile, s.caFile, err, restartHint)
 	}
 	f.caFile = f.show(ca, insideCAFile)
 	return f, nil
 }
 
 // show returns the path by which the session sees path: /usr it sees whole.
-func (f *forge) show(path, inside string) string {
+func (f *view) show(path, inside string) string {
 	if strings.HasPrefix(path, "/usr/") {
 		return path
 	}
@@ -79,18 +80,13 @@ func (f *forge) show(path, inside string) string {
 	return inside
 }
 
-// parseForgejoURL checks as much as the launcher relies on; the broker's
-// configuration is stricter.
 func parseForgejoURL(raw string) (*url.URL, error) {
 	if raw == "" {
 		return nil, fmt.Errorf("%s is missing; set the public URL of the forge %s", envForgejoURL, restartHint)
 	}
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
-		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("%s: want an absolute URL such as https://git.example.org; correct it %s", envForgejoURL, restartHint)
+	u, err := forge.ParseURL(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; correct it %s", envForgejoURL, err, restartHint)
 	}
-	u.Path = strings.TrimRight(u.Path, "/")
-	u.Host = strings.ToLower(u.Host)
 	return u, nil
 }

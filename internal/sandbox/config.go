@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
-	"github.com/fjmcp/fjmcp-broker/internal/sandbox/forgeproxy"
 )
 
 // Config is what the environment of fjmcp-session says.
@@ -46,7 +46,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		}
 	}
 	var err error
-	if c.Forge, err = parseForge(getenv("FJMCP_SESSION_FORGEJO_URL")); err != nil {
+	if c.Forge, err = forge.ParseURL(getenv("FJMCP_SESSION_FORGEJO_URL")); err != nil {
 		fault("FJMCP_SESSION_FORGEJO_URL: %w", err)
 	} else if err := c.checkLoopback(); err != nil {
 		fault("FJMCP_SESSION_FORGEJO_URL: %w", err)
@@ -57,22 +57,11 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	return c, errors.Join(faults...)
 }
 
-func parseForge(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, errors.New("want the http or https URL of the forge")
-	}
-	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("want a URL without user, query and fragment")
-	}
-	return u, nil
-}
-
 // checkLoopback: HTTP clients in Go never use a proxy for loopback hosts, so
 // such a forge is reached through a listener on its own address, which only a
 // private network leaves free.
 func (c Config) checkLoopback() error {
-	if !forgeproxy.IsLoopback(c.Forge.Hostname()) {
+	if !forge.PastProxies(c.Forge.Hostname()) {
 		return nil
 	}
 	port, _ := strconv.Atoi(c.Forge.Port())

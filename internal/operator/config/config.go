@@ -17,6 +17,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
@@ -306,7 +307,7 @@ func (l *loader) files() {
 		}
 	}
 	if f := l.raw.ForgejoCAFile; filepath.IsAbs(f) {
-		if _, err := forgejo.CertPool(f); err != nil {
+		if _, err := forge.Roots(f); err != nil {
 			l.fault("%sFORGEJO_CA_FILE: %v; want a PEM file with the CA's certificate that the broker's user can read; as a service it sees those below /etc, /usr, /opt and /srv", prefix, err)
 		}
 	}

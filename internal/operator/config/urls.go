@@ -1,10 +1,14 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 )
 
 // publicURL checks the origin that clients use. OAuth 2.1 §1.5 wants https; a
@@ -33,7 +37,7 @@ func (l *loader) forgejoURL(launcher string) *url.URL {
 		return nil
 	}
 	u := l.httpURL(name, l.raw.ForgejoURL)
-	if u == nil || !isLiteralLoopback(u.Hostname()) {
+	if u == nil || !forge.PastProxies(u.Hostname()) {
 		return u
 	}
 	port, _ := strconv.Atoi(u.Port())
@@ -50,46 +54,18 @@ func (l *loader) forgejoURL(launcher string) *url.URL {
 }
 
 func (l *loader) httpURL(name, value string) *url.URL {
-	u, err := url.Parse(value)
-	switch {
-	case err != nil:
-		l.fault("%s=%q: not a URL", name, value)
-	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Hostname() == "":
-		l.fault("%s=%q: want an absolute URL such as https://host.example.org", name, value)
-	case u.User != nil:
-		l.fault("%s: must not carry a user name or password", name)
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		l.fault("%s=%q: must not carry a query or fragment", name, value)
-	case strings.Contains(u.Path, "//") || strings.Contains(u.Path, "/../") || u.RawPath != "":
-		l.fault("%s=%q: want a plain path without empty, dot or escaped segments", name, value)
-	default:
-		u.Path = strings.TrimRight(u.Path, "/")
-		u.Host = strings.ToLower(u.Host)
-		dropDefaultPort(u)
+	u, err := forge.ParseURL(value)
+	if err == nil {
 		return u
 	}
+	if !strings.Contains(value, "@") { // else it may hold a password
+		name += fmt.Sprintf("=%q", value)
+	}
+	l.fault("%s: %v", name, err)
 	return nil
 }
 
-func dropDefaultPort(u *url.URL) {
-	if p := u.Port(); p == "80" && u.Scheme == "http" || p == "443" && u.Scheme == "https" {
-		u.Host = strings.TrimSuffix(u.Host, ":"+p)
-	}
-}
-
-// isLiteralLoopback matches the hosts that Go's http.ProxyFromEnvironment never
-// sends to a proxy.
-func isLiteralLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
-}
-
-func isLoopback(host string) bool {
-	return isLiteralLoopback(host) || strings.HasSuffix(host, ".localhost")
-}
+func isLoopback(host string) bool { return forge.PastProxies(host) || localhost.Is(host) }
 
 // allowedOrigins checks the web origins (RFC 6454 §6.2) whose pages may use the
 // endpoint, and gives them the form that browsers send.
@@ -108,8 +84,7 @@ func (l *loader) allowedOrigins() []string {
 		case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 			l.fault("%s: %q: want the origin alone, https://%s", name, value, u.Host)
 		default:
-			u.Host = strings.ToLower(u.Host)
-			dropDefaultPort(u)
+			forge.Normalize(u)
 			origins = append(origins, u.Scheme+"://"+u.Host)
 		}
 	}

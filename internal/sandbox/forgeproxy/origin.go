@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"path"
 	"strings"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 )
 
 // origin is the one place requests may go to: scheme, host, port and, where the
@@ -39,16 +41,4 @@ func (o origin) holds(p string) bool {
 	return o.prefix == "" || p == o.prefix || strings.HasPrefix(p, o.prefix+"/")
 }
 
-func authority(u *url.URL) string {
-	return strings.ToLower(u.Hostname()) + ":" + port(u)
-}
-
-func port(u *url.URL) string {
-	switch {
-	case u.Port() != "":
-		return u.Port()
-	case u.Scheme == "https":
-		return "443"
-	}
-	return "80"
-}
+func authority(u *url.URL) string { return strings.ToLower(u.Hostname()) + ":" + forge.Port(u) }

@@ -10,10 +10,10 @@ import (
 	"net/url"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
@@ -53,7 +53,7 @@ type Proxy struct {
 }
 
 // New starts a proxy on a free port of 127.0.0.1 and, for a forge that clients
-// reach past any proxy (IsLoopback), on the forge's own address.
+// reach past any proxy (forge.PastProxies), on the forge's own address.
 func New(c Config) (*Proxy, error) {
 	if err := CheckToken(c.Token); err != nil {
 		return nil, err
@@ -95,8 +95,8 @@ func (p *Proxy) URL() string { return "http://" + p.addr }
 func (p *Proxy) Ports() []int {
 	_, own, _ := net.SplitHostPort(p.addr)
 	all := []string{own}
-	if IsLoopback(p.origin.url.Hostname()) {
-		all = append(all, port(p.origin.url))
+	if forge.PastProxies(p.origin.url.Hostname()) {
+		all = append(all, forge.Port(p.origin.url))
 	}
 	var numbers []int
 	for _, s := range all {
@@ -137,13 +137,6 @@ func (p *Proxy) Close() {
 	}
 }
 
-// IsLoopback reports whether Go's HTTP clients bypass proxies for host
-// (golang.org/x/net/http/httpproxy).
-func IsLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
-}
-
 func (p *Proxy) listen() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -152,7 +145,7 @@ func (p *Proxy) listen() error {
 	p.addr = l.Addr().String()
 	p.serve(l, http.HandlerFunc(p.proxyRequest))
 	p.serve(p.tunnels, http.HandlerFunc(p.originRequest))
-	if IsLoopback(p.origin.url.Hostname()) {
+	if forge.PastProxies(p.origin.url.Hostname()) {
 		return p.serveForgeAddress()
 	}
 	return nil
@@ -177,7 +170,7 @@ func (p *Proxy) serveForgeAddress() error {
 	var served int
 	var failure error
 	for _, host := range hosts {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, port(p.origin.url)))
+		l, err := net.Listen("tcp", net.JoinHostPort(host, forge.Port(p.origin.url)))
 		if err != nil {
 			failure = err
 			continue

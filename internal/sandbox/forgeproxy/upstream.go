@@ -4,17 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 )
 
 const (
@@ -30,7 +29,7 @@ var errNoAnswer = fmt.Errorf("no answer within %v", answerTimeout)
 
 // newTransport dials nothing but the forge, whatever the request says.
 func newTransport(c Config) (*http.Transport, error) {
-	roots, err := forgeRoots(c)
+	roots, err := forge.Roots(c.CAFile)
 	if err != nil {
 		return nil, err
 	}
@@ -46,34 +45,12 @@ func newTransport(c Config) (*http.Transport, error) {
 
 func forgeDialer(c Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	d := &localhost.Dialer{Dialer: net.Dialer{Timeout: dialTimeout}}
-	forge := authority(c.Forge)
 	return func(ctx context.Context, _, _ string) (net.Conn, error) {
 		if c.Egress != "" {
 			return d.Dialer.DialContext(ctx, "unix", c.Egress)
 		}
-		host, port, _ := net.SplitHostPort(forge)
-		return d.DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+		return d.DialContext(ctx, "tcp", net.JoinHostPort(c.Forge.Hostname(), forge.Port(c.Forge)))
 	}
-}
-
-// forgeRoots returns the system's CA certificates and those of the CA file; nil,
-// which means the system's, without one.
-func forgeRoots(c Config) (*x509.CertPool, error) {
-	if c.CAFile == "" || c.Forge.Scheme != "https" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(c.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the forge's CA file: %w", err)
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no CA certificate in PEM", c.CAFile)
-	}
-	return roots, nil
 }
 
 // upstream is the RoundTripper towards the forge: it sets the token, and gets a
