@@ -27,20 +27,6 @@ func Descriptors() (mcp *os.File, ctl *control.Conn, err error) {
 	return os.NewFile(uintptr(fd), "mcp"), ctl, blank(0, 1)
 }
 
-// nonblocking duplicates f and has it not block, so that a Go program waits for it in
-// its poller and not in a thread.
-func nonblocking(f *os.File) (*os.File, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, fmt.Errorf("cannot duplicate the MCP socket: %w", err)
-	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("cannot make the MCP socket non-blocking: %w", err)
-	}
-	return os.NewFile(uintptr(fd), f.Name()), nil
-}
-
 func blank(fds ...int) error {
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"regexp"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -107,29 +105,9 @@ func forgeFailure(c forgeproxy.Contact) *failure {
 	return nil
 }
 
-// The oldest forgejo-mcp that is supported.
-var oldest = [3]int{2, 18, 0}
-
-var versionPattern = regexp.MustCompile(`\b(\d{1,6})\.(\d{1,6})\.(\d{1,6})`)
-
-// tooOld reads the output of --version. Output without a version is not too old.
-func tooOld(output string) (version string, old bool) {
-	m := versionPattern.FindStringSubmatch(output)
-	if m == nil {
-		return "", false
-	}
-	for i, least := range oldest {
-		n, _ := strconv.Atoi(m[i+1])
-		if n != least {
-			return m[0], n < least
-		}
-	}
-	return m[0], false
-}
-
-// backendVersion runs binary --version, confined like the backend itself and
+// backendOutput is what binary --version prints, run confined like the backend itself and
 // without a way to the network, for at most limit.
-func backendVersion(binary string, limit time.Duration) string {
+func backendOutput(binary string, limit time.Duration) string {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return ""

@@ -141,7 +141,8 @@ func serveHTTPS(t *testing.T, h http.Handler) (url, egress, caFile string) {
 type running struct {
 	t       *testing.T
 	cmd     *exec.Cmd
-	mcp     net.Conn
+	mcp     net.Conn // the backend's standard output
+	stdin   *os.File // its standard input
 	control *control.Conn
 	log     bytes.Buffer // complete once waited
 	waited  chan struct{}
@@ -167,10 +168,29 @@ func start(t *testing.T, token string, env ...string) *running {
 	return startUnder(t, uint32(os.Getuid()), token, env)
 }
 
-// startUnder has no pipe come with the first message, as a broker of before did.
+// startUnder does what the broker does before there is a session: its first message
+// brings a pipe.
 func startUnder(t *testing.T, uid uint32, token string, env []string) *running {
 	t.Helper()
-	return startAfter(t, uid, token, env, func(*running) {})
+	return startAfter(t, uid, token, env, func(r *running) { r.first(control.ModeReadOnly) })
+}
+
+// firstID is the ID of the first message, whose ack receive passes over.
+const firstID = "first"
+
+// first sends the first message, and with it the backend's standard input.
+func (r *running) first(m control.Mode) {
+	r.t.Helper()
+	stdin, w, err := os.Pipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer stdin.Close()
+	r.stdin = w
+	r.t.Cleanup(func() { w.Close() })
+	if err := r.control.SendFile(r.t.Context(), control.Message{Type: control.TypeMode, ID: firstID, Mode: m}, stdin); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // startAfter has the broker's ends used before there is a session.
@@ -249,8 +269,18 @@ func streamPair(t *testing.T) (net.Conn, *os.File) {
 	return conn, os.NewFile(uintptr(fds[1]), "far")
 }
 
-// receive returns the next control message, or fails the test after a while.
+// receive returns the next control message, but the first message's ack, or fails the
+// test after a while.
 func (r *running) receive() control.Message {
+	r.t.Helper()
+	m := r.next()
+	if m.Type == control.TypeAck && m.ID == firstID {
+		m = r.next()
+	}
+	return m
+}
+
+func (r *running) next() control.Message {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
 	defer cancel()
@@ -302,13 +332,8 @@ func (r *running) status() int {
 // connect initializes MCP.
 func (r *running) connect() *mcp.ClientSession {
 	r.t.Helper()
-	return r.connectOver(r.mcp)
-}
-
-func (r *running) connectOver(stdin io.WriteCloser) *mcp.ClientSession {
-	r.t.Helper()
 	client := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
-	s, err := client.Connect(r.t.Context(), &mcp.IOTransport{Reader: r.mcp, Writer: stdin}, nil)
+	s, err := client.Connect(r.t.Context(), &mcp.IOTransport{Reader: r.mcp, Writer: r.stdin}, nil)
 	if err != nil {
 		r.t.Fatalf("cannot initialize: %v", err)
 	}

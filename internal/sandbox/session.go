@@ -117,21 +117,17 @@ func (s *Session) start(ctx context.Context) (*confine.Process, error) {
 	return s.startBackend(stdin, ca)
 }
 
-// stdin is the pipe that came with the broker's first message, which is obeyed. The
-// one of a broker from before there was a pipe brings none: its MCP socket is for both
-// directions.
+// stdin is the pipe that came with the broker's first message, which is obeyed.
 func (s *Session) stdin() (*os.File, error) {
-	m, pipe, ok, err := s.control.Waiting()
+	m, pipe, _, err := s.control.Waiting()
 	switch {
 	case err != nil:
 		return nil, err
-	case ok:
-		s.obey(m)
+	case pipe == nil:
+		return nil, failed(control.ReasonInternal, "no pipe came with a first message: fjmcp-session is started by fjmcp-broker, not by hand")
 	}
-	if pipe != nil {
-		return pipe, nil
-	}
-	return nonblocking(s.mcp)
+	s.obey(m)
+	return pipe, nil
 }
 
 func (s *Session) startBackend(stdin, ca *os.File) (*confine.Process, error) {
@@ -273,8 +269,8 @@ func (s *Session) diagnose(p *confine.Process) *failure {
 		return f
 	}
 	if !contact.Served {
-		if v, old := tooOld(backendVersion(s.config.Backend, versionTimeout)); old {
-			return failed(control.ReasonBackendTooOld, "%s is version %s: install 2.18.0 or later", s.config.Backend, v)
+		if v, old := control.BackendVersion(backendOutput(s.config.Backend, versionTimeout)); old {
+			return failed(control.ReasonBackendTooOld, "%s is version %s: install %s or later", s.config.Backend, v, control.OldestBackend)
 		}
 	}
 	return failed(control.ReasonCrashed, "%s ended by itself: %v", s.config.Backend, p.State())

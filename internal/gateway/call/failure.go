@@ -92,7 +92,7 @@ func Message(err error) string {
 	case control.ReasonBackendMissing, control.ReasonBackendNotExecutable:
 		return "the forgejo-mcp program is missing or cannot be run on the server; its operator has to install it"
 	case control.ReasonBackendTooOld:
-		return "the forgejo-mcp program on the server is too old; its operator has to install version 2.18.0 or newer"
+		return "the forgejo-mcp program on the server is too old; its operator has to install version " + control.OldestBackend + " or newer"
 	case control.ReasonForgeUnreachable:
 		return "Forgejo cannot be reached right now; try again later"
 	case control.ReasonTokenRefused:
