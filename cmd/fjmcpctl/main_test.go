@@ -109,7 +109,7 @@ func forget(ts *testscript.TestScript, neg bool, args []string) {
 	s := ts.Value("lost").(*store.Store)
 	user, err := s.UpsertUser(context.Background(), "https://forge.example", "sub-lost", "lost")
 	ts.Check(err)
-	ts.Check(s.DeleteForgejoTokens(context.Background(), user.ID))
+	ts.Check(teststore.DropTokens(context.Background(), s, user.ID))
 }
 
 // exits runs a command that is to end with a status.

@@ -170,7 +170,7 @@ func TestAccountWithBroaderGrant(t *testing.T) {
 	w := newWorld(t)
 	b := fakeforge.NewBrowser("alice", "alice-password", nil)
 	_, err := b.Authorize(w.forge.URL + "/login/oauth/authorize?" + url.Values{
-		"client_id": {w.forge.App.ClientID}, "redirect_uri": {w.server.RedirectURL()}, "response_type": {"code"}, "scope": {"all"}, "state": {"s"},
+		"client_id": {w.forge.App.ClientID}, "redirect_uri": {w.url + "/oauth/callback"}, "response_type": {"code"}, "scope": {"all"}, "state": {"s"},
 	}.Encode())
 	w.must(err)
 	if page := w.atAccount(newBrowser()); !strings.Contains(page.body, "Logged in as") {

@@ -30,7 +30,7 @@ var ends = []struct {
 	want error
 }{
 	{"grant revoked", func(t *testing.T, s *store.Store, l teststore.Login) error {
-		return s.RevokeGrant(t.Context(), l.Grant.ID)
+		return l.Revoke(t.Context(), s)
 	}, model.ErrRevoked},
 	{"access token given back", func(t *testing.T, s *store.Store, l teststore.Login) error {
 		_, _, err := s.RevokeToken(t.Context(), l.Pair.Access, l.Client.ID)
@@ -140,7 +140,7 @@ func TestRevocationRaces(t *testing.T) {
 				}
 			})
 		}
-		must(t, s.RevokeGrant(t.Context(), l.Grant.ID))
+		must(t, l.Revoke(t.Context(), s))
 		revoked.Store(true)
 		wg.Wait()
 	}

@@ -103,9 +103,6 @@ func issuer(public *url.URL) string { return strings.TrimRight(public.String(), 
 // CallbackURL is the redirect URI to register at Forgejo.
 func CallbackURL(public *url.URL) string { return issuer(public) + "/oauth/callback" }
 
-// RedirectURL is CallbackURL of this server.
-func (s *Server) RedirectURL() string { return CallbackURL(s.cfg.PublicURL) }
-
 // endpoints lists the paths of the protected resources, the main one first.
 func (s *Server) endpoints() []string { return []string{mcp.PathStreamable, mcp.PathSSE} }
 

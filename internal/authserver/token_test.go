@@ -11,6 +11,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 func TestTokenRefusals(t *testing.T) {
@@ -110,7 +111,7 @@ func TestRefreshNeedsALivingForgejoLogin(t *testing.T) {
 	access, refresh := w.tokens(c, w.logIn(c))
 	a, err := w.store.Access(t.Context(), model.Hash(access))
 	w.must(err)
-	w.must(w.store.DeleteForgejoTokens(t.Context(), a.User.ID))
+	w.must(teststore.DropTokens(t.Context(), w.store, a.User.ID))
 	w.post("/oauth/token", c.refreshForm(refresh)).wantError(t, 400, "invalid_grant", "log in again")
 	w.logIn(w.newClient()) // another client's login revives it
 	if got := w.post("/oauth/token", c.refreshForm(refresh)); got.StatusCode != 200 {

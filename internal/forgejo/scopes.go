@@ -48,13 +48,6 @@ var DefaultScopes = []string{
 	"write:user",
 }
 
-// ParseScopes splits a space-separated list (RFC 6749 §3.3) and validates it
-// with ValidateScopes.
-func ParseScopes(s string) ([]string, error) {
-	list := strings.Fields(s)
-	return list, ValidateScopes(list)
-}
-
 // ValidateScopes refuses a list that Forgejo would not take as written. Forgejo
 // answers an empty, OIDC-only, misspelt or comma-separated list with full
 // access to the account, without a word, so each of these is an error here. The

@@ -29,9 +29,6 @@ func TestValidateScopes(t *testing.T) {
 			t.Errorf("ValidateScopes(%q) = %v, want %q", tt.list, err, tt.want)
 		}
 	}
-	if _, err := ParseScopes(" read:user  write:issue\n"); err != nil {
-		t.Errorf("ParseScopes: %v", err)
-	}
 }
 
 func TestScopeWithin(t *testing.T) {

@@ -44,7 +44,7 @@ func (m *machine) revoke() {
 	}
 	l := m.login()
 	l.revoked = true
-	m.must(m.cfg.Store.RevokeGrant(m.Context(), l.GrantID))
+	m.disconnect(l.Access)
 	m.must(m.manager.EndGrant(m.Context(), l.GrantID))
 	for _, s := range slices.Clone(m.sessions) {
 		if s.login == l {
@@ -172,7 +172,7 @@ func (m *machine) neverBegun() {
 		return ok
 	})
 	l.revoked = true
-	m.must(m.cfg.Store.RevokeGrant(m.Context(), l.GrantID))
+	m.disconnect(l.Access)
 	m.must(m.manager.EndGrant(m.Context(), l.GrantID))
 	if err := <-told; !errors.Is(err, model.ErrRevoked) {
 		m.Fatalf("got %v", err)

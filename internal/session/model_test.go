@@ -197,6 +197,13 @@ func (m *machine) must(err error) {
 	}
 }
 
+// disconnect revokes all that a login's user has granted to its client.
+func (m *machine) disconnect(a model.Access) {
+	m.Helper()
+	_, err := m.cfg.Store.Disconnect(m.Context(), a.User.ID, a.ClientID)
+	m.must(err)
+}
+
 // until waits for a condition; is says what there is instead.
 func (m *machine) until(what string, ok func() bool, is ...func() string) {
 	m.Helper()

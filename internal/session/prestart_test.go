@@ -227,7 +227,7 @@ func TestUnitAheadThatIsNotUsed(t *testing.T) {
 	for name, stop := range map[string]func(*ahead){
 		"a minute over": func(w *ahead) { w.fire() },
 		"login ended": func(w *ahead) {
-			w.must(w.store.RevokeGrant(w.t.Context(), w.access.GrantID))
+			w.disconnect(w.access)
 			w.must(w.EndGrant(w.t.Context(), w.access.GrantID))
 		},
 		"broker ends": func(w *ahead) { w.restart() },
@@ -292,7 +292,7 @@ func (w *ahead) sessionProcess() (pid int) {
 // A login that has ended before its unit is begun, a drain, and too many.
 func TestNothingIsStartedAhead(t *testing.T) {
 	w := startAhead(t, "held", nil)
-	w.must(w.store.RevokeGrant(t.Context(), w.access.GrantID))
+	w.disconnect(w.access)
 	w.Prestart(w.access)
 	w.until("it was given up", func() bool { return w.Waiting() == 0 })
 	w.ShutDoor()

@@ -155,7 +155,7 @@ func TestSharedSessionEndsWithItsGrant(t *testing.T) {
 	s := w.shared(w.access)
 	sub, err := s.Subscribe(t.Context(), w.access, subscription.Filter{Tools: true})
 	w.must(err)
-	w.must(w.store.RevokeGrant(t.Context(), w.access.GrantID))
+	w.disconnect(w.access)
 	w.must(w.EndGrant(t.Context(), w.access.GrantID))
 	<-s.Done()
 	if _, err := sub.Next(t.Context()); !errors.Is(err, subscription.ErrEnded) {

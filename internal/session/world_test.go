@@ -133,6 +133,13 @@ func (w *world) must(err error) {
 	}
 }
 
+// disconnect revokes all that a login's user has granted to its client.
+func (w *world) disconnect(a model.Access) {
+	w.t.Helper()
+	_, err := w.store.Disconnect(w.t.Context(), a.User.ID, a.ClientID)
+	w.must(err)
+}
+
 // restart is what the next broker process does.
 func (w *world) restart() {
 	w.t.Helper()

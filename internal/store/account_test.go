@@ -59,7 +59,7 @@ func TestConnectionOfSeveralLogins(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].ReadOnly() || list[0].RedirectURI != "http://127.0.0.1:7/cb" {
 		t.Fatalf("got %+v, %v", list, err)
 	}
-	must(t, s.RevokeGrant(t.Context(), l.Grant.ID))
+	must(t, l.Revoke(t.Context(), s))
 	if list, err = s.Connections(t.Context(), l.User.ID); err != nil || len(list) != 1 || !list[0].ReadOnly() {
 		t.Fatalf("got %+v, %v", list, err)
 	}

@@ -64,13 +64,6 @@ func (s *Store) PutForgejoTokens(ctx context.Context, userID string, t model.For
 	}).Error
 }
 
-// DeleteForgejoTokens forgets the user's token set. Until the user logs in
-// again, refreshing any of the user's broker tokens gives
-// model.ErrForgejoGrantDead. Deleting what is not there is no error.
-func (s *Store) DeleteForgejoTokens(ctx context.Context, userID string) error {
-	return s.update(ctx, func(tx *gorm.DB) error { return deleteForgejoTokens(tx, userID) })
-}
-
 func deleteForgejoTokens(tx *gorm.DB, userID string) error {
 	return tx.Where("user_id = ?", userID).Delete(&forgejoTokensRow{}).Error
 }

@@ -148,12 +148,6 @@ func (s *Store) Grant(ctx context.Context, id string) (model.Grant, error) {
 	return r.grant(), wrap(err)
 }
 
-// RevokeGrant ends a grant with all its codes and tokens. Ending it twice is no
-// error.
-func (s *Store) RevokeGrant(ctx context.Context, grantID string) error {
-	return s.update(ctx, func(tx *gorm.DB) error { return s.revoke(tx, grantID) })
-}
-
 // revoke also forgets the sealed successors: nothing will ask for them again.
 func (s *Store) revoke(tx *gorm.DB, grantID string) error {
 	err := tx.Exec("UPDATE grants SET revoked_at = ? WHERE id = ? AND revoked_at = 0", ms(s.now()), grantID).Error

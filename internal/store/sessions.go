@@ -108,17 +108,6 @@ func (s *Store) Session(ctx context.Context, id string) (model.Session, error) {
 	return r.session(), wrap(err)
 }
 
-// SessionByUnit returns the session that runs in that unit, or
-// model.ErrNotFound.
-func (s *Store) SessionByUnit(ctx context.Context, unitID string) (model.Session, error) {
-	if unitID == "" {
-		return model.Session{}, model.ErrNotFound
-	}
-	var r namedSession
-	err := s.sessions(ctx).Where("sessions.unit_id = ?", unitID).Take(&r).Error
-	return r.session(), wrap(err)
-}
-
 func (s *Store) setSession(ctx context.Context, id, column string, value any) error {
 	return one(s.write.WithContext(ctx).Table("sessions").Where("id = ?", id).Update(column, value))
 }

@@ -207,7 +207,7 @@ func TestForgejoTokens(t *testing.T) {
 			t.Error("the token set changed on its way through the store")
 		}
 	}
-	must(t, s.DeleteForgejoTokens(t.Context(), u.ID))
+	must(t, teststore.DropTokens(t.Context(), s, u.ID))
 	_, err = s.ForgejoTokens(t.Context(), u.ID)
 	wantErr(t, err, model.ErrNotFound)
 }
@@ -324,7 +324,7 @@ func TestSessions(t *testing.T) {
 	must(t, s.SetSessionLogLevel(t.Context(), "s1", `{"method":"logging/setLevel"}`))
 	want.LastUsedAt, want.UnitID, want.Protocol = c.Now().Add(time.Second), "u9", "2025-06-18"
 	want.Server, want.LogLevel = `{"modern":true}`, `{"method":"logging/setLevel"}`
-	got, err := s.SessionByUnit(t.Context(), "u9")
+	got, err := s.Session(t.Context(), "s1")
 	must(t, err)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
@@ -336,13 +336,16 @@ func TestSessions(t *testing.T) {
 	if len(list) != 2 || list[0].ID != "s2" || !reflect.DeepEqual(list[1], listed) {
 		t.Errorf("sessions: %+v", list)
 	}
-	_, err = s.SessionByUnit(t.Context(), "")
-	wantErr(t, err, model.ErrNotFound)
+	units, err := s.SessionUnits(t.Context())
+	must(t, err)
+	if len(units) != 1 || units["u9"] != "s1" {
+		t.Errorf("units: %v", units)
+	}
 	wantErr(t, s.SetSessionUnit(t.Context(), "s3", "u"), model.ErrNotFound)
 	must(t, s.DeleteSession(t.Context(), "s1"))
 	_, err = s.Session(t.Context(), "s1")
 	wantErr(t, err, model.ErrNotFound)
-	must(t, s.RevokeGrant(t.Context(), l.Grant.ID))
+	must(t, l.Revoke(t.Context(), s))
 	wantErr(t, s.CreateSession(t.Context(), want), model.ErrRevoked)
 }
 
@@ -384,7 +387,7 @@ func TestSharedSessions(t *testing.T) {
 	if v, err := ask(one, "next", true); err != nil || v.ID != "next" {
 		t.Errorf("after its end: %+v, %v", v, err)
 	}
-	must(t, other.RevokeGrant(t.Context(), l.Grant.ID))
+	must(t, l.Revoke(t.Context(), other))
 	_, err = ask(one, "late", true)
 	wantErr(t, err, model.ErrRevoked)
 }
@@ -409,7 +412,8 @@ func TestCollect(t *testing.T) {
 	if _, err := s.Client(ctx, l.Client.ID); err != nil {
 		t.Errorf("a client with a grant was collected: %v", err)
 	}
-	must(t, s.RevokeGrant(ctx, l.Grant.ID))
+	_, err = s.Disconnect(ctx, l.User.ID, l.Client.ID)
+	must(t, err)
 	c.Add(91 * 24 * time.Hour)
 	must(t, s.Collect(ctx))
 	_, err = s.Grant(ctx, l.Grant.ID)

@@ -14,7 +14,7 @@ func TestSummary(t *testing.T) {
 	fill(t, openWith(t, path, "o"), "old")
 	s := openWith(t, path, "no")
 	gone := fill(t, s, "new")
-	must(t, s.RevokeGrant(t.Context(), gone.login.Grant.ID))
+	must(t, gone.login.Revoke(t.Context(), s))
 	_, err := s.DeleteClient(t.Context(), gone.login.Client.ID)
 	must(t, err)
 
@@ -31,7 +31,7 @@ func TestSummary(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 
-	must(t, s.DeleteForgejoTokens(t.Context(), lost.login.User.ID))
+	must(t, teststore.DropTokens(t.Context(), s, lost.login.User.ID))
 	_, err = s.Reseal(t.Context())
 	must(t, err)
 	got, err = s.Summary(t.Context())

@@ -32,7 +32,7 @@ func TestAccess(t *testing.T) {
 	c.Add(time.Hour)
 	_, err = s.Access(t.Context(), model.Hash(l.Pair.Access))
 	wantErr(t, err, model.ErrExpired)
-	must(t, s.RevokeGrant(t.Context(), l.Grant.ID))
+	must(t, l.Revoke(t.Context(), s))
 	_, err = s.Access(t.Context(), model.Hash(l.Pair.Access))
 	wantErr(t, err, model.ErrRevoked)
 }
@@ -123,7 +123,7 @@ func TestRotateRefusals(t *testing.T) {
 	}
 	wantErr(t, rotate("unknown", l.Client.ID), model.ErrNotFound)
 	wantErr(t, rotate(l.Pair.Refresh, other.Client.ID), model.ErrNotFound)
-	must(t, s.DeleteForgejoTokens(t.Context(), l.User.ID))
+	must(t, teststore.DropTokens(t.Context(), s, l.User.ID))
 	wantErr(t, rotate(l.Pair.Refresh, l.Client.ID), model.ErrForgejoGrantDead)
 	must(t, s.PutForgejoTokens(t.Context(), l.User.ID, model.ForgejoTokens{AccessToken: "new login"}))
 	must(t, rotate(l.Pair.Refresh, l.Client.ID))

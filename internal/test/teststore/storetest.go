@@ -3,6 +3,7 @@ package teststore
 
 import (
 	"bytes"
+	"context"
 	"path/filepath"
 	"testing"
 	"time"
@@ -95,4 +96,19 @@ func (l Login) Session(t testing.TB, s *store.Store) model.Session {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// DropTokens deletes the user's Forgejo token set, also one that s cannot read.
+func DropTokens(ctx context.Context, s *store.Store, userID string) error {
+	if err := s.PutForgejoTokens(ctx, userID, model.ForgejoTokens{RefreshToken: "dropped"}); err != nil {
+		return err
+	}
+	_, err := s.DropForgejoTokens(ctx, userID, "dropped")
+	return err
+}
+
+// Revoke ends the login's grant, by its refresh token.
+func (l Login) Revoke(ctx context.Context, s *store.Store) error {
+	_, _, err := s.RevokeToken(ctx, l.Pair.Refresh, l.Client.ID)
+	return err
 }
