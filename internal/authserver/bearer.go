@@ -37,7 +37,8 @@ func (s *Server) Authenticate(r *http.Request) (model.Access, error) {
 func (s *Server) Challenge(w http.ResponseWriter, endpoint string, err error) {
 	description := bearerFault(err)
 	if description == "" && !errors.Is(err, ErrNoToken) {
-		writeError(w, refusal(err))
+		e := refusal(err)
+		httpserver.WriteJSON(w, e.Status(), e)
 		return
 	}
 	params := []string{

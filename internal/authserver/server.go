@@ -14,6 +14,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/register"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
@@ -85,16 +86,14 @@ func New(cfg Config) (*Server, error) {
 		Endpoint: s.issuer + "/oauth/register", Store: cfg.Store, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
 		FetchKeys: cfg.Documents != nil, Revoked: s.revoked, Limit: s.limits.register,
 	})
+	pages := &site.Site{
+		Issuer: s.issuer, Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now, Revoked: s.revoked,
+	}
 	s.login = authorize.New(authorize.Config{
-		Issuer: s.issuer, Resources: s.resources(), Clients: s.clients,
-		Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
-		Authorizations: s.limits.authorize, Logins: s.limits.login,
-		SignedIn: func(w http.ResponseWriter, r *http.Request, user model.User) { s.account.SignedIn(w, r, user) },
+		Site: pages, Resources: s.resources(), Clients: s.clients, Authorizations: s.limits.authorize, Logins: s.limits.login,
+		SignedIn: func(r *http.Request, user model.User) (site.Answer, error) { return s.account.SignedIn(r, user) },
 	})
-	s.account = account.New(account.Config{
-		Issuer: s.issuer, Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
-		LoginForm: s.login.AccountForm, Revoked: s.revoked, Running: cfg.Running,
-	})
+	s.account = account.New(account.Config{Site: pages, LoginForm: s.login.AccountForm, Running: cfg.Running})
 	return s, nil
 }
 
@@ -130,29 +129,23 @@ func (s *Server) audiences() []string {
 func (s *Server) Routes(mux *http.ServeMux) {
 	s.wellKnown(mux)
 	register := httpserver.CORS(s.registry.Register, http.MethodPost)
-	token := httpserver.CORS(s.token, http.MethodPost)
+	token := httpserver.CORS(s.endpoint(s.token), http.MethodPost)
 	mux.Handle(s.prefix+"/oauth/register", register)
 	mux.HandleFunc(s.prefix+"/oauth/register/{client}", s.registry.Manage)
 	mux.Handle(s.prefix+"/oauth/token", token)
-	mux.HandleFunc("POST "+s.prefix+"/oauth/introspect", s.introspect)
-	mux.Handle(s.prefix+"/oauth/revoke", httpserver.CORS(s.revoke, http.MethodPost))
+	mux.HandleFunc("POST "+s.prefix+"/oauth/introspect", s.endpoint(s.introspect))
+	mux.Handle(s.prefix+"/oauth/revoke", httpserver.CORS(s.endpoint(s.revoke), http.MethodPost))
 	mux.Handle(s.prefix+"/oauth/jwks", httpserver.CORS(s.jwks, http.MethodGet))
-	mux.HandleFunc("GET "+s.prefix+"/oauth/authorize", s.login.Page)
-	mux.HandleFunc("POST "+s.prefix+"/oauth/authorize", s.login.Decide)
-	mux.HandleFunc("GET "+s.prefix+"/oauth/callback", s.login.Callback)
-	mux.HandleFunc("GET "+s.prefix+"/account", s.account.Page)
-	mux.HandleFunc("POST "+s.prefix+"/account/login", s.login.BeginAccount)
-	mux.HandleFunc("POST "+s.prefix+"/account/disconnect", s.account.Disconnect)
-	mux.HandleFunc("POST "+s.prefix+"/account/logout", s.account.Logout)
+	s.login.Routes(mux, s.prefix)
+	s.account.Routes(mux, s.prefix)
 	if s.prefix == "" {
 		mux.Handle("/register", register)
 		mux.Handle("/token", token)
-		mux.HandleFunc("GET /authorize", s.login.Page)
-		mux.HandleFunc("POST /authorize", s.login.Decide)
+		s.login.Authorize(mux, "/authorize")
 	}
 }
 
-// Tidy goes on with logins that were cut off. Call it at start and now and then.
+// Tidy continues with logins that were cut off. Call it at start and now and then.
 func (s *Server) Tidy(ctx context.Context) error { return s.login.Unfinished(ctx) }
 
 // event writes to the audit trail.

@@ -3,103 +3,45 @@ package authserver
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
-const maxForm = 64 << 10 // bytes
-
-// tokenRequest is a token or revocation request of an authenticated client.
-type tokenRequest struct {
-	client model.Client
-	params oauth.Params
-}
-
-// token is the token endpoint (RFC 6749 §3.2). What every grant needs, the form
-// and the client's authentication, happens here, before any code or token is
-// looked at.
-func (s *Server) token(w http.ResponseWriter, r *http.Request) {
-	req, err := s.readTokenRequest(w, r)
-	if err != nil {
-		s.refuseToken(w, r, err)
-		return
-	}
-	var answer oauth.TokenResponse
+// token is the token endpoint (RFC 6749 §3.2).
+func (s *Server) token(ctx context.Context, req tokenRequest) (any, error) {
 	switch grant := req.params.Get("grant_type"); grant {
 	case oauth.GrantCode:
-		answer, err = s.redeem(r.Context(), req)
+		return s.redeem(ctx, req)
 	case oauth.GrantRefresh:
-		answer, err = s.refresh(r.Context(), req)
+		return s.refresh(ctx, req)
 	case "":
-		err = oauth.Errorf(oauth.InvalidRequest, "grant_type is missing")
+		return nil, oauth.Errorf(oauth.InvalidRequest, "grant_type is missing")
 	default:
-		err = oauth.Errorf(oauth.UnsupportedGrantType, "grant_type %q is not supported", grant)
+		return nil, oauth.Errorf(oauth.UnsupportedGrantType, "grant_type %q is not supported", grant)
 	}
-	if err != nil {
-		s.refuseToken(w, r, err)
-		return
-	}
-	httpserver.WriteJSON(w, http.StatusOK, answer)
-}
-
-func (s *Server) refuseToken(w http.ResponseWriter, r *http.Request, err error) {
-	if unexpected(err) {
-		s.cfg.Log.ErrorContext(r.Context(), "cannot answer a token request", "error", err)
-	}
-	e := refusal(err)
-	if s.limits.refused(w, r, e) {
-		return
-	}
-	if e.Code == oauth.InvalidClient && r.Header.Get("Authorization") != "" {
-		w.Header().Set("WWW-Authenticate", `Basic realm="fjmcp"`) // RFC 6749 §5.2
-	}
-	writeError(w, e)
-}
-
-// readTokenRequest parses the form and authenticates the client.
-func (s *Server) readTokenRequest(w http.ResponseWriter, r *http.Request) (tokenRequest, error) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if err := r.ParseForm(); err != nil {
-		return tokenRequest{}, oauth.BodyError(err)
-	}
-	params, refused := oauth.ParseParams(r.PostForm)
-	if refused != nil {
-		return tokenRequest{}, refused
-	}
-	credentials, refused := oauth.ParseCredentials(r.Header.Get("Authorization"), params)
-	if refused != nil {
-		return tokenRequest{}, refused
-	}
-	client, err := s.clients.Authenticate(r.Context(), credentials)
-	return tokenRequest{client: client, params: params}, err
 }
 
 // redeem is the authorization code grant (RFC 6749 §4.1.3).
-func (s *Server) redeem(ctx context.Context, req tokenRequest) (oauth.TokenResponse, error) {
+func (s *Server) redeem(ctx context.Context, req tokenRequest) (any, error) {
 	code := req.params.Get("code")
 	if code == "" {
-		return oauth.TokenResponse{}, oauth.Errorf(oauth.InvalidRequest, "code is missing")
+		return nil, oauth.Errorf(oauth.InvalidRequest, "code is missing")
 	}
 	resource, refused := oauth.MatchResources(s.resources(), req.params)
 	if refused != nil {
-		return oauth.TokenResponse{}, refused
+		return nil, refused
 	}
 	pair := s.newPair()
 	grant, err := s.cfg.Store.RedeemCode(ctx, code, pair, func(g model.Grant, c store.Code) error {
-		if refused := checkCode(req, resource, g, c); refused != nil {
-			return refused
-		}
-		return nil
+		return checkCode(req, resource, g, c)
 	})
 	if err != nil {
 		s.reportReuse(ctx, req.client, grant, "authorization code", err)
-		return oauth.TokenResponse{}, err
+		return nil, err
 	}
 	s.tokenEvent(ctx, audit.TokenIssued, req.client, grant)
 	s.redeemed(ctx, pair.Access)
@@ -109,7 +51,7 @@ func (s *Server) redeem(ctx context.Context, req tokenRequest) (oauth.TokenRespo
 // checkCode holds a token request against the authorization request behind the
 // code. Only what passes can consume the code, or revoke its family: someone
 // who has seen the code but not the verifier can do neither.
-func checkCode(req tokenRequest, resource string, g model.Grant, c store.Code) *oauth.Error {
+func checkCode(req tokenRequest, resource string, g model.Grant, c store.Code) error {
 	verifier := req.params.Get("code_verifier")
 	redirectURI := req.params.Get("redirect_uri")
 	switch {
@@ -128,18 +70,18 @@ func checkCode(req tokenRequest, resource string, g model.Grant, c store.Code) *
 }
 
 // refresh is the refresh token grant (RFC 6749 §6), with rotation.
-func (s *Server) refresh(ctx context.Context, req tokenRequest) (oauth.TokenResponse, error) {
+func (s *Server) refresh(ctx context.Context, req tokenRequest) (any, error) {
 	token := req.params.Get("refresh_token")
 	if token == "" {
-		return oauth.TokenResponse{}, oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing")
+		return nil, oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing")
 	}
 	if _, refused := oauth.MatchResources(s.resources(), req.params); refused != nil {
-		return oauth.TokenResponse{}, refused
+		return nil, refused
 	}
 	grant, pair, err := s.cfg.Store.Rotate(ctx, token, req.client.ID, s.newPair())
 	if err != nil {
 		s.reportReuse(ctx, req.client, grant, "refresh token", err)
-		return oauth.TokenResponse{}, err
+		return nil, err
 	}
 	s.tokenEvent(ctx, audit.TokenRefreshed, req.client, grant)
 	return s.answer(grant, pair), nil
@@ -188,28 +130,21 @@ func (s *Server) answer(g model.Grant, p store.Pair) oauth.TokenResponse {
 
 // revoke is RFC 7009: a refresh token ends the whole login, an access token
 // itself. An unknown token is as good as revoked.
-func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
-	req, err := s.readTokenRequest(w, r)
-	if err != nil {
-		s.refuseToken(w, r, err)
-		return
-	}
+func (s *Server) revoke(ctx context.Context, req tokenRequest) (any, error) {
 	token := req.params.Get("token")
 	if token == "" {
-		writeError(w, oauth.Errorf(oauth.InvalidRequest, "token is missing"))
-		return
+		return nil, oauth.Errorf(oauth.InvalidRequest, "token is missing")
 	}
-	grant, kind, err := s.cfg.Store.RevokeToken(r.Context(), token, req.client.ID)
+	grant, kind, err := s.cfg.Store.RevokeToken(ctx, token, req.client.ID)
 	switch {
 	case errors.Is(err, model.ErrNotFound):
+		return struct{}{}, nil
 	case err != nil:
-		s.refuseToken(w, r, err)
-		return
-	default:
-		s.event(r.Context(), audit.Event{Kind: audit.TokenRevoked, User: s.userName(r.Context(), grant.UserID), Client: oauth.ClientName(req.client), Outcome: "ok", Detail: kind})
-		if kind == store.KindRefresh {
-			s.revoked(r.Context(), grant.ID)
-		}
+		return nil, err
 	}
-	httpserver.WriteJSON(w, http.StatusOK, struct{}{})
+	s.event(ctx, audit.Event{Kind: audit.TokenRevoked, User: s.userName(ctx, grant.UserID), Client: oauth.ClientName(req.client), Outcome: "ok", Detail: kind})
+	if kind == store.KindRefresh {
+		s.revoked(ctx, grant.ID)
+	}
+	return struct{}{}, nil
 }

@@ -1,19 +1,15 @@
 package account
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"html/template"
-	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
-	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -27,17 +23,9 @@ const (
 
 // Config is what a Handler needs. All fields but Running are required.
 type Config struct {
-	Issuer  string // public URL of the server, without trailing slash
-	Store   *store.Store
-	Forgejo *forgejo.Client
-	Tokens  *tokens.Tokens
-	Audit   *audit.Logger
-	Log     *slog.Logger
-	Now     func() time.Time
-	// LoginForm starts a login that ends in SignedIn.
-	LoginForm func(http.ResponseWriter, *http.Request) *pages.Form
-	// Revoked ends the sessions of a revoked grant.
-	Revoked func(ctx context.Context, grantID string)
+	*site.Site
+	// LoginForm starts a login that ends in SignedIn; the browser needs the cookie for it.
+	LoginForm func(*http.Request) (*pages.Form, *http.Cookie)
 	// Running counts the running sessions between a user and a client, and tells
 	// when one was last used. Without it none is known to run.
 	Running func(userID, clientID string) (n int, lastUsed time.Time)
@@ -49,58 +37,63 @@ type Handler struct{ cfg Config }
 // New returns a Handler.
 func New(cfg Config) *Handler { return &Handler{cfg: cfg} }
 
-func (h *Handler) url() string { return h.cfg.Issuer + "/account" }
-
-func (h *Handler) cookie() pages.Cookie {
-	return pages.Cookie{Name: "fjmcp-account", Secure: strings.HasPrefix(h.cfg.Issuer, "https:")}
+// Routes registers the page below prefix.
+func (h *Handler) Routes(mux *http.ServeMux, prefix string) {
+	broken := site.Refusal{Message: pages.Message{
+		Status: http.StatusServiceUnavailable, Title: "Something went wrong here",
+		Text:    "The server cannot answer at the moment. Try again in a minute.",
+		Actions: []pages.Action{{Label: "Try again", URL: template.URL(h.cfg.AccountURL())}},
+	}}
+	mux.Handle("GET "+prefix+"/account", h.cfg.Serve(h.show, broken))
+	mux.Handle("POST "+prefix+"/account/disconnect", h.cfg.Serve(h.disconnect, broken))
+	mux.Handle("POST "+prefix+"/account/logout", h.cfg.Serve(h.logout, broken))
 }
+
+func (h *Handler) cookie() pages.Cookie { return h.cfg.Cookie("fjmcp-account") }
 
 // SignedIn gives the browser of a user who has just logged in a session, in
 // place of any it had.
-func (h *Handler) SignedIn(w http.ResponseWriter, r *http.Request, user model.User) {
+func (h *Handler) SignedIn(r *http.Request, user model.User) (site.Answer, error) {
 	value, now := model.NewToken(""), h.cfg.Now()
 	err := errors.Join(h.endSession(r), h.cfg.Store.CreateAccountSession(r.Context(), store.AccountSession{
 		Hash: model.Hash(value), UserID: user.ID, IdleAt: now.Add(idleTime), ExpiresAt: now.Add(lifeTime),
 	}))
 	if err != nil {
-		h.broken(w, r, "store a login to the account page", err)
-		return
+		return site.Answer{}, fmt.Errorf("cannot store a login to the account page: %w", err)
 	}
-	h.cfg.Audit.Event(r.Context(), audit.Event{Kind: audit.AccountLogin, User: user.Name, Outcome: "ok"})
-	h.forget(r.Context(), user) // the login brought a set, which nothing may need
-	h.cookie().Set(w, value)
-	h.redirect(w, "")
+	h.cfg.Unneeded(r.Context(), user.ID, user.Name) // the login brought a set
+	return site.Answer{
+		Location: h.cfg.AccountURL(), Cookie: h.cookie().With(value),
+		Events: []audit.Event{{Kind: audit.AccountLogin, User: user.Name, Outcome: "ok"}},
+	}, nil
 }
 
-// Page shows the user's connected clients, or the way to log in.
-func (h *Handler) Page(w http.ResponseWriter, r *http.Request) {
+// show shows the user's connected clients, or the way to log in.
+func (h *Handler) show(r *http.Request) (site.Answer, error) {
 	user, secret, err := h.session(r)
-	switch {
-	case errors.Is(err, errLoggedOut):
-		h.loginPage(w, r)
-		return
-	case err != nil:
-		h.broken(w, r, "read a session of the account page", err)
-		return
+	if errors.Is(err, errLoggedOut) {
+		return h.loginPage(r), nil
+	}
+	if err != nil {
+		return site.Answer{}, err
 	}
 	connections, err := h.cfg.Store.Connections(r.Context(), user.ID)
 	if err != nil {
-		h.broken(w, r, "read the connected clients of a user", err)
-		return
+		return site.Answer{}, fmt.Errorf("cannot read the connected clients of a user: %w", err)
 	}
-	h.written(r, pages.WriteAccount(w, h.page(user, secret, connections, r.URL.Query().Get("done"))))
+	return site.Answer{Page: h.page(user, secret, connections, r.URL.Query().Get("done"))}, nil
 }
 
-func (h *Handler) loginPage(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) loginPage(r *http.Request) site.Answer {
+	form, cookie := h.cfg.LoginForm(r)
 	m := pages.Message{
-		Status: http.StatusOK, Title: "Connected applications",
-		Text: "Log in to see which applications can use your account at " + h.forgeHost() + ", and to disconnect them.",
-		Form: h.cfg.LoginForm(w, r),
+		Status: http.StatusOK, Title: "Connected applications", Form: form,
+		Text: "Log in to see which applications can use your account at " + h.cfg.ForgeHost() + ", and to disconnect them.",
 	}
 	if r.URL.Query().Get("done") == doneLogout {
 		m.Notice = "You are logged out here. You may still be logged in at Forgejo."
 	}
-	h.written(r, pages.WriteMessage(w, m))
+	return site.Answer{Page: m, Cookie: cookie}
 }
 
 // errLoggedOut says that the request has no session that lives.
@@ -114,7 +107,10 @@ func (h *Handler) session(r *http.Request) (model.User, string, error) {
 	}
 	user, err := h.cfg.Store.UseAccountSession(r.Context(), model.Hash(secret), idleTime)
 	if errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrExpired) {
-		err = errLoggedOut
+		return user, "", errLoggedOut
+	}
+	if err != nil {
+		err = fmt.Errorf("cannot read a session of the account page: %w", err)
 	}
 	return user, secret, err
 }
@@ -125,11 +121,6 @@ func (h *Handler) endSession(r *http.Request) error {
 		return nil
 	}
 	return h.cfg.Store.DeleteAccountSession(r.Context(), model.Hash(secret))
-}
-
-func (h *Handler) forgeHost() string {
-	_, host, _ := strings.Cut(h.cfg.Forgejo.Origin(), "://")
-	return host
 }
 
 // Values of the parameter done, which names what has just been done.
@@ -143,7 +134,7 @@ const (
 // can make a link with a parameter.
 func (h *Handler) page(user model.User, secret string, connections []store.Connection, done string) pages.Account {
 	a := pages.Account{
-		User: user.Name, Forge: h.forgeHost(), Now: h.cfg.Now(), Settings: template.URL(h.cfg.Forgejo.ApplicationsURL()),
+		User: user.Name, Forge: h.cfg.ForgeHost(), Now: h.cfg.Now(), Settings: template.URL(h.cfg.Forgejo.ApplicationsURL()),
 		All: h.form("Disconnect all", secret, purposeDisconnect, ""), Logout: h.form("Log out", secret, purposeLogout, ""),
 	}
 	for _, c := range connections {
@@ -172,30 +163,4 @@ func (h *Handler) connection(user model.User, secret string, c store.Connection)
 		}
 	}
 	return v
-}
-
-// redirect goes to the page, by 303, so that a form is not sent again.
-func (h *Handler) redirect(w http.ResponseWriter, done string) {
-	to := h.url()
-	if done != "" {
-		to += "?" + url.Values{"done": {done}}.Encode()
-	}
-	w.Header().Set("Location", to)
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusSeeOther)
-}
-
-func (h *Handler) broken(w http.ResponseWriter, r *http.Request, what string, err error) {
-	h.cfg.Log.ErrorContext(r.Context(), "cannot "+what, "error", err)
-	h.written(r, pages.WriteMessage(w, pages.Message{
-		Status: http.StatusServiceUnavailable, Title: "Something went wrong here",
-		Text:    "The server cannot answer at the moment. Try again in a minute.",
-		Actions: []pages.Action{{Label: "Try again", URL: template.URL(h.url())}},
-	}))
-}
-
-func (h *Handler) written(r *http.Request, err error) {
-	if err != nil {
-		h.cfg.Log.ErrorContext(r.Context(), "cannot write a page", "error", err)
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
@@ -25,74 +26,61 @@ const (
 // a client it is about all.
 func (h *Handler) form(label, secret, purpose, client string) pages.Form {
 	params := url.Values{"client": {client}}
-	return pages.Form{Label: label, Action: h.url() + "/" + purpose, Fields: []pages.Field{
+	return pages.Form{Label: label, Action: h.cfg.AccountURL() + "/" + purpose, Fields: []pages.Field{
 		{Name: "client", Value: client}, {Name: "form_token", Value: pages.FormToken(secret, purpose, params)},
 	}}
 }
 
-// read checks a form, and whose it is. A refusal has been answered.
-func (h *Handler) read(w http.ResponseWriter, r *http.Request, purpose string) (user model.User, client string, ok bool) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+// read checks a form, and whose it is.
+func (h *Handler) read(r *http.Request, purpose string) (user model.User, client string, err error) {
+	r.Body = http.MaxBytesReader(nil, r.Body, maxForm)
 	client, token := r.PostFormValue("client"), r.PostFormValue("form_token")
 	user, secret, err := h.session(r)
 	switch {
 	case errors.Is(err, errLoggedOut):
-		h.refuse(w, r, "You are logged out", "Nothing was changed. Log in again to see your applications.")
-		return user, "", false
-	case err != nil:
-		h.broken(w, r, "read a session of the account page", err)
-		return user, "", false
-	case !pages.ValidFormToken(token, secret, purpose, url.Values{"client": {client}}):
-		h.refuse(w, r, "Please confirm again", "This form does not belong to your login, for instance because you have logged in again in another tab. Nothing was changed.")
-		return user, "", false
+		return user, "", h.refusal("You are logged out", "Nothing was changed. Log in again to see your applications.")
+	case err == nil && !pages.ValidFormToken(token, secret, purpose, url.Values{"client": {client}}):
+		return user, "", h.refusal("Please confirm again", "This form does not belong to your login, for instance because you have logged in again in another tab. Nothing was changed.")
 	}
-	return user, client, true
+	return user, client, err
 }
 
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, title, text string) {
-	h.written(r, pages.WriteMessage(w, pages.Message{
+func (h *Handler) refusal(title, text string) *site.Refusal {
+	return &site.Refusal{Message: pages.Message{
 		Status: http.StatusForbidden, Title: title, Text: text,
-		Actions: []pages.Action{{Label: "Show my applications", URL: template.URL(h.url())}},
-	}))
+		Actions: []pages.Action{{Label: "Show my applications", URL: template.URL(h.cfg.AccountURL())}},
+	}}
 }
 
-// Logout ends the browser's session. A request without one changes nothing: it
+// done goes to the page and has it say what was done.
+func (h *Handler) done(what string) site.Answer {
+	return site.Answer{Location: h.cfg.AccountURL() + "?" + url.Values{"done": {what}}.Encode()}
+}
+
+// logout ends the browser's session. A request without one changes nothing: it
 // may come from another site, without the cookie that the browser has.
-func (h *Handler) Logout(w http.ResponseWriter, r *http.Request) {
-	if _, _, ok := h.read(w, r, purposeLogout); !ok {
-		return
+func (h *Handler) logout(r *http.Request) (site.Answer, error) {
+	if _, _, err := h.read(r, purposeLogout); err != nil {
+		return site.Answer{}, err
 	}
 	if err := h.endSession(r); err != nil {
-		h.broken(w, r, "end a session of the account page", err)
-		return
+		return site.Answer{}, fmt.Errorf("cannot end a session of the account page: %w", err)
 	}
-	h.cookie().Clear(w)
-	h.redirect(w, doneLogout)
+	answer := h.done(doneLogout)
+	answer.Cookie = h.cookie().Without()
+	return answer, nil
 }
 
-// Disconnect ends one client's access, or that of all.
-func (h *Handler) Disconnect(w http.ResponseWriter, r *http.Request) {
-	user, client, ok := h.read(w, r, purposeDisconnect)
-	if !ok {
-		return
+// disconnect ends one client's access, or that of all, also when the browser has left.
+func (h *Handler) disconnect(r *http.Request) (site.Answer, error) {
+	user, client, err := h.read(r, purposeDisconnect)
+	if err != nil {
+		return site.Answer{}, err
 	}
-	if err := h.disconnect(r.Context(), user, client); err != nil {
-		h.broken(w, r, "disconnect a client", err)
-		return
-	}
-	if client == "" {
-		h.redirect(w, doneAll)
-		return
-	}
-	h.redirect(w, doneOne)
-}
-
-// disconnect also goes on when the browser has left.
-func (h *Handler) disconnect(ctx context.Context, user model.User, client string) error {
-	ctx = context.WithoutCancel(ctx)
+	ctx := context.WithoutCancel(r.Context())
 	grants, err := h.cfg.Store.Disconnect(ctx, user.ID, client)
 	if err != nil {
-		return err
+		return site.Answer{}, fmt.Errorf("cannot disconnect a client: %w", err)
 	}
 	var sessions sync.WaitGroup
 	logins := map[string]int{}
@@ -101,13 +89,17 @@ func (h *Handler) disconnect(ctx context.Context, user model.User, client string
 		sessions.Go(func() { h.cfg.Revoked(ctx, g.ID) })
 	}
 	sessions.Wait()
+	h.cfg.Unneeded(ctx, user.ID, user.Name)
+	answer := h.done(doneOne)
+	if client == "" {
+		answer = h.done(doneAll)
+	}
 	for id, n := range logins {
-		h.cfg.Audit.Event(ctx, audit.Event{
+		answer.Events = append(answer.Events, audit.Event{
 			Kind: audit.Disconnected, User: user.Name, Client: h.clientName(ctx, id), Outcome: "ok", Detail: fmt.Sprintf("revoked %d login(s)", n),
 		})
 	}
-	h.forget(ctx, user)
-	return nil
+	return answer, nil
 }
 
 // clientName is for the audit trail.
@@ -117,12 +109,4 @@ func (h *Handler) clientName(ctx context.Context, id string) string {
 		return id
 	}
 	return oauth.ClientName(c)
-}
-
-// forget deletes Forgejo's token set if nothing can use it any more. It is no
-// failure of the request when that does not work: access is taken back already.
-func (h *Handler) forget(ctx context.Context, user model.User) {
-	if _, err := h.cfg.Tokens.Forget(ctx, user.ID); err != nil {
-		h.cfg.Log.ErrorContext(ctx, "cannot delete the forgejo tokens of a user without clients", "user", user.Name, "error", err)
-	}
 }

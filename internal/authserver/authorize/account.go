@@ -7,6 +7,7 @@ import (
 	"net/url"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
@@ -19,49 +20,45 @@ import (
 
 const accountForm = "account login" // purpose of its form token
 
-// AccountForm is the form whose button starts a login to the account page.
-func (h *Handler) AccountForm(w http.ResponseWriter, r *http.Request) *pages.Form {
+// AccountForm is the form whose button starts a login to the account page, with the
+// cookie that it needs, nil if the browser has it.
+func (h *Handler) AccountForm(r *http.Request) (*pages.Form, *http.Cookie) {
+	browser, cookie := h.ensureBrowser(r)
 	return &pages.Form{
-		Label: "Log in with Forgejo", Action: h.accountURL() + "/login",
-		Fields: []pages.Field{{Name: "form_token", Value: pages.FormToken(h.ensureBrowser(w, r), accountForm, nil)}},
-	}
+		Label: "Log in with Forgejo", Action: h.cfg.AccountURL() + "/login",
+		Fields: []pages.Field{{Name: "form_token", Value: pages.FormToken(browser, accountForm, nil)}},
+	}, cookie
 }
 
-// BeginAccount takes that form.
-func (h *Handler) BeginAccount(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if h.limited(w, r, h.cfg.Logins, "") {
-		return
+// beginAccount takes that form.
+func (h *Handler) beginAccount(r *http.Request) (site.Answer, error) {
+	if err := h.limit(r, h.cfg.Logins, ""); err != nil {
+		return site.Answer{}, err
 	}
 	if !pages.ValidFormToken(r.PostFormValue("form_token"), h.browserOf(r), accountForm, nil) {
-		h.respond(w, r, pages.Message{
+		return site.Answer{}, &site.Refusal{Code: oauth.AccessDenied, Message: pages.Message{
 			Status: http.StatusForbidden, Title: "Please try again",
 			Text:    "This form does not belong to this browser, or cookies are switched off.",
-			Actions: []pages.Action{{Label: "Try again", URL: template.URL(h.accountURL())}},
-		}, oauth.AccessDenied)
-		return
+			Actions: []pages.Action{{Label: "Try again", URL: template.URL(h.cfg.AccountURL())}},
+		}}
 	}
-	h.toForgejo(w, r, store.Login{})
+	return h.toForgejo(r, store.Login{})
 }
 
-func (h *Handler) accountURL() string { return h.cfg.Issuer + "/account" }
-
-// accountCallback is Callback for a login without a client.
-func (h *Handler) accountCallback(w http.ResponseWriter, r *http.Request, login store.Login) {
+// accountCallback is callback for a login without a client.
+func (h *Handler) accountCallback(r *http.Request, login store.Login) (site.Answer, error) {
 	query := r.URL.Query()
 	if query.Get("error") == oauth.AccessDenied {
 		h.drop(r.Context(), login)
-		h.event(r.Context(), audit.Event{Kind: audit.LoginDenied, Outcome: "denied", Detail: "at forgejo, for the account page"})
-		redirect(w, h.accountURL())
-		return
+		denied := audit.Event{Kind: audit.LoginDenied, Outcome: "denied", Detail: "at forgejo, for the account page"}
+		return site.Answer{Location: h.cfg.AccountURL(), Events: []audit.Event{denied}}, nil
 	}
 	user, err := h.logIn(r.Context(), &login, query)
 	if err != nil && !identified(user, err) {
-		h.accountFailed(w, r, login, user, err)
-		return
+		return site.Answer{}, h.accountFailed(r, login, user, err)
 	}
 	h.drop(r.Context(), login)
-	h.cfg.SignedIn(w, r, user)
+	return h.cfg.SignedIn(r, user)
 }
 
 // identified reports whether err says only that the user's grant at Forgejo is
@@ -73,17 +70,16 @@ func identified(user model.User, err error) bool {
 	return user.ID != "" && (tooBroad || errors.Is(err, errNarrower))
 }
 
-func (h *Handler) accountFailed(w http.ResponseWriter, r *http.Request, login store.Login, user model.User, err error) {
+func (h *Handler) accountFailed(r *http.Request, login store.Login, user model.User, err error) error {
 	f := explain(err)
 	h.cfg.Log.WarnContext(r.Context(), "login to the account page failed", "user", user.Name, "error", err)
-	h.event(r.Context(), audit.Event{Kind: audit.LoginFailed, User: user.Name, Outcome: f.outcome, Detail: "for the account page: " + err.Error(), Failed: true})
-	again := h.accountURL()
+	again := h.cfg.AccountURL()
 	if login.Set != (model.ForgejoTokens{}) && resumable(err) {
 		again = h.resumeURL(r, url.Values{})
 	} else {
 		h.drop(r.Context(), login)
 	}
-	h.respond(w, r, pages.Message{
-		Status: f.status, Title: f.title, Text: f.text, Actions: []pages.Action{{Label: "Try again", URL: template.URL(again)}},
-	}, f.code)
+	m := pages.Message{Status: f.status, Title: f.title, Text: f.text, Actions: []pages.Action{{Label: "Try again", URL: template.URL(again)}}}
+	failed := audit.Event{Kind: audit.LoginFailed, User: user.Name, Outcome: f.outcome, Detail: "for the account page: " + err.Error(), Failed: true}
+	return &site.Refusal{Message: m, Code: f.code, Events: []audit.Event{failed}}
 }

@@ -48,7 +48,7 @@ const (
 	unfinishedLease = 2 * time.Minute
 )
 
-// Unfinished goes on with logins that were cut off after Forgejo had issued a
+// Unfinished continues with logins that were cut off after Forgejo had issued a
 // token set: by a crash of the broker, or by Forgejo's failing right then. Only
 // the set is saved, since it has replaced the one that the user's other clients
 // rely on; the browser has to start again. Call it at start and now and then.
@@ -84,9 +84,7 @@ func (h *Handler) save(ctx context.Context, login store.Login) {
 	case err == nil, errors.Is(err, errNarrower):
 		h.cfg.Log.InfoContext(ctx, "kept the forgejo tokens of a login that was cut off", "user", user.Name)
 		if login.ClientID == "" { // it was to the account page, and nothing may need the set
-			if _, err := h.cfg.Tokens.Forget(ctx, user.ID); err != nil {
-				h.cfg.Log.ErrorContext(ctx, "cannot delete the forgejo tokens of a user without clients", "user", user.Name, "error", err)
-			}
+			h.cfg.Unneeded(ctx, user.ID, user.Name)
 		}
 	case resumable(err):
 		h.cfg.Log.InfoContext(ctx, "cannot finish a login that was cut off; trying again later", "error", err)

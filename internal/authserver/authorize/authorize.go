@@ -3,6 +3,7 @@ package authorize
 import (
 	"context"
 	"errors"
+	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
@@ -19,7 +21,6 @@ import (
 
 const (
 	loginTTL = 30 * time.Minute // from consent to callback; the user may have to find a second factor
-	maxForm  = 64 << 10         // bytes
 	maxState = 4096             // bytes of the client's state
 
 	consentForm = "consent" // purpose of its form token
@@ -41,14 +42,11 @@ type authorization struct {
 	params      url.Values // as sent, those of authorizeParams
 }
 
-// A badRequest must be shown to the user, since there is no trusted redirect URI
-// to return it to (RFC 6749 §4.1.2.1).
-type badRequest struct {
-	title, text string
-	code        string
+// badRequest must be shown to the user, since there is no trusted redirect URI to return
+// it to (RFC 6749 §4.1.2.1).
+func badRequest(title, text, code string) *site.Refusal {
+	return &site.Refusal{Code: code, Message: pages.Message{Status: http.StatusBadRequest, Title: title, Text: text}}
 }
-
-func (b *badRequest) Error() string { return b.text }
 
 // A clientError is one to tell the client, at its redirect URI.
 type clientError struct {
@@ -59,7 +57,7 @@ type clientError struct {
 func (c *clientError) Error() string { return c.reason.Error() }
 
 // readAuthorization checks an authorization request. The error is a
-// *badRequest, a *clientError, or a failure of the store.
+// *site.Refusal, a *clientError, or a failure of the store.
 func (h *Handler) readAuthorization(ctx context.Context, values url.Values) (*authorization, error) {
 	a := &authorization{params: url.Values{}}
 	for _, name := range authorizeParams {
@@ -69,7 +67,7 @@ func (h *Handler) readAuthorization(ctx context.Context, values url.Values) (*au
 	}
 	p, refused := oauth.ParseParams(a.params)
 	if refused != nil {
-		return nil, &badRequest{"This link is not valid", refused.Description, refused.Code}
+		return nil, badRequest("This link is not valid", refused.Description, refused.Code)
 	}
 	if err := h.readClient(ctx, a, p); err != nil {
 		return nil, err
@@ -85,23 +83,23 @@ func (h *Handler) readClient(ctx context.Context, a *authorization, p oauth.Para
 	a.client, err = h.cfg.Clients.Find(ctx, p.Get("client_id"))
 	var document *clientmeta.Error
 	if errors.As(err, &document) {
-		return &badRequest{"This application's description cannot be read",
-			"The client_id of the request is the address of a document that describes the application, but " + document.Reason + ". Go back to the application and connect again in a minute; if that does not help, tell its makers.", oauth.InvalidClient}
+		return badRequest("This application's description cannot be read",
+			"The client_id of the request is the address of a document that describes the application, but "+document.Reason+". Go back to the application and connect again in a minute; if that does not help, tell its makers.", oauth.InvalidClient)
 	}
 	if errors.Is(err, model.ErrNotFound) {
-		return &badRequest{"This application is not registered here",
-			"The application used a client_id that this server does not know. Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidClient}
+		return badRequest("This application is not registered here",
+			"The application used a client_id that this server does not know. Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidClient)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot read a client: %w", err)
 	}
 	a.redirectURI = p.Get("redirect_uri")
 	if a.redirectURI == "" && len(a.client.RedirectURIs) == 1 {
 		a.redirectURI = a.client.RedirectURIs[0]
 	}
 	if !oauth.MatchRedirectURI(a.client.RedirectURIs, a.redirectURI) {
-		return &badRequest{"This application asks for an address it did not register",
-			"The redirect_uri of the request is not one that the application registered. Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidRequest}
+		return badRequest("This application asks for an address it did not register",
+			"The redirect_uri of the request is not one that the application registered. Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidRequest)
 	}
 	return nil
 }
@@ -130,26 +128,24 @@ func (h *Handler) readRequest(a *authorization, p oauth.Params) *oauth.Error {
 	return refused
 }
 
-// Page asks for consent.
-func (h *Handler) Page(w http.ResponseWriter, r *http.Request) {
+// page asks for consent.
+func (h *Handler) page(r *http.Request) (site.Answer, error) {
 	query := r.URL.Query()
-	if h.limited(w, r, h.cfg.Authorizations, query.Get("client_id")) {
-		return
+	if err := h.limit(r, h.cfg.Authorizations, query.Get("client_id")); err != nil {
+		return site.Answer{}, err
 	}
 	a, err := h.readAuthorization(r.Context(), query)
 	if err != nil {
-		h.refuseAuthorization(w, r, err)
-		return
+		return h.refuseAuthorization(err)
 	}
-	if err := pages.WriteConsent(w, h.consent(a, h.ensureBrowser(w, r))); err != nil {
-		h.cfg.Log.ErrorContext(r.Context(), "cannot write the consent page", "error", err)
-	}
+	browser, cookie := h.ensureBrowser(r)
+	return site.Answer{Page: h.consent(a, browser), Cookie: cookie}, nil
 }
 
 func (h *Handler) consent(a *authorization, browser string) pages.Consent {
 	c := pages.Consent{
-		Client: oauth.ClientName(a.client), Publisher: oauth.Publisher(a.client), Forge: h.forgeHost(), Destination: destination(a.redirectURI),
-		Account: h.cfg.Issuer + "/account", Action: h.cfg.Issuer + "/oauth/authorize",
+		Client: oauth.ClientName(a.client), Publisher: oauth.Publisher(a.client), Forge: h.cfg.ForgeHost(), Destination: destination(a.redirectURI),
+		Account: h.cfg.AccountURL(), Action: h.cfg.Issuer + "/oauth/authorize",
 		Parts: permissions(h.cfg.Forgejo.Scope()), ReadOnly: model.ReadOnly(a.scope),
 		Fields: []pages.Field{{Name: "form_token", Value: pages.FormToken(browser, consentForm, a.params)}},
 	}
@@ -161,58 +157,50 @@ func (h *Handler) consent(a *authorization, browser string) pages.Consent {
 	return c
 }
 
-// Decide takes the answer of the consent page.
-func (h *Handler) Decide(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+// decide takes the answer of the consent page.
+func (h *Handler) decide(r *http.Request) (site.Answer, error) {
 	if err := r.ParseForm(); err != nil {
-		h.refuseAuthorization(w, r, &badRequest{"This form cannot be read", oauth.BodyError(err).Description, oauth.InvalidRequest})
-		return
+		return site.Answer{}, badRequest("This form cannot be read", oauth.BodyError(err).Description, oauth.InvalidRequest)
 	}
-	if h.limited(w, r, h.cfg.Logins, r.PostForm.Get("client_id")) {
-		return
+	if err := h.limit(r, h.cfg.Logins, r.PostForm.Get("client_id")); err != nil {
+		return site.Answer{}, err
 	}
 	a, err := h.readAuthorization(r.Context(), r.PostForm)
 	if err != nil {
-		h.refuseAuthorization(w, r, err)
-		return
+		return h.refuseAuthorization(err)
 	}
-	browser := h.browserOf(r)
-	if !pages.ValidFormToken(r.PostForm.Get("form_token"), browser, consentForm, a.params) {
-		h.respond(w, r, pages.Message{
+	if !pages.ValidFormToken(r.PostForm.Get("form_token"), h.browserOf(r), consentForm, a.params) {
+		return site.Answer{}, &site.Refusal{Code: oauth.AccessDenied, Message: pages.Message{
 			Status: http.StatusForbidden, Title: "Please confirm again",
 			Text:    "This form does not belong to this browser, or cookies are switched off. Nothing was agreed to.",
 			Actions: []pages.Action{{Label: "Show the question again", URL: template.URL(h.authorizeURL(a.params))}},
-		}, oauth.AccessDenied)
-		return
+		}}
 	}
 	if r.PostForm.Get("decision") != "allow" {
-		h.denied(w, r, a.client, a.redirectURI, a.state, "at the consent page")
-		return
+		return h.denied(a.client, a.redirectURI, a.state, "at the consent page")
 	}
 	requested := a.scope
 	if r.PostForm.Get("access") != "write" {
 		a.scope = model.ScopeRead
 	}
 	if err := h.cfg.Clients.Keep(r.Context(), a.client); err != nil {
-		h.broken(w, r, "store a client", err)
-		return
+		return site.Answer{}, fmt.Errorf("cannot store a client: %w", err)
 	}
-	h.toForgejo(w, r, store.Login{
+	return h.toForgejo(r, store.Login{
 		ClientID: a.client.ID, RedirectURI: a.redirectURI, ClientState: a.state, Challenge: a.challenge, Scope: a.scope, Requested: requested,
 		Resource: a.resource,
 	})
 }
 
 // toForgejo stores the login, bound to the browser, and sends it to Forgejo.
-func (h *Handler) toForgejo(w http.ResponseWriter, r *http.Request, l store.Login) {
+func (h *Handler) toForgejo(r *http.Request, l store.Login) (site.Answer, error) {
 	state := model.NewToken("")
 	l.StateHash, l.BrowserHash = model.Hash(state), model.Hash(h.browserOf(r))
 	l.Verifier, l.ExpiresAt = forgejo.NewVerifier(), h.cfg.Now().Add(loginTTL)
 	if err := h.cfg.Store.CreateLogin(r.Context(), l); err != nil {
-		h.broken(w, r, "store a login", err)
-		return
+		return site.Answer{}, fmt.Errorf("cannot store a login: %w", err)
 	}
-	redirect(w, h.cfg.Forgejo.AuthCodeURL(state, l.Verifier))
+	return site.Answer{Location: h.cfg.Forgejo.AuthCodeURL(state, l.Verifier)}, nil
 }
 
 func (h *Handler) authorizeURL(params url.Values) string {
@@ -220,27 +208,23 @@ func (h *Handler) authorizeURL(params url.Values) string {
 }
 
 // denied tells the client that the user said no.
-func (h *Handler) denied(w http.ResponseWriter, r *http.Request, c model.Client, redirectURI, state, where string) {
-	h.event(r.Context(), audit.Event{Kind: audit.LoginDenied, Client: oauth.ClientName(c), Outcome: "denied", Detail: where})
-	h.sendBack(w, r, c, redirectURI, h.backWithError(redirectURI, state, oauth.Errorf(oauth.AccessDenied, "the user did not agree")), pages.Message{
+func (h *Handler) denied(c model.Client, redirectURI, state, where string) (site.Answer, error) {
+	return h.sendBack(c, redirectURI, state, oauth.Errorf(oauth.AccessDenied, "the user did not agree"), pages.Message{
 		Status: http.StatusForbidden, Title: "Not connected",
 		Text: "You did not agree, so the application was not connected. You can close this page.",
-	}, oauth.AccessDenied)
+	}, audit.Event{Kind: audit.LoginDenied, Client: oauth.ClientName(c), Outcome: "denied", Detail: where})
 }
 
-func (h *Handler) refuseAuthorization(w http.ResponseWriter, r *http.Request, err error) {
-	var shown *badRequest
+// refuseAuthorization tells the client what readAuthorization has found, where the client
+// is to hear of it.
+func (h *Handler) refuseAuthorization(err error) (site.Answer, error) {
 	var told *clientError
-	switch {
-	case errors.As(err, &shown):
-		h.respond(w, r, pages.Message{Status: http.StatusBadRequest, Title: shown.title, Text: shown.text}, shown.code)
-	case errors.As(err, &told):
-		a := told.request
-		h.sendBack(w, r, a.client, a.redirectURI, h.backWithError(a.redirectURI, a.state, told.reason), pages.Message{
-			Status: told.reason.Status(), Title: "This application cannot be connected",
-			Text: "Nothing was agreed to. The application asked in a way that this server does not accept: " + told.reason.Description,
-		}, told.reason.Code)
-	default:
-		h.broken(w, r, "read an authorization request", err)
+	if !errors.As(err, &told) {
+		return site.Answer{}, err
 	}
+	a := told.request
+	return h.sendBack(a.client, a.redirectURI, a.state, told.reason, pages.Message{
+		Status: told.reason.Status(), Title: "This application cannot be connected",
+		Text: "Nothing was agreed to. The application asked in a way that this server does not accept: " + told.reason.Description,
+	})
 }

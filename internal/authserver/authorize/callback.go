@@ -3,12 +3,14 @@ package authorize
 import (
 	"context"
 	"errors"
+	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
@@ -18,34 +20,30 @@ import (
 // codeTTL is the life of an authorization code; RFC 6749 §4.1.2 allows 10 minutes.
 const codeTTL = 2 * time.Minute
 
-// acceptParam, on the callback's URL, says that the user goes on with a Forgejo
+// acceptParam, on the callback's URL, says that the user continues with a Forgejo
 // grant that is narrower than what is asked for.
 const acceptParam = "accept"
 
-// Callback is where Forgejo returns the browser. A page after a failure may send
-// it here again, to go on with the token set that was received before.
-func (h *Handler) Callback(w http.ResponseWriter, r *http.Request) {
+// callback is where Forgejo returns the browser. A page after a failure may send
+// it here again, to continue with the token set that was received before.
+func (h *Handler) callback(r *http.Request) (site.Answer, error) {
 	login, client, err := h.takeLogin(r)
 	if err != nil {
-		h.refuseCallback(w, r, err)
-		return
+		return site.Answer{}, h.refuseCallback(err)
 	}
 	if login.ClientID == "" {
-		h.accountCallback(w, r, login)
-		return
+		return h.accountCallback(r, login)
 	}
 	query := r.URL.Query()
 	if query.Get("error") == oauth.AccessDenied && login.Set == (model.ForgejoTokens{}) {
 		h.drop(r.Context(), login)
-		h.denied(w, r, client, login.RedirectURI, login.ClientState, "at forgejo")
-		return
+		return h.denied(client, login.RedirectURI, login.ClientState, "at forgejo")
 	}
 	user, err := h.logIn(r.Context(), &login, query)
 	if err != nil {
-		h.loginFailed(w, r, login, client, user, err)
-		return
+		return site.Answer{}, h.loginFailed(r, login, client, user, err)
 	}
-	h.finish(w, r, login, client, user)
+	return h.finish(r, login, client, user)
 }
 
 // errOtherBrowser says that a callback came to a browser that did not start the
@@ -73,23 +71,23 @@ func (h *Handler) takeLogin(r *http.Request) (store.Login, model.Client, error) 
 	return login, client, err
 }
 
-func (h *Handler) refuseCallback(w http.ResponseWriter, r *http.Request, err error) {
+func (h *Handler) refuseCallback(err error) error {
 	switch {
 	case errors.Is(err, errOtherBrowser):
-		h.event(r.Context(), audit.Event{Kind: audit.LoginFailed, Outcome: "other_browser", Detail: "the callback came to a browser that did not start the login", Failed: true})
-		h.respond(w, r, pages.Message{
+		return &site.Refusal{Code: oauth.AccessDenied, Message: pages.Message{
 			Status: http.StatusForbidden, Title: "This login was started in another browser",
 			Text: "Finish it in the browser where you started it, with cookies allowed, or go back to your application and connect again. If you have not started a login, close this page: nothing was agreed to.",
-		}, oauth.AccessDenied)
+		}, Events: []audit.Event{
+			{Kind: audit.LoginFailed, Outcome: "other_browser", Detail: "the callback came to a browser that did not start the login", Failed: true},
+		}}
 	case errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrExpired), errors.Is(err, model.ErrReused):
-		h.respond(w, r, pages.Message{
+		return &site.Refusal{Code: oauth.InvalidRequest, Message: pages.Message{
 			Status: http.StatusBadRequest, Title: "This login is over",
 			Text:    "It was already finished or took too long. If your application is not connected, go back to it and connect again.",
-			Actions: []pages.Action{{Label: "Show my applications", URL: template.URL(h.accountURL())}},
-		}, oauth.InvalidRequest)
-	default:
-		h.broken(w, r, "read a login", err)
+			Actions: []pages.Action{{Label: "Show my applications", URL: template.URL(h.cfg.AccountURL())}},
+		}}
 	}
+	return fmt.Errorf("cannot read a login: %w", err)
 }
 
 // logIn turns Forgejo's answer into a user with a stored token set. The set is
@@ -128,21 +126,21 @@ func (h *Handler) exchange(ctx context.Context, login *store.Login, query url.Va
 }
 
 // finish makes the grant and returns to the client with a code.
-func (h *Handler) finish(w http.ResponseWriter, r *http.Request, login store.Login, client model.Client, user model.User) {
+func (h *Handler) finish(r *http.Request, login store.Login, client model.Client, user model.User) (site.Answer, error) {
 	code, now := model.NewToken(model.PrefixCode), h.cfg.Now()
 	err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, model.Grant{
 		ID: model.NewID(), UserID: user.ID, ClientID: client.ID, Scope: login.Scope, Requested: login.Requested, Resource: login.Resource, CreatedAt: now,
 	}, store.Code{Hash: model.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: now.Add(codeTTL)})
-	if errors.Is(err, model.ErrNotFound) {
-		h.refuseCallback(w, r, err)
-		return
+	switch {
+	case errors.Is(err, model.ErrNotFound):
+		return site.Answer{}, h.refuseCallback(err)
+	case err != nil:
+		return site.Answer{}, h.loginFailed(r, login, client, user, err)
 	}
-	if err != nil {
-		h.loginFailed(w, r, login, client, user, err)
-		return
-	}
-	h.event(r.Context(), audit.Event{Kind: audit.LoginSucceeded, User: user.Name, Client: oauth.ClientName(client), Outcome: "ok"})
-	redirect(w, h.back(login.RedirectURI, login.ClientState, url.Values{"code": {code}}))
+	return site.Answer{
+		Location: h.back(login.RedirectURI, login.ClientState, url.Values{"code": {code}}),
+		Events:   []audit.Event{{Kind: audit.LoginSucceeded, User: user.Name, Client: oauth.ClientName(client), Outcome: "ok"}},
+	}, nil
 }
 
 // drop ends a login that leads nowhere. One that stays only takes up room.

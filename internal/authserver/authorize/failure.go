@@ -7,6 +7,7 @@ import (
 	"net/url"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
@@ -16,10 +17,9 @@ import (
 
 // loginFailed tells the person what to do next, with a way to try again and one
 // back to the client.
-func (h *Handler) loginFailed(w http.ResponseWriter, r *http.Request, login store.Login, client model.Client, user model.User, err error) {
+func (h *Handler) loginFailed(r *http.Request, login store.Login, client model.Client, user model.User, err error) error {
 	f := explain(err)
 	h.cfg.Log.WarnContext(r.Context(), "login failed", "user", user.Name, "client", oauth.ClientName(client), "error", err)
-	h.event(r.Context(), audit.Event{Kind: audit.LoginFailed, User: user.Name, Client: oauth.ClientName(client), Outcome: f.outcome, Detail: err.Error(), Failed: true})
 	again := h.authorizeURL(again(login))
 	if login.Set != (model.ForgejoTokens{}) && resumable(err) {
 		again = h.resumeURL(r, nil)
@@ -35,7 +35,8 @@ func (h *Handler) loginFailed(w http.ResponseWriter, r *http.Request, login stor
 		m.Actions = append(m.Actions, pages.Action{Label: "Continue with fewer permissions", URL: template.URL(h.resumeURL(r, url.Values{acceptParam: {"narrower"}}))})
 	}
 	m.Back = back(login.RedirectURI, h.backWithError(login.RedirectURI, login.ClientState, oauth.Errorf(f.code, "%s", f.text)))
-	h.respond(w, r, m, f.code)
+	failed := audit.Event{Kind: audit.LoginFailed, User: user.Name, Client: oauth.ClientName(client), Outcome: f.outcome, Detail: err.Error(), Failed: true}
+	return &site.Refusal{Message: m, Code: f.code, Events: []audit.Event{failed}}
 }
 
 // resumeURL leads back to the callback, without Forgejo's code: the login has

@@ -1,38 +1,25 @@
 package authorize
 
 import (
-	"context"
 	"crypto/rand"
-	"log/slog"
 	"net/http"
-	"strings"
-	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
-	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
-	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
-	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
 // Config is what a Handler needs. All fields but the limiters are required.
 type Config struct {
-	Issuer    string   // public URL of the server, without trailing slash
+	*site.Site
 	Resources []string // endpoint URLs a client may ask for (RFC 8707)
 	Clients   *clientauth.Clients
-	Store     *store.Store
-	Forgejo   *forgejo.Client
-	Tokens    *tokens.Tokens
-	Audit     *audit.Logger
-	Log       *slog.Logger
-	Now       func() time.Time
 	// Authorizations limits consent pages, Logins the answers to them and logins
 	// to the account page.
 	Authorizations, Logins *ratelimit.Limiter
 	// SignedIn answers the callback of a login to the account page.
-	SignedIn func(http.ResponseWriter, *http.Request, model.User)
+	SignedIn func(*http.Request, model.User) (site.Answer, error)
 }
 
 // Handler serves the authorization endpoint and the callback. It is safe for
@@ -45,13 +32,30 @@ type Handler struct {
 // New returns a Handler.
 func New(cfg Config) *Handler { return &Handler{cfg: cfg, holder: rand.Text()} }
 
-// secure reports whether browsers reach the server over https.
-func (h *Handler) secure() bool { return strings.HasPrefix(h.cfg.Issuer, "https:") }
-
-// forgeHost names the forge for people.
-func (h *Handler) forgeHost() string {
-	_, host, _ := strings.Cut(h.cfg.Forgejo.Origin(), "://")
-	return host
+// Routes registers the endpoints below prefix.
+func (h *Handler) Routes(mux *http.ServeMux, prefix string) {
+	h.Authorize(mux, prefix+"/oauth/authorize")
+	mux.Handle("GET "+prefix+"/oauth/callback", h.cfg.Serve(h.callback, broken))
+	mux.Handle("POST "+prefix+"/account/login", h.cfg.Serve(h.beginAccount, broken))
 }
 
-func (h *Handler) event(ctx context.Context, e audit.Event) { h.cfg.Audit.Event(ctx, e) }
+// Authorize registers the authorization endpoint at path.
+func (h *Handler) Authorize(mux *http.ServeMux, path string) {
+	mux.Handle("GET "+path, h.cfg.Serve(h.page, broken))
+	mux.Handle("POST "+path, h.cfg.Serve(h.decide, broken))
+}
+
+// browserOf returns the value of the cookie that binds the forms and the login to one
+// browser, "" if it has none. It is random and says nothing about a user.
+func (h *Handler) browserOf(r *http.Request) string {
+	return h.cfg.Cookie("fjmcp-browser").Value(r)
+}
+
+// ensureBrowser returns that value, and for a browser that has none one with its cookie.
+func (h *Handler) ensureBrowser(r *http.Request) (string, *http.Cookie) {
+	if value := h.browserOf(r); value != "" {
+		return value, nil
+	}
+	value := model.NewToken("")
+	return value, h.cfg.Cookie("fjmcp-browser").With(value)
+}

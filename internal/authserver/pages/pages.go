@@ -6,6 +6,12 @@ import (
 	"time"
 )
 
+// Page is what can be shown.
+type Page interface {
+	// Write renders the page and sends it.
+	Write(w http.ResponseWriter) error
+}
+
 // Field is a hidden form field.
 type Field struct{ Name, Value string }
 
@@ -59,8 +65,8 @@ type Consent struct {
 // Title is the heading and window title.
 func (c Consent) Title() string { return "Connect " + c.Client + "?" }
 
-// WriteConsent renders the consent page.
-func WriteConsent(w http.ResponseWriter, c Consent) error {
+// Write implements Page.
+func (c Consent) Write(w http.ResponseWriter) error {
 	return write(w, http.StatusOK, "consent.html", c)
 }
 
@@ -95,10 +101,8 @@ type Message struct {
 	Back    *Back    // shown after the actions
 }
 
-// WriteMessage renders a message.
-func WriteMessage(w http.ResponseWriter, m Message) error {
-	return write(w, m.Status, "message.html", m)
-}
+// Write implements Page.
+func (m Message) Write(w http.ResponseWriter) error { return write(w, m.Status, "message.html", m) }
 
 // Connection is a connected client on the account page.
 type Connection struct {
@@ -128,7 +132,7 @@ type Account struct {
 // Title is the heading and window title.
 func (Account) Title() string { return "Connected applications" }
 
-// WriteAccount renders the account page.
-func WriteAccount(w http.ResponseWriter, a Account) error {
+// Write implements Page.
+func (a Account) Write(w http.ResponseWriter) error {
 	return write(w, http.StatusOK, "account.html", a)
 }

@@ -27,7 +27,7 @@ func (c Cookie) name() string {
 // cookieLength is 256 bits in base64url.
 const cookieLength = 43
 
-// Value returns what Set has given the browser, "" if the request has nothing of
+// Value returns what With has given the browser, "" if the request has nothing of
 // that form.
 func (c Cookie) Value(r *http.Request) string {
 	v, err := r.Cookie(c.name())
@@ -37,17 +37,19 @@ func (c Cookie) Value(r *http.Request) string {
 	return v.Value
 }
 
-// Set gives the browser a value, 256 random bits in base64url, until it is closed.
-func (c Cookie) Set(w http.ResponseWriter, value string) {
-	http.SetCookie(w, &http.Cookie{
+// With gives the browser a value, 256 random bits in base64url, until it is closed.
+func (c Cookie) With(value string) *http.Cookie {
+	return &http.Cookie{
 		Name: c.name(), Value: value, Path: "/", Secure: c.Secure, HttpOnly: true,
 		SameSite: http.SameSiteLaxMode, // the way back from Forgejo is another site's
-	})
+	}
 }
 
-// Clear takes the value away.
-func (c Cookie) Clear(w http.ResponseWriter) {
-	http.SetCookie(w, &http.Cookie{Name: c.name(), Path: "/", Secure: c.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: -1})
+// Without takes the value away.
+func (c Cookie) Without() *http.Cookie {
+	gone := c.With("")
+	gone.MaxAge = -1
+	return gone
 }
 
 // FormToken ties a form to the holder of a cookie's value, to what the form is

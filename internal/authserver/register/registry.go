@@ -3,6 +3,7 @@ package register
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -46,39 +47,84 @@ type Registry struct{ cfg Config }
 // New returns a Registry.
 func New(cfg Config) *Registry { return &Registry{cfg} }
 
-// Register is dynamic client registration (RFC 7591 §3).
-func (g *Registry) Register(w http.ResponseWriter, r *http.Request) {
-	if wait := g.cfg.Limit.Take(r, ""); wait > 0 {
-		later(w, wait, "too many registrations from your address; try again later")
+// answer is what a handler says to a client; without a body it is 204.
+type answer struct {
+	status int
+	body   any
+}
+
+// later refuses for now.
+type later struct {
+	wait time.Duration
+	why  string
+}
+
+func (l *later) Error() string { return l.why }
+
+// errNoToken says that a request does not carry the token of the registration it is
+// about. It does not tell whether that exists.
+var errNoToken = errors.New("the registration access token is not that of a registered client")
+
+// serve is the one place that writes answers and maps errors.
+func (g *Registry) serve(w http.ResponseWriter, r *http.Request, handle func(*http.Request) (answer, error)) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	a, err := handle(r)
+	var refused *oauth.Error
+	var busy *later
+	switch {
+	case err == nil && a.body == nil:
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusNoContent)
 		return
+	case err == nil:
+	case errors.As(err, &busy):
+		ratelimit.SetRetryAfter(w, busy.wait)
+		a = answer{http.StatusTooManyRequests, oauth.Errorf(oauth.TemporarilyUnavailable, "%s", busy.why)}
+	case errors.Is(err, errNoToken):
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		a = answer{http.StatusUnauthorized, oauth.Errorf("invalid_token", "%v", err)}
+	case errors.As(err, &refused):
+		a = answer{refused.Status(), refused}
+	default:
+		g.cfg.Log.ErrorContext(r.Context(), "cannot answer about a registration", "error", err)
+		a = answer{http.StatusServiceUnavailable, oauth.Errorf(oauth.TemporarilyUnavailable, "the server cannot answer at the moment; try again")}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if a.status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", "GET, HEAD, DELETE")
+	}
+	httpserver.WriteJSON(w, a.status, a.body)
+}
+
+// Register is dynamic client registration (RFC 7591 §3).
+func (g *Registry) Register(w http.ResponseWriter, r *http.Request) { g.serve(w, r, g.register) }
+
+func (g *Registry) register(r *http.Request) (answer, error) {
+	if wait := g.cfg.Limit.Take(r, ""); wait > 0 {
+		return answer{}, &later{wait, "too many registrations from your address; try again later"}
+	}
+	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		refuse(w, oauth.BodyError(err))
-		return
+		return answer{}, oauth.BodyError(err)
 	}
 	reg, refused := g.parse(body)
 	if refused != nil {
-		refuse(w, refused)
-		return
+		return answer{}, refused
 	}
 	client, secret, token := newClient(reg, g.cfg.Now())
 	err = g.cfg.Store.RegisterClient(r.Context(), client, maxUngranted)
 	if errors.Is(err, store.ErrFull) {
 		g.cfg.Limit.Refused(r, "too many registrations that no user has agreed to")
-		later(w, fullWait, "too many clients have registered that no user has agreed to; try again later")
-		return
+		return answer{}, &later{fullWait, "too many clients have registered that no user has agreed to; try again later"}
 	}
 	if err != nil {
-		g.broken(w, r, "store a client", err)
-		return
+		return answer{}, fmt.Errorf("cannot store a client: %w", err)
 	}
 	g.event(r.Context(), audit.ClientRegistered, client, "")
-	answer := g.registration(client, token)
+	said := g.registration(client, token)
 	if secret != "" {
-		answer.ClientSecret, answer.ClientSecretExpiresAt = secret, new(int64) // 0: it does not expire
+		said.ClientSecret, said.ClientSecretExpiresAt = secret, new(int64) // 0: it does not expire
 	}
-	httpserver.WriteJSON(w, http.StatusCreated, answer)
+	return answer{http.StatusCreated, said}, nil
 }
 
 func (g *Registry) parse(body []byte) (oauth.Registration, *oauth.Error) {
@@ -115,7 +161,7 @@ func newClient(reg oauth.Registration, now time.Time) (c model.Client, secret, t
 // registration is a client as it is told about itself. Its secret is stored as
 // a hash, so it is told only once.
 func (g *Registry) registration(c model.Client, token string) oauth.RegistrationResponse {
-	answer := oauth.RegistrationResponse{
+	said := oauth.RegistrationResponse{
 		ClientID: c.ID, ClientIDIssuedAt: c.CreatedAt.Unix(),
 		RegistrationClientURI: g.cfg.Endpoint + "/" + c.ID, RegistrationAccessToken: token,
 		Registration: oauth.Registration{
@@ -124,85 +170,60 @@ func (g *Registry) registration(c model.Client, token string) oauth.Registration
 		},
 	}
 	if c.JWKS != "" {
-		answer.JWKS = []byte(c.JWKS)
+		said.JWKS = []byte(c.JWKS)
 	}
-	return answer
+	return said
 }
 
 // Manage serves one registration (RFC 7592 §2); its path ends in the wildcard
 // {client}. Without the right token it does not tell whether the client exists.
-func (g *Registry) Manage(w http.ResponseWriter, r *http.Request) {
+func (g *Registry) Manage(w http.ResponseWriter, r *http.Request) { g.serve(w, r, g.manage) }
+
+func (g *Registry) manage(r *http.Request) (answer, error) {
 	if wait := g.cfg.Limit.Take(r, ""); wait > 0 {
-		later(w, wait, "too many requests about registrations from your address; try again later")
-		return
+		return answer{}, &later{wait, "too many requests about registrations from your address; try again later"}
 	}
 	client, token, err := g.authorize(r)
-	switch {
-	case errors.Is(err, model.ErrNotFound):
-		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
-		httpserver.WriteJSON(w, http.StatusUnauthorized, oauth.Errorf("invalid_token", "the registration access token is not that of a registered client"))
-		return
-	case err != nil:
-		g.broken(w, r, "read a client", err)
-		return
+	if err != nil {
+		return answer{}, err
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		httpserver.WriteJSON(w, http.StatusOK, g.registration(client, token))
+		return answer{http.StatusOK, g.registration(client, token)}, nil
 	case http.MethodDelete:
-		if err := g.remove(r.Context(), client, "by itself"); err != nil {
-			g.broken(w, r, "delete a client", err)
-			return
-		}
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(http.StatusNoContent)
-	default:
-		w.Header().Set("Allow", "GET, HEAD, DELETE")
-		httpserver.WriteJSON(w, http.StatusMethodNotAllowed, oauth.Errorf(oauth.InvalidRequest, "a registration cannot be changed, since users agreed to its redirect URIs; register again"))
+		return answer{}, g.remove(r.Context(), client)
 	}
+	return answer{http.StatusMethodNotAllowed, oauth.Errorf(oauth.InvalidRequest, "a registration cannot be changed, since users agreed to its redirect URIs; register again")}, nil
 }
 
 // authorize returns the client whose registration access token the request
-// carries, and the token. Any other is model.ErrNotFound.
+// carries, and the token. Any other is errNoToken.
 func (g *Registry) authorize(r *http.Request) (model.Client, string, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	token = strings.TrimSpace(token)
 	if !strings.EqualFold(scheme, "Bearer") {
-		return model.Client{}, "", model.ErrNotFound
+		return model.Client{}, "", errNoToken
 	}
 	client, err := g.cfg.Store.Client(r.Context(), r.PathValue("client"))
-	if err == nil && !model.EqualHash(token, client.RegistrationHash) {
-		err = model.ErrNotFound
+	if errors.Is(err, model.ErrNotFound) || err == nil && !model.EqualHash(token, client.RegistrationHash) {
+		err = errNoToken
 	}
 	return client, token, err
 }
 
 // remove ends a client, its grants and their sessions.
-func (g *Registry) remove(ctx context.Context, c model.Client, how string) error {
+func (g *Registry) remove(ctx context.Context, c model.Client) error {
 	grants, err := g.cfg.Store.DeleteClient(ctx, c.ID)
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot delete a client: %w", err)
 	}
 	for _, id := range grants {
 		g.cfg.Revoked(ctx, id)
 	}
-	g.event(ctx, audit.ClientRemoved, c, how)
+	g.event(ctx, audit.ClientRemoved, c, " by itself")
 	return nil
 }
 
 func (g *Registry) event(ctx context.Context, kind audit.Kind, c model.Client, how string) {
-	g.cfg.Audit.Event(ctx, audit.Event{Kind: kind, Client: oauth.ClientName(c), Outcome: "ok", Detail: strings.TrimSpace(c.ID + " " + how)})
+	g.cfg.Audit.Event(ctx, audit.Event{Kind: kind, Client: oauth.ClientName(c), Outcome: "ok", Detail: c.ID + how})
 }
-
-func (g *Registry) broken(w http.ResponseWriter, r *http.Request, what string, err error) {
-	g.cfg.Log.ErrorContext(r.Context(), "cannot "+what, "error", err)
-	refuse(w, oauth.Errorf(oauth.TemporarilyUnavailable, "the server cannot answer at the moment; try again"))
-}
-
-// later refuses for now.
-func later(w http.ResponseWriter, wait time.Duration, why string) {
-	ratelimit.SetRetryAfter(w, wait)
-	httpserver.WriteJSON(w, http.StatusTooManyRequests, oauth.Errorf(oauth.TemporarilyUnavailable, "%s", why))
-}
-
-func refuse(w http.ResponseWriter, e *oauth.Error) { httpserver.WriteJSON(w, e.Status(), e) }

@@ -1,0 +1,111 @@
+package authserver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
+)
+
+const maxForm = 64 << 10 // bytes
+
+// tokenRequest is a request about tokens of an authenticated client.
+type tokenRequest struct {
+	client model.Client
+	params oauth.Params
+}
+
+// endpoint serves what is asked about tokens. What every such request needs, the form
+// and the client's authentication, happens here, before any code or token is looked at.
+// Here alone answers and refusals are written.
+func (s *Server) endpoint(answer func(context.Context, tokenRequest) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var body any
+		req, err := s.readTokenRequest(w, r)
+		if err == nil {
+			body, err = answer(r.Context(), req)
+		}
+		if err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		httpserver.WriteJSON(w, http.StatusOK, body)
+	}
+}
+
+// readTokenRequest parses the form and authenticates the client.
+func (s *Server) readTokenRequest(w http.ResponseWriter, r *http.Request) (tokenRequest, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return tokenRequest{}, oauth.BodyError(err)
+	}
+	params, refused := oauth.ParseParams(r.PostForm)
+	if refused != nil {
+		return tokenRequest{}, refused
+	}
+	credentials, refused := oauth.ParseCredentials(r.Header.Get("Authorization"), params)
+	if refused != nil {
+		return tokenRequest{}, refused
+	}
+	client, err := s.clients.Authenticate(r.Context(), credentials)
+	return tokenRequest{client: client, params: params}, err
+}
+
+// refuse also counts what failed. Failed requests are limited, good ones never: a
+// request is answered first and counted if it failed.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	e := refusal(err)
+	if e.Code == oauth.TemporarilyUnavailable {
+		s.cfg.Log.ErrorContext(r.Context(), "cannot answer a request about tokens", "error", err)
+	}
+	status := e.Status()
+	switch e.Code {
+	case oauth.UnauthorizedClient:
+		status = http.StatusForbidden
+	case oauth.InvalidClient, oauth.InvalidGrant:
+		if wait := s.limits.token.Take(r, claimedClient(r)); wait > 0 {
+			ratelimit.SetRetryAfter(w, wait)
+			status, e = http.StatusTooManyRequests, oauth.Errorf(oauth.TemporarilyUnavailable, "too many failed requests; this one failed as well: %s", e.Description)
+		}
+	}
+	if e.Code == oauth.InvalidClient && r.Header.Get("Authorization") != "" {
+		w.Header().Set("WWW-Authenticate", `Basic realm="fjmcp"`) // RFC 6749 §5.2
+	}
+	httpserver.WriteJSON(w, status, e)
+}
+
+// claimedClient is the client id a request states, true or not.
+func claimedClient(r *http.Request) string {
+	if id, _, ok := r.BasicAuth(); ok {
+		return id
+	}
+	if id := r.PostForm.Get("client_id"); id != "" {
+		return id
+	}
+	return "none stated"
+}
+
+// refusal maps the words of the store and of Forgejo to what a client is told. It is
+// the one place that does. What it does not know is told without detail.
+func refusal(err error) *oauth.Error {
+	var e *oauth.Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, model.ErrNotFound):
+		return oauth.Errorf(oauth.InvalidGrant, "it is unknown, or was issued to another client")
+	case errors.Is(err, model.ErrExpired):
+		return oauth.Errorf(oauth.InvalidGrant, "it has expired")
+	case errors.Is(err, model.ErrReused):
+		return oauth.Errorf(oauth.InvalidGrant, "it was already used; all tokens of this login are revoked")
+	case errors.Is(err, model.ErrRevoked):
+		return oauth.Errorf(oauth.InvalidGrant, "the login behind it was revoked")
+	case errors.Is(err, model.ErrForgejoGrantDead):
+		return oauth.Errorf(oauth.InvalidGrant, "forgejo no longer accepts this login; log in again")
+	}
+	return oauth.Errorf(oauth.TemporarilyUnavailable, "the server cannot answer at the moment; try again")
+}

@@ -1,0 +1,137 @@
+// Package site turns what the handlers of pages return into what a browser gets. They
+// return an Answer or an error; here alone it is written, audited and, where it is a
+// failure of ours, logged, so that no handler can forget one of the three or answer
+// twice.
+package site
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+)
+
+const maxForm = 64 << 10 // bytes
+
+// Site is what all handlers work with. All fields are required.
+type Site struct {
+	Issuer  string // public URL of the server, without trailing slash
+	Store   *store.Store
+	Forgejo *forgejo.Client
+	Tokens  *tokens.Tokens
+	Audit   *audit.Logger
+	Log     *slog.Logger
+	Now     func() time.Time
+	// Revoked ends the sessions of a revoked grant.
+	Revoked func(ctx context.Context, grantID string)
+}
+
+// Answer is what a handler has to say.
+type Answer struct {
+	Page     pages.Page // what is shown; or
+	Location string     // where the browser goes, by 303, so that a form is not sent again
+	Cookie   *http.Cookie
+	Events   []audit.Event
+}
+
+// Refusal says why a handler does not do what was asked: as a page to people, and as an
+// OAuth error to programs.
+type Refusal struct {
+	pages.Message
+	Code   string        // of the OAuth error; without one programs get the page as well
+	Wait   time.Duration // when to try again; 0 says nothing about it
+	Events []audit.Event
+}
+
+// Error returns the text.
+func (r *Refusal) Error() string { return r.Text }
+
+// Serve answers with what handle returns. An error that is no *Refusal is a failure of
+// ours: it is logged, and people are told what to do by broken.
+func (s *Site) Serve(handle func(*http.Request) (Answer, error), broken Refusal) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		a, err := handle(r)
+		if err == nil {
+			s.answer(w, r, a)
+			return
+		}
+		refused := &broken
+		if !errors.As(err, &refused) {
+			s.Log.ErrorContext(r.Context(), "cannot answer a browser", "path", r.URL.Path, "error", err)
+		}
+		s.refuse(w, r, refused)
+	}
+}
+
+func (s *Site) answer(w http.ResponseWriter, r *http.Request, a Answer) {
+	s.audit(r, a.Events)
+	if a.Cookie != nil {
+		http.SetCookie(w, a.Cookie)
+	}
+	if a.Page != nil {
+		s.show(w, r, a.Page)
+		return
+	}
+	w.Header().Set("Location", a.Location)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+func (s *Site) refuse(w http.ResponseWriter, r *http.Request, refused *Refusal) {
+	s.audit(r, refused.Events)
+	if refused.Wait > 0 {
+		ratelimit.SetRetryAfter(w, refused.Wait)
+	}
+	if refused.Code != "" && pages.PrefersJSON(r) {
+		httpserver.WriteJSON(w, refused.Status, oauth.Errorf(refused.Code, "%s", refused.Text))
+		return
+	}
+	s.show(w, r, refused.Message)
+}
+
+func (s *Site) show(w http.ResponseWriter, r *http.Request, p pages.Page) {
+	if err := p.Write(w); err != nil {
+		s.Log.ErrorContext(r.Context(), "cannot write a page", "error", err)
+	}
+}
+
+func (s *Site) audit(r *http.Request, events []audit.Event) {
+	for _, e := range events {
+		s.Audit.Event(r.Context(), e)
+	}
+}
+
+// AccountURL is the page where users see what they have connected.
+func (s *Site) AccountURL() string { return s.Issuer + "/account" }
+
+// ForgeHost names the forge for people.
+func (s *Site) ForgeHost() string {
+	_, host, _ := strings.Cut(s.Forgejo.Origin(), "://")
+	return host
+}
+
+// Cookie is the cookie of that name.
+func (s *Site) Cookie(name string) pages.Cookie {
+	return pages.Cookie{Name: name, Secure: strings.HasPrefix(s.Issuer, "https:")}
+}
+
+// Unneeded deletes the user's Forgejo token set if nothing can use it any more. That this
+// does not work fails no request: access is taken back already.
+func (s *Site) Unneeded(ctx context.Context, userID, userName string) {
+	if _, err := s.Tokens.Forget(ctx, userID); err != nil {
+		s.Log.ErrorContext(ctx, "cannot delete the forgejo tokens of a user without clients", "user", userName, "error", err)
+	}
+}
