@@ -27,10 +27,10 @@ type Connection struct {
 	ClientID    string
 	ClientName  string // as the client states it
 	Kind        model.ClientKind
-	RedirectURI string    // of the latest login; empty for one made before these were kept
+	RedirectURI string    `gorm:"column:redirect_uri"` // of the latest login; empty for one made before these were kept
 	Scope       string    // of all its logins together
-	FirstUsedAt time.Time // when the first login that stands was redeemed
-	LastUsedAt  time.Time // as far as stored: a token was fetched, a session began or went dormant
+	FirstUsedAt time.Time `gorm:"serializer:ms"` // when the first login that stands was redeemed
+	LastUsedAt  time.Time `gorm:"serializer:ms"` // as far as stored: a token was fetched, a session began or went dormant
 	Sessions    int       // running or dormant
 }
 
@@ -63,24 +63,9 @@ const connectionsQuery = `SELECT g.client_id, c.name AS client_name, c.kind,
 // Connections returns the clients that the user has connected, the one used
 // last first.
 func (s *Store) Connections(ctx context.Context, userID string) ([]Connection, error) {
-	var rows []struct {
-		ClientID, ClientName, Kind, Scope string
-		RedirectURI                       string `gorm:"column:redirect_uri"`
-		FirstUsedAt, LastUsedAt           int64
-		Sessions                          int
-	}
-	err := s.reader(ctx).Raw(connectionsQuery, append([]any{userID}, s.nowThrice()...)...).Scan(&rows).Error
-	if err != nil {
-		return nil, err
-	}
-	list := make([]Connection, len(rows))
-	for i, r := range rows {
-		list[i] = Connection{
-			ClientID: r.ClientID, ClientName: r.ClientName, Kind: model.ClientKind(r.Kind), RedirectURI: r.RedirectURI,
-			Scope: r.Scope, FirstUsedAt: fromMS(r.FirstUsedAt), LastUsedAt: fromMS(r.LastUsedAt), Sessions: r.Sessions,
-		}
-	}
-	return list, nil
+	var list []Connection
+	err := s.reader(ctx).Raw(connectionsQuery, append([]any{userID}, s.nowThrice()...)...).Scan(&list).Error
+	return list, err
 }
 
 // Disconnect revokes every grant of the user to the client, to all clients if
@@ -105,7 +90,7 @@ func (s *Store) Disconnect(ctx context.Context, userID, clientID string) ([]mode
 	}
 	grants := make([]model.Grant, len(rows))
 	for i, r := range rows {
-		grants[i] = r.grant()
+		grants[i] = r.Grant
 	}
 	return grants, nil
 }
@@ -126,25 +111,16 @@ func (s *Store) DropUnusedForgejoTokens(ctx context.Context, userID string) (boo
 
 // AccountSession is a browser's login to the account page.
 type AccountSession struct {
-	Hash      []byte // SHA-256 of the browser's cookie
+	Hash      []byte `gorm:"primaryKey"` // SHA-256 of the browser's cookie
 	UserID    string
-	IdleAt    time.Time // it ends then, unless it is used before
-	ExpiresAt time.Time // it ends then
+	IdleAt    time.Time `gorm:"serializer:ms"` // it ends then, unless it is used before
+	ExpiresAt time.Time `gorm:"serializer:ms"` // it ends then
 }
-
-type accountSessionRow struct {
-	Hash      []byte `gorm:"primaryKey"`
-	UserID    string
-	IdleAt    int64
-	ExpiresAt int64
-}
-
-func (accountSessionRow) TableName() string { return "account_sessions" }
 
 // CreateAccountSession stores a new session.
 func (s *Store) CreateAccountSession(ctx context.Context, v AccountSession) error {
 	return s.update(ctx, func(tx *gorm.DB) error {
-		return tx.Create(&accountSessionRow{Hash: v.Hash, UserID: v.UserID, IdleAt: ms(v.IdleAt), ExpiresAt: ms(v.ExpiresAt)}).Error
+		return tx.Create(&v).Error
 	})
 }
 
@@ -152,12 +128,12 @@ func (s *Store) CreateAccountSession(ctx context.Context, v AccountSession) erro
 // idle from now, within its ExpiresAt. The error is model.ErrNotFound or
 // model.ErrExpired.
 func (s *Store) UseAccountSession(ctx context.Context, hash []byte, idle time.Duration) (model.User, error) {
-	var r accountSessionRow
+	var r AccountSession
 	if err := s.reader(ctx).Where("hash = ?", hash).Take(&r).Error; err != nil {
 		return model.User{}, wrap(err)
 	}
 	now := s.now()
-	if min(r.IdleAt, r.ExpiresAt) <= ms(now) {
+	if min(ms(r.IdleAt), ms(r.ExpiresAt)) <= ms(now) {
 		return model.User{}, model.ErrExpired
 	}
 	err := s.update(ctx, func(tx *gorm.DB) error {
@@ -171,5 +147,5 @@ func (s *Store) UseAccountSession(ctx context.Context, hash []byte, idle time.Du
 
 // DeleteAccountSession ends a session. Ending one that is gone is no error.
 func (s *Store) DeleteAccountSession(ctx context.Context, hash []byte) error {
-	return s.update(ctx, func(tx *gorm.DB) error { return tx.Where("hash = ?", hash).Delete(&accountSessionRow{}).Error })
+	return s.update(ctx, func(tx *gorm.DB) error { return tx.Where("hash = ?", hash).Delete(&AccountSession{}).Error })
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -12,45 +13,16 @@ import (
 )
 
 type clientRow struct {
-	ID               string `gorm:"primaryKey"`
-	Kind             string
-	Name             string
-	SecretHash       []byte
-	AuthMethod       string
-	RedirectURIs     []string `gorm:"column:redirect_uris;serializer:json"`
-	GrantTypes       []string `gorm:"serializer:json"`
-	URI              string   `gorm:"column:uri"`
-	CreatedAt        int64    `gorm:"autoCreateTime:false"`
-	JWKS             string   `gorm:"column:jwks"`
-	JWKSURI          string   `gorm:"column:jwks_uri"`
-	SigningAlg       string
-	AllowNone        bool
-	Introspect       bool
-	RegistrationHash []byte
-	DeletedAt        int64
+	model.Client `gorm:"embedded"`
+	DeletedAt    int64
 }
 
 func (clientRow) TableName() string { return "clients" }
 
 func newClientRow(c model.Client) *clientRow {
-	if c.Kind == "" {
-		c.Kind = model.ClientRegistered
-	}
-	return &clientRow{
-		ID: c.ID, Kind: string(c.Kind), Name: c.Name, SecretHash: c.SecretHash, AuthMethod: c.AuthMethod,
-		RedirectURIs: list(c.RedirectURIs), GrantTypes: list(c.GrantTypes), URI: c.URI, CreatedAt: ms(c.CreatedAt),
-		JWKS: c.JWKS, JWKSURI: c.JWKSURI, SigningAlg: c.SigningAlg, AllowNone: c.AllowNone,
-		Introspect: c.Introspect, RegistrationHash: c.RegistrationHash,
-	}
-}
-
-func (r clientRow) client() model.Client {
-	return model.Client{
-		ID: r.ID, Kind: model.ClientKind(r.Kind), Name: r.Name, SecretHash: r.SecretHash, AuthMethod: r.AuthMethod,
-		RedirectURIs: r.RedirectURIs, GrantTypes: r.GrantTypes, URI: r.URI, CreatedAt: fromMS(r.CreatedAt),
-		JWKS: r.JWKS, JWKSURI: r.JWKSURI, SigningAlg: r.SigningAlg, AllowNone: r.AllowNone,
-		Introspect: r.Introspect, RegistrationHash: r.RegistrationHash,
-	}
+	c.Kind = cmp.Or(c.Kind, model.ClientRegistered)
+	c.RedirectURIs, c.GrantTypes = append([]string{}, c.RedirectURIs...), append([]string{}, c.GrantTypes...) // never NULL
+	return &clientRow{Client: c}
 }
 
 // CreateClient stores a new client.
@@ -103,32 +75,22 @@ func (s *Store) Client(ctx context.Context, id string) (model.Client, error) {
 	if err := s.reader(ctx).Where("id = ? AND deleted_at = 0", id).Take(&r).Error; err != nil {
 		return model.Client{}, wrap(err)
 	}
-	return r.client(), nil
+	return r.Client, nil
 }
 
 // ClientUse is a client and how much it is used.
 type ClientUse struct {
-	model.Client
-	Grants int // that stand
+	model.Client `gorm:"embedded"`
+	Grants       int // that stand
 }
 
 // Clients returns all clients, the oldest first.
 func (s *Store) Clients(ctx context.Context) ([]ClientUse, error) {
-	var rows []struct {
-		Row    clientRow `gorm:"embedded"`
-		Grants int
-	}
+	var all []ClientUse
 	err := s.reader(ctx).Table("clients").
 		Select("clients.*, (SELECT COUNT(*) FROM grants WHERE client_id = clients.id AND redeemed_at > 0 AND revoked_at = 0) AS grants").
-		Where("deleted_at = 0").Order("created_at, id").Find(&rows).Error
-	if err != nil {
-		return nil, err
-	}
-	all := make([]ClientUse, len(rows))
-	for i, r := range rows {
-		all[i] = ClientUse{Client: r.Row.client(), Grants: r.Grants}
-	}
-	return all, nil
+		Where("deleted_at = 0").Order("created_at, id").Find(&all).Error
+	return all, err
 }
 
 // DeleteClient ends a client and all its grants, and returns the ids of those
@@ -165,6 +127,3 @@ func (s *Store) UseAssertion(ctx context.Context, key []byte, expires time.Time)
 	res := s.write.WithContext(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&assertionRow{Hash: key, ExpiresAt: ms(expires)})
 	return res.RowsAffected == 1, res.Error
 }
-
-// list keeps an empty list from being stored as NULL.
-func list(v []string) []string { return append([]string{}, v...) }

@@ -11,47 +11,29 @@ import (
 )
 
 type grantRow struct {
-	ID         string `gorm:"primaryKey"`
-	UserID     string
-	ClientID   string
-	Scope      string
-	Resource   string
-	CreatedAt  int64 `gorm:"autoCreateTime:false"`
-	RedeemedAt int64
-	RevokedAt  int64
-
+	model.Grant `gorm:"embedded"`
+	RedeemedAt  int64
 	RedirectURI string `gorm:"column:redirect_uri"` // of the code
 	UsedAt      int64  // when a session of it was last used
-	Requested   string
 }
 
 func (grantRow) TableName() string { return "grants" }
 
-func (r grantRow) grant() model.Grant {
-	return model.Grant{
-		ID: r.ID, UserID: r.UserID, ClientID: r.ClientID, Scope: r.Scope, Requested: r.Requested, Resource: r.Resource,
-		CreatedAt: fromMS(r.CreatedAt), RevokedAt: fromMS(r.RevokedAt),
-	}
+// Code is an authorization code with what the token request must match.
+type Code struct {
+	Hash        []byte    `gorm:"primaryKey"`          // SHA-256 of the code
+	RedirectURI string    `gorm:"column:redirect_uri"` // of the authorization request
+	Challenge   string    // PKCE S256
+	ExpiresAt   time.Time `gorm:"serializer:ms"`
 }
 
 type codeRow struct {
-	Hash        []byte `gorm:"primaryKey"`
-	GrantID     string
-	RedirectURI string `gorm:"column:redirect_uri"`
-	Challenge   string
-	ExpiresAt   int64
-	UsedAt      int64
+	Code    `gorm:"embedded"`
+	GrantID string
+	UsedAt  int64
 }
 
 func (codeRow) TableName() string { return "codes" }
-
-// Code is an authorization code with what the token request must match.
-type Code struct {
-	Hash        []byte // SHA-256 of the code
-	RedirectURI string // of the authorization request
-	Challenge   string // PKCE S256
-	ExpiresAt   time.Time
-}
 
 // CreateGrant stores a grant and the code that redeems it.
 func (s *Store) CreateGrant(ctx context.Context, g model.Grant, c Code) error {
@@ -59,16 +41,10 @@ func (s *Store) CreateGrant(ctx context.Context, g model.Grant, c Code) error {
 }
 
 func insertGrant(tx *gorm.DB, g model.Grant, c Code) error {
-	err := tx.Create(&grantRow{
-		ID: g.ID, UserID: g.UserID, ClientID: g.ClientID, Scope: g.Scope, Resource: g.Resource, CreatedAt: ms(g.CreatedAt),
-		RedirectURI: c.RedirectURI, Requested: g.Requested,
-	}).Error
-	if err != nil {
+	if err := tx.Create(&grantRow{Grant: g, RedirectURI: c.RedirectURI}).Error; err != nil {
 		return err
 	}
-	return tx.Create(&codeRow{
-		Hash: c.Hash, GrantID: g.ID, RedirectURI: c.RedirectURI, Challenge: c.Challenge, ExpiresAt: ms(c.ExpiresAt),
-	}).Error
+	return tx.Create(&codeRow{Code: c, GrantID: g.ID}).Error
 }
 
 // Pair is an access token and its refresh token, in clear. It prints redacted.
@@ -107,7 +83,7 @@ func (s *Store) RedeemCode(ctx context.Context, code string, first Pair, check f
 		if err := tx.Where("id = ?", c.GrantID).Take(&g).Error; err != nil {
 			return err
 		}
-		if err := check(g.grant(), Code{Hash: c.Hash, RedirectURI: c.RedirectURI, Challenge: c.Challenge, ExpiresAt: fromMS(c.ExpiresAt)}); err != nil {
+		if err := check(g.Grant, c.Code); err != nil {
 			return err
 		}
 		if used, err := s.useCode(tx, g, c); err != nil {
@@ -124,7 +100,7 @@ func (s *Store) RedeemCode(ctx context.Context, code string, first Pair, check f
 	if err == nil && reused {
 		err = model.ErrReused
 	}
-	return g.grant(), err
+	return g.Grant, err
 }
 
 // useCode marks the code as used and reports whether it was unused. The mark is
@@ -132,9 +108,9 @@ func (s *Store) RedeemCode(ctx context.Context, code string, first Pair, check f
 func (s *Store) useCode(tx *gorm.DB, g grantRow, c codeRow) (bool, error) {
 	now := ms(s.now())
 	switch {
-	case g.RevokedAt != 0:
+	case !g.RevokedAt.IsZero():
 		return false, model.ErrRevoked
-	case c.UsedAt == 0 && c.ExpiresAt <= now:
+	case c.UsedAt == 0 && ms(c.ExpiresAt) <= now:
 		return false, model.ErrExpired
 	}
 	res := tx.Model(&codeRow{}).Where("hash = ? AND used_at = 0", c.Hash).Update("used_at", now)
@@ -145,7 +121,7 @@ func (s *Store) useCode(tx *gorm.DB, g grantRow, c codeRow) (bool, error) {
 func (s *Store) Grant(ctx context.Context, id string) (model.Grant, error) {
 	var r grantRow
 	err := s.reader(ctx).Where("id = ?", id).Take(&r).Error
-	return r.grant(), wrap(err)
+	return r.Grant, wrap(err)
 }
 
 // revoke also forgets the sealed successors: nothing will ask for them again.

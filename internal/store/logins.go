@@ -15,18 +15,18 @@ import (
 // Login is a login on its way: the user has consented and is at the forge.
 // State and browser cookie are known by their hashes only. It prints redacted.
 type Login struct {
-	StateHash   []byte
+	StateHash   []byte `gorm:"primaryKey"`
 	BrowserHash []byte
 	ClientID    string
-	RedirectURI string // as the client sent it
+	RedirectURI string `gorm:"column:redirect_uri"` // as the client sent it
 	ClientState string // the client's own state, returned to it
 	Challenge   string // the client's PKCE S256 challenge
 	Scope       string // to grant
 	Requested   string // by the client, see model.Grant
 	Resource    string
-	Verifier    string // our PKCE verifier towards the forge
-	ExpiresAt   time.Time
-	Set         model.ForgejoTokens // what the exchange brought; zero before
+	Verifier    string              `gorm:"-"` // our PKCE verifier towards the forge
+	ExpiresAt   time.Time           `gorm:"serializer:ms"`
+	Set         model.ForgejoTokens `gorm:"-"` // what the exchange brought; zero before
 }
 
 // String hides the verifier and the client's state.
@@ -36,19 +36,10 @@ func (l Login) String() string { return "Login(" + l.ClientID + ", redacted)" }
 func (l Login) GoString() string { return l.String() }
 
 type loginRow struct {
-	StateHash      []byte `gorm:"primaryKey"`
-	BrowserHash    []byte
-	ClientID       string
-	RedirectURI    string `gorm:"column:redirect_uri"`
-	ClientState    string
-	Challenge      string
-	Scope          string
-	Resource       string
+	Login          `gorm:"embedded"`
 	VerifierSealed []byte
-	ExpiresAt      int64
 	TakenAt        int64
 	SetSealed      []byte
-	Requested      string
 }
 
 func (loginRow) TableName() string { return "logins" }
@@ -61,11 +52,8 @@ func loginSetAD(stateHash []byte) []byte {
 
 // CreateLogin stores a login on its way.
 func (s *Store) CreateLogin(ctx context.Context, l Login) error {
-	return s.write.WithContext(ctx).Create(&loginRow{
-		StateHash: l.StateHash, BrowserHash: l.BrowserHash, ClientID: l.ClientID, RedirectURI: l.RedirectURI,
-		ClientState: l.ClientState, Challenge: l.Challenge, Scope: l.Scope, Requested: l.Requested, Resource: l.Resource,
-		VerifierSealed: s.keys.Seal([]byte(l.Verifier), loginAD(l.StateHash)), ExpiresAt: ms(l.ExpiresAt),
-	}).Error
+	sealed := s.keys.Seal([]byte(l.Verifier), loginAD(l.StateHash))
+	return s.write.WithContext(ctx).Create(&loginRow{Login: l, VerifierSealed: sealed}).Error
 }
 
 // Login looks at a login without ending it. The error is model.ErrNotFound or
@@ -75,7 +63,7 @@ func (s *Store) Login(ctx context.Context, stateHash []byte) (Login, error) {
 	if err := s.reader(ctx).Where("state_hash = ?", stateHash).Take(&r).Error; err != nil {
 		return Login{}, wrap(err)
 	}
-	if r.ExpiresAt <= ms(s.now()) {
+	if ms(r.ExpiresAt) <= ms(s.now()) {
 		return Login{}, model.ErrExpired
 	}
 	return s.openLogin(r)
@@ -154,11 +142,8 @@ func (s *Store) openLogin(r loginRow) (Login, error) {
 	if err != nil {
 		return Login{}, fmt.Errorf("cannot read the login: %w", err)
 	}
-	l := Login{
-		StateHash: r.StateHash, BrowserHash: r.BrowserHash, ClientID: r.ClientID, RedirectURI: r.RedirectURI,
-		ClientState: r.ClientState, Challenge: r.Challenge, Scope: r.Scope, Requested: r.Requested, Resource: r.Resource,
-		Verifier: string(verifier), ExpiresAt: fromMS(r.ExpiresAt),
-	}
+	l := r.Login
+	l.Verifier = string(verifier)
 	if r.SetSealed == nil {
 		return l, nil
 	}

@@ -64,7 +64,7 @@ func (s *Store) SaveSessionStates(ctx context.Context, states []SessionState) er
 // new epoch. Units that no session is in are left out.
 func (s *Store) ResumeSessions(ctx context.Context, unitIDs []string) ([]Resumed, error) {
 	var rows []struct {
-		Session namedSession `gorm:"embedded"`
+		Session model.Session `gorm:"embedded"`
 		Epoch   uint64
 		Sealed  []byte
 	}
@@ -87,7 +87,7 @@ func (s *Store) ResumeSessions(ctx context.Context, unitIDs []string) ([]Resumed
 	}
 	list := make([]Resumed, len(rows))
 	for i, r := range rows {
-		list[i] = Resumed{Session: r.Session.session(), Epoch: r.Epoch}
+		list[i] = Resumed{Session: r.Session, Epoch: r.Epoch}
 		if r.Sealed == nil {
 			continue
 		}

@@ -10,18 +10,11 @@ import (
 // Sessions returns all sessions, the longest unused first, without what is only
 // needed to run them: Initialize, LogLevel and Server.
 func (s *Store) Sessions(ctx context.Context) ([]model.Session, error) {
-	var rows []namedSession
+	var list []model.Session
 	err := s.sessions(ctx).
 		Select("sessions.id, unit_id, user_id, client_id, grant_id, protocol, sessions.created_at, last_used_at, read_only, sessions.kind, users.name AS user_name, clients.name AS client_name").
-		Order("sessions.last_used_at, sessions.id").Find(&rows).Error
-	if err != nil {
-		return nil, err
-	}
-	list := make([]model.Session, len(rows))
-	for i, r := range rows {
-		list[i] = r.session()
-	}
-	return list, nil
+		Order("sessions.last_used_at, sessions.id").Find(&list).Error
+	return list, err
 }
 
 // SessionIDs returns the ids of all sessions, in no order.
@@ -67,10 +60,10 @@ func (s *Store) SessionUnits(ctx context.Context) (map[string]string, error) {
 // began after a moment and whose ids begin with prefix; model.ErrNotFound if there is
 // none.
 func (s *Store) LastSession(ctx context.Context, userID, clientID, prefix string, after time.Time) (model.Session, error) {
-	var r namedSession
+	var v model.Session
 	err := s.sessions(ctx).
 		Where("sessions.user_id = ? AND sessions.client_id = ? AND sessions.created_at > ? AND substr(sessions.id, 1, ?) = ?",
 			userID, clientID, ms(after), len(prefix), prefix).
-		Order("sessions.last_used_at DESC, sessions.id DESC").Take(&r).Error
-	return r.session(), wrap(err)
+		Order("sessions.last_used_at DESC, sessions.id DESC").Take(&v).Error
+	return v, wrap(err)
 }

@@ -12,47 +12,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
-type sessionRow struct {
-	ID         string `gorm:"primaryKey"`
-	UnitID     string
-	UserID     string
-	ClientID   string
-	GrantID    string
-	Protocol   string
-	Initialize string
-	CreatedAt  int64 `gorm:"autoCreateTime:false"`
-	LastUsedAt int64
-	ReadOnly   bool
-	Kind       string
-	LogLevel   string
-	Server     string
-}
-
-func (sessionRow) TableName() string { return "sessions" }
-
-// namedSession is a session with the names of today.
-type namedSession struct {
-	Row        sessionRow `gorm:"embedded"`
-	UserName   string
-	ClientName string
-}
-
-func (r namedSession) session() model.Session {
-	return model.Session{
-		ID: r.Row.ID, UnitID: r.Row.UnitID, UserID: r.Row.UserID, UserName: r.UserName, ClientID: r.Row.ClientID, ClientName: r.ClientName,
-		GrantID: r.Row.GrantID, Protocol: r.Row.Protocol, Initialize: r.Row.Initialize, CreatedAt: fromMS(r.Row.CreatedAt), LastUsedAt: fromMS(r.Row.LastUsedAt),
-		ReadOnly: r.Row.ReadOnly, Kind: model.SessionKind(r.Row.Kind), LogLevel: r.Row.LogLevel, Server: r.Row.Server,
-	}
-}
-
-func rowOf(v model.Session) *sessionRow {
-	return &sessionRow{
-		ID: v.ID, UnitID: v.UnitID, UserID: v.UserID, ClientID: v.ClientID, GrantID: v.GrantID,
-		Protocol: v.Protocol, Initialize: v.Initialize, CreatedAt: ms(v.CreatedAt), LastUsedAt: ms(v.LastUsedAt),
-		ReadOnly: v.ReadOnly, LogLevel: v.LogLevel, Server: v.Server, Kind: string(cmp.Or(v.Kind, model.SessionClient)),
-	}
-}
-
 // CreateSession stores a new session. User, client and grant must exist; the
 // two names are read from them. model.ErrRevoked: the grant has ended.
 func (s *Store) CreateSession(ctx context.Context, v model.Session) error {
@@ -60,7 +19,8 @@ func (s *Store) CreateSession(ctx context.Context, v model.Session) error {
 		if err := stands(tx, v.GrantID); err != nil {
 			return err
 		}
-		return tx.Create(rowOf(v)).Error
+		v.Kind = cmp.Or(v.Kind, model.SessionClient)
+		return tx.Create(&v).Error
 	})
 }
 
@@ -82,7 +42,7 @@ func (s *Store) SharedSession(ctx context.Context, v model.Session) (model.Sessi
 		if err := stands(tx, v.GrantID); err != nil {
 			return err
 		}
-		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(rowOf(v)).Error; err != nil {
+		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&v).Error; err != nil {
 			return err
 		}
 		return tx.Table("sessions").Select("id").
@@ -103,9 +63,9 @@ func (s *Store) sessions(ctx context.Context) *gorm.DB {
 
 // Session returns the session of that id, or model.ErrNotFound.
 func (s *Store) Session(ctx context.Context, id string) (model.Session, error) {
-	var r namedSession
-	err := s.sessions(ctx).Where("sessions.id = ?", id).Take(&r).Error
-	return r.session(), wrap(err)
+	var v model.Session
+	err := s.sessions(ctx).Where("sessions.id = ?", id).Take(&v).Error
+	return v, wrap(err)
 }
 
 func (s *Store) setSession(ctx context.Context, id, column string, value any) error {
@@ -148,5 +108,5 @@ func (s *Store) TouchSession(ctx context.Context, id string, at time.Time) error
 
 // DeleteSession ends a session for good. Deleting one that is gone is no error.
 func (s *Store) DeleteSession(ctx context.Context, id string) error {
-	return s.write.WithContext(ctx).Where("id = ?", id).Delete(&sessionRow{}).Error
+	return s.write.WithContext(ctx).Where("id = ?", id).Delete(&model.Session{}).Error
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	"gorm.io/gorm"
+	gormschema "gorm.io/gorm/schema"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store/schema"
@@ -112,6 +114,26 @@ func one(res *gorm.DB) error {
 		return model.ErrNotFound
 	}
 	return res.Error
+}
+
+func init() { gormschema.RegisterSerializer("ms", milliseconds{}) }
+
+// milliseconds is how gorm reads and writes times, see ms.
+type milliseconds struct{}
+
+// Scan implements schema.SerializerInterface.
+func (milliseconds) Scan(ctx context.Context, field *gormschema.Field, row reflect.Value, stored any) error {
+	v, ok := stored.(int64)
+	if !ok && stored != nil {
+		return fmt.Errorf("cannot read %s: it is no number", field.DBName)
+	}
+	field.ReflectValueOf(ctx, row).Set(reflect.ValueOf(fromMS(v)))
+	return nil
+}
+
+// Value implements schema.SerializerValuerInterface.
+func (milliseconds) Value(_ context.Context, _ *gormschema.Field, _ reflect.Value, v any) (any, error) {
+	return ms(v.(time.Time)), nil
 }
 
 // ms is how times are stored: milliseconds since 1970, 0 for the zero time.

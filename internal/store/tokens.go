@@ -55,24 +55,15 @@ func insertAccess(tx *gorm.DB, grantID string, refreshHash []byte, p Pair) error
 
 // accessView is one access token with all that stands behind it.
 type accessView struct {
-	GrantID     string
-	RefreshHash []byte
-	ExpiresAt   int64
-	FirstUsedAt int64
-	RevokedAt   int64
-	Alive       bool // Forgejo's token set
-	Scope       string
-	Requested   string
-	ClientID    string
-	Client      string
-	UserID      string
-	Forge       string
-	Subject     string
-	Name        string
+	model.Access `gorm:"embedded"`
+	RefreshHash  []byte
+	FirstUsedAt  int64
+	RevokedAt    int64
+	Alive        bool // Forgejo's token set
 }
 
 const accessQuery = `SELECT a.grant_id, a.refresh_hash, a.expires_at, COALESCE(r.first_used_at, 1) AS first_used_at,
-		g.revoked_at, EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id AND f.withheld = 0) AS alive, g.scope, g.requested, g.client_id, c.name AS client, u.id AS user_id, u.forge, u.subject, u.name
+		g.revoked_at, EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id AND f.withheld = 0) AS alive, g.scope, g.requested, g.client_id, c.name AS client, u.id AS user_id, u.forge AS user_forge, u.subject AS user_subject, u.name AS user_name
 	FROM access_tokens a
 	JOIN grants g ON g.id = a.grant_id
 	JOIN clients c ON c.id = g.client_id
@@ -92,7 +83,7 @@ func (s *Store) Access(ctx context.Context, tokenHash []byte) (model.Access, err
 	switch {
 	case v.RevokedAt != 0:
 		return model.Access{}, model.ErrRevoked
-	case v.ExpiresAt <= ms(s.now()):
+	case ms(v.ExpiresAt) <= ms(s.now()):
 		return model.Access{}, model.ErrExpired
 	case !v.Alive:
 		return model.Access{}, model.ErrForgejoGrantDead
@@ -103,10 +94,7 @@ func (s *Store) Access(ctx context.Context, tokenHash []byte) (model.Access, err
 			return model.Access{}, fmt.Errorf("cannot record the use of a token: %w", err)
 		}
 	}
-	return model.Access{
-		User:     model.User{ID: v.UserID, Forge: v.Forge, Subject: v.Subject, Name: v.Name},
-		ClientID: v.ClientID, Client: v.Client, GrantID: v.GrantID, Scope: v.Scope, Requested: v.Requested, ExpiresAt: fromMS(v.ExpiresAt),
-	}, nil
+	return v.Access, nil
 }
 
 func markUsed(tx *gorm.DB, refreshHash []byte, now time.Time) error {
@@ -148,7 +136,7 @@ func (s *Store) Rotate(ctx context.Context, refresh, clientID string, next Pair)
 	if err == nil && reused {
 		err = model.ErrReused
 	}
-	return g.grant(), out, err
+	return g.Grant, out, err
 }
 
 // refreshable finds the row of a refresh token and refuses what cannot refresh.
@@ -161,7 +149,7 @@ func (s *Store) refreshable(tx *gorm.DB, refresh, clientID string, g *grantRow) 
 		return r, err
 	}
 	switch {
-	case g.RevokedAt != 0:
+	case !g.RevokedAt.IsZero():
 		return r, model.ErrRevoked
 	case r.ExpiresAt <= ms(s.now()):
 		return r, model.ErrExpired
@@ -265,5 +253,5 @@ func (s *Store) RevokeToken(ctx context.Context, token, clientID string) (g mode
 		kind = KindAccess
 		return tx.Where("hash = ?", hash).Delete(&accessRow{}).Error
 	})
-	return row.grant(), kind, err
+	return row.Grant, kind, err
 }

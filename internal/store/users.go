@@ -9,25 +9,12 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
-type userRow struct {
-	ID      string `gorm:"primaryKey"`
-	Forge   string
-	Subject string
-	Name    string
-}
-
-func (userRow) TableName() string { return "users" }
-
-func (r userRow) user() model.User {
-	return model.User{ID: r.ID, Forge: r.Forge, Subject: r.Subject, Name: r.Name}
-}
-
 // UpsertUser returns the user that forge knows as subject, makes it when new,
 // and records its current name.
 func (s *Store) UpsertUser(ctx context.Context, forge, subject, name string) (model.User, error) {
-	var r userRow
+	var u model.User
 	err := s.update(ctx, func(tx *gorm.DB) error {
-		fresh := userRow{ID: model.NewID(), Forge: forge, Subject: subject, Name: name}
+		fresh := model.User{ID: model.NewID(), Forge: forge, Subject: subject, Name: name}
 		err := tx.Clauses(clause.OnConflict{
 			Columns:   []clause.Column{{Name: "forge"}, {Name: "subject"}},
 			DoUpdates: clause.AssignmentColumns([]string{"name"}),
@@ -35,14 +22,14 @@ func (s *Store) UpsertUser(ctx context.Context, forge, subject, name string) (mo
 		if err != nil {
 			return err
 		}
-		return tx.Where("forge = ? AND subject = ?", forge, subject).Take(&r).Error
+		return tx.Where("forge = ? AND subject = ?", forge, subject).Take(&u).Error
 	})
-	return r.user(), err
+	return u, err
 }
 
 // User returns the user of that id, or model.ErrNotFound.
 func (s *Store) User(ctx context.Context, id string) (model.User, error) {
-	var r userRow
-	err := s.reader(ctx).Where("id = ?", id).Take(&r).Error
-	return r.user(), wrap(err)
+	var u model.User
+	err := s.reader(ctx).Where("id = ?", id).Take(&u).Error
+	return u, wrap(err)
 }

@@ -48,21 +48,22 @@ const (
 	ClientOperator   ClientKind = "operator"   // by the operator, fjmcpctl clients add
 )
 
-// Client is an OAuth client.
+// Client is an OAuth client. Its tags, as those of others here, say how package store
+// keeps it.
 type Client struct {
 	ID           string
 	Kind         ClientKind // empty is ClientRegistered
 	Name         string     // client_name, as the client states it: never trusted
 	SecretHash   []byte     // SHA-256; empty for clients without a secret
 	AuthMethod   string     // token_endpoint_auth_method: none, client_secret_basic, client_secret_post, private_key_jwt
-	RedirectURIs []string   // as registered
-	GrantTypes   []string
-	URI          string // client_uri, may be empty
-	CreatedAt    time.Time
+	RedirectURIs []string   `gorm:"column:redirect_uris;serializer:json"` // as registered
+	GrantTypes   []string   `gorm:"serializer:json"`
+	URI          string     `gorm:"column:uri"` // client_uri, may be empty
+	CreatedAt    time.Time  `gorm:"autoCreateTime:false;serializer:ms"`
 
 	// Of clients with private_key_jwt (RFC 7523 §3).
-	JWKS       string // key set, JSON; empty where JWKSURI is set
-	JWKSURI    string // where to read the key set
+	JWKS       string `gorm:"column:jwks"`     // key set, JSON; empty where JWKSURI is set
+	JWKSURI    string `gorm:"column:jwks_uri"` // where to read the key set
 	SigningAlg string // the only algorithm of its assertions; empty for any
 	AllowNone  bool   // it may come without an assertion as well, as its document says
 
@@ -76,22 +77,22 @@ type Grant struct {
 	ID        string
 	UserID    string
 	ClientID  string
-	Scope     string // space-separated, RFC 6749 §3.3
-	Requested string // what the client asked for; Scope is less where the user gave less
-	Resource  string // RFC 8707; the endpoint URL the client named, may be empty
-	CreatedAt time.Time
-	RevokedAt time.Time // zero while it stands
+	Scope     string    // space-separated, RFC 6749 §3.3
+	Requested string    // what the client asked for; Scope is less where the user gave less
+	Resource  string    // RFC 8707; the endpoint URL the client named, may be empty
+	CreatedAt time.Time `gorm:"autoCreateTime:false;serializer:ms"`
+	RevokedAt time.Time `gorm:"serializer:ms"` // zero while it stands
 }
 
 // Access is what a valid bearer token stands for.
 type Access struct {
-	User      User
+	User      User `gorm:"embedded;embeddedPrefix:user_"`
 	ClientID  string
 	Client    string // client name, for logs
 	GrantID   string
 	Scope     string
-	Requested string // by the client, see Grant
-	ExpiresAt time.Time
+	Requested string    // by the client, see Grant
+	ExpiresAt time.Time `gorm:"serializer:ms"`
 }
 
 // SessionKind says whom a session serves.
@@ -114,9 +115,9 @@ type Session struct {
 	ID         string
 	UnitID     string
 	UserID     string
-	UserName   string
+	UserName   string `gorm:"->"` // of today, see UserID
 	ClientID   string
-	ClientName string
+	ClientName string `gorm:"->"`
 	GrantID    string
 	Kind       SessionKind // empty is SessionClient
 	Protocol   string      // negotiated MCP protocol version
@@ -124,8 +125,8 @@ type Session struct {
 	ReadOnly   bool        // nothing of it may write at the forge
 	LogLevel   string      // the client's last logging/setLevel request, replayed likewise
 	Server     string      // what the backend of a shared one says of itself, JSON
-	CreatedAt  time.Time
-	LastUsedAt time.Time
+	CreatedAt  time.Time   `gorm:"autoCreateTime:false;serializer:ms"`
+	LastUsedAt time.Time   `gorm:"serializer:ms"`
 }
 
 // ForgejoTokens is the token set Forgejo issued for a user. One set exists per
