@@ -45,7 +45,7 @@ func newWorld(t *testing.T, ids ...string) *world {
 	events, log := audit.New(w.log), slog.New(slog.DiscardHandler)
 	w.sessions = session.New(session.Config{Store: st, Audit: events, Log: log, Now: now, MaxAge: 24 * time.Hour, PerUser: 8, Max: 200})
 	w.Operator = operator.New(operator.Config{
-		Settings: &config.Config{SessionMaxAge: 24 * time.Hour, Launcher: config.LauncherProcess},
+		Settings: &config.Config{Settings: config.Settings{SessionMaxAge: 24 * time.Hour}, Launcher: config.LauncherProcess},
 		Sessions: w.sessions, Store: st, Audit: events, Log: log,
 	})
 	return w

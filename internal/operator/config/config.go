@@ -33,59 +33,53 @@ const (
 	LauncherProcess = "process"
 )
 
+// Settings are those that are used as they are written.
+type Settings struct {
+	ForgejoClientID    string        `env:"FORGEJO_CLIENT_ID"`
+	ForgejoCAFile      string        `env:"FORGEJO_CA_FILE"`                    // "" for the system's roots alone
+	ForgejoMCP         string        `env:"FORGEJO_MCP"`                        // "" to look in /usr/bin, then /usr/local/bin
+	Listen             string        `env:"LISTEN" envDefault:"127.0.0.1:8080"` // host:port, used without socket activation
+	SessionIdleTimeout time.Duration `env:"SESSION_IDLE_TIMEOUT" envDefault:"15m"`
+	SessionMaxAge      time.Duration `env:"SESSION_MAX_AGE" envDefault:"24h"`
+	SessionsPerUser    int           `env:"SESSIONS_PER_USER" envDefault:"8"` // running units, at least 1
+	SessionsMax        int           `env:"SESSIONS_MAX" envDefault:"200"`    // running units, at least SessionsPerUser
+	RequestTimeout     time.Duration `env:"REQUEST_TIMEOUT" envDefault:"5m"`  // of an MCP request, from its last sign of life
+	AccessTokenTTL     time.Duration `env:"ACCESS_TOKEN_TTL" envDefault:"4h"`
+	RefreshTokenTTL    time.Duration `env:"REFRESH_TOKEN_TTL" envDefault:"720h"`
+}
+
 // Config is a complete, valid configuration.
 type Config struct {
+	Settings
 	PublicURL           *url.URL // no trailing slash
 	ForgejoURL          *url.URL // no trailing slash
-	ForgejoClientID     string
 	ForgejoClientSecret string
 	ForgejoScopes       []string
-	ForgejoCAFile       string // "" for the system's roots alone
-	ForgejoMCP          string // "" to look in /usr/bin, then /usr/local/bin
 	DeniedPaths         denypath.List
 	Launcher            string // LauncherSystemd or LauncherProcess
 	RequireLandlock     bool   // refuse to start where backends cannot be kept from files
-	Listen              string // host:port, used without socket activation
 	StateDir            string
-	StoreKey            []byte   // 32 bytes
-	StoreKeysOld        [][]byte // 32 bytes each
-
-	SessionIdleTimeout time.Duration
-	SessionMaxAge      time.Duration
-	SessionsPerUser    int           // running units, at least 1
-	SessionsMax        int           // running units, at least SessionsPerUser
-	RequestTimeout     time.Duration // of an MCP request, from its last sign of life
-	AccessTokenTTL     time.Duration
-	RefreshTokenTTL    time.Duration
-	AllowedOrigins     []string       // web origins, as browsers write them
-	TrustedProxies     []netip.Prefix // whose X-Forwarded-For is believed
-	ClientDocuments    bool           // fetch what clients publish about themselves
+	StoreKey            []byte         // 32 bytes
+	StoreKeysOld        [][]byte       // 32 bytes each
+	AllowedOrigins      []string       // web origins, as browsers write them
+	TrustedProxies      []netip.Prefix // whose X-Forwarded-For is believed
+	ClientDocuments     bool           // fetch what clients publish about themselves
 }
 
 // raw mirrors the environment. Keep in step with packaging/broker.env and
 // fjmcp-broker.env(5).
 type raw struct {
-	PublicURL          string        `env:"PUBLIC_URL"`
-	ForgejoURL         string        `env:"FORGEJO_URL"`
-	ForgejoClientID    string        `env:"FORGEJO_CLIENT_ID"`
-	ForgejoScopes      string        `env:"FORGEJO_SCOPES"`
-	ForgejoCAFile      string        `env:"FORGEJO_CA_FILE"`
-	ForgejoMCP         string        `env:"FORGEJO_MCP"`
-	DeniedPaths        string        `env:"FORGEJO_DENIED_PATHS"`
-	Launcher           string        `env:"LAUNCHER"`
-	RequireLandlock    string        `env:"REQUIRE_LANDLOCK" envDefault:"off"`
-	Listen             string        `env:"LISTEN" envDefault:"127.0.0.1:8080"`
-	StateDir           string        `env:"STATE_DIR"`
-	SessionIdleTimeout time.Duration `env:"SESSION_IDLE_TIMEOUT" envDefault:"15m"`
-	SessionMaxAge      time.Duration `env:"SESSION_MAX_AGE" envDefault:"24h"`
-	SessionsPerUser    int           `env:"SESSIONS_PER_USER" envDefault:"8"`
-	SessionsMax        int           `env:"SESSIONS_MAX" envDefault:"200"`
-	RequestTimeout     time.Duration `env:"REQUEST_TIMEOUT" envDefault:"5m"`
-	AccessTokenTTL     time.Duration `env:"ACCESS_TOKEN_TTL" envDefault:"4h"`
-	RefreshTokenTTL    time.Duration `env:"REFRESH_TOKEN_TTL" envDefault:"720h"`
-	AllowedOrigins     string        `env:"ALLOWED_ORIGINS"`
-	TrustedProxies     string        `env:"TRUSTED_PROXIES"`
-	ClientDocuments    string        `env:"CLIENT_METADATA_DOCUMENTS" envDefault:"on"`
+	Settings
+	PublicURL       string `env:"PUBLIC_URL"`
+	ForgejoURL      string `env:"FORGEJO_URL"`
+	ForgejoScopes   string `env:"FORGEJO_SCOPES"`
+	DeniedPaths     string `env:"FORGEJO_DENIED_PATHS"`
+	Launcher        string `env:"LAUNCHER"`
+	RequireLandlock string `env:"REQUIRE_LANDLOCK" envDefault:"off"`
+	StateDir        string `env:"STATE_DIR"`
+	AllowedOrigins  string `env:"ALLOWED_ORIGINS"`
+	TrustedProxies  string `env:"TRUSTED_PROXIES"`
+	ClientDocuments string `env:"CLIENT_METADATA_DOCUMENTS" envDefault:"on"`
 }
 
 // Error lists the faults of a configuration, each a sentence of one line.
@@ -120,19 +114,7 @@ func (l *loader) load() (*Config, error) {
 	l.dropEmpty()
 	l.refuseUnknown()
 	l.parse()
-	c := &Config{
-		ForgejoClientID:    l.raw.ForgejoClientID,
-		ForgejoMCP:         l.raw.ForgejoMCP,
-		ForgejoCAFile:      l.raw.ForgejoCAFile,
-		Listen:             l.raw.Listen,
-		SessionIdleTimeout: l.raw.SessionIdleTimeout,
-		SessionMaxAge:      l.raw.SessionMaxAge,
-		SessionsPerUser:    l.raw.SessionsPerUser,
-		SessionsMax:        l.raw.SessionsMax,
-		RequestTimeout:     l.raw.RequestTimeout,
-		AccessTokenTTL:     l.raw.AccessTokenTTL,
-		RefreshTokenTTL:    l.raw.RefreshTokenTTL,
-	}
+	c := &Config{Settings: l.raw.Settings}
 	c.PublicURL = l.publicURL()
 	c.Launcher = l.launcher()
 	c.RequireLandlock = l.requireLandlock(c.Launcher)
