@@ -51,19 +51,29 @@ type handler struct{ cfg Config }
 func Handler(cfg Config) http.Handler {
 	h := &handler{cfg}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", h.status)
-	mux.HandleFunc("GET /sessions", h.listSessions)
-	mux.HandleFunc("GET /sessions/{id}", h.showSession)
-	mux.HandleFunc("POST /sessions/stop", h.stopSessions)
-	mux.HandleFunc("POST /drain", h.drain)
-	mux.HandleFunc("DELETE /drain", h.undrain)
-	mux.HandleFunc("POST /key/rotate", h.rotateKey)
-	mux.HandleFunc("POST /clients", h.addClient)
-	mux.HandleFunc("GET /clients", h.listClients)
-	mux.HandleFunc("DELETE /clients", h.removeClient)
+	for pattern, e := range map[string]endpoint{
+		"GET /status":         {"tell the status", h.status},
+		"GET /sessions":       {"list sessions", h.listSessions},
+		"GET /sessions/{id}":  {"show the session", h.showSession},
+		"POST /sessions/stop": {"stop sessions", h.stopSessions},
+		"POST /drain":         {"drain", h.drain},
+		"DELETE /drain":       {"undrain", h.undrain},
+		"POST /key/rotate":    {"rotate the key", h.rotateKey},
+		"POST /clients":       {"add the client", h.addClient},
+		"GET /clients":        {"list clients", h.listClients},
+		"DELETE /clients":     {"remove the client", h.removeClient},
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { h.serve(w, r, e) })
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mux.ServeHTTP(w, r.WithContext(audit.By(r.Context(), r.RemoteAddr)))
 	})
+}
+
+// endpoint says what is done by one kind of request, and does it.
+type endpoint struct {
+	what string
+	do   func(*http.Request) (any, error)
 }
 
 // Error is a fault that the operator can mend.
@@ -75,20 +85,24 @@ type Error struct {
 // Error returns the text.
 func (e *Error) Error() string { return e.Text }
 
-// answer sends a value, what the operator can mend, or where to look.
-func (h *handler) answer(w http.ResponseWriter, what string, v any, err error) {
+// serve sends a value, what the operator can mend, or where to look.
+func (h *handler) serve(w http.ResponseWriter, r *http.Request, e endpoint) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	v, err := e.do(r)
+	status := http.StatusOK
 	var fault *Error
 	switch {
 	case errors.As(err, &fault) && fault.NotFound:
-		fail(w, http.StatusNotFound, fault.Text)
+		status, v = http.StatusNotFound, failure{fault.Text}
 	case errors.As(err, &fault):
-		fail(w, http.StatusBadRequest, fault.Text)
+		status, v = http.StatusBadRequest, failure{fault.Text}
 	case err != nil:
-		h.cfg.Log.Error("cannot "+what, "error", err)
-		fail(w, http.StatusInternalServerError, "cannot "+what+"; see the journal of fjmcp-broker")
-	default:
-		send(w, http.StatusOK, v)
+		h.cfg.Log.Error("cannot "+e.what, "error", err)
+		status, v = http.StatusInternalServerError, failure{"cannot " + e.what + "; see the journal of fjmcp-broker"}
 	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // fails only when the caller has gone
 }
 
 // failure is the body of every answer but 200.
@@ -96,22 +110,13 @@ type failure struct {
 	Error string `json:"error"`
 }
 
-func fail(w http.ResponseWriter, status int, text string) { send(w, status, failure{text}) }
-
-func send(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // fails only when the caller has gone
-}
-
 const maxBody = 1 << 20 // bytes
 
-func read(w http.ResponseWriter, r *http.Request, v any) bool {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+func read(r *http.Request, v any) error {
+	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		fail(w, http.StatusBadRequest, "the request cannot be read; are fjmcpctl and fjmcp-broker of one version?")
-		return false
+	if d.Decode(v) != nil {
+		return &Error{Text: "the request cannot be read; are fjmcpctl and fjmcp-broker of one version?"}
 	}
-	return true
+	return nil
 }

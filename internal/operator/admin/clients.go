@@ -48,22 +48,20 @@ type Clients interface {
 	RemoveClient(ctx context.Context, id string) error
 }
 
-func (h *handler) addClient(w http.ResponseWriter, r *http.Request) {
+func (h *handler) addClient(r *http.Request) (any, error) {
 	var n NewClient
-	if !read(w, r, &n) {
-		return
+	if err := read(r, &n); err != nil {
+		return nil, err
 	}
-	added, err := h.cfg.Clients.AddClient(r.Context(), n)
-	h.answer(w, "add the client", added, err)
+	return h.cfg.Clients.AddClient(r.Context(), n)
 }
 
-func (h *handler) listClients(w http.ResponseWriter, r *http.Request) {
-	list, err := h.cfg.Clients.ListClients(r.Context())
-	h.answer(w, "list clients", list, err)
+func (h *handler) listClients(r *http.Request) (any, error) {
+	return h.cfg.Clients.ListClients(r.Context())
 }
 
-func (h *handler) removeClient(w http.ResponseWriter, r *http.Request) {
-	h.answer(w, "remove the client", struct{}{}, h.cfg.Clients.RemoveClient(r.Context(), r.URL.Query().Get("id")))
+func (h *handler) removeClient(r *http.Request) (any, error) {
+	return struct{}{}, h.cfg.Clients.RemoveClient(r.Context(), r.URL.Query().Get("id"))
 }
 
 // AddClient adds a client.

@@ -17,20 +17,19 @@ type drainRequest struct {
 	Wait time.Duration `json:"wait_ns"` // for calls in flight
 }
 
-func (h *handler) drain(w http.ResponseWriter, r *http.Request) {
+func (h *handler) drain(r *http.Request) (any, error) {
 	var req drainRequest
-	if !read(w, r, &req) {
-		return
+	if err := read(r, &req); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), req.Wait)
 	defer cancel()
-	d, err := h.cfg.Sessions.Drain(ctx)
-	h.answer(w, "drain", d, err)
+	return h.cfg.Sessions.Drain(ctx)
 }
 
-func (h *handler) undrain(w http.ResponseWriter, r *http.Request) {
+func (h *handler) undrain(r *http.Request) (any, error) {
 	h.cfg.Sessions.Undrain(r.Context())
-	h.answer(w, "undrain", struct{}{}, nil)
+	return struct{}{}, nil
 }
 
 // Drain has the broker let no further call begin, and waits up to wait for those

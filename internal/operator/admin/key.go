@@ -13,10 +13,7 @@ type Rotation struct {
 	Unreadable int `json:"unreadable"` // with the keys the broker has
 }
 
-func (h *handler) rotateKey(w http.ResponseWriter, r *http.Request) {
-	done, err := h.cfg.RotateKey(r.Context())
-	h.answer(w, "rotate the key", done, err)
-}
+func (h *handler) rotateKey(r *http.Request) (any, error) { return h.cfg.RotateKey(r.Context()) }
 
 // rotateTimeout is enough for millions of values. Cut off, the rest can be done
 // again.

@@ -77,17 +77,16 @@ type Sessions interface {
 	Undrain(context.Context)
 }
 
-func (h *handler) listSessions(w http.ResponseWriter, r *http.Request) {
+func (h *handler) listSessions(r *http.Request) (any, error) {
 	list, err := h.cfg.Sessions.List(r.Context())
 	slices.SortFunc(list, func(a, b Session) int {
 		return cmp.Or(a.LastUsed.Compare(b.LastUsed), cmp.Compare(a.ID, b.ID))
 	})
-	h.answer(w, "list sessions", list, err)
+	return list, err
 }
 
-func (h *handler) showSession(w http.ResponseWriter, r *http.Request) {
-	d, err := h.cfg.Sessions.Show(r.Context(), r.PathValue("id"))
-	h.answer(w, "show the session", d, err)
+func (h *handler) showSession(r *http.Request) (any, error) {
+	return h.cfg.Sessions.Show(r.Context(), r.PathValue("id"))
 }
 
 // stopRequest is the body of POST /sessions/stop.
@@ -95,13 +94,12 @@ type stopRequest struct {
 	IDs []string `json:"ids"`
 }
 
-func (h *handler) stopSessions(w http.ResponseWriter, r *http.Request) {
+func (h *handler) stopSessions(r *http.Request) (any, error) {
 	var req stopRequest
-	if !read(w, r, &req) {
-		return
+	if err := read(r, &req); err != nil {
+		return nil, err
 	}
-	done, err := h.cfg.Sessions.Stop(r.Context(), req.IDs)
-	h.answer(w, "stop sessions", done, err)
+	return h.cfg.Sessions.Stop(r.Context(), req.IDs)
 }
 
 // Sessions lists all sessions, the longest unused first.

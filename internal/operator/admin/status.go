@@ -79,9 +79,7 @@ func (s *Status) Assess() {
 	}
 }
 
-func (h *handler) status(w http.ResponseWriter, r *http.Request) {
-	h.answer(w, "tell the status", h.cfg.Status(r.Context()), nil)
-}
+func (h *handler) status(r *http.Request) (any, error) { return h.cfg.Status(r.Context()), nil }
 
 // Status takes one look at the broker.
 func (c *Caller) Status(ctx context.Context) (s Status, err error) {
