@@ -17,7 +17,7 @@ func clientsCommand(socket *string) *cobra.Command {
 
 func addClientCommand(socket *string) *cobra.Command {
 	var n admin.NewClient
-	var asJSON bool
+	var out format
 	add := &cobra.Command{
 		Use:   "add NAME",
 		Short: "Add a client that cannot register itself, and print its ID and secret",
@@ -33,16 +33,13 @@ The secret is stored as a hash and cannot be shown again.`,
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), added)
-			}
-			return printAdded(cmd.OutOrStdout(), added)
+			return out.print(cmd, added, func(w io.Writer) error { return printAdded(w, added) })
 		},
 	}
 	add.Flags().StringArrayVar(&n.RedirectURIs, "redirect-uri", nil, "where logins return to; give it once for each URI")
 	add.Flags().BoolVar(&n.Public, "public", false, "the client can keep no secret")
 	add.Flags().BoolVar(&n.Introspect, "introspect", false, "let it ask what tokens stand for (RFC 7662)")
-	add.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	out.flag(add, "")
 	return add
 }
 
@@ -56,7 +53,7 @@ func printAdded(w io.Writer, added admin.AddedClient) error {
 }
 
 func listClientsCommand(socket *string) *cobra.Command {
-	var asJSON bool
+	var out format
 	list := &cobra.Command{
 		Use:   "list",
 		Short: "List all clients, the oldest first",
@@ -66,13 +63,10 @@ func listClientsCommand(socket *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), all)
-			}
-			return printClients(cmd.OutOrStdout(), all, time.Now())
+			return out.print(cmd, all, func(w io.Writer) error { return printClients(w, all, time.Now()) })
 		},
 	}
-	list.Flags().BoolVar(&asJSON, "json", false, "print JSON, with the redirect URIs")
+	out.flag(list, ", with the redirect URIs")
 	return list
 }
 

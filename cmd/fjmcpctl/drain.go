@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,7 +44,7 @@ is taken all the same.`,
 	}
 	drain.Flags().DurationVar(&d.timeout, "timeout", 30*time.Second, "how long to wait for calls in flight")
 	drain.Flags().BoolVar(&d.resume, "resume", false, "take calls again")
-	drain.Flags().BoolVar(&d.asJSON, "json", false, "print JSON")
+	d.out.flag(drain, "")
 	return drain
 }
 
@@ -51,7 +52,7 @@ is taken all the same.`,
 type draining struct {
 	timeout time.Duration
 	resume  bool
-	asJSON  bool
+	out     format
 }
 
 // begin drains, and says at once when there is something to wait for.
@@ -67,28 +68,22 @@ func (d *draining) begin(cmd *cobra.Command, caller *admin.Caller) error {
 	if state.Since.IsZero() {
 		return errors.New("the drain was ended meanwhile by another fjmcpctl drain --resume")
 	}
-	if d.asJSON {
-		if err := printJSON(cmd.OutOrStdout(), state); err != nil {
-			return err
-		}
+	if err := d.out.print(cmd, state, func(w io.Writer) error { return printDrain(w, state) }); err != nil {
+		return err
 	}
 	if len(state.Calls) > 0 {
-		return d.unfinished(cmd, state)
-	}
-	if !d.asJSON {
-		fmt.Fprint(cmd.OutOrStdout(), "Drained: no call is in flight, and no new one is taken.\nfjmcpctl drain --resume ends this, and so does a restart of the broker.\n")
+		return fmt.Errorf("no new call is taken, but %s in flight after %v\nhint: fjmcpctl drain waits on; fjmcpctl sessions stop ends a session with its calls",
+			still(len(state.Calls)), d.timeout)
 	}
 	return nil
 }
 
-func (d *draining) unfinished(cmd *cobra.Command, state admin.Drain) error {
-	if !d.asJSON {
-		if err := printCalls(cmd.OutOrStdout(), state.Calls, time.Now()); err != nil {
-			return err
-		}
+func printDrain(w io.Writer, state admin.Drain) error {
+	if len(state.Calls) > 0 {
+		return printCalls(w, state.Calls, time.Now())
 	}
-	return fmt.Errorf("no new call is taken, but %s in flight after %v\nhint: fjmcpctl drain waits on; fjmcpctl sessions stop ends a session with its calls",
-		still(len(state.Calls)), d.timeout)
+	_, err := fmt.Fprint(w, "Drained: no call is in flight, and no new one is taken.\nfjmcpctl drain --resume ends this, and so does a restart of the broker.\n")
+	return err
 }
 
 func still(n int) string {
@@ -102,9 +97,8 @@ func (d *draining) end(cmd *cobra.Command, caller *admin.Caller) error {
 	if err := caller.Undrain(cmd.Context()); err != nil {
 		return err
 	}
-	if d.asJSON {
-		return printJSON(cmd.OutOrStdout(), struct{}{})
-	}
-	fmt.Fprintln(cmd.OutOrStdout(), "Calls are taken again.")
-	return nil
+	return d.out.print(cmd, struct{}{}, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, "Calls are taken again.")
+		return err
+	})
 }

@@ -14,7 +14,7 @@ func keyCommand(socket *string) *cobra.Command {
 }
 
 func rotateKeyCommand(socket *string) *cobra.Command {
-	var asJSON bool
+	var out format
 	rotate := &cobra.Command{
 		Use:   "rotate",
 		Short: "Seal everything in the database with the current key",
@@ -37,25 +37,19 @@ may be repeated.`,
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				if err := printJSON(cmd.OutOrStdout(), done); err != nil {
-					return err
-				}
-				return unreadable(done)
+			if err := out.print(cmd, done, func(w io.Writer) error { return printRotation(w, done) }); err != nil {
+				return err
 			}
-			return printRotation(cmd.OutOrStdout(), done)
+			return unreadable(done)
 		},
 	}
-	rotate.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	out.flag(rotate, "")
 	return rotate
 }
 
 func printRotation(w io.Writer, r admin.Rotation) error {
 	_, err := fmt.Fprintf(w, "%d of %d sealed values moved to the current key.\n", r.Moved, r.Values)
-	if err == nil {
-		err = unreadable(r)
-	}
-	if err != nil {
+	if err != nil || r.Unreadable > 0 {
 		return err
 	}
 	_, err = fmt.Fprintln(w, "store-key-old is not needed any more; backups from before need it.")

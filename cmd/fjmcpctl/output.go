@@ -8,11 +8,26 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 )
 
-// printJSON is the output for scripts: one value in one line.
-func printJSON(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
+// format is how a command prints.
+type format struct{ json bool }
+
+// flag adds --json to a command; note says what is special about it, if anything.
+func (f *format) flag(cmd *cobra.Command, note string) {
+	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON"+note)
+}
+
+// print prints v for scripts, one value in one line, or has text print it for people.
+func (f *format) print(cmd *cobra.Command, v any, text func(w io.Writer) error) error {
+	if f.json {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
+	}
+	return text(cmd.OutOrStdout())
+}
 
 // table aligns columns. What others named is cleaned first, so that a row stays a
 // row.

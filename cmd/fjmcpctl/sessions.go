@@ -16,7 +16,7 @@ func sessionsCommand(socket *string) *cobra.Command {
 
 func listSessionsCommand(socket *string) *cobra.Command {
 	var f filter
-	var asJSON bool
+	var out format
 	list := &cobra.Command{
 		Use:   "list",
 		Short: "List sessions, the longest unused first",
@@ -30,15 +30,12 @@ func listSessionsCommand(socket *string) *cobra.Command {
 				return err
 			}
 			all = f.of(all)
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), all)
-			}
-			return printSessions(cmd.OutOrStdout(), all, time.Now())
+			return out.print(cmd, all, func(w io.Writer) error { return printSessions(w, all, time.Now()) })
 		},
 	}
 	f.flags(list)
 	list.Flags().StringVar(&f.state, "state", "", "only running or dormant ones")
-	list.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	out.flag(list, "")
 	return list
 }
 

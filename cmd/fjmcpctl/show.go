@@ -11,7 +11,7 @@ import (
 )
 
 func showSessionCommand(socket *string) *cobra.Command {
-	var asJSON bool
+	var out format
 	show := &cobra.Command{
 		Use:   "show SESSION",
 		Short: "Tell all of one session, its calls in flight among it",
@@ -33,13 +33,10 @@ it, at least 4 characters.`,
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), d)
-			}
-			return printDetail(cmd.OutOrStdout(), d, time.Now())
+			return out.print(cmd, d, func(w io.Writer) error { return printDetail(w, d, time.Now()) })
 		},
 	}
-	show.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	out.flag(show, "")
 	return show
 }
 

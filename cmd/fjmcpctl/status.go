@@ -12,7 +12,7 @@ import (
 )
 
 func statusCommand(socket *string) *cobra.Command {
-	var asJSON bool
+	var out format
 	status := &cobra.Command{
 		Use:   "status",
 		Short: "One look at the broker and all it needs",
@@ -28,23 +28,19 @@ does not run and could not be started.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := admin.NewCaller(*socket).Status(cmd.Context())
 			if err != nil {
-				if asJSON && errors.Is(err, admin.ErrNotRunning) {
-					_ = printJSON(cmd.OutOrStdout(), map[string]string{"health": admin.NotRunning}) // err says more
+				if out.json && errors.Is(err, admin.ErrNotRunning) {
+					_ = out.print(cmd, map[string]string{"health": admin.NotRunning}, nil) // err says more
 				}
 				return err
 			}
-			if asJSON {
-				err = printJSON(cmd.OutOrStdout(), s)
-			} else {
-				err = printStatus(cmd.OutOrStdout(), s, time.Now())
-			}
+			err = out.print(cmd, s, func(w io.Writer) error { return printStatus(w, s, time.Now()) })
 			if err == nil && s.Health != admin.Healthy {
 				err = errTold
 			}
 			return err
 		},
 	}
-	status.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	out.flag(status, "")
 	return status
 }
 

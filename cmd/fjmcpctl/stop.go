@@ -41,7 +41,7 @@ To only put a session to sleep, stop its unit: its next request wakes it.`,
 	s.filter.flags(stop)
 	stop.Flags().BoolVar(&s.all, "all", false, "all sessions of all users")
 	stop.Flags().BoolVarP(&s.yes, "yes", "y", false, "do not ask")
-	stop.Flags().BoolVar(&s.asJSON, "json", false, "print JSON")
+	s.out.flag(stop, "")
 	return stop
 }
 
@@ -51,7 +51,7 @@ type stopping struct {
 	filter filter
 	all    bool
 	yes    bool
-	asJSON bool
+	out    format
 }
 
 func (s *stopping) check(ids []string) error {
@@ -84,11 +84,7 @@ func (s *stopping) run(cmd *cobra.Command, ids []string) error {
 	if err != nil {
 		return err
 	}
-	if s.asJSON {
-		err = printJSON(cmd.OutOrStdout(), done)
-	} else {
-		err = printStopped(cmd.OutOrStdout(), cmd.ErrOrStderr(), done)
-	}
+	err = s.out.print(cmd, done, func(w io.Writer) error { return printStopped(w, cmd.ErrOrStderr(), done) })
 	if err == nil && len(done.Failed) > 0 {
 		err = errTold
 	}
