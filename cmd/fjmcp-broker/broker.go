@@ -217,7 +217,7 @@ func (s *server) serve(ctx context.Context) error {
 	return errors.Join(err, s.close())
 }
 
-// serveCredentials goes on while requests drain, since one of them may start a
+// serveCredentials continues while requests drain, since one of them may start a
 // session; the function it returns ends it.
 func (s *server) serveCredentials(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -34,7 +34,7 @@ func keeper(cfg *config.Config) unit.Keeper {
 func (s *server) restore(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	if err := s.sessions.Restore(ctx, s.kept, s.mcp.Resume); err != nil {
-		s.log.Error("cannot go on with sessions; they will wake in other units", "error", err)
+		s.log.Error("cannot continue with sessions; they will wake in other units", "error", err)
 	}
 	if err := s.sessions.Reconcile(ctx); err != nil {
 		s.log.Warn("cannot reconcile session units; trying again later", "error", err)

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -21,6 +20,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/logging"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 	"github.com/fjmcp/fjmcp-broker/internal/launcher"
@@ -61,8 +61,7 @@ func serve() error {
 	s, err := launcher.New(launcher.Config{
 		Getenv:   os.Getenv,
 		PeerUIDs: []uint32{0, uid},
-		// The journal stamps the entries.
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: dropTime})),
+		Log:      logging.Untimed(os.Stderr),
 	})
 	if err != nil {
 		return err
@@ -70,13 +69,6 @@ func serve() error {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
 	return s.Serve(ctx, l)
-}
-
-func dropTime(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) == 0 && a.Key == slog.TimeKey {
-		return slog.Attr{}
-	}
-	return a
 }
 
 func inherited() (*net.UnixListener, error) {

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/logging"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox"
@@ -36,7 +37,7 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "usage: fjmcp-session [--version]\n\nfjmcp-launcher starts it; it takes its configuration from the environment.")
 		return exitUsage
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: dropTime}))
+	log := logging.Untimed(os.Stderr)
 	if hardened != nil {
 		log.Error(hardened.Error())
 		return 1
@@ -61,12 +62,4 @@ func serve(log *slog.Logger) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	return sandbox.New(config, mcp, ctl, log, os.Stderr).Run(ctx)
-}
-
-// dropTime leaves the time to the journal.
-func dropTime(_ []string, a slog.Attr) slog.Attr {
-	if a.Key == slog.TimeKey {
-		return slog.Attr{}
-	}
-	return a
 }

@@ -20,7 +20,7 @@ func drainCommand(socket *string) *cobra.Command {
 or the machine.
 
 Clients are told to try again later (503, Retry-After). Sessions and logins stay,
-and logging in goes on. It lasts until --resume, or until the broker starts anew.
+and logging in still works. It lasts until --resume, or until the broker starts anew.
 "systemctl restart fjmcp-broker.service" alone needs no drain: it waits for calls
 in flight as well, and turns nobody away.
 

@@ -12,7 +12,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
-// Exit statuses beside 0.
+// Exit statuses besides 0.
 const (
 	exitFailure    = 1
 	exitUsage      = 2

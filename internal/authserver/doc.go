@@ -1,6 +1,6 @@
 // Package authserver is the OAuth 2.1 authorization server: metadata,
 // registration, tokens, revocation, and the bearer check for the resource
-// server. Authorization itself is in its package authorize.
+// server. Whoever gets past it acts as a user at the forge.
 //
 // All URLs are made from the public URL, never from a request's Host.
 //

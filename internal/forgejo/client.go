@@ -29,7 +29,7 @@ type Config struct {
 	ClientID     string           // of a confidential application
 	ClientSecret string           // never printed
 	Scopes       []string         // empty means DefaultScopes
-	CAFile       string           // PEM certificates trusted beside the system's; optional
+	CAFile       string           // PEM certificates trusted besides the system's; optional
 	RedirectURL  string           // exactly as registered at Forgejo
 	Now          func() time.Time // nil means time.Now
 }

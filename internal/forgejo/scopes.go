@@ -41,7 +41,7 @@ var DefaultScopes = []string{
 	"write:organization",
 	// get_my_user_info, search_users, list_my_repos, list_my_stopwatches and
 	// list_my_tracked_times need only read:user. Write is for one tool:
-	// create_repo posts to /user/repos, which wants write:user beside
+	// create_repo posts to /user/repos, which wants write:user besides
 	// write:repository. An operator who can do without creating personal
 	// repositories should configure read:user instead, for write:user also
 	// covers the account's SSH keys, mail addresses and OAuth applications.

@@ -25,7 +25,7 @@ const applyTimeout = 25 * time.Second
 
 // Apply is run before each start of the broker, with PID 1's rights. Where the
 // settings that getenv gives, or the sandbox's drop-ins, differ from those in file, it
-// ends all sessions' units, which would go on under the former ones, and starts
+// ends all sessions' units, which would continue under the former ones, and starts
 // launcher and egress anew, if they run; then it writes file. Else it touches nothing:
 // a broker that starts anew breaks no session's connection. Without file nothing has
 // run since boot.

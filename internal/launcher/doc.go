@@ -1,6 +1,7 @@
 // Package launcher is the privileged side of fjmcp: it turns "start session X"
 // into one fixed set of transient-unit properties and hands it to the service
-// manager. cmd/fjmcp-launcher runs it as uid 0 without capabilities.
+// manager, as uid 0 without capabilities. Whoever could make it say more to systemd
+// would own the machine.
 //
 //	fjmcp-broker ──SOCK_SEQPACKET, SCM_RIGHTS──▶ Server ──▶ manager ──D-Bus──▶ PID 1
 //
@@ -17,6 +18,4 @@
 // What it takes from a caller is ids, numbers, the user's name and two sockets
 // (package proto/launcher), never a property, a path or a command. Everything that
 // confines a session stands in units/fjmcp-session@.service.d/10-sandbox.conf.
-//
-// It links no HTTP, OAuth or database code.
 package launcher

@@ -158,7 +158,7 @@ func (s *Server) serve(ctx context.Context, c *net.UnixConn) {
 	}()
 	uid, err := peercred.UID(c)
 	if err != nil || !slices.Contains(s.cfg.PeerUIDs, uid) {
-		s.cfg.Log.Warn("refused a connection", "uid", uid, "err", err)
+		s.cfg.Log.Warn("refused a connection", "uid", uid, "error", err)
 		return
 	}
 	for s.await(ctx, c) == nil {
@@ -167,7 +167,7 @@ func (s *Server) serve(ctx context.Context, c *net.UnixConn) {
 			return
 		}
 		if err := s.answer(context.WithoutCancel(ctx), c, p); err != nil {
-			s.cfg.Log.Warn("cannot answer", "err", err)
+			s.cfg.Log.Warn("cannot answer", "error", err)
 			return
 		}
 	}
@@ -188,13 +188,13 @@ func (s *Server) handle(ctx context.Context, p *packet) launchproto.Reply {
 	defer p.close()
 	r, err := p.request()
 	if err != nil {
-		s.cfg.Log.Warn("refused a request", "err", err)
+		s.cfg.Log.Warn("refused a request", "error", err)
 		return fail(launchproto.CodeBadRequest, "%v", err)
 	}
 	reply := s.manager.do(ctx, r, p.fds)
 	if !reply.OK && reply.Code != launchproto.CodeGone {
 		s.cfg.Log.Error("cannot serve a request", "op", string(r.Op), "id", r.ID,
-			"code", string(reply.Code), "err", reply.Message)
+			"code", string(reply.Code), "error", reply.Message)
 	}
 	return reply
 }

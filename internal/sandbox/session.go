@@ -69,7 +69,7 @@ func (s *Session) Run(ctx context.Context) int {
 			orphaned, late = nil, time.After(orphanTimeout)
 			continue
 		case <-late:
-			s.log.Warn("the backend goes on without a broker; stopping it")
+			s.log.Warn("the backend continues without a broker; stopping it")
 		case <-ctx.Done():
 		case <-p.Exited():
 			return s.ended(p)

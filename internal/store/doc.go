@@ -11,6 +11,5 @@
 // share the file; and a small pool of reading connections, which WAL lets run
 // beside it. Commits are synchronous: an answer that was given survives a crash.
 //
-// Packages schema and sqlite beneath it hold the tables and the connections; nobody
-// else uses those, or gorm.
+// Packages schema and sqlite beneath it hold the tables and the connections.
 package store

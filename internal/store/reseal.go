@@ -107,7 +107,7 @@ func (s *Store) resealSome(tx *gorm.DB, c sealedColumn, last int64) (n Resealed,
 }
 
 // rewrite copies what is in use to a new file and empties the log, since both
-// hold what was overwritten. Readers go on meanwhile, writers wait.
+// hold what was overwritten. Readers continue meanwhile, writers wait.
 func (s *Store) rewrite(ctx context.Context) error {
 	for _, sql := range []string{"VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"} {
 		err := sqlite.RetryBusy(ctx, func() error { return s.write.WithContext(ctx).Exec(sql).Error })

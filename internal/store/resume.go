@@ -91,7 +91,7 @@ func (s *Store) ResumeSessions(ctx context.Context, unitIDs []string) ([]Resumed
 		if r.Sealed == nil {
 			continue
 		}
-		// What cannot be read is as good as not written: the session goes on without.
+		// What cannot be read is as good as not written: the session continues without.
 		if state, err := s.keys.Open(r.Sealed, sessionStateAD(list[i].Session.ID)); err == nil {
 			list[i].State = state
 		}

@@ -111,7 +111,7 @@ func verify(token *jwt.JSONWebToken, keys []jose.JSONWebKey) (claims, bool) {
 	return claims{}, false
 }
 
-// check holds the claims against RFC 7523 §3. An audience beside ours is
+// check holds the claims against RFC 7523 §3. An audience besides ours is
 // refused: whoever else is addressed could use the assertion here.
 func (c *Clients) check(v claims) *oauth.Error {
 	now := c.cfg.Now()

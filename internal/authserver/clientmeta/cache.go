@@ -16,7 +16,7 @@ const (
 )
 
 // cache holds what was read from URLs. Several requests for one URL share one
-// fetch, which goes on when the request that began it is given up.
+// fetch, which continues when the request that began it is given up.
 type cache[T any] struct {
 	now   func() time.Time
 	fetch func(ctx context.Context, url, etag string) (answer, error)

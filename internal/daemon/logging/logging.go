@@ -37,11 +37,23 @@ func New(w io.Writer) *slog.Logger {
 	return slog.New(&journalHandler{Handler: text, out: out})
 }
 
-func dropTimeAndLevel(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+// Untimed returns a logger that writes to w without the time: who reads it keeps that.
+func Untimed(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: dropTime}))
+}
+
+func dropTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
 		return slog.Attr{}
 	}
 	return a
+}
+
+func dropTimeAndLevel(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.LevelKey {
+		return slog.Attr{}
+	}
+	return dropTime(groups, a)
 }
 
 // prefixer puts the priority of the record at hand before what is written.

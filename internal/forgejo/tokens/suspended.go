@@ -9,7 +9,7 @@ import (
 )
 
 // Suspended asks Forgejo whether the user, whose requests it answers with 403, may
-// not sign in any more: it goes on refreshing such a user's tokens, and only its
+// not sign in any more: it continues to refresh such a user's tokens, and only its
 // API tells. Then the user's set is dropped, so that the user's clients get 401
 // until a new login succeeds. Errors are those of Token, or say that Forgejo could
 // not be asked.

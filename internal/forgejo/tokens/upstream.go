@@ -91,7 +91,7 @@ func (t *Tokens) Discard(ctx context.Context, userID string, refused model.Forge
 // CheckScopes compares the scopes of the stored sets with the one asked for now,
 // which the operator may have changed: Forgejo keeps the first scope of a grant.
 // Sets that open more are withheld until the user has revoked the grant and
-// logged in again; sets that open less go on working. The log tells of both.
+// logged in again; sets that open less still work. The log tells of both.
 // Call it at start.
 func (t *Tokens) CheckScopes(ctx context.Context) error {
 	asked := t.cfg.Forgejo.Scope()
@@ -182,7 +182,7 @@ func (t *Tokens) endsSoon(set model.ForgejoTokens) bool {
 }
 
 // refresh replaces set, once for all callers that hold the same one. The work
-// goes on when the caller leaves: a rotated set that is not stored is lost.
+// continues when the caller leaves: a rotated set that is not stored is lost.
 func (t *Tokens) refresh(ctx context.Context, userID string, set model.ForgejoTokens) (model.ForgejoTokens, error) {
 	if err := t.recentlyDown(userID); err != nil {
 		return model.ForgejoTokens{}, err

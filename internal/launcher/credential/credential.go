@@ -35,7 +35,7 @@ func Serve(ctx context.Context, l net.Listener, token launchclient.TokenFunc, lo
 		answers.Go(func() {
 			defer c.Close()
 			if err := answer(ctx, c, token); err != nil {
-				log.Warn("cannot hand out a session's credential", "peer", c.RemoteAddr().String(), "err", err)
+				log.Warn("cannot hand out a session's credential", "peer", c.RemoteAddr().String(), "error", err)
 			}
 		})
 	}

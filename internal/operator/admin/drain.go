@@ -33,7 +33,7 @@ func (h *handler) undrain(r *http.Request) (any, error) {
 }
 
 // Drain has the broker let no further call begin, and waits up to wait for those
-// in flight. Cut off, the drain goes on without the wait.
+// in flight. Cut off, the drain continues without the wait.
 func (c *Caller) Drain(ctx context.Context, wait time.Duration) (d Drain, err error) {
 	err = c.patient(wait+30*time.Second).call(ctx, http.MethodPost, "/drain", drainRequest{wait}, &d)
 	return d, err

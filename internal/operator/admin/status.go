@@ -61,7 +61,7 @@ type StoreStatus struct {
 type SessionsStatus struct {
 	Running  int `json:"running"` // units, starting ones among them
 	Dormant  int `json:"dormant"`
-	Warm     int `json:"warm"`     // units that wait for the first session after a login, beside the running ones
+	Warm     int `json:"warm"`     // units that wait for the first session after a login, besides the running ones
 	Max      int `json:"max"`      // running units
 	PerUser  int `json:"per_user"` // of them, of one user
 	InFlight int `json:"in_flight"`

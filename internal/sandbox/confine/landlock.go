@@ -84,7 +84,7 @@ func restrictPaths(binary string, ports []int) error {
 }
 
 // landlockAttrSize is the size of struct landlock_ruleset_attr the kernel knows:
-// access_fs alone before ABI 4, access_net beside it since.
+// access_fs alone before ABI 4, access_net besides since.
 func landlockAttrSize(abi int) uintptr {
 	if abi >= 4 {
 		return 16

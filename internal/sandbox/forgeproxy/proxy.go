@@ -107,7 +107,7 @@ func (p *Proxy) Ports() []int {
 }
 
 // SetToken makes token the one in use from the next request on; requests that
-// wait for one go on with it. A faulty token changes nothing.
+// wait for one continue with it. A faulty token changes nothing.
 func (p *Proxy) SetToken(token string) error {
 	if err := CheckToken(token); err != nil {
 		return err

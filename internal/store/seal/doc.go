@@ -3,6 +3,5 @@
 // rotated refresh token; and the state that MCP clients keep for it, which must
 // come back unaltered. Everything that only has to be recognised is stored as a
 // hash instead.
-//
-// The programs build the Keyring from the credential `store-key`.
+// Its key is the credential `store-key`: without it, users have to log in again.
 package seal
