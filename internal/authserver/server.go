@@ -82,18 +82,15 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: NewAccessCache(cfg.Store, cfg.Now), limits: newLimits(cfg)}
 	s.clients = clientauth.New(clientauth.Config{Store: cfg.Store, Documents: cfg.Documents, Audiences: s.audiences(), Now: cfg.Now})
-	s.registry = register.New(register.Config{
-		Endpoint: s.issuer + "/oauth/register", Store: cfg.Store, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now,
-		FetchKeys: cfg.Documents != nil, Revoked: s.revoked, Limit: s.limits.register,
-	})
-	pages := &site.Site{
+	shared := &site.Site{
 		Issuer: s.issuer, Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now, Revoked: s.revoked,
 	}
+	s.registry = register.New(register.Config{Site: shared, FetchKeys: cfg.Documents != nil, Limit: s.limits.register})
 	s.login = authorize.New(authorize.Config{
-		Site: pages, Resources: s.resources(), Clients: s.clients, Authorizations: s.limits.authorize, Logins: s.limits.login,
+		Site: shared, Resources: s.resources(), Clients: s.clients, Authorizations: s.limits.authorize, Logins: s.limits.login,
 		SignedIn: func(r *http.Request, user model.User) (site.Answer, error) { return s.account.SignedIn(r, user) },
 	})
-	s.account = account.New(account.Config{Site: pages, LoginForm: s.login.AccountForm, Running: cfg.Running})
+	s.account = account.New(account.Config{Site: shared, LoginForm: s.login.AccountForm, Running: cfg.Running})
 	return s, nil
 }
 

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
@@ -26,18 +26,11 @@ const (
 	fullWait     = 10 * time.Minute // of a client that finds no room
 )
 
-// Config is what a Registry needs. All fields but FetchKeys and Limit
-// are required.
+// Config is what a Registry needs. All fields but FetchKeys and Limit are required.
 type Config struct {
-	Endpoint  string // URL of the registration endpoint
-	Store     *store.Store
-	Audit     *audit.Logger
-	Log       *slog.Logger
-	Now       func() time.Time
+	*site.Site
 	FetchKeys bool // clients may name a jwks_uri
 	Limit     *ratelimit.Limiter
-	// Revoked is told of every grant that ends with its client.
-	Revoked func(ctx context.Context, grantID string)
 }
 
 // Registry serves the registration endpoint and the one of each registration.
@@ -163,7 +156,7 @@ func newClient(reg oauth.Registration, now time.Time) (c model.Client, secret, t
 func (g *Registry) registration(c model.Client, token string) oauth.RegistrationResponse {
 	said := oauth.RegistrationResponse{
 		ClientID: c.ID, ClientIDIssuedAt: c.CreatedAt.Unix(),
-		RegistrationClientURI: g.cfg.Endpoint + "/" + c.ID, RegistrationAccessToken: token,
+		RegistrationClientURI: g.cfg.Issuer + "/oauth/register/" + c.ID, RegistrationAccessToken: token,
 		Registration: oauth.Registration{
 			RedirectURIs: c.RedirectURIs, TokenEndpointAuthMethod: c.AuthMethod, GrantTypes: c.GrantTypes, ResponseTypes: []string{oauth.ResponseCode},
 			ClientName: c.Name, ClientURI: c.URI, Scope: model.GrantedScope(""), JWKSURI: c.JWKSURI, SigningAlg: c.SigningAlg,
