@@ -97,13 +97,20 @@ func TestLogin(t *testing.T) {
 			if profile.RotateRefresh && !forgejo.Supersedes(next, set) || forgejo.Supersedes(set, next) && profile.RotateRefresh {
 				t.Error("the refreshed set does not supersede the old one")
 			}
-			for name, err := range map[string]error{"Check": w.client.Check(t.Context()), "CheckClient": w.client.CheckClient(t.Context())} {
+			for name, err := range map[string]error{"Version": reach(t, w.client), "CheckClient": w.client.CheckClient(t.Context())} {
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
 			}
 		})
 	}
+}
+
+// reach asks the forge for its version.
+func reach(t *testing.T, c *forgejo.Client) error {
+	t.Helper()
+	_, err := c.Version(t.Context())
+	return err
 }
 
 func TestAuthCodeURL(t *testing.T) {
@@ -318,7 +325,7 @@ func TestIdentityErrors(t *testing.T) {
 		{name: "introspect HTML", kind: forgejo.Down, call: after(scope, func(w *world) error { return w.Inject(fakeforge.Fault{Kind: "html"}) })},
 		{name: "check HTML", kind: forgejo.Down, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
 			inject(t, w, fakeforge.Fault{Kind: "html"})
-			return w.client.Check(t.Context())
+			return reach(t, w.client)
 		}},
 		{name: "check client", kind: forgejo.Misconfigured, call: func(t *testing.T, w *world, _ model.ForgejoTokens) error {
 			return w.with(t, func(c *forgejo.Config) { c.ClientSecret = "wrong" }).CheckClient(t.Context())
@@ -385,7 +392,7 @@ func TestPrivateCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stranger.Check(t.Context()); !errors.Is(err, model.ErrForgejoDown) || !strings.Contains(err.Error(), "FJMCP_BROKER_FORGEJO_CA_FILE") {
+	if err := reach(t, stranger); !errors.Is(err, model.ErrForgejoDown) || !strings.Contains(err.Error(), "FJMCP_BROKER_FORGEJO_CA_FILE") {
 		t.Errorf("without the CA: %v", err)
 	}
 	cfg.CAFile = filepath.Join(t.TempDir(), "ca.pem")
@@ -397,7 +404,7 @@ func TestPrivateCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := friend.Check(t.Context()); err != nil {
+	if err := reach(t, friend); err != nil {
 		t.Errorf("with the CA: %v", err)
 	}
 }

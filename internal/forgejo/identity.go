@@ -104,19 +104,6 @@ func (c *Client) VerifyScope(granted string) error {
 		Detail: "the granted scope is broader than FJMCP_BROKER_FORGEJO_SCOPES; an older grant of this user stands and must be revoked at " + c.ApplicationsURL()}
 }
 
-// Check asks whether the forge answers at all. It returns nil or an *Error.
-func (c *Client) Check(ctx context.Context) error {
-	const op = "reach the forge"
-	resp, _, err := c.get(ctx, op, ".well-known/openid-configuration", "")
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK || !isJSON(resp) {
-		return statusError(op, resp.StatusCode)
-	}
-	return nil
-}
-
 // CallbackError is what an `error` parameter at the redirect URI means (RFC 6749
 // §4.1.2.1). Forgejo answers server_error both for its own failures and for "a
 // grant exists with different scope".
