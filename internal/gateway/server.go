@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -55,6 +56,7 @@ type Handler struct {
 	cfg        Config
 	origins    []string // our own and the allowed ones
 	bodies     *bodies
+	exchanges  *call.Exchanges
 	streamable *streamable.Handler
 	httpsse    *httpsse.Handler
 	stateless  *stateless.Handler
@@ -75,30 +77,25 @@ func New(cfg Config) *Handler {
 		cfg.RequestTimeout = 5 * time.Minute
 	}
 	own := cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host
-	h := &Handler{cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), bodies: newBodies(cfg.MaxBody), draining: make(chan struct{})}
-	exchanges := h.exchanges(mcp.PathStreamable)
-	h.streamable = streamable.New(streamable.Config{Sessions: cfg.Sessions, Exchanges: exchanges, Log: cfg.Log, KeepAlive: cfg.KeepAlive, Draining: h.draining})
-	h.stateless = stateless.New(stateless.Config{Sessions: cfg.Sessions, Exchanges: exchanges, Log: cfg.Log, Keys: cfg.Keys, KeepAlive: cfg.KeepAlive, Draining: h.draining})
-	h.httpsse = httpsse.New(httpsse.Config{Path: cfg.PublicURL.Path + mcp.PathMessages, Sessions: cfg.Sessions, Exchanges: h.exchanges(mcp.PathSSE), KeepAlive: cfg.KeepAlive})
-	return h
-}
-
-// exchanges are those of one protected resource.
-func (h *Handler) exchanges(resource string) *call.Exchanges {
-	return call.New(call.Config{PublicURL: h.cfg.PublicURL, Auth: h.cfg.Auth, Endpoint: resource, Audit: h.cfg.Audit, Log: h.cfg.Log, Timeout: h.cfg.RequestTimeout})
+	draining := make(chan struct{})
+	exchanges := call.New(call.Config{PublicURL: cfg.PublicURL, Audit: cfg.Audit, Log: cfg.Log, Timeout: cfg.RequestTimeout})
+	return &Handler{
+		cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), bodies: newBodies(cfg.MaxBody), exchanges: exchanges, draining: draining,
+		streamable: streamable.New(streamable.Config{Sessions: cfg.Sessions, Exchanges: exchanges, Log: cfg.Log, KeepAlive: cfg.KeepAlive, Draining: draining}),
+		stateless:  stateless.New(stateless.Config{Sessions: cfg.Sessions, Exchanges: exchanges, Log: cfg.Log, Keys: cfg.Keys, KeepAlive: cfg.KeepAlive, Draining: draining}),
+		httpsse:    httpsse.New(httpsse.Config{Path: cfg.PublicURL.Path + mcp.PathMessages, Sessions: cfg.Sessions, Exchanges: exchanges, KeepAlive: cfg.KeepAlive}),
+	}
 }
 
 // Drain ends the streams that would never end by themselves; their clients come
-// back and resume. Responses under way go on.
+// back and resume. Responses under way continue.
 func (h *Handler) Drain() {
 	h.drain.Do(func() { close(h.draining) })
 	h.httpsse.Drain()
 }
 
-// Resume goes on with the calls of a restored session, see session.Manager.Restore.
-func (h *Handler) Resume(s *session.Session, calls []*session.Call) {
-	h.exchanges(mcp.PathStreamable).Resume(s, calls)
-}
+// Resume continues with the calls of a restored session, see session.Manager.Restore.
+func (h *Handler) Resume(s *session.Session, calls []*session.Call) { h.exchanges.Resume(s, calls) }
 
 // Routes registers the endpoints, below the public URL's path.
 func (h *Handler) Routes(mux *http.ServeMux) {
@@ -107,132 +104,152 @@ func (h *Handler) Routes(mux *http.ServeMux) {
 		mcp.PathSSE:        {mcp.PathSSE, h.serveEvents},
 		mcp.PathMessages:   {mcp.PathSSE, h.serveMessages},
 	} {
-		mux.HandleFunc(h.cfg.PublicURL.Path+path, func(w http.ResponseWriter, r *http.Request) { h.guard(w, r, e) })
+		mux.HandleFunc(h.cfg.PublicURL.Path+path, func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, h.cfg.MaxBody)
+			q := &request{Request: r, resource: e.resource}
+			defer q.release()
+			h.cors(w, r)
+			answer, err := h.guard(q, e.serve)
+			h.write(w, q, answer, err)
+		})
 	}
 }
 
 // endpoint is what serves a path once the client is known.
 type endpoint struct {
 	resource string // the protected resource it belongs to
-	serve    func(http.ResponseWriter, *http.Request, model.Access)
+	serve    func(*request) (call.Answer, error)
+}
+
+// request is one request on its way to its answer.
+type request struct {
+	*http.Request
+	resource string // that it is for
+	access   model.Access
+	id       json.RawMessage // of the JSON-RPC request in it, nil while there is none
+	held     *body           // what it holds in memory, nil for nothing
+}
+
+func (q *request) release() {
+	if q.held != nil {
+		q.held.Close()
+	}
+}
+
+func refuse(status int, text string) *call.Fault {
+	return call.NewFault(status, mcp.CodeInvalidRequest, text)
 }
 
 // guard lets only authenticated requests of allowed origins through.
-func (h *Handler) guard(w http.ResponseWriter, r *http.Request, e endpoint) {
-	h.cors(w, r)
-	if r.Method == http.MethodOptions {
-		w.WriteHeader(http.StatusNoContent)
-		return
+func (h *Handler) guard(q *request, serve func(*request) (call.Answer, error)) (call.Answer, error) {
+	if q.Method == http.MethodOptions {
+		return call.Answer{Status: http.StatusNoContent}, nil
 	}
-	access, err := h.cfg.Auth.Authenticate(r)
-	if err != nil {
-		h.unauthenticated(w, r, e.resource, err)
-		return
+	var err error
+	if q.access, err = h.cfg.Auth.Authenticate(q.Request); err != nil {
+		return call.Answer{}, h.unauthenticated(q.Request, err)
 	}
-	if !h.originAllowed(r.Header.Get("Origin")) {
-		call.Reply(w, http.StatusForbidden, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "this Origin may not use the endpoint"))
-		return
+	if !h.originAllowed(q.Header.Get("Origin")) {
+		return call.Answer{}, refuse(http.StatusForbidden, "this Origin may not use the endpoint")
 	}
-	e.serve(w, r, access)
+	return serve(q)
 }
 
-func (h *Handler) serveStreamable(w http.ResponseWriter, r *http.Request, access model.Access) {
-	switch r.Method {
-	case http.MethodPost:
-		h.post(w, r, access)
-	case http.MethodGet:
-		h.streamable.Listen(w, r, access)
-	case http.MethodDelete:
-		h.streamable.Delete(w, r, access)
-	default:
-		methodNotAllowed(w, "GET, POST, DELETE, OPTIONS", "use GET, POST or DELETE")
-	}
-}
-
-// serveEvents refuses POST, upon which clients that try Streamable HTTP first fall
-// back to this transport.
-func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, access model.Access) {
-	if r.Method != http.MethodGet {
-		methodNotAllowed(w, "GET, OPTIONS", "GET opens the event stream; post where its first event says")
-		return
-	}
-	h.httpsse.Listen(w, r, access)
-}
-
-func (h *Handler) serveMessages(w http.ResponseWriter, r *http.Request, access model.Access) {
-	if r.Method != http.MethodPost {
-		methodNotAllowed(w, "POST, OPTIONS", "POST messages here; the event stream is at "+mcp.PathSSE)
-		return
-	}
-	held := h.bodies.of(access.User.ID, http.MaxBytesReader(w, r.Body, h.cfg.MaxBody))
-	defer held.Close()
-	body, ok := h.body(w, r, held)
-	if !ok {
-		return
-	}
-	m, err := mcp.Parse(body)
-	if err != nil { // a batch among others, which this revision does not have
-		call.Unreadable(w, err)
-		return
-	}
-	h.httpsse.Post(w, r, access, m)
-}
-
-func methodNotAllowed(w http.ResponseWriter, allow, hint string) {
-	w.Header().Set("Allow", allow)
-	call.Reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, hint))
-}
-
-// unauthenticated answers a request without a good token. One that came with a
-// bad token counts, since clients that have gone wrong repeat it; good tokens and
-// requests without one are never limited.
-func (h *Handler) unauthenticated(w http.ResponseWriter, r *http.Request, resource string, err error) {
+// unauthenticated says why a request without a good token is refused. One that came
+// with a bad token counts, since clients that have gone wrong repeat it; good tokens
+// and requests without one are never limited.
+func (h *Handler) unauthenticated(r *http.Request, err error) error {
 	if errors.Is(err, model.ErrForgejoDown) {
-		h.exchanges(resource).Fail(w, nil, err)
-		return
+		return err
 	}
 	if badToken(err) {
 		if wait := h.cfg.FailedBearers.Take(r, r.Header.Get("Authorization")); wait > 0 {
-			ratelimit.SetRetryAfter(w, wait)
-			call.Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too many requests with an access token that is not valid; log in again"))
-			return
+			f := call.NewFault(http.StatusTooManyRequests, mcp.CodeServerError, "too many requests with an access token that is not valid; log in again")
+			f.RetryAfter = wait
+			return f
 		}
 	}
-	h.cfg.Auth.Challenge(w, resource, err)
+	return unauthenticated{err}
 }
 
 func badToken(err error) bool {
 	return errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrExpired) || errors.Is(err, model.ErrRevoked) || errors.Is(err, model.ErrForgejoGrantDead)
 }
 
-// post takes one message of a client, or a batch of them.
-func (h *Handler) post(w http.ResponseWriter, r *http.Request, access model.Access) {
-	if !mcp.Accepts(r.Header, mcp.TypeJSON, mcp.TypeEventStream) {
-		call.Reply(w, http.StatusNotAcceptable, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Accept must allow application/json or text/event-stream"))
-		return
+func (h *Handler) serveStreamable(q *request) (call.Answer, error) {
+	switch q.Method {
+	case http.MethodPost:
+		return h.post(q)
+	case http.MethodGet:
+		return h.streamable.Listen(q.Request, q.access)
+	case http.MethodDelete:
+		return h.streamable.Delete(q.Request, q.access)
 	}
-	held := h.bodies.of(access.User.ID, http.MaxBytesReader(w, r.Body, h.cfg.MaxBody))
-	defer held.Close()
-	body, ok := h.body(w, r, held)
-	if !ok {
-		return
+	return methodNotAllowed("GET, POST, DELETE, OPTIONS", "use GET, POST or DELETE")
+}
+
+// serveEvents refuses POST, upon which clients that try Streamable HTTP first fall
+// back to this transport.
+func (h *Handler) serveEvents(q *request) (call.Answer, error) {
+	if q.Method != http.MethodGet {
+		return methodNotAllowed("GET, OPTIONS", "GET opens the event stream; post where its first event says")
+	}
+	return h.httpsse.Listen(q.Request, q.access)
+}
+
+func (h *Handler) serveMessages(q *request) (call.Answer, error) {
+	if q.Method != http.MethodPost {
+		return methodNotAllowed("POST, OPTIONS", "POST messages here; the event stream is at "+mcp.PathSSE)
+	}
+	body, err := h.body(q)
+	if err != nil {
+		return call.Answer{}, err
+	}
+	m, err := q.message(body) // not of a batch, which this revision does not have
+	if err != nil {
+		return call.Answer{}, err
+	}
+	return h.httpsse.Post(q.Request, q.access, m)
+}
+
+func methodNotAllowed(allow, hint string) (call.Answer, error) {
+	f := refuse(http.StatusMethodNotAllowed, hint)
+	f.Allow = allow
+	return call.Answer{}, f
+}
+
+// post takes one message of a client, or a batch of them.
+func (h *Handler) post(q *request) (call.Answer, error) {
+	if !mcp.Accepts(q.Header, mcp.TypeJSON, mcp.TypeEventStream) {
+		return call.Answer{}, refuse(http.StatusNotAcceptable, "Accept must allow application/json or text/event-stream")
+	}
+	body, err := h.body(q)
+	if err != nil {
+		return call.Answer{}, err
 	}
 	if mcp.IsBatch(body) {
-		h.streamable.Batch(w, r, access, body)
-		return
+		return h.streamable.Batch(q.Request, q.access, body)
 	}
-	m, err := mcp.Parse(body)
-	version := r.Header.Get(mcp.HeaderProtocolVersion)
+	m, err := q.message(body)
+	version := q.Header.Get(mcp.HeaderProtocolVersion)
 	switch {
 	case err != nil:
-		call.Unreadable(w, err)
-	case sessionless(r, m):
-		h.stateless.Post(w, r, access, m)
+		return call.Answer{}, err
+	case sessionless(q.Request, m):
+		return h.stateless.Post(q.Request, q.access, m)
 	case version != "" && !mcp.KnownVersion(version) && m.Method != mcp.MethodInitialize:
-		call.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "unknown "+mcp.HeaderProtocolVersion+"; supported are "+strings.Join(mcp.Supported, ", ")))
-	default:
-		h.streamable.Post(w, r, access, m)
+		return call.Answer{}, refuse(http.StatusBadRequest, "unknown "+mcp.HeaderProtocolVersion+"; supported are "+strings.Join(mcp.Supported, ", "))
 	}
+	return h.streamable.Post(q.Request, q.access, m)
+}
+
+// message reads the one message of a body.
+func (q *request) message(body []byte) (mcp.Message, error) {
+	m, err := mcp.Parse(body)
+	if err == nil && m.Kind == mcp.Request {
+		q.id = m.ID()
+	}
+	return m, err
 }
 
 // sessionless reports whether a message is none of a session's: it is of a revision
@@ -247,23 +264,22 @@ func sessionless(r *http.Request, m mcp.Message) bool {
 }
 
 // body reads the body of a POST.
-func (h *Handler) body(w http.ResponseWriter, r *http.Request, from io.Reader) ([]byte, bool) {
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != mcp.TypeJSON {
-		call.Reply(w, http.StatusUnsupportedMediaType, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "Content-Type must be application/json"))
-		return nil, false
+func (h *Handler) body(q *request) ([]byte, error) {
+	if t, _, err := mime.ParseMediaType(q.Header.Get("Content-Type")); err != nil || t != mcp.TypeJSON {
+		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
 	}
-	body, err := io.ReadAll(from)
+	q.held = h.bodies.of(q.access.User.ID, q.Body)
+	body, err := io.ReadAll(q.held)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		call.Reply(w, http.StatusRequestEntityTooLarge, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "message too large"))
+		return nil, refuse(http.StatusRequestEntityTooLarge, "message too large")
 	case errors.Is(err, errCrowded):
-		w.Header().Set("Retry-After", "1")
-		call.Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too much is in flight; wait for answers first"))
+		f := call.NewFault(http.StatusTooManyRequests, mcp.CodeServerError, "too much is in flight; wait for answers first")
+		f.RetryAfter = time.Second
+		return nil, f
 	case err != nil:
-		call.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, mcp.CodeParseError, "cannot read the request body"))
-	default:
-		return body, true
+		return nil, call.NewFault(http.StatusBadRequest, mcp.CodeParseError, "cannot read the request body")
 	}
-	return nil, false
+	return body, nil
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"time"
 
@@ -19,22 +18,15 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
-// Challenger answers a request whose token is not, or no longer, good for it.
-type Challenger interface {
-	Challenge(w http.ResponseWriter, endpoint string, err error)
-}
-
 // Config is what Exchanges are made of. All fields are required.
 type Config struct {
 	PublicURL *url.URL
-	Auth      Challenger
-	Endpoint  string // to challenge for
 	Audit     *audit.Logger
 	Log       *slog.Logger
 	Timeout   time.Duration // for a response, counted from the last sign of life
 }
 
-// Exchanges begins exchanges and answers those that cannot begin.
+// Exchanges begins exchanges, and words why one cannot begin.
 type Exchanges struct{ cfg Config }
 
 // New returns the Exchanges of one broker.
@@ -65,8 +57,8 @@ func (xs *Exchanges) exchange(s *session.Session, access model.Access, id json.R
 	return x
 }
 
-// Begin sends the request to the session. An error has been audited; tell it
-// with Fail. The caller calls Done in the end. Errors are ErrTimeout, ErrNoMethod and
+// Begin sends the request to the session. An error has been audited. The
+// caller calls Done in the end. Errors are ErrTimeout, ErrNoMethod and
 // those of session.Session.Call.
 func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access model.Access, m mcp.Message) (*Exchange, error) {
 	if m.Method == mcp.MethodListen && !s.Shared() {
@@ -133,27 +125,20 @@ func (x *Exchange) Done() {
 // large is how long a message is that is worth counting while it is written.
 const large = 64 << 10
 
-// End is how an exchange ended.
-type End struct {
-	Raw []byte // the response; nil when the client cancelled the request
-	// Challenge, if set, is what to challenge the client with instead of the
-	// response when no header has been sent yet.
-	Challenge error
-}
-
-// End says what to answer to what Next gave last, and audits the exchange.
-func (x *Exchange) End(ctx context.Context, e relay.Event, err error) End {
+// End returns what to answer to what Next gave last, and audits the exchange; no
+// answer when the client cancelled the request. An error is to be answered in its
+// place, unless the answer has begun.
+func (x *Exchange) End(ctx context.Context, e relay.Event, err error) (raw []byte, instead error) {
 	raw, outcome := x.response(e, err)
 	x.audit(ctx, outcome)
-	end := End{Raw: raw}
 	switch {
 	case x.mayAskForMore(outcome):
-		end.Challenge = model.ErrInsufficientScope
+		return raw, model.ErrInsufficientScope
 	case raw != nil && outcome != outcomeOK && x.call.GrantDead():
-		end.Challenge = model.ErrForgejoGrantDead
-		end.Raw = mcp.ErrorResponse(x.id, mcp.CodeServerError, Message(end.Challenge))
+		instead = model.ErrForgejoGrantDead
+		return mcp.ErrorResponse(x.id, mcp.CodeServerError, Message(instead)), instead
 	}
-	return end
+	return raw, nil
 }
 
 // Carry writes what the exchange yields to l, one of the session's streams, up to
@@ -172,8 +157,8 @@ func (x *Exchange) Carry(l *eventstore.Log) (over bool) {
 		if errors.Is(err, relay.ErrSuspended) {
 			return false
 		}
-		if end := x.End(context.Background(), e, err); end.Raw != nil {
-			_ = l.Write(context.Background(), end.Raw)
+		if raw, _ := x.End(context.Background(), e, err); raw != nil {
+			_ = l.Write(context.Background(), raw)
 		}
 		return true
 	}
@@ -190,6 +175,7 @@ func (x *Exchange) Left(ctx context.Context) {
 // Cancel ends an exchange whose answer nobody waits for any more, and tells the
 // backend. The outcome is for the audit.
 func (x *Exchange) Cancel(ctx context.Context, outcome Outcome) {
+	x.Done()
 	x.call.Cancel(cancelReasons[outcome])
 	x.audit(ctx, string(outcome))
 }

@@ -1,11 +1,9 @@
 package call
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
-	"strconv"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -14,44 +12,40 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
-// Fail answers a request that could not begin, or had no session; a nil id
-// becomes null. A JSON-RPC error about a request goes with
-// status 200, since clients show its message and take a 5xx for a broken
-// connection.
-func (xs *Exchanges) Fail(w http.ResponseWriter, id json.RawMessage, err error) {
+// Refusal says how the client is told that a request could not be carried out. What
+// has happened to a request goes with status 200, since clients show the message of a
+// JSON-RPC error and take a 5xx for a broken connection. What the words hide is
+// logged, unless the audit has it.
+func (xs *Exchanges) Refusal(err error) *Fault {
+	var f *Fault
 	switch {
-	case errors.Is(err, model.ErrForgejoGrantDead), errors.Is(err, model.ErrInsufficientScope), errors.Is(err, model.ErrRevoked):
-		xs.cfg.Auth.Challenge(w, xs.cfg.Endpoint, err)
+	case errors.As(err, &f):
+		return f
 	case errors.Is(err, model.ErrNotFound):
-		Reply(w, http.StatusNotFound, mcp.ErrorResponse(id, mcp.CodeSessionNotFound, mcp.SessionNotFound))
+		return NewFault(http.StatusNotFound, mcp.CodeSessionNotFound, mcp.SessionNotFound)
 	case errors.Is(err, relay.ErrTooManyCalls):
-		w.Header().Set("Retry-After", "1")
-		Reply(w, http.StatusTooManyRequests, xs.Refusal(id, err))
+		f = NewFault(http.StatusTooManyRequests, mcp.CodeServerError, Message(err))
+		f.RetryAfter = time.Second
 	case errors.Is(err, session.ErrBusy), errors.Is(err, session.ErrDraining):
-		w.Header().Set("Retry-After", "30")
-		Reply(w, http.StatusServiceUnavailable, xs.Refusal(id, err))
+		f = NewFault(http.StatusServiceUnavailable, mcp.CodeServerError, Message(err))
+		f.RetryAfter = 30 * time.Second
 	case errors.Is(err, relay.ErrNoQuestion):
-		Reply(w, http.StatusBadRequest, mcp.ErrorResponse(id, mcp.CodeInvalidRequest, "this response answers no request of the server"))
-	case errors.Is(err, context.Canceled):
-		// The client has left; nobody reads an answer.
+		f = NewFault(http.StatusBadRequest, mcp.CodeInvalidRequest, Message(err))
+	case errors.Is(err, mcp.ErrNotJSON):
+		f = NewFault(http.StatusBadRequest, mcp.CodeParseError, err.Error())
+	case errors.Is(err, mcp.ErrNotMessage):
+		f = NewFault(http.StatusBadRequest, mcp.CodeInvalidRequest, err.Error())
+	case errors.Is(err, ErrNoMethod):
+		f = NewFault(http.StatusOK, mcp.CodeMethodNotFound, Message(err))
+	case errors.Is(err, ErrTimeout):
+		f = NewFault(http.StatusOK, mcp.CodeServerError, Message(err))
 	default:
-		Reply(w, http.StatusOK, xs.Refusal(id, err))
+		if session.StartReason(err) == "" {
+			xs.cfg.Log.Error("cannot serve a request", "error", err)
+		}
+		f = NewFault(http.StatusOK, mcp.CodeInternalError, Message(err))
 	}
-}
-
-// Refusal is the JSON-RPC error for a request that could not begin. What its
-// words hide is logged, unless the audit has it.
-func (xs *Exchanges) Refusal(id json.RawMessage, err error) []byte {
-	if errors.Is(err, ErrNoMethod) {
-		return mcp.ErrorResponse(id, mcp.CodeMethodNotFound, Message(err))
-	}
-	if errors.Is(err, relay.ErrTooManyCalls) || errors.Is(err, session.ErrBusy) || errors.Is(err, session.ErrDraining) || errors.Is(err, ErrTimeout) {
-		return mcp.ErrorResponse(id, mcp.CodeServerError, Message(err))
-	}
-	if session.StartReason(err) == "" {
-		xs.cfg.Log.Error("cannot serve a request", "error", err)
-	}
-	return mcp.ErrorResponse(id, mcp.CodeInternalError, Message(err))
+	return f
 }
 
 // refusalText answers a tool call whose request to the forge was held back, in
@@ -71,6 +65,8 @@ func Message(err error) string {
 	switch {
 	case errors.Is(err, ErrNoMethod):
 		return "method not found: it is not of this session's revision"
+	case errors.Is(err, relay.ErrNoQuestion):
+		return "this response answers no request of the server"
 	case errors.Is(err, relay.ErrTooManyCalls):
 		return "too many calls in flight in this session"
 	case errors.Is(err, session.ErrBusy):
@@ -105,23 +101,4 @@ func Message(err error) string {
 		return "the forgejo-mcp program did not answer in time; try again"
 	}
 	return "the server cannot carry this out right now; its operator finds the cause in the journal"
-}
-
-// Reply answers with one JSON-RPC message.
-func Reply(w http.ResponseWriter, status int, message []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Length", strconv.Itoa(len(message))) // else a long one goes in chunks
-	w.WriteHeader(status)
-	_, _ = w.Write(message)
-}
-
-// Unreadable answers a body that is no message: err is mcp.ErrNotJSON or
-// mcp.ErrNotMessage.
-func Unreadable(w http.ResponseWriter, err error) {
-	code := mcp.CodeInvalidRequest
-	if errors.Is(err, mcp.ErrNotJSON) {
-		code = mcp.CodeParseError
-	}
-	Reply(w, http.StatusBadRequest, mcp.ErrorResponse(nil, code, err.Error()))
 }

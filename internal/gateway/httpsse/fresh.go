@@ -2,10 +2,12 @@ package httpsse
 
 import (
 	"context"
-	"errors"
+	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
@@ -17,7 +19,10 @@ import (
 const maxFresh = 16
 
 // errTooManyStreams: the user has maxFresh of them.
-var errTooManyStreams = errors.New("too many streams without a session")
+var errTooManyStreams = &call.Fault{
+	Status: http.StatusTooManyRequests, Code: mcp.CodeServerError, RetryAfter: 30 * time.Second,
+	Text: "too many streams are open without a session; send initialize on them or close them",
+}
 
 // fresh is an open stream that has no session yet.
 type fresh struct {

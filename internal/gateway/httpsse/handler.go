@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -49,46 +48,41 @@ func (h *Handler) Drain() { h.calls.drain() }
 // Post takes one message for the stream that the URL names. A request that fails
 // gets its error on the stream, where clients look for it: some never post again
 // after a status that is no success.
-func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access model.Access, m mcp.Message) {
+func (h *Handler) Post(r *http.Request, access model.Access, m mcp.Message) (call.Answer, error) {
 	id := r.URL.Query().Get(streamParam)
 	if !isStreamID(id) {
-		h.cfg.Exchanges.Fail(w, nil, model.ErrNotFound)
-		return
+		return call.Answer{}, model.ErrNotFound
 	}
 	s, err := h.cfg.Sessions.Get(r.Context(), sessionID(id), access)
 	if err == nil {
-		h.take(w, r, s, access, m)
-		return
+		return h.take(r, s, access, m)
 	}
 	f := h.find(id, access)
 	if f == nil || !errors.Is(err, model.ErrNotFound) {
-		h.cfg.Exchanges.Fail(w, m.ID(), err)
-		return
+		return call.Answer{}, err
 	}
-	h.first(w, r, f, access, m)
+	return h.first(r, f, access, m)
 }
 
 // take passes a message to its session.
-func (h *Handler) take(w http.ResponseWriter, r *http.Request, s *session.Session, access model.Access, m mcp.Message) {
+func (h *Handler) take(r *http.Request, s *session.Session, access model.Access, m mcp.Message) (call.Answer, error) {
 	own := s.Streams().Own()
 	switch {
 	case m.Kind != mcp.Request:
 		err := s.Tell(r.Context(), m)
 		if err != nil && !errors.Is(err, relay.ErrNoQuestion) { // the question may have ended meanwhile
-			h.cfg.Exchanges.Fail(w, nil, err)
-			return
+			return call.Answer{}, err
 		}
 	case m.Method == mcp.MethodInitialize:
 		tell(own, mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "this stream has a session already; open another for another"))
 	default:
 		x, err := h.cfg.Exchanges.Begin(r.Context(), s, access, m)
 		if err != nil {
-			h.refuse(w, own, m.ID(), err)
-			return
+			return h.refuse(own, m.ID(), err)
 		}
 		h.carry(x, own)
 	}
-	accepted(w)
+	return accepted, nil
 }
 
 // carry has the session's stream carry what the exchange yields.
@@ -101,30 +95,27 @@ func (h *Handler) carry(x *call.Exchange, own *eventstore.Log) {
 }
 
 // first takes a message for a stream that has no session.
-func (h *Handler) first(w http.ResponseWriter, r *http.Request, f *fresh, access model.Access, m mcp.Message) {
+func (h *Handler) first(r *http.Request, f *fresh, access model.Access, m mcp.Message) (call.Answer, error) {
 	own := f.streams.Own()
 	switch {
 	case m.Kind != mcp.Request: // about what a broken stream carried
 	case m.Method == mcp.MethodPing: // allowed at any time
 		tell(own, mcp.EmptyResult(m.ID()))
-	case stateless(m): // a client of several eras tries; it goes on with initialize
+	case stateless(m): // a client of several eras tries; it continues with initialize
 		tell(own, mcp.ErrorResponse(m.ID(), mcp.CodeMethodNotFound, "this transport has no stateless requests; send initialize first"))
 	case m.Method == mcp.MethodInitialize:
 		s, response, err := h.begin(r.Context(), f, access, m)
 		if err != nil {
-			h.refuse(w, own, m.ID(), err)
-			return
+			return h.refuse(own, m.ID(), err)
 		}
 		if response == nil { // another request was faster
-			h.take(w, r, s, access, m)
-			return
+			return h.take(r, s, access, m)
 		}
 		tell(own, response)
 	default:
-		h.again(w, r, f, access, m)
-		return
+		return h.again(r, f, access, m)
 	}
-	accepted(w)
+	return accepted, nil
 }
 
 // stateless reports whether a request is of a revision without a handshake, which
@@ -134,41 +125,31 @@ func stateless(m mcp.Message) bool {
 	return version != "" && !mcp.Handshake(version)
 }
 
-// again takes the first message of a client that goes on on another stream.
-func (h *Handler) again(w http.ResponseWriter, r *http.Request, f *fresh, access model.Access, m mcp.Message) {
+// again takes the first message of a client that continues on another stream.
+func (h *Handler) again(r *http.Request, f *fresh, access model.Access, m mcp.Message) (call.Answer, error) {
 	s, err := h.goOn(r.Context(), f, access)
 	switch {
 	case errors.Is(err, model.ErrNotFound):
 		tell(f.streams.Own(), mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "there is no session on this stream; send initialize first"))
-		accepted(w)
+		return accepted, nil
 	case err != nil:
-		h.refuse(w, f.streams.Own(), m.ID(), err)
-	default:
-		h.take(w, r, s, access, m)
+		return h.refuse(f.streams.Own(), m.ID(), err)
 	}
+	return h.take(r, s, access, m)
 }
 
 // refuse answers a request that could not begin: what is about the client's token
 // or its session by a status, the rest on the stream.
-func (h *Handler) refuse(w http.ResponseWriter, own *eventstore.Log, id json.RawMessage, err error) {
+func (h *Handler) refuse(own *eventstore.Log, id json.RawMessage, err error) (call.Answer, error) {
 	if errors.Is(err, model.ErrForgejoGrantDead) || errors.Is(err, model.ErrInsufficientScope) || errors.Is(err, model.ErrRevoked) || errors.Is(err, model.ErrNotFound) || errors.Is(err, context.Canceled) {
-		h.cfg.Exchanges.Fail(w, id, err)
-		return
+		return call.Answer{}, err
 	}
-	tell(own, h.cfg.Exchanges.Refusal(id, err))
-	accepted(w)
+	tell(own, h.cfg.Exchanges.Refusal(err).Message(id))
+	return accepted, nil
 }
 
 // tell puts a message of the broker's own on the stream.
 func tell(own *eventstore.Log, raw []byte) { _ = own.Write(context.Background(), raw) }
 
-func accepted(w http.ResponseWriter) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusAccepted)
-	_, _ = io.WriteString(w, "Accepted")
-}
-
-func tooManyStreams(w http.ResponseWriter) {
-	w.Header().Set("Retry-After", "30")
-	call.Reply(w, http.StatusTooManyRequests, mcp.ErrorResponse(nil, mcp.CodeServerError, "too many streams are open without a session; send initialize on them or close them"))
-}
+// accepted answers what is answered on the stream, or not at all.
+var accepted = call.Answer{Status: http.StatusAccepted, Text: "Accepted"}

@@ -5,39 +5,36 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
 )
 
 // Listen answers GET with an event stream: a new one, or the rest of the one that
-// Last-Event-ID names. It goes on until the session ends, the client leaves, or
+// Last-Event-ID names. It lasts until the session ends, the client leaves, or
 // another connection takes its place; at shutdown until no response is to come.
-func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access model.Access) {
+func (h *Handler) Listen(r *http.Request, access model.Access) (call.Answer, error) {
 	id, seen := cutEventID(r.Header.Get("Last-Event-ID"))
 	if id == "" {
 		id = newStreamID()
 	}
 	streams, leave, err := h.enter(r.Context(), id, seen, access)
-	if errors.Is(err, errTooManyStreams) {
-		tooManyStreams(w)
-		return
-	}
 	if err != nil {
-		h.cfg.Exchanges.Fail(w, nil, err)
-		return
+		return call.Answer{}, err
 	}
-	defer leave()
 	f := streams.Listen(position(streams, seen))
-	out := eventStream{mcp.NewEventStream(w), id}
-	if out.Endpoint(eventID(id, seen), h.cfg.Path+"?"+streamParam+"="+id) != nil {
-		f.Close()
-		return
-	}
-	f.Serve(r.Context(), out, h.cfg.KeepAlive, h.calls.over)
+	return call.Answer{Done: leave, Stream: func(events *mcp.EventStream) (call.Answer, error) {
+		if events.Endpoint(eventID(id, seen), h.cfg.Path+"?"+streamParam+"="+id) != nil {
+			f.Close()
+			return call.Answer{}, nil
+		}
+		f.Serve(r.Context(), eventStream{events, id}, h.cfg.KeepAlive, h.calls.over)
+		return call.Answer{}, nil
+	}}, nil
 }
 
-// position is where a client goes on that has seen an event last: at the beginning
+// position is where a client continues that has seen an event last: at the beginning
 // if none, and after all that was sent if nothing is known of that event.
 func position(streams *eventstore.Hub, seen string) int {
 	if seen == "" {

@@ -10,7 +10,7 @@ import (
 // check holds a request of 2026-07-28 against its headers and reads its _meta. A
 // revision that is not spoken here comes first, since what else it asks for cannot
 // be known.
-func check(header http.Header, m mcp.Message) (mcp.Meta, *fault) {
+func check(header http.Header, m mcp.Message) (mcp.Meta, error) {
 	version := m.ParamString("_meta", mcp.MetaProtocolVersion)
 	if version != "" {
 		if err := checkVersionHeader(header, version); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 )
 
@@ -36,18 +37,17 @@ func New(cfg Config) *Handler {
 }
 
 // Post takes one message that names no session.
-func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access model.Access, m mcp.Message) {
-	q := &request{h: h, w: w, r: r, access: access, Message: m}
+func (h *Handler) Post(r *http.Request, access model.Access, m mcp.Message) (call.Answer, error) {
+	q := &request{h: h, r: r, access: access, Message: m}
 	switch {
 	case m.Kind == mcp.Notification: // there is nothing it could be about
-		w.WriteHeader(http.StatusAccepted)
+		return call.Answer{Status: http.StatusAccepted}, nil
 	case m.Kind == mcp.Response:
-		q.refuse(&fault{http.StatusBadRequest, mcp.CodeInvalidRequest, "this response answers no request of the server", nil})
+		return call.Answer{}, relay.ErrNoQuestion
 	case Modern(r, m):
-		q.serveModern()
-	default:
-		q.serveLegacy()
+		return q.serveModern()
 	}
+	return q.serveLegacy()
 }
 
 // Modern reports whether a request that names no session is of revision
@@ -60,29 +60,33 @@ func Modern(r *http.Request, m mcp.Message) bool {
 
 func newer(version string) bool { return version != "" && !mcp.Handshake(version) }
 
-// fault is why a request is refused.
-type fault struct {
-	status  int
-	code    int
-	message string
-	data    any
+// The faults of requests of 2026-07-28.
+
+func invalid(err error) error {
+	return call.NewFault(http.StatusBadRequest, mcp.CodeInvalidParams, err.Error())
 }
 
-func invalid(err error) *fault {
-	return &fault{http.StatusBadRequest, mcp.CodeInvalidParams, err.Error(), nil}
+func mismatch(err error) error {
+	return call.NewFault(http.StatusBadRequest, mcp.CodeHeaderMismatch, err.Error())
 }
 
-func mismatch(err error) *fault {
-	return &fault{http.StatusBadRequest, mcp.CodeHeaderMismatch, err.Error(), nil}
+func notFound(method string) error {
+	return call.NewFault(http.StatusNotFound, mcp.CodeMethodNotFound, fmt.Sprintf("method %q is not of revision %s", method, mcp.Version20260728))
 }
 
-func notFound(method string) *fault {
-	return &fault{http.StatusNotFound, mcp.CodeMethodNotFound, fmt.Sprintf("method %q is not of revision %s", method, mcp.Version20260728), nil}
-}
-
-func unsupported(version string) *fault {
-	return &fault{http.StatusBadRequest, mcp.CodeUnsupportedVersion, "unsupported protocol version", struct {
+func unsupported(version string) error {
+	f := call.NewFault(http.StatusBadRequest, mcp.CodeUnsupportedVersion, "unsupported protocol version")
+	f.Data = struct {
 		Supported []string `json:"supported"`
 		Requested string   `json:"requested"`
-	}{mcp.Supported, version}}
+	}{mcp.Supported, version}
+	return f
+}
+
+func incapable(method string, needs mcp.ClientCapabilities) error {
+	f := call.NewFault(http.StatusBadRequest, mcp.CodeMissingCapability, "this needs a capability that the client does not declare: "+method)
+	f.Data = struct {
+		Required mcp.ClientCapabilities `json:"requiredCapabilities"`
+	}{needs}
+	return f
 }

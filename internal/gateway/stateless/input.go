@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"slices"
 	"time"
 
@@ -39,11 +38,8 @@ type parked struct {
 // Expire implements parkable.
 func (p *parked) Expire() { p.x.Cancel(context.Background(), call.OutcomeUnanswered) }
 
-// errAnswered ends a request that has got its response.
-var errAnswered = errors.New("the request is answered")
-
-// ask takes what the backend wants of the client. errAnswered: the client cannot
-// do that, and has been told.
+// ask takes what the backend wants of the client. An error, for a client that cannot
+// do that, ends the exchange.
 func (q *request) ask(x *call.Exchange, wanted question) error {
 	needs, ok := needsOf(wanted.Message)
 	switch {
@@ -52,20 +48,13 @@ func (q *request) ask(x *call.Exchange, wanted question) error {
 		return nil
 	case !covers(q.meta.Capabilities, needs):
 		x.Cancel(q.r.Context(), call.OutcomeIncapable)
-		q.refuse(incapable(wanted.Method, needs))
-		return errAnswered
+		return incapable(wanted.Method, needs)
 	}
 	if len(q.asked) == 0 {
 		q.askedAt = time.Now()
 	}
 	q.asked = append(q.asked, wanted)
 	return nil
-}
-
-func incapable(method string, needs mcp.ClientCapabilities) *fault {
-	return &fault{http.StatusBadRequest, mcp.CodeMissingCapability, "this needs a capability that the client does not declare: " + method, struct {
-		Required mcp.ClientCapabilities `json:"requiredCapabilities"`
-	}{needs}}
 }
 
 // withdrawn forgets what the backend does not want any more.
@@ -81,19 +70,19 @@ func (h *Handler) refused(x *call.Exchange, wanted question, code int, why strin
 	}
 }
 
-// park answers the client what is wanted of it, and keeps the call. It reports
-// false, and refuses for the client, when there is no room.
-func (q *request) park(x *call.Exchange) bool {
+// park keeps the call and returns what to answer: what is wanted of the client. It
+// returns nil, and refuses for the client, when there is no room.
+func (q *request) park(x *call.Exchange) []byte {
+	x.Done() // from now on it is whose who comes back for it
 	state, err := q.h.parked.Park(q.session.ID(), &parked{q.session, q.server, x, q.asked}, q.claim())
 	if err != nil {
 		for _, wanted := range q.asked {
 			q.h.refused(x, wanted, mcp.CodeServerError, err.Error())
 		}
 		q.asked = nil
-		return false
+		return nil
 	}
-	q.reply(http.StatusOK, mcp.ResultResponse(q.ID(), inputRequired(q.asked, state)))
-	return true
+	return mcp.ResultResponse(q.ID(), inputRequired(q.asked, state))
 }
 
 func (q *request) claim() claim {
@@ -126,11 +115,11 @@ func (q *request) isRetry() bool {
 	return mcp.Invokes(q.Method) && state != nil && string(state) != "null"
 }
 
-// retried goes on with the call that the client has come back for. It reports
-// false when no requestState of ours says which; it may be a backend's own.
-func (q *request) retried() bool {
+// retried returns the parked call that the client has come back for; nil when no
+// requestState of ours says which: it may be a backend's own.
+func (q *request) retried() (*parked, error) {
 	if !q.isRetry() {
-		return false
+		return nil, nil
 	}
 	var bad error
 	p, err := q.h.parked.Take(q.ParamString("requestState"), q.claim(), func(p *parked) bool {
@@ -139,20 +128,18 @@ func (q *request) retried() bool {
 	})
 	switch {
 	case bad != nil:
-		q.refuse(mismatch(bad))
+		return nil, mismatch(bad)
 	case errors.Is(err, errState):
-		return false
+		return nil, nil
 	case err != nil:
-		q.refuse(invalid(err))
-	default:
-		q.resume(p)
+		return nil, invalid(err)
 	}
-	return true
+	return p, nil
 }
 
-// resume goes on with a parked call. What the client leaves unanswered, or answers
+// resume continues with a parked call. What the client leaves unanswered, or answers
 // with what is no result, is asked again.
-func (q *request) resume(p *parked) {
+func (q *request) resume(p *parked) (call.Answer, error) {
 	q.session, q.server = p.session, p.server
 	q.askToLog()
 	for _, wanted := range p.asked {
@@ -163,7 +150,7 @@ func (q *request) resume(p *parked) {
 	}
 	q.askedAt = time.Now()
 	p.x.Resume()
-	q.carry(p.x)
+	return q.carry(p.x)
 }
 
 // answer passes the client's result to the backend. It reports false when that has

@@ -35,36 +35,35 @@ func readFilter(m mcp.Message) (filter, error) {
 	return f, nil
 }
 
-// listen answers subscriptions/listen for an old backend: with what it says beside
+// listen answers subscriptions/listen for an old backend: with what it says besides
 // all calls, until the client closes the stream, the session ends or the broker
 // does.
-func (q *request) listen() {
+func (q *request) listen() (call.Answer, error) {
 	f, err := readFilter(q.Message)
 	if err != nil {
-		q.refuse(invalid(err))
-		return
+		return call.Answer{}, invalid(err)
 	}
 	ctx, cancel := q.whileServing()
-	defer cancel()
 	sub, err := q.session.Subscribe(ctx, q.access, subscription.Filter(f))
 	switch {
+	case err == nil:
 	case errors.Is(err, subscription.ErrURITooLong):
-		q.refuse(invalid(err))
-		return
+		err = invalid(err)
 	case errors.Is(err, subscription.ErrTooMany):
-		q.refuse(&fault{http.StatusTooManyRequests, mcp.CodeServerError, err.Error(), nil})
-		return
-	case err != nil:
-		q.h.cfg.Exchanges.Fail(q.w, q.ID(), err)
-		return
+		err = call.NewFault(http.StatusTooManyRequests, mcp.CodeServerError, err.Error())
 	}
-	defer sub.Close()
+	if err != nil {
+		cancel()
+		return call.Answer{}, err
+	}
 	notifications, _ := json.Marshal(filter(sub.Honoured()))
 	acknowledged := rawjson.With(nil, rawjson.Member{Name: "_meta", Value: q.tag(nil)}, rawjson.Member{Name: "notifications", Value: notifications})
-	if q.stream().Message("", mcp.NewNotification(mcp.MethodAcknowledged, acknowledged)) != nil {
-		return
+	answer := q.stream(mcp.NewNotification(mcp.MethodAcknowledged, acknowledged), func() ([]byte, *last) { return q.notice(ctx, sub) }, func() {})
+	answer.Done = func() {
+		sub.Close()
+		cancel()
 	}
-	q.follow(ctx, sub)
+	return answer, nil
 }
 
 // errBrokerEnds ends what would never end by itself.
@@ -83,78 +82,69 @@ func (q *request) whileServing() (context.Context, context.CancelFunc) {
 	return ctx, func() { cancel(nil) }
 }
 
-// follow passes on what the subscription yields.
-func (q *request) follow(ctx context.Context, sub *subscription.Subscription) {
+// notice waits for what the subscription yields next.
+func (q *request) notice(ctx context.Context, sub *subscription.Subscription) ([]byte, *last) {
 	for {
 		patience, cancel := context.WithTimeoutCause(ctx, q.h.cfg.KeepAlive, call.ErrQuiet)
 		raw, err := sub.Next(patience)
 		cancel()
 		switch {
 		case q.r.Context().Err() != nil:
-			return
+			return nil, &last{err: q.r.Context().Err()}
 		case errors.Is(err, call.ErrQuiet):
-			err = q.stream().KeepAlive()
-		case err == nil:
-			err = q.notify(raw)
-		default:
-			q.close()
-			return
+			return nil, nil
+		case err != nil:
+			return nil, q.closed()
 		}
-		if err != nil {
-			return
+		if m, err := mcp.Parse(raw); err == nil {
+			meta := rawjson.Member{Name: "_meta", Value: q.tag(m.Param("_meta"))}
+			return m.WithParams(rawjson.With(m.Params(), meta)), nil
 		}
 	}
 }
 
-// close ends a subscription that is not the client's to end.
-func (q *request) close() {
-	q.reply(http.StatusOK, mcp.ResultResponse(q.ID(), rawjson.With(nil,
-		rawjson.Member{Name: "resultType", Value: []byte(`"complete"`)}, rawjson.Member{Name: "_meta", Value: q.tag(nil)})))
+// closed ends a subscription that is not the client's to end.
+func (q *request) closed() *last {
+	return &last{answer: call.Answer{Raw: mcp.ResultResponse(q.ID(), rawjson.With(nil,
+		rawjson.Member{Name: "resultType", Value: []byte(`"complete"`)}, rawjson.Member{Name: "_meta", Value: q.tag(nil)}))}}
 }
 
 // passListen answers subscriptions/listen with what a backend of 2026-07-28 says
 // to it.
-func (q *request) passListen() {
-	x := q.begin(q.Message)
-	if x == nil {
-		return
+func (q *request) passListen() (call.Answer, error) {
+	x, err := q.h.cfg.Exchanges.Begin(q.r.Context(), q.session, q.access, q.Message)
+	if err != nil {
+		return call.Answer{}, err
 	}
-	defer x.Done()
 	ctx, cancel := q.whileServing()
-	defer cancel()
+	answer, err := q.answer(func() ([]byte, *last) { return q.passed(ctx, x) }, func() { x.Cancel(ctx, call.OutcomeCancelled) })
+	answer.Done = func() {
+		x.Done()
+		cancel()
+	}
+	return answer, err
+}
+
+// passed waits for what the backend says next.
+func (q *request) passed(ctx context.Context, x *call.Exchange) ([]byte, *last) {
 	for {
 		e, err := x.Next(ctx, q.h.cfg.KeepAlive)
 		switch {
 		case q.r.Context().Err() != nil:
 			x.Cancel(ctx, call.OutcomeCancelled)
-			return
+			return nil, &last{err: q.r.Context().Err()}
 		case errors.Is(err, call.ErrQuiet):
-			err = q.stream().KeepAlive()
-		case err == nil && !e.Final:
-			err = q.event(x, e)
-		case err == nil && e.Raw != nil:
-			q.end(x.End(ctx, e, nil))
-			return
-		default: // the broker ends, or the backend has
+			return nil, nil
+		case err == nil && e.Final && e.Raw != nil:
+			return nil, q.end(x.End(ctx, e, nil))
+		case err != nil || e.Final: // the broker ends, or the backend has
 			x.Cancel(ctx, call.OutcomeCancelled)
-			q.close()
-			return
+			return nil, q.closed()
 		}
-		if err != nil { // the client does not read any more
-			x.Cancel(ctx, call.OutcomeCancelled)
-			return
+		if raw, err := q.event(x, e); raw != nil || err != nil {
+			return raw, failed(err)
 		}
 	}
-}
-
-// notify sends what the backend says under the subscription's id.
-func (q *request) notify(raw []byte) error {
-	m, err := mcp.Parse(raw)
-	if err != nil {
-		return nil
-	}
-	meta := rawjson.Member{Name: "_meta", Value: q.tag(m.Param("_meta"))}
-	return q.stream().Message("", m.WithParams(rawjson.With(m.Params(), meta)))
 }
 
 // tag is a _meta with the subscription's id, which is the request's.

@@ -16,7 +16,6 @@ import (
 // request is one request on its way to its answer.
 type request struct {
 	h      *Handler
-	w      http.ResponseWriter
 	r      *http.Request
 	access model.Access
 	mcp.Message
@@ -25,70 +24,64 @@ type request struct {
 	meta    mcp.Meta
 	session *session.Session
 	server  session.Server
-	out     *mcp.EventStream // nil until the answer has become a stream
+	streams bool // the answer has become a stream
 
 	asked   []question // what the backend wants of the client, oldest first
 	askedAt time.Time  // the oldest
 }
 
 // serveModern answers a request of 2026-07-28.
-func (q *request) serveModern() {
-	var bad *fault
-	if q.meta, bad = check(q.r.Header, q.Message); bad != nil {
-		q.refuse(bad)
-		return
+func (q *request) serveModern() (answer call.Answer, err error) {
+	if q.meta, err = check(q.r.Header, q.Message); err != nil {
+		return answer, err
 	}
 	q.modern = true
-	if q.retried() {
-		return
+	switch p, err := q.retried(); {
+	case err != nil:
+		return answer, err
+	case p != nil:
+		return q.resume(p)
 	}
 	if err := q.open(); err != nil {
-		q.h.cfg.Exchanges.Fail(q.w, q.ID(), err)
-		return
+		return answer, err
 	}
 	if err := checkParamHeaders(q.r.Header, q.Message, q.h.tools.Of(q.session, q.Message)); err != nil {
-		q.refuse(mismatch(err))
-		return
+		return answer, mismatch(err)
 	}
 	switch {
 	case q.server.Modern && q.Method == mcp.MethodListen:
-		q.passListen()
+		return q.passListen()
 	case q.server.Modern:
-		q.call(q.Message)
+		return q.call(q.Message)
 	case q.Method == mcp.MethodDiscover:
-		q.reply(http.StatusOK, discovered(q.ID(), q.server))
+		return call.Answer{Raw: discovered(q.ID(), q.server)}, nil
 	case q.Method == mcp.MethodListen:
-		q.listen()
+		return q.listen()
 	case !slices.Contains(methods, q.Method):
-		q.refuse(notFound(q.Method))
+		return answer, notFound(q.Method)
 	case q.isRetry():
-		q.refuse(invalid(errState))
-	default:
-		q.askToLog()
-		q.call(q.Message)
+		return answer, invalid(errState)
 	}
+	q.askToLog()
+	return q.call(q.Message)
 }
 
 // serveLegacy answers a request of a revision with a handshake whose client has
 // not initialized, as ChatGPT does.
-func (q *request) serveLegacy() {
+func (q *request) serveLegacy() (call.Answer, error) {
 	switch {
 	case q.Method == mcp.MethodPing:
-		q.reply(http.StatusOK, mcp.ResultResponse(q.ID(), []byte("{}")))
-		return
+		return call.Answer{Raw: mcp.EmptyResult(q.ID())}, nil
 	case !slices.Contains(methods, q.Method):
-		q.refuse(&fault{http.StatusBadRequest, mcp.CodeInvalidRequest, mcp.HeaderSessionID + " header is missing; send initialize first", nil})
-		return
+		return call.Answer{}, call.NewFault(http.StatusBadRequest, mcp.CodeInvalidRequest, mcp.HeaderSessionID+" header is missing; send initialize first")
 	}
 	if err := q.open(); err != nil {
-		q.h.cfg.Exchanges.Fail(q.w, q.ID(), err)
-		return
+		return call.Answer{}, err
 	}
 	if q.server.Modern {
-		q.call(raised(q.Message))
-		return
+		return q.call(raised(q.Message))
 	}
-	q.call(q.Message)
+	return q.call(q.Message)
 }
 
 // open finds the session that serves the request, and what its backend is.
@@ -117,52 +110,93 @@ func (q *request) askToLog() {
 }
 
 // call carries m, which is the request as the backend gets it, to its answer.
-func (q *request) call(m mcp.Message) {
-	if x := q.begin(m); x != nil {
-		q.carry(x)
-	}
-}
-
-// begin returns nil when the client has been told why it cannot.
-func (q *request) begin(m mcp.Message) *call.Exchange {
+func (q *request) call(m mcp.Message) (call.Answer, error) {
 	x, err := q.h.cfg.Exchanges.Begin(q.r.Context(), q.session, q.access, m)
 	if err != nil {
-		q.h.cfg.Exchanges.Fail(q.w, q.ID(), err)
+		return call.Answer{}, err
+	}
+	return q.carry(x)
+}
+
+// last is how an answer ends.
+type last struct {
+	answer call.Answer
+	err    error
+}
+
+// failed is nil when err is.
+func failed(err error) *last {
+	if err == nil {
 		return nil
 	}
-	return x
+	return &last{err: err}
+}
+
+// answer says what next yields until its last: that alone, or a stream of events, of
+// which a nil one is a keep-alive. left is called when the client stops to read.
+func (q *request) answer(next func() (event []byte, end *last), left func()) (call.Answer, error) {
+	event, end := next()
+	if end != nil {
+		return end.answer, end.err
+	}
+	return q.stream(event, next, left), nil
+}
+
+// stream is answer where an event comes first. It cannot be resumed.
+func (q *request) stream(event []byte, next func() (event []byte, end *last), left func()) call.Answer {
+	return call.Answer{Stream: func(out *mcp.EventStream) (call.Answer, error) {
+		q.streams = true
+		for {
+			if tell(out, event) != nil {
+				left()
+				return call.Answer{}, nil
+			}
+			var end *last
+			if event, end = next(); end != nil {
+				return end.answer, end.err
+			}
+		}
+	}}
+}
+
+func tell(out *mcp.EventStream, event []byte) error {
+	if event == nil {
+		return out.KeepAlive()
+	}
+	return out.Message("", event)
 }
 
 // carry passes on what the exchange yields until it ends or the client leaves.
-func (q *request) carry(x *call.Exchange) {
-	defer x.Done()
+func (q *request) carry(x *call.Exchange) (call.Answer, error) {
+	return q.answer(func() ([]byte, *last) { return q.next(x) }, func() { q.left(x) })
+}
+
+// next waits for what the client is told next.
+func (q *request) next(x *call.Exchange) ([]byte, *last) {
 	ctx := q.r.Context()
 	for {
-		if q.askedEnough() && q.park(x) {
-			return
+		if q.askedEnough() {
+			if raw := q.park(x); raw != nil {
+				return nil, &last{answer: call.Answer{Raw: raw}}
+			}
 		}
 		e, err := x.Next(ctx, q.patience())
 		switch {
 		case ctx.Err() != nil:
 			q.left(x)
-			return
+			return nil, &last{err: ctx.Err()}
 		case errors.Is(err, call.ErrQuiet) && len(q.asked) > 0:
 			q.askedAt = time.Time{} // enough
 			continue
 		case errors.Is(err, call.ErrQuiet):
-			err = q.stream().KeepAlive()
-		case err == nil && !e.Final:
-			err = q.event(x, e)
-		default:
-			q.end(x.End(ctx, e, err))
-			return
+			return nil, nil
+		case err != nil || e.Final:
+			end := q.end(x.End(ctx, e, err))
+			end.answer.Done = x.Done
+			return nil, end
 		}
-		switch {
-		case errors.Is(err, errAnswered):
-			return
-		case err != nil: // it does not read any more
-			q.left(x)
-			return
+		if raw, err := q.event(x, e); raw != nil || err != nil {
+			return raw, failed(err)
 		}
 	}
 }
@@ -181,37 +215,35 @@ func (q *request) patience() time.Duration {
 }
 
 // left gives up the exchange of a client that has gone. Only 2026-07-28 says that
-// this cancels a call; in older revisions it goes on, though nobody can come back
+// this cancels a call; in older revisions it continues, though nobody can come back
 // for its answer.
 func (q *request) left(x *call.Exchange) {
 	switch {
 	case !q.modern:
 		x.Left(q.r.Context())
-	case q.out == nil:
+	case !q.streams:
 		x.Cancel(q.r.Context(), call.OutcomeLeft)
 	default:
 		x.Cancel(q.r.Context(), call.OutcomeCancelled)
 	}
 }
 
-// end sends the response.
-func (q *request) end(end call.End) {
-	if end.Challenge != nil && q.out == nil {
-		q.h.cfg.Exchanges.Fail(q.w, nil, end.Challenge)
-		return
+// end makes the answer of what call.Exchange.End returns.
+func (q *request) end(raw []byte, instead error) *last {
+	if instead != nil && !q.streams {
+		return &last{err: instead}
 	}
-	m, err := mcp.Parse(end.Raw)
+	m, err := mcp.Parse(raw)
 	if err != nil { // nothing to answer
-		q.stream()
-		return
+		return &last{answer: call.Silence()}
 	}
 	if q.Method == mcp.MethodToolsList {
 		q.h.tools.Remember(q.session, q.session.Done(), q.Message, m)
 	}
-	if q.openURLs(m) {
-		return
+	if asks, err := q.openURLs(m); asks != nil || err != nil {
+		return &last{call.Answer{Raw: asks}, err}
 	}
-	q.reply(q.status(m.ErrorCode()), q.translated(m))
+	return &last{answer: call.Answer{Status: q.status(m.ErrorCode()), Raw: q.translated(m)}}
 }
 
 // status is what HTTP says to a response with an error code, or with none.
@@ -227,46 +259,25 @@ func (q *request) status(code int) int {
 	return http.StatusOK
 }
 
-// refuse answers with an error of our own.
-func (q *request) refuse(f *fault) {
-	q.reply(f.status, mcp.ErrorResponseWith(q.ID(), f.code, f.message, f.data))
-}
-
-// reply sends the response: the whole answer, or the last event of its stream.
-func (q *request) reply(status int, raw []byte) {
-	if q.out == nil {
-		call.Reply(q.w, status, raw)
-		return
-	}
-	_ = q.out.Message("", raw) // who does not read it has left
-}
-
-// stream turns the answer into a stream, which cannot be resumed.
-func (q *request) stream() *mcp.EventStream {
-	if q.out == nil {
-		q.out = mcp.NewEventStream(q.w)
-	}
-	return q.out
-}
-
-// event takes what the backend says during the call.
-func (q *request) event(x *call.Exchange, e relay.Event) error {
+// event takes what the backend says during the call, and returns what the client is
+// told of it. An error has ended the exchange.
+func (q *request) event(x *call.Exchange, e relay.Event) ([]byte, error) {
 	m, err := mcp.Parse(e.Raw)
 	switch {
 	case err != nil:
-		return nil
+		return nil, nil
 	case e.Question != "":
-		return q.ask(x, question{e.Question, m})
+		return nil, q.ask(x, question{e.Question, m})
 	case m.Method == mcp.MethodCancelled:
 		q.withdrawn(m.ParamString("requestId"))
-		return nil
+		return nil, nil
 	case !q.wants(m):
-		return nil
+		return nil, nil
 	}
 	if m.Method == mcp.MethodProgress { // of a call that an earlier request may have begun
 		m = m.WithParam(q.Param("_meta", "progressToken"), "progressToken")
 	}
-	return q.stream().Message("", m.Raw)
+	return m.Raw, nil
 }
 
 // wants reports whether the client is told of a notification.

@@ -2,27 +2,24 @@ package stateless
 
 import (
 	"encoding/json"
-	"net/http"
 	"strconv"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
-// openURLs answers with what an old backend has the user open before it is called
-// again (2025-11-25, URL Elicitation Required Error). It reports false when the
-// response says nothing of the kind. The call is over: there is no requestState.
-func (q *request) openURLs(m mcp.Message) bool {
+// openURLs is the response that tells what an old backend has the user open before it
+// is called again (2025-11-25, URL Elicitation Required Error); nil when m says nothing
+// of the kind. The call is over: there is no requestState.
+func (q *request) openURLs(m mcp.Message) ([]byte, error) {
 	urls := urlsOf(m)
 	if len(urls) == 0 || !q.modern || q.server.Modern || !mcp.Invokes(q.Method) {
-		return false
+		return nil, nil
 	}
 	needs := mcp.ClientCapabilities{Elicitation: &mcp.Elicitation{URL: &struct{}{}}}
-	if covers(q.meta.Capabilities, needs) {
-		q.reply(http.StatusOK, mcp.ResultResponse(q.ID(), inputRequired(urls, "")))
-	} else {
-		q.refuse(incapable(mcp.MethodElicit, needs))
+	if !covers(q.meta.Capabilities, needs) {
+		return nil, incapable(mcp.MethodElicit, needs)
 	}
-	return true
+	return mcp.ResultResponse(q.ID(), inputRequired(urls, "")), nil
 }
 
 // urlsOf reads the error.

@@ -13,7 +13,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
-	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
 // Config is what a Handler is made of. All fields are required.
@@ -32,118 +31,90 @@ type Handler struct{ cfg Config }
 func New(cfg Config) *Handler { return &Handler{cfg} }
 
 // Post takes one message.
-func (h *Handler) Post(w http.ResponseWriter, r *http.Request, access model.Access, m mcp.Message) {
+func (h *Handler) Post(r *http.Request, access model.Access, m mcp.Message) (call.Answer, error) {
 	if m.Kind == mcp.Request && m.Method == mcp.MethodInitialize {
-		h.initialize(w, r, access, m)
-		return
+		return h.initialize(r, access, m)
 	}
-	s, ok := h.session(w, r, access, m.ID())
-	if !ok {
-		return
+	s, err := h.session(r, access)
+	if err != nil {
+		return call.Answer{}, err
 	}
 	if m.Kind == mcp.Request {
-		h.call(w, r, s, access, m)
-		return
+		return h.call(r, s, access, m)
 	}
-	if err := s.Tell(r.Context(), m); err != nil {
-		h.cfg.Exchanges.Fail(w, nil, err)
-		return
-	}
-	w.WriteHeader(http.StatusAccepted)
+	return call.Answer{Status: http.StatusAccepted}, s.Tell(r.Context(), m)
 }
 
 // Batch takes a JSON array, which only 2025-03-26 has.
-func (h *Handler) Batch(w http.ResponseWriter, r *http.Request, access model.Access, body []byte) {
+func (h *Handler) Batch(r *http.Request, access model.Access, body []byte) (call.Answer, error) {
 	all, err := mcp.ParseBatch(body)
 	if err != nil {
-		call.Unreadable(w, err)
-		return
+		return call.Answer{}, err
 	}
-	s, ok := h.session(w, r, access, nil)
-	if !ok {
-		return
+	s, err := h.session(r, access)
+	if err != nil {
+		return call.Answer{}, err
 	}
 	if s.Protocol() != mcp.Version20250326 {
-		call.Unreadable(w, fmt.Errorf("%w: revision %s has no batches", mcp.ErrNotMessage, s.Protocol()))
-		return
+		return call.Answer{}, fmt.Errorf("%w: revision %s has no batches", mcp.ErrNotMessage, s.Protocol())
 	}
-	h.batch(w, r, s, access, all)
+	return h.batch(r, s, access, all), nil
 }
 
 // Delete ends the session.
-func (h *Handler) Delete(w http.ResponseWriter, r *http.Request, access model.Access) {
-	s, ok := h.session(w, r, access, nil)
-	if !ok {
-		return
+func (h *Handler) Delete(r *http.Request, access model.Access) (call.Answer, error) {
+	s, err := h.session(r, access)
+	if err != nil {
+		return call.Answer{}, err
 	}
 	if err := h.cfg.Sessions.End(r.Context(), s); err != nil {
 		h.cfg.Log.Error("cannot end a session for its client", "session", s.Label(), "error", err)
-		call.Reply(w, http.StatusInternalServerError, mcp.ErrorResponse(nil, mcp.CodeInternalError, call.Message(err)))
-		return
+		return call.Answer{}, call.NewFault(http.StatusInternalServerError, mcp.CodeInternalError, call.Message(err))
 	}
-	w.WriteHeader(http.StatusNoContent)
+	return call.Answer{Status: http.StatusNoContent}, nil
 }
 
-// session finds the session a request names, or answers.
-func (h *Handler) session(w http.ResponseWriter, r *http.Request, access model.Access, id []byte) (*session.Session, bool) {
+// session finds the session that a request names.
+func (h *Handler) session(r *http.Request, access model.Access) (*session.Session, error) {
 	name := r.Header.Get(mcp.HeaderSessionID)
 	if name == "" {
-		call.Reply(w, http.StatusBadRequest, mcp.ErrorResponse(id, mcp.CodeInvalidRequest, mcp.HeaderSessionID+" header is missing; send initialize first"))
-		return nil, false
+		return nil, call.NewFault(http.StatusBadRequest, mcp.CodeInvalidRequest, mcp.HeaderSessionID+" header is missing; send initialize first")
 	}
-	s, err := h.cfg.Sessions.Get(r.Context(), name, access)
-	if err != nil {
-		h.cfg.Exchanges.Fail(w, id, err)
-		return nil, false
-	}
-	return s, true
+	return h.cfg.Sessions.Get(r.Context(), name, access)
 }
 
-func (h *Handler) initialize(w http.ResponseWriter, r *http.Request, access model.Access, m mcp.Message) {
+func (h *Handler) initialize(r *http.Request, access model.Access, m mcp.Message) (call.Answer, error) {
 	s, response, err := h.cfg.Sessions.Create(r.Context(), access, m)
-	if err != nil {
-		h.cfg.Exchanges.Fail(w, m.ID(), err)
-		return
-	}
+	answer := call.Answer{Raw: response}
 	if s != nil {
-		w.Header().Set(mcp.HeaderSessionID, s.ID())
+		answer.Session = s.ID()
 	}
-	call.Reply(w, http.StatusOK, response)
+	return answer, err
 }
 
 // call relays one request and answers with JSON when the response is the first
 // thing that comes, with an event stream when something comes before it.
-func (h *Handler) call(w http.ResponseWriter, r *http.Request, s *session.Session, access model.Access, m mcp.Message) {
+func (h *Handler) call(r *http.Request, s *session.Session, access model.Access, m mcp.Message) (call.Answer, error) {
 	x, err := h.cfg.Exchanges.Begin(r.Context(), s, access, m)
 	if err != nil {
-		h.cfg.Exchanges.Fail(w, m.ID(), err)
-		return
+		return call.Answer{}, err
 	}
 	e, err := x.Next(r.Context(), h.cfg.KeepAlive)
 	switch {
 	case r.Context().Err() != nil: // the client has seen nothing that it could come back to
 		x.Left(r.Context())
+		return call.Answer{}, r.Context().Err()
 	case errors.Is(err, call.ErrQuiet):
-		h.stream(w, r, s, []mcp.Message{m}, x.Carry)
+		return h.stream(r, s, []mcp.Message{m}, x.Carry), nil
 	case err == nil && !e.Final:
-		h.stream(w, r, s, []mcp.Message{m}, func(l *eventstore.Log) bool { write(l, e.Raw); return x.Carry(l) })
-	default:
-		h.answer(w, r, x, e, err)
+		return h.stream(r, s, []mcp.Message{m}, func(l *eventstore.Log) bool { write(l, e.Raw); return x.Carry(l) }), nil
 	}
-}
-
-// answer writes the response as JSON.
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request, x *call.Exchange, e relay.Event, err error) {
-	defer x.Done()
-	end := x.End(r.Context(), e, err)
-	switch {
-	case end.Challenge != nil:
-		h.cfg.Exchanges.Fail(w, nil, end.Challenge)
-	case end.Raw == nil: // cancelled: an exchange without a response
-		mcp.NewEventStream(w)
-	default:
-		call.Reply(w, http.StatusOK, end.Raw)
+	raw, err := x.End(r.Context(), e, err)
+	answer := call.Answer{Raw: raw, Done: x.Done}
+	if raw == nil { // cancelled
+		answer.Stream = call.Silence().Stream
 	}
+	return answer, err
 }
 
 // write adds to l and waits for whoever follows it; that has to keep up, or it is
@@ -152,7 +123,7 @@ func write(l *eventstore.Log, raw []byte) { _ = l.Write(context.Background(), ra
 
 // batch relays the messages of one JSON array: each request's response goes to
 // one common stream.
-func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Session, access model.Access, all []mcp.Message) {
+func (h *Handler) batch(r *http.Request, s *session.Session, access model.Access, all []mcp.Message) call.Answer {
 	var begun []*call.Exchange
 	var failed [][]byte
 	for _, m := range all {
@@ -164,16 +135,15 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, s *session.Sessi
 		}
 		x, err := h.cfg.Exchanges.Begin(r.Context(), s, access, m)
 		if err != nil {
-			failed = append(failed, h.cfg.Exchanges.Refusal(m.ID(), err))
+			failed = append(failed, h.cfg.Exchanges.Refusal(err).Message(m.ID()))
 			continue
 		}
 		begun = append(begun, x)
 	}
 	if len(begun)+len(failed) == 0 {
-		w.WriteHeader(http.StatusAccepted)
-		return
+		return call.Answer{Status: http.StatusAccepted}
 	}
-	h.stream(w, r, s, all, func(l *eventstore.Log) bool {
+	return h.stream(r, s, all, func(l *eventstore.Log) bool {
 		for _, raw := range failed {
 			write(l, raw)
 		}

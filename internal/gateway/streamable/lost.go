@@ -3,9 +3,9 @@ package streamable
 import (
 	"encoding/base64"
 	"encoding/json"
-	"net/http"
 	"strings"
 
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
@@ -44,11 +44,13 @@ func unlabel(label string) (ids []json.RawMessage) {
 }
 
 // tellLost answers requests whose stream is no more.
-func (h *Handler) tellLost(w http.ResponseWriter, ids []json.RawMessage) {
-	out := mcp.NewEventStream(w)
-	for _, id := range ids {
-		if out.Message("", mcp.ErrorResponse(id, mcp.CodeInternalError, "the server lost track of this call, as when it is restarted; look whether it was carried out before trying again")) != nil {
-			return
+func tellLost(ids []json.RawMessage) call.Answer {
+	return call.Answer{Stream: func(out *mcp.EventStream) (call.Answer, error) {
+		for _, id := range ids {
+			if out.Message("", mcp.ErrorResponse(id, mcp.CodeInternalError, "the server lost track of this call, as when it is restarted; look whether it was carried out before trying again")) != nil {
+				break
+			}
 		}
-	}
+		return call.Answer{}, nil
+	}}
 }

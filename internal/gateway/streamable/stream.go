@@ -10,10 +10,10 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
 )
 
-// stream answers with a new event stream that fill fills. Filling goes on when
+// stream answers with a new event stream that fill fills. Filling continues when
 // the client's connection breaks: it may come back for the rest. What is not over
 // when the broker ends, the next process fills.
-func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Session, requests []mcp.Message, fill func(*eventstore.Log) (over bool)) {
+func (h *Handler) stream(r *http.Request, s *session.Session, requests []mcp.Message, fill func(*eventstore.Log) (over bool)) call.Answer {
 	l := s.Streams().Open(label(requests))
 	begin(s, l)
 	f := l.Follow(0) // before anything comes, so that nothing is forgotten
@@ -22,31 +22,29 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *session.Sess
 			l.Close()
 		}
 	}()
-	h.follow(w, r, f)
+	return h.follow(r, f)
 }
 
 // Listen answers GET: the stream of what belongs to no request, or the rest of
 // the stream that broke after Last-Event-ID.
-func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access model.Access) {
+func (h *Handler) Listen(r *http.Request, access model.Access) (call.Answer, error) {
 	if r.Header.Get(mcp.HeaderSessionID) == "" || !mcp.Accepts(r.Header, mcp.TypeEventStream) {
-		w.Header().Set("Allow", "GET, POST, DELETE, OPTIONS")
-		call.Reply(w, http.StatusMethodNotAllowed, mcp.ErrorResponse(nil, mcp.CodeInvalidRequest, "GET is for the event stream of a session: send "+mcp.HeaderSessionID+" and Accept: text/event-stream"))
-		return
+		f := call.NewFault(http.StatusMethodNotAllowed, mcp.CodeInvalidRequest, "GET is for the event stream of a session: send "+mcp.HeaderSessionID+" and Accept: text/event-stream")
+		f.Allow = "GET, POST, DELETE, OPTIONS"
+		return call.Answer{}, f
 	}
-	s, ok := h.session(w, r, access, nil)
-	if !ok {
-		return
+	s, err := h.session(r, access)
+	if err != nil {
+		return call.Answer{}, err
 	}
 	last := r.Header.Get("Last-Event-ID")
 	l, next, resumed := s.Streams().Resume(last)
 	if lost := unlabel(eventstore.Label(last)); !resumed && len(lost) > 0 {
-		h.tellLost(w, lost)
-		return
+		return tellLost(lost), nil
 	}
 	own := s.Streams().Own()
 	if resumed && l != own {
-		h.follow(w, r, l.Follow(next))
-		return
+		return h.follow(r, l.Follow(next)), nil
 	}
 	if !resumed {
 		next = -1
@@ -54,7 +52,7 @@ func (h *Handler) Listen(w http.ResponseWriter, r *http.Request, access model.Ac
 	// A new event id: clients such as the Go SDK's give a session up when the stream
 	// has ended a few times without any, as it does when the broker restarts.
 	begin(s, own)
-	h.follow(w, r, s.Streams().Listen(next))
+	return h.follow(r, s.Streams().Listen(next)), nil
 }
 
 // begin adds an event with an id and no data, where clients know that.
@@ -64,12 +62,15 @@ func begin(s *session.Session, l *eventstore.Log) {
 	}
 }
 
-// follow writes what f is told. A session's own stream, which never ends by itself,
-// ends at shutdown.
-func (h *Handler) follow(w http.ResponseWriter, r *http.Request, f *eventstore.Follower) {
+// follow answers with what f is told. A session's own stream, which never ends by
+// itself, ends at shutdown.
+func (h *Handler) follow(r *http.Request, f *eventstore.Follower) call.Answer {
 	var end <-chan struct{}
 	if f.Replaced() != nil {
 		end = h.cfg.Draining
 	}
-	f.Serve(r.Context(), mcp.NewEventStream(w), h.cfg.KeepAlive, end)
+	return call.Answer{Stream: func(out *mcp.EventStream) (call.Answer, error) {
+		f.Serve(r.Context(), out, h.cfg.KeepAlive, end)
+		return call.Answer{}, nil
+	}}
 }
