@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
@@ -29,23 +28,23 @@ func (s *Server) Authenticate(r *http.Request) (model.Access, error) {
 	return s.access.Access(r.Context(), model.Hash(token))
 }
 
-// Challenge answers a request to endpoint, mcp.PathStreamable or mcp.PathSSE, that
-// Authenticate refused, or whose user Forgejo no longer accepts: 401 with where to log in (RFC 9728 §5.1). One that failed for
-// model.ErrInsufficientScope gets 403 with the scope to ask for. A failure that
-// says nothing about the token is 503, since a client would throw away a good
-// one on 401.
-func (s *Server) Challenge(w http.ResponseWriter, endpoint string, err error) {
+// Challenge says what to answer to a request to endpoint, mcp.PathStreamable or
+// mcp.PathSSE, that Authenticate refused, or whose user Forgejo no longer accepts: 401
+// with where to log in (RFC 9728 §5.1), which header is for WWW-Authenticate. One that
+// failed for model.ErrInsufficientScope gets 403 with the scope to ask for. A failure
+// that says nothing about the token is 503 without a header, since a client would throw
+// away a good one on 401.
+func (s *Server) Challenge(endpoint string, err error) (status int, header string, body *oauth.Error) {
 	description := bearerFault(err)
 	if description == "" && !errors.Is(err, ErrNoToken) {
-		e := refusal(err)
-		httpserver.WriteJSON(w, e.Status(), e)
-		return
+		body = refusal(err)
+		return body.Status(), "", body
 	}
 	params := []string{
 		fmt.Sprintf("resource_metadata=%q", s.resourceMetadataURL(endpoint)),
 		fmt.Sprintf("scope=%q", strings.Join(model.Scopes(), " ")),
 	}
-	status, body := http.StatusUnauthorized, oauth.Errorf("invalid_token", "%s", description)
+	status, body = http.StatusUnauthorized, oauth.Errorf("invalid_token", "%s", description)
 	if errors.Is(err, model.ErrInsufficientScope) {
 		status, body.Code = http.StatusForbidden, "insufficient_scope" // RFC 6750 §3.1
 	}
@@ -55,8 +54,7 @@ func (s *Server) Challenge(w http.ResponseWriter, endpoint string, err error) {
 	} else {
 		params = append(params, fmt.Sprintf("error=%q", body.Code), fmt.Sprintf("error_description=%q", body.Description))
 	}
-	w.Header().Set("WWW-Authenticate", "Bearer "+strings.Join(params, ", "))
-	httpserver.WriteJSON(w, status, body)
+	return status, "Bearer " + strings.Join(params, ", "), body
 }
 
 // bearerFault says what is wrong with a token, "" if err does not.

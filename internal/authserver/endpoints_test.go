@@ -163,20 +163,16 @@ func TestChallenge(t *testing.T) {
 		{model.ErrInsufficientScope, 403, []string{`scope="forgejo:read forgejo:write"`, `error="insufficient_scope"`}, ""},
 		{errors.New("disk full"), 503, nil, "Bearer"},
 	} {
-		rec := httptest.NewRecorder()
-		w.server.Challenge(rec, "/mcp", tt.err)
-		header := rec.Header().Get("WWW-Authenticate")
-		if rec.Code != tt.status || tt.not != "" && strings.Contains(header, tt.not) || strings.Contains(rec.Body.String(), "disk full") {
-			t.Errorf("%v: %d %s", tt.err, rec.Code, header)
+		status, header, body := w.server.Challenge("/mcp", tt.err)
+		if status != tt.status || tt.not != "" && strings.Contains(header, tt.not) || strings.Contains(body.Description, "disk full") {
+			t.Errorf("%v: %d %s", tt.err, status, header)
 		}
 		if tt.status == 503 {
 			continue
 		}
 		for _, endpoint := range []string{"/mcp", "/sse"} {
-			rec := httptest.NewRecorder()
-			w.server.Challenge(rec, endpoint, tt.err)
 			where := strings.TrimSuffix(w.url, "/p") + "/.well-known/oauth-protected-resource/p" + endpoint
-			if header := rec.Header().Get("WWW-Authenticate"); !strings.HasPrefix(header, `Bearer resource_metadata="`+where+`"`) {
+			if _, header, _ := w.server.Challenge(endpoint, tt.err); !strings.HasPrefix(header, `Bearer resource_metadata="`+where+`"`) {
 				t.Errorf("%s, %v: %s", endpoint, tt.err, header)
 			}
 		}

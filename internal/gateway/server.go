@@ -20,14 +20,16 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/streamable"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 )
 
-// Authenticator checks bearer tokens and challenges those without one.
+// Authenticator checks bearer tokens and says how to challenge those without one; see
+// authserver.Server.
 type Authenticator interface {
 	Authenticate(*http.Request) (model.Access, error)
-	Challenge(w http.ResponseWriter, endpoint string, err error)
+	Challenge(endpoint string, err error) (status int, header string, body *oauth.Error)
 }
 
 // Config is what a Handler is made of.

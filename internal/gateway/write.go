@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -48,7 +49,11 @@ func (u unauthenticated) Unwrap() error { return u.error }
 func (h *Handler) refuse(w http.ResponseWriter, q *request, err error) {
 	switch {
 	case errors.As(err, &unauthenticated{}), errors.Is(err, model.ErrForgejoGrantDead), errors.Is(err, model.ErrInsufficientScope), errors.Is(err, model.ErrRevoked):
-		h.cfg.Auth.Challenge(w, q.resource, err)
+		status, header, body := h.cfg.Auth.Challenge(q.resource, err)
+		if header != "" {
+			w.Header().Set("WWW-Authenticate", header)
+		}
+		httpserver.WriteJSON(w, status, body)
 	case errors.Is(err, context.Canceled): // the client has left; nobody reads an answer
 	default:
 		f := h.exchanges.Refusal(err)
