@@ -24,12 +24,13 @@ func (h *Handler) Listen(r *http.Request, access model.Access) (call.Answer, err
 		return call.Answer{}, err
 	}
 	f := streams.Listen(position(streams, seen))
-	return call.Answer{Done: leave, Stream: func(events *mcp.EventStream) (call.Answer, error) {
-		if events.Endpoint(eventID(id, seen), h.cfg.Path+"?"+streamParam+"="+id) != nil {
+	return call.Answer{Done: leave, Stream: func(out *mcp.EventStream) (call.Answer, error) {
+		if out.Endpoint(eventID(id, seen), h.cfg.Path+"?"+streamParam+"="+id) != nil {
 			f.Close()
 			return call.Answer{}, nil
 		}
-		f.Serve(r.Context(), eventStream{events, id}, h.cfg.KeepAlive, h.calls.over)
+		out.Prefix = id + "-"
+		f.Serve(r.Context(), out, h.cfg.KeepAlive, h.calls.over)
 		return call.Answer{}, nil
 	}}, nil
 }
@@ -61,14 +62,4 @@ func (h *Handler) enter(ctx context.Context, id, seen string, access model.Acces
 		return nil, nil, err
 	}
 	return f.streams, func() { h.leave(f) }, nil
-}
-
-// eventStream tells of which stream the events are.
-type eventStream struct {
-	*mcp.EventStream
-	id string
-}
-
-func (s eventStream) Message(event string, raw []byte) error {
-	return s.EventStream.Message(eventID(s.id, event), raw)
 }

@@ -9,6 +9,9 @@ import (
 // EventStream writes server-sent events (HTML Living Standard §9.2) to one
 // HTTP response and flushes each.
 type EventStream struct {
+	// Prefix begins the ids of all events, but for those that have none.
+	Prefix string
+
 	w  http.ResponseWriter
 	rc *http.ResponseController
 }
@@ -33,7 +36,7 @@ func NewEventStream(w http.ResponseWriter) *EventStream {
 func (s *EventStream) Message(id string, raw []byte) error {
 	var head string
 	if id != "" {
-		head = "id: " + id + "\n"
+		head = "id: " + s.Prefix + id + "\n"
 	}
 	if len(raw) > 0 {
 		head += "event: message\n"
