@@ -1,6 +1,7 @@
 package stateless
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -27,13 +28,13 @@ type Config struct {
 // Handler serves clients that keep no session.
 type Handler struct {
 	cfg    Config
-	tools  toolParams[*session.Session]
-	parked *parking[*parked]
+	tools  toolParams
+	parked *parking
 }
 
 // New returns a Handler.
 func New(cfg Config) *Handler {
-	return &Handler{cfg: cfg, parked: newParking[*parked](parkingConfig{Keys: cfg.Keys})}
+	return &Handler{cfg: cfg, parked: newParking(cfg.Keys, func(p *parked) { p.x.Cancel(context.Background(), call.OutcomeUnanswered) })}
 }
 
 // Post takes one message that names no session.

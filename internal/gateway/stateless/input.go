@@ -1,7 +1,6 @@
 package stateless
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -14,12 +13,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
-// What a backend asks at once is handed out at once: it is waited until it has
-// been quiet for gather, and no longer than gatherAll.
-const (
-	gather    = 50 * time.Millisecond
-	gatherAll = time.Second
-)
+// gatherAll is how long a backend may go on asking for more: what it asks at once, with
+// pauses of relay.Gather at most, is handed out at once.
+const gatherAll = time.Second
 
 // question is what the backend wants of the client.
 type question struct {
@@ -34,9 +30,6 @@ type parked struct {
 	x       *call.Exchange
 	asked   []question
 }
-
-// Expire implements parkable.
-func (p *parked) Expire() { p.x.Cancel(context.Background(), call.OutcomeUnanswered) }
 
 // ask takes what the backend wants of the client. An error, for a client that cannot
 // do that, ends the exchange.

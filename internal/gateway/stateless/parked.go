@@ -21,99 +21,87 @@ var (
 	errNotTaken = errors.New("the parked call was not taken")
 )
 
-// parkingConfig is what a parking is made of.
-type parkingConfig struct {
-	Keys       *seal.Keyring
-	For        time.Duration // a parked call waits; 0 means 10 min
-	PerSession int           // calls parked at most; 0 means 20
-}
-
-// parkable is what is parked.
-type parkable interface {
-	// Expire gives the call up: nobody has come back for it.
-	Expire()
-}
+const (
+	parkedFor = 10 * time.Minute // a parked call waits
+	maxParked = 20               // calls of one session
+)
 
 // parking holds parked calls.
-type parking[C parkable] struct {
-	cfg parkingConfig
+type parking struct {
+	keys   *seal.Keyring
+	expire func(*parked) // gives a call up that nobody has come back for
 
 	mu     sync.Mutex
-	parked map[string]*place[C] // by id
-	count  map[string]int       // by session
+	parked map[string]place // by id
+	count  map[string]int   // by session
 }
 
 // place is where one call is parked.
-type place[C parkable] struct {
-	call    C
+type place struct {
+	call    *parked
 	session string
 	timer   *time.Timer
 }
 
 // newParking returns an empty parking.
-func newParking[C parkable](cfg parkingConfig) *parking[C] {
-	if cfg.For == 0 {
-		cfg.For = 10 * time.Minute
-	}
-	if cfg.PerSession == 0 {
-		cfg.PerSession = 20
-	}
-	return &parking[C]{cfg: cfg, parked: map[string]*place[C]{}, count: map[string]int{}}
+func newParking(keys *seal.Keyring, expire func(*parked)) *parking {
+	return &parking{keys: keys, expire: expire, parked: map[string]place{}, count: map[string]int{}}
 }
 
 // Park keeps a call of a session for whoever comes back with the requestState it
 // returns and is the claim's. errParkingFull: there is no room.
-func (l *parking[C]) Park(session string, call C, claim claim) (requestState string, err error) {
+func (l *parking) Park(session string, call *parked, claim claim) (requestState string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.count[session] >= l.cfg.PerSession {
+	if l.count[session] >= maxParked {
 		return "", errParkingFull
 	}
 	id := rand.Text()
-	l.parked[id] = &place[C]{call, session, time.AfterFunc(l.cfg.For, func() { l.expire(id) })}
+	l.parked[id] = place{call, session, time.AfterFunc(parkedFor, func() {
+		if l.remove(id) {
+			l.expire(call)
+		}
+	})}
 	l.count[session]++
-	return l.seal(parkedState{ID: id, Claim: claim, Expires: time.Now().Add(l.cfg.For)}), nil
+	return l.seal(parkedState{ID: id, Claim: claim, Expires: time.Now().Add(parkedFor)}), nil
 }
 
 // Take gives the parked call to whom it belongs, if admit agrees. Nobody else gets
 // it thereafter. Errors: errState, errGone, errNotTaken.
-func (l *parking[C]) Take(requestState string, claim claim, admit func(C) bool) (call C, err error) {
+func (l *parking) Take(requestState string, claim claim, admit func(*parked) bool) (*parked, error) {
 	s, err := l.open(requestState)
 	if err != nil || s.Claim != claim {
-		return call, errState
+		return nil, errState
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.parked[s.ID]
+	p, ok := l.parked[s.ID]
 	switch {
-	case p == nil || !time.Now().Before(s.Expires):
-		return call, errGone
+	case !ok || !time.Now().Before(s.Expires):
+		return nil, errGone
 	case !admit(p.call):
-		return call, errNotTaken
+		return nil, errNotTaken
 	}
 	p.timer.Stop()
-	l.remove(s.ID)
+	l.removeLocked(s.ID)
 	return p.call, nil
 }
 
-func (l *parking[C]) expire(id string) {
+// remove reports false when another was faster.
+func (l *parking) remove(id string) bool {
 	l.mu.Lock()
-	p := l.remove(id)
-	l.mu.Unlock()
-	if p != nil {
-		p.call.Expire()
-	}
+	defer l.mu.Unlock()
+	return l.removeLocked(id)
 }
 
-// remove returns nil when another was faster. Called with mu held.
-func (l *parking[C]) remove(id string) *place[C] {
-	p := l.parked[id]
-	if p == nil {
-		return nil
+func (l *parking) removeLocked(id string) bool {
+	p, ok := l.parked[id]
+	if !ok {
+		return false
 	}
 	delete(l.parked, id)
 	if l.count[p.session]--; l.count[p.session] == 0 {
 		delete(l.count, p.session)
 	}
-	return p
+	return true
 }

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,25 +13,19 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 )
 
-type testCall struct {
-	name    string
-	expired atomic.Bool
-}
-
-func (c *testCall) Expire() { c.expired.Store(true) }
-
-func testParking(t *testing.T) *parking[*testCall] {
+// testParking tells expired of the calls that it gives up.
+func testParking(t *testing.T, expired func(*parked)) *parking {
 	t.Helper()
 	keys, err := seal.NewKeyring(make([]byte, seal.KeySize))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newParking[*testCall](parkingConfig{Keys: keys})
+	return newParking(keys, expired)
 }
 
 var testClaim = claim{UserID: "u", GrantID: "g", ClientID: "c", Request: [32]byte{1}}
 
-func parkTest(t *testing.T, l *parking[*testCall], session string, c *testCall) string {
+func parkTest(t *testing.T, l *parking, session string, c *parked) string {
 	t.Helper()
 	s, err := l.Park(session, c, testClaim)
 	if err != nil {
@@ -40,13 +34,13 @@ func parkTest(t *testing.T, l *parking[*testCall], session string, c *testCall) 
 	return s
 }
 
-func anyone(*testCall) bool { return true }
+func anyone(*parked) bool { return true }
 
 func TestTakenOnce(t *testing.T) {
-	l := testParking(t)
-	first, second := &testCall{name: "first"}, &testCall{name: "second"}
+	l := testParking(t, nil)
+	first, second := &parked{}, &parked{}
 	one, two := parkTest(t, l, "s", first), parkTest(t, l, "s", second)
-	for state, want := range map[string]*testCall{one: first, two: second} {
+	for state, want := range map[string]*parked{one: first, two: second} {
 		if got, err := l.Take(state, testClaim, anyone); err != nil || got != want {
 			t.Errorf("got %v, %v", got, err)
 		}
@@ -54,8 +48,8 @@ func TestTakenOnce(t *testing.T) {
 			t.Errorf("a second time: %v", err)
 		}
 	}
-	third := parkTest(t, l, "s", &testCall{})
-	if _, err := l.Take(third, testClaim, func(*testCall) bool { return false }); !errors.Is(err, errNotTaken) {
+	third := parkTest(t, l, "s", &parked{})
+	if _, err := l.Take(third, testClaim, func(*parked) bool { return false }); !errors.Is(err, errNotTaken) {
 		t.Errorf("one that is not wanted: %v", err)
 	}
 	if _, err := l.Take(third, testClaim, anyone); err != nil {
@@ -67,8 +61,8 @@ func TestTakenOnce(t *testing.T) {
 }
 
 func TestStatesOfOthersAreRefused(t *testing.T) {
-	l := testParking(t)
-	c := &testCall{}
+	l := testParking(t, nil)
+	c := &parked{}
 	state := parkTest(t, l, "s", c)
 	for name, other := range map[string]claim{
 		"user":    {"x", "g", "c", [32]byte{1}},
@@ -94,10 +88,10 @@ func TestStatesOfOthersAreRefused(t *testing.T) {
 
 // What is sealed elsewhere with the same keys is no state.
 func TestPurpose(t *testing.T) {
-	l := testParking(t)
-	parkTest(t, l, "s", &testCall{})
+	l := testParking(t, nil)
+	parkTest(t, l, "s", &parked{})
 	plain, _ := json.Marshal(parkedState{Claim: testClaim, Expires: time.Now().Add(time.Hour)})
-	sealed := l.cfg.Keys.Seal(plain, []byte("another row"))
+	sealed := l.keys.Seal(plain, []byte("another row"))
 	if _, err := l.Take(string(sealed), testClaim, anyone); !errors.Is(err, errState) {
 		t.Error(err)
 	}
@@ -105,21 +99,23 @@ func TestPurpose(t *testing.T) {
 
 func TestExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := testParking(t)
-		c, taken := &testCall{}, &testCall{}
+		var expired sync.Map
+		l := testParking(t, func(p *parked) { expired.Store(p, true) })
+		has := func(p *parked) bool { _, ok := expired.Load(p); return ok }
+		c, taken := &parked{}, &parked{}
 		state, other := parkTest(t, l, "s", c), parkTest(t, l, "s", taken)
 		if _, err := l.Take(other, testClaim, anyone); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10*time.Minute - time.Second)
 		synctest.Wait()
-		if c.expired.Load() {
+		if has(c) {
 			t.Fatal("expired early")
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if !c.expired.Load() || taken.expired.Load() {
-			t.Errorf("expired: %v, taken: %v", c.expired.Load(), taken.expired.Load())
+		if !has(c) || has(taken) {
+			t.Errorf("expired: %v, taken: %v", has(c), has(taken))
 		}
 		if _, err := l.Take(state, testClaim, anyone); !errors.Is(err, errGone) {
 			t.Errorf("after its time: %v", err)
@@ -128,19 +124,19 @@ func TestExpiry(t *testing.T) {
 }
 
 func TestRoom(t *testing.T) {
-	l := testParking(t)
+	l := testParking(t, nil)
 	var last string
 	for range 20 {
-		last = parkTest(t, l, "s", &testCall{})
+		last = parkTest(t, l, "s", &parked{})
 	}
-	if _, err := l.Park("s", &testCall{}, testClaim); !errors.Is(err, errParkingFull) {
+	if _, err := l.Park("s", &parked{}, testClaim); !errors.Is(err, errParkingFull) {
 		t.Errorf("got %v", err)
 	}
-	parkTest(t, l, "another", &testCall{})
+	parkTest(t, l, "another", &parked{})
 	if _, err := l.Take(last, testClaim, anyone); err != nil {
 		t.Fatal(err)
 	}
-	parkTest(t, l, "s", &testCall{})
+	parkTest(t, l, "s", &parked{})
 }
 
 func TestDigest(t *testing.T) {

@@ -209,7 +209,7 @@ func (q *request) askedEnough() bool {
 // patience is how long the backend may say nothing.
 func (q *request) patience() time.Duration {
 	if len(q.asked) > 0 {
-		return gather
+		return relay.Gather
 	}
 	return q.h.cfg.KeepAlive
 }

@@ -26,18 +26,18 @@ type parkedState struct {
 // statePurpose keeps sealed states apart from whatever else is sealed with the keys.
 const statePurpose = "mcp requestState"
 
-func (l *parking[C]) seal(s parkedState) string {
+func (l *parking) seal(s parkedState) string {
 	plain, _ := json.Marshal(s)
-	return base64.RawURLEncoding.EncodeToString(l.cfg.Keys.Seal(plain, []byte(statePurpose)))
+	return base64.RawURLEncoding.EncodeToString(l.keys.Seal(plain, []byte(statePurpose)))
 }
 
-func (l *parking[C]) open(requestState string) (parkedState, error) {
+func (l *parking) open(requestState string) (parkedState, error) {
 	var s parkedState
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(requestState)
 	if err != nil {
 		return s, err
 	}
-	plain, err := l.cfg.Keys.Open(sealed, []byte(statePurpose))
+	plain, err := l.keys.Open(sealed, []byte(statePurpose))
 	if err != nil {
 		return s, err
 	}

@@ -3,22 +3,24 @@ package stateless
 import (
 	"runtime"
 	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
 
 // Annotations are those of the session's last list; its pages belong together.
 func TestToolsAreRemembered(t *testing.T) {
-	var all toolParams[string]
-	const one, other = "one", "other"
+	var all toolParams
+	one, other := new(session.Session), new(session.Session)
 	done := make(chan struct{})
-	list := func(session, params, tools string) {
-		all.Remember(session, done, parse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":`+params+`}`), parse(t, `{"jsonrpc":"2.0","id":1,"result":{"tools":[`+tools+`]}}`))
+	list := func(s *session.Session, params, tools string) {
+		all.Remember(s, done, parse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":`+params+`}`), parse(t, `{"jsonrpc":"2.0","id":1,"result":{"tools":[`+tools+`]}}`))
 	}
 	marked := func(name, header string) string {
 		return `{"name":"` + name + `","inputSchema":{"properties":{"p":{"type":"string","x-mcp-header":"` + header + `"}}}}`
 	}
-	want := func(session, tool, header string) {
+	want := func(s *session.Session, tool, header string) {
 		t.Helper()
-		got := all.Of(session, parse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+tool+`"}}`))
+		got := all.Of(s, parse(t, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+tool+`"}}`))
 		if header == "" && len(got) > 0 || header != "" && (len(got) != 1 || got[0].Header != header) {
 			t.Errorf("%s has %v, want %q", tool, got, header)
 		}

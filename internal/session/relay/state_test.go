@@ -48,7 +48,7 @@ func restored(t *testing.T, r *Relay, tag string) *Call {
 // Whatever a relay has to do, the next one does: answers in any order under the
 // clients' ids, what was not taken, what is open, and whose turn it is.
 func TestHandOver(t *testing.T) {
-	clock := &clock{real: gather}
+	clock := &clock{real: Gather}
 	r, child := serial(t, Config{Epoch: 1, AfterFunc: clock.after})
 	ids := map[string]json.RawMessage{}
 	for name, m := range map[string]string{

@@ -68,9 +68,9 @@ func (r *Relay) rest(c *Call) {
 	r.pass()
 }
 
-// gather is how long a child that asks its client something may take to ask for
+// Gather is how long a child that asks its client something may take to ask for
 // more at once.
-const gather = 50 * time.Millisecond
+const Gather = 50 * time.Millisecond
 
 // restSoon lets c rest when the child has asked no more for it for a while: until
 // then another call's beginning would make it unclear what belongs to whom. Called
@@ -79,7 +79,7 @@ func (r *Relay) restSoon(c *Call) {
 	if c.asking != nil {
 		c.asking()
 	}
-	c.asking = r.cfg.AfterFunc(gather, func() {
+	c.asking = r.cfg.AfterFunc(Gather, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if c.open > 0 && r.calls[c.id] == c && !r.closed && !r.paused {
