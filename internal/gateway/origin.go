@@ -10,22 +10,14 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 )
 
-// cors answers browser clients of allowed origins. `*` would not cover the
-// Authorization header (Fetch standard, "CORS non-wildcard request-header name").
+// cors answers browser clients of allowed origins.
 func (h *Handler) cors(w http.ResponseWriter, r *http.Request) {
-	header := w.Header()
-	header.Add("Vary", "Origin")
-	origin := r.Header.Get("Origin")
-	if origin == "" || !h.originAllowed(origin) {
-		return
-	}
-	header.Set("Access-Control-Allow-Origin", origin)
-	header.Set("Access-Control-Expose-Headers", httpserver.ExposedHeaders)
-	if r.Method == http.MethodOptions {
-		header.Add("Vary", "Access-Control-Request-Headers")
-		header.Set("Access-Control-Allow-Methods", "GET, POST, DELETE")
-		header.Set("Access-Control-Allow-Headers", httpserver.AllowedHeaders(r))
-		header.Set("Access-Control-Max-Age", "7200")
+	w.Header().Add("Vary", "Origin")
+	if origin := r.Header.Get("Origin"); origin != "" && h.originAllowed(origin) {
+		if r.Method == http.MethodOptions {
+			w.Header().Add("Vary", "Access-Control-Request-Headers")
+		}
+		httpserver.AllowOrigin(w, r, origin, "GET, POST, DELETE", "7200")
 	}
 }
 

@@ -6,13 +6,24 @@ import (
 	"strings"
 )
 
-// ExposedHeaders are the response headers that pages of other origins may read.
-const ExposedHeaders = "Mcp-Session-Id, WWW-Authenticate, Retry-After"
+// AllowOrigin lets pages of origin read the answer to r, and tells their preflight which
+// methods and request headers they may send, for maxAge in seconds. `*` would not cover
+// the Authorization header, so the headers are named (Fetch standard, "CORS
+// non-wildcard request-header name").
+func AllowOrigin(w http.ResponseWriter, r *http.Request, origin, methods, maxAge string) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Expose-Headers", "Mcp-Session-Id, WWW-Authenticate, Retry-After")
+	if r.Method == http.MethodOptions {
+		h.Set("Access-Control-Allow-Methods", methods)
+		h.Set("Access-Control-Allow-Headers", allowedHeaders(r))
+		h.Set("Access-Control-Max-Age", maxAge)
+	}
+}
 
-// AllowedHeaders returns the request headers that pages of other origins may
-// send, for a preflight: what MCP clients use, and of the family Mcp-Param-*
-// those that r asks for, since only whole names can be allowed.
-func AllowedHeaders(r *http.Request) string {
+// allowedHeaders is what MCP clients send, and of the family Mcp-Param-* what r asks
+// for, since only whole names can be allowed.
+func allowedHeaders(r *http.Request) string {
 	list := "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name"
 	for name := range strings.SplitSeq(r.Header.Get("Access-Control-Request-Headers"), ",") {
 		name = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))
@@ -32,13 +43,9 @@ func CORS(h http.HandlerFunc, method string) http.Handler {
 		allow = "GET, HEAD, OPTIONS"
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Access-Control-Expose-Headers", ExposedHeaders)
+		AllowOrigin(w, r, "*", allow, "86400")
 		switch {
 		case r.Method == http.MethodOptions:
-			w.Header().Set("Access-Control-Allow-Methods", allow)
-			w.Header().Set("Access-Control-Allow-Headers", AllowedHeaders(r))
-			w.Header().Set("Access-Control-Max-Age", "86400")
 			w.WriteHeader(http.StatusNoContent)
 		case r.Method == method, method == http.MethodGet && r.Method == http.MethodHead:
 			h(w, r)
