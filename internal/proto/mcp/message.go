@@ -182,38 +182,20 @@ func (m *Message) checkID() error {
 }
 
 // ID returns the raw JSON of the id, nil when there is none.
-func (m Message) ID() json.RawMessage {
-	if !m.id.Found() {
-		return nil
-	}
-	return m.id.Of(m.Raw)
-}
+func (m Message) ID() json.RawMessage { return m.id.Of(m.Raw) }
 
 // Params returns the raw JSON of params, nil when there is none.
-func (m Message) Params() json.RawMessage {
-	if !m.params.Found() {
-		return nil
-	}
-	return m.params.Of(m.Raw)
-}
+func (m Message) Params() json.RawMessage { return m.params.Of(m.Raw) }
 
 // Result returns the raw JSON of result, nil when there is none.
-func (m Message) Result() json.RawMessage {
-	if !m.result.Found() {
-		return nil
-	}
-	return m.result.Of(m.Raw)
-}
+func (m Message) Result() json.RawMessage { return m.result.Of(m.Raw) }
 
 // IsError reports whether a response carries an error.
 func (m Message) IsError() bool { return m.err.Found() }
 
 // Param returns the raw JSON at path below params, nil when there is none.
 func (m Message) Param(path ...string) json.RawMessage {
-	if at := m.param(path...); at.Found() {
-		return at.Of(m.Raw)
-	}
-	return nil
+	return m.below(m.params, path...).Of(m.Raw)
 }
 
 // ParamString returns the string at path below params, "" when there is none.
@@ -221,10 +203,7 @@ func (m Message) ParamString(path ...string) string { return text(m.Param(path..
 
 // ResultField returns the raw JSON at path below result, nil when there is none.
 func (m Message) ResultField(path ...string) json.RawMessage {
-	if at := m.resultField(path...); at.Found() {
-		return at.Of(m.Raw)
-	}
-	return nil
+	return m.below(m.result, path...).Of(m.Raw)
 }
 
 // ResultString returns the string at path below result, "" when there is none.
@@ -242,12 +221,12 @@ func (m Message) WithID(id json.RawMessage) []byte { return rawjson.Splice(m.Raw
 // WithParam returns the message with the value at path below params replaced;
 // the message itself when nothing stands there. value must be valid JSON.
 func (m Message) WithParam(value json.RawMessage, path ...string) Message {
-	return m.with(m.param(path...), value)
+	return m.with(m.below(m.params, path...), value)
 }
 
 // WithResultField is WithParam for a path below result.
 func (m Message) WithResultField(value json.RawMessage, path ...string) Message {
-	return m.with(m.resultField(path...), value)
+	return m.with(m.below(m.result, path...), value)
 }
 
 // with replaces a value inside params or result.
@@ -269,7 +248,7 @@ func (m Message) with(at rawjson.Span, value []byte) Message {
 func (m Message) LineWith(id, token json.RawMessage) []byte {
 	first, second := edit{m.id, id}, edit{}
 	if token != nil {
-		second = edit{m.param("_meta", "progressToken"), token}
+		second = edit{m.below(m.params, "_meta", "progressToken"), token}
 	}
 	if second.at.Found() && second.at.From < first.at.From {
 		first, second = second, first
@@ -293,18 +272,12 @@ type edit struct {
 	value []byte
 }
 
-func (m Message) resultField(path ...string) rawjson.Span {
-	if !m.result.Found() {
+// below is where the value at path below an envelope member stands.
+func (m Message) below(member rawjson.Span, path ...string) rawjson.Span {
+	if !member.Found() {
 		return rawjson.Span{}
 	}
-	return rawjson.Find(m.Raw, m.result.From, path...)
-}
-
-func (m Message) param(path ...string) rawjson.Span {
-	if !m.params.Found() {
-		return rawjson.Span{}
-	}
-	return rawjson.Find(m.Raw, m.params.From, path...)
+	return rawjson.Find(m.Raw, member.From, path...)
 }
 
 func text(raw json.RawMessage) string {

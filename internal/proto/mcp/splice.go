@@ -22,10 +22,7 @@ func (m Message) WithParams(params json.RawMessage) []byte {
 
 // ErrorField returns the raw JSON of a member of error, nil when there is none.
 func (m Message) ErrorField(name string) json.RawMessage {
-	if at := m.errorField(name); at.Found() {
-		return at.Of(m.Raw)
-	}
-	return nil
+	return m.below(m.err, name).Of(m.Raw)
 }
 
 // ErrorCode returns the code of a response that carries an error, 0 when it has
@@ -39,12 +36,5 @@ func (m Message) ErrorCode() int {
 // WithErrorCode returns an error response's bytes with another code.
 func (m Message) WithErrorCode(code int) []byte {
 	value, _ := json.Marshal(code)
-	return rawjson.Splice(m.Raw, m.errorField("code"), value)
-}
-
-func (m Message) errorField(name string) rawjson.Span {
-	if !m.err.Found() {
-		return rawjson.Span{}
-	}
-	return rawjson.Find(m.Raw, m.err.From, name)
+	return rawjson.Splice(m.Raw, m.below(m.err, "code"), value)
 }

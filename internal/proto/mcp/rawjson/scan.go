@@ -10,8 +10,13 @@ import (
 // Span is the half-open byte range [From, To) of a JSON value in its document.
 type Span struct{ From, To int }
 
-// Of is the value.
-func (s Span) Of(doc []byte) []byte { return doc[s.From:s.To] }
+// Of is the value, nil when there is none.
+func (s Span) Of(doc []byte) []byte {
+	if !s.Found() {
+		return nil
+	}
+	return doc[s.From:s.To]
+}
 
 // Found reports whether there is a value.
 func (s Span) Found() bool { return s.To > 0 }
