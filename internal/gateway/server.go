@@ -80,12 +80,13 @@ func New(cfg Config) *Handler {
 	}
 	own := cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host
 	draining := make(chan struct{})
-	exchanges := call.New(call.Config{PublicURL: cfg.PublicURL, Audit: cfg.Audit, Log: cfg.Log, Timeout: cfg.RequestTimeout})
+	exchanges := &call.Exchanges{
+		PublicURL: cfg.PublicURL, Sessions: cfg.Sessions, Audit: cfg.Audit, Log: cfg.Log,
+		Timeout: cfg.RequestTimeout, KeepAlive: cfg.KeepAlive, Draining: draining,
+	}
 	return &Handler{
 		cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), bodies: newBodies(cfg.MaxBody), exchanges: exchanges, draining: draining,
-		streamable: streamable.New(streamable.Config{Sessions: cfg.Sessions, Exchanges: exchanges, Log: cfg.Log, KeepAlive: cfg.KeepAlive, Draining: draining}),
-		stateless:  stateless.New(stateless.Config{Sessions: cfg.Sessions, Exchanges: exchanges, Log: cfg.Log, Keys: cfg.Keys, KeepAlive: cfg.KeepAlive, Draining: draining}),
-		httpsse:    httpsse.New(httpsse.Config{Path: cfg.PublicURL.Path + mcp.PathMessages, Sessions: cfg.Sessions, Exchanges: exchanges, KeepAlive: cfg.KeepAlive}),
+		streamable: &streamable.Handler{Exchanges: exchanges}, stateless: stateless.New(exchanges, cfg.Keys), httpsse: httpsse.New(exchanges),
 	}
 }
 
@@ -259,10 +260,8 @@ func (q *request) message(body []byte) (mcp.Message, error) {
 // tell: clients of two generations send 2026-07-28 within a session of an older
 // revision, and Mcp-Method with it.
 func sessionless(r *http.Request, m mcp.Message) bool {
-	if version := m.ParamString("_meta", mcp.MetaProtocolVersion); version != "" && !mcp.Handshake(version) {
-		return true
-	}
-	return r.Header.Get(mcp.HeaderSessionID) == "" && m.Method != mcp.MethodInitialize
+	return mcp.Stateless(m.ParamString("_meta", mcp.MetaProtocolVersion)) ||
+		r.Header.Get(mcp.HeaderSessionID) == "" && m.Method != mcp.MethodInitialize
 }
 
 // body reads the body of a POST.

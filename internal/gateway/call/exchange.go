@@ -18,19 +18,17 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
-// Config is what Exchanges are made of. All fields are required.
-type Config struct {
+// Exchanges begins the exchanges of one broker, and words why one cannot begin. It is
+// also what all transports work with. All fields are required.
+type Exchanges struct {
 	PublicURL *url.URL
+	Sessions  *session.Manager
 	Audit     *audit.Logger
 	Log       *slog.Logger
-	Timeout   time.Duration // for a response, counted from the last sign of life
+	Timeout   time.Duration   // for a response, counted from the last sign of life
+	KeepAlive time.Duration   // between comments on a quiet stream
+	Draining  <-chan struct{} // closed when streams that would never end shall end
 }
-
-// Exchanges begins exchanges, and words why one cannot begin.
-type Exchanges struct{ cfg Config }
-
-// New returns the Exchanges of one broker.
-func New(cfg Config) *Exchanges { return &Exchanges{cfg} }
 
 // Exchange is one request of a client on its way through a session.
 type Exchange struct {
@@ -105,7 +103,7 @@ func (x *Exchange) Next(ctx context.Context, patience time.Duration) (relay.Even
 		x.release = x.call.Hold(e)
 	}
 	if err == nil {
-		x.deadline = time.Now().Add(x.of.cfg.Timeout)
+		x.deadline = time.Now().Add(x.of.Timeout)
 		if x.deadline.After(x.latest) {
 			x.deadline = x.latest
 		}
@@ -194,7 +192,7 @@ func (x *Exchange) Refuse(question string, code int, message string) error {
 func (x *Exchange) Resume() { x.setTime(time.Now()) }
 
 func (x *Exchange) setTime(now time.Time) {
-	x.deadline, x.latest = now.Add(x.of.cfg.Timeout), now.Add(maxExtension*x.of.cfg.Timeout)
+	x.deadline, x.latest = now.Add(x.of.Timeout), now.Add(maxExtension*x.of.Timeout)
 }
 
 // mayAskForMore reports whether the client itself asked for less than it wants to
@@ -234,7 +232,7 @@ func (x *Exchange) audit(ctx context.Context, outcome string) {
 	if x.method != mcp.MethodToolsCall {
 		return
 	}
-	x.of.cfg.Audit.Event(ctx, audit.Event{
+	x.of.Audit.Event(ctx, audit.Event{
 		Kind: audit.ToolCall, User: x.access.User.Name, Client: x.access.Client, Session: x.session.Label(),
 		Tool: x.tool, Outcome: outcome, Failed: outcome != outcomeOK,
 	})

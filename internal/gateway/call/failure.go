@@ -41,7 +41,7 @@ func (xs *Exchanges) Refusal(err error) *Fault {
 		f = NewFault(http.StatusOK, mcp.CodeServerError, Message(err))
 	default:
 		if session.StartReason(err) == "" {
-			xs.cfg.Log.Error("cannot serve a request", "error", err)
+			xs.Log.Error("cannot serve a request", "error", err)
 		}
 		f = NewFault(http.StatusOK, mcp.CodeInternalError, Message(err))
 	}
@@ -53,10 +53,10 @@ func (xs *Exchanges) Refusal(err error) *Fault {
 func (xs *Exchanges) refusalText(reason control.Reason) string {
 	if reason == control.ReasonReadOnly {
 		return "This connection to Forgejo is read-only, so this was refused and nothing was changed. " +
-			"To allow changes, disconnect this application at " + xs.cfg.PublicURL.String() + "/account and connect it again with read and write access."
+			"To allow changes, disconnect this application at " + xs.PublicURL.String() + "/account and connect it again with read and write access."
 	}
 	return "This server keeps connected applications away from parts of Forgejo that give lasting access, such as keys, tokens and administration, " +
-		"whatever access they have. This was refused and nothing was sent. Do it in Forgejo itself. What is connected is listed at " + xs.cfg.PublicURL.String() + "/account."
+		"whatever access they have. This was refused and nothing was sent. Do it in Forgejo itself. What is connected is listed at " + xs.PublicURL.String() + "/account."
 }
 
 // Message words an error for the client's user: what is wrong and who can

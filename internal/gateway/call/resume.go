@@ -51,6 +51,6 @@ func (xs *Exchanges) resume(s *session.Session, c *session.Call) *Exchange {
 	x := xs.exchange(s, s.Access(), c.ClientID(), c.Method, c.Tool)
 	x.call = c
 	x.setTime(c.Began)
-	x.deadline = time.Now().Add(xs.cfg.Timeout)
+	x.deadline = time.Now().Add(xs.Timeout)
 	return x
 }

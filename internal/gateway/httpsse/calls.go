@@ -12,26 +12,22 @@ type calls struct {
 	draining bool
 }
 
-func (c *calls) begin() { c.add(1) }
-
-func (c *calls) end() { c.add(-1) }
-
+// add notes that a call begins (1) or has ended (-1).
 func (c *calls) add(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.n += n
-	c.tell()
+	c.tellLocked()
 }
 
 func (c *calls) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.draining = true
-	c.tell()
+	c.tellLocked()
 }
 
-// tell is called with mu held.
-func (c *calls) tell() {
+func (c *calls) tellLocked() {
 	select {
 	case <-c.over:
 	default:

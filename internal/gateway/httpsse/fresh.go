@@ -46,7 +46,7 @@ func (h *Handler) open(id string, access model.Access) (*fresh, error) {
 	defer h.mu.Unlock()
 	f := h.fresh[id]
 	switch {
-	case f == nil && h.freshOf(access.User.ID) >= maxFresh:
+	case f == nil && h.freshOfLocked(access.User.ID) >= maxFresh:
 		return nil, errTooManyStreams
 	case f == nil:
 		f = &fresh{id: id, user: access.User.ID, client: access.ClientID, streams: session.NewStreams()}
@@ -58,8 +58,8 @@ func (h *Handler) open(id string, access model.Access) (*fresh, error) {
 	return f, nil
 }
 
-// freshOf is called with mu held.
-func (h *Handler) freshOf(user string) (n int) {
+// freshOfLocked counts a user's streams that have no session.
+func (h *Handler) freshOfLocked(user string) (n int) {
 	for _, f := range h.fresh {
 		if f.user == user && !f.begun.Load() {
 			n++
@@ -96,7 +96,7 @@ func (h *Handler) begin(ctx context.Context, f *fresh, access model.Access, init
 	if f.session != nil {
 		return f.session, nil, nil
 	}
-	f.session, response, err = h.cfg.Sessions.CreateOn(ctx, sessionID(f.id), f.streams, access, initialize)
+	f.session, response, err = h.Sessions.CreateOn(ctx, sessionID(f.id), f.streams, access, initialize)
 	f.begun.Store(f.session != nil)
 	return f.session, response, err
 }
@@ -107,7 +107,7 @@ func (h *Handler) begin(ctx context.Context, f *fresh, access model.Access, init
 //
 // model.ErrNotFound: it never had one, or its last has ended.
 func (h *Handler) goOn(ctx context.Context, f *fresh, access model.Access) (*session.Session, error) {
-	initialize, err := h.cfg.Sessions.LastInitialize(ctx, sessionPrefix, access)
+	initialize, err := h.Sessions.LastInitialize(ctx, sessionPrefix, access)
 	if err != nil {
 		return nil, err
 	}

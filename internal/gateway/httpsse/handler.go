@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -20,17 +19,9 @@ import (
 // take the URI as it is.
 const streamParam = "sessionId"
 
-// Config is what a Handler is made of. All fields are required.
-type Config struct {
-	Path      string // of the messages endpoint, with the public URL's prefix
-	Sessions  *session.Manager
-	Exchanges *call.Exchanges
-	KeepAlive time.Duration // between comments on a quiet stream
-}
-
 // Handler serves clients of HTTP+SSE.
 type Handler struct {
-	cfg   Config
+	*call.Exchanges
 	calls calls
 
 	mu    sync.Mutex
@@ -38,8 +29,8 @@ type Handler struct {
 }
 
 // New returns the handler of HTTP+SSE.
-func New(cfg Config) *Handler {
-	return &Handler{cfg: cfg, calls: calls{over: make(chan struct{})}, fresh: map[string]*fresh{}}
+func New(xs *call.Exchanges) *Handler {
+	return &Handler{Exchanges: xs, calls: calls{over: make(chan struct{})}, fresh: map[string]*fresh{}}
 }
 
 // Drain has the streams end once no response is to come on any.
@@ -53,7 +44,7 @@ func (h *Handler) Post(r *http.Request, access model.Access, m mcp.Message) (cal
 	if !isStreamID(id) {
 		return call.Answer{}, model.ErrNotFound
 	}
-	s, err := h.cfg.Sessions.Get(r.Context(), sessionID(id), access)
+	s, err := h.Sessions.Get(r.Context(), sessionID(id), access)
 	if err == nil {
 		return h.take(r, s, access, m)
 	}
@@ -76,7 +67,7 @@ func (h *Handler) take(r *http.Request, s *session.Session, access model.Access,
 	case m.Method == mcp.MethodInitialize:
 		tell(own, mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "this stream has a session already; open another for another"))
 	default:
-		x, err := h.cfg.Exchanges.Begin(r.Context(), s, access, m)
+		x, err := h.Begin(r.Context(), s, access, m)
 		if err != nil {
 			return h.refuse(own, m.ID(), err)
 		}
@@ -87,9 +78,9 @@ func (h *Handler) take(r *http.Request, s *session.Session, access model.Access,
 
 // carry has the session's stream carry what the exchange yields.
 func (h *Handler) carry(x *call.Exchange, own *eventstore.Log) {
-	h.calls.begin()
+	h.calls.add(1)
 	go func() {
-		defer h.calls.end()
+		defer h.calls.add(-1)
 		x.Carry(own)
 	}()
 }
@@ -101,7 +92,7 @@ func (h *Handler) first(r *http.Request, f *fresh, access model.Access, m mcp.Me
 	case m.Kind != mcp.Request: // about what a broken stream carried
 	case m.Method == mcp.MethodPing: // allowed at any time
 		tell(own, mcp.EmptyResult(m.ID()))
-	case stateless(m): // a client of several eras tries; it continues with initialize
+	case mcp.Stateless(m.ParamString("_meta", mcp.MetaProtocolVersion)): // a client of several eras tries; it continues with initialize
 		tell(own, mcp.ErrorResponse(m.ID(), mcp.CodeMethodNotFound, "this transport has no stateless requests; send initialize first"))
 	case m.Method == mcp.MethodInitialize:
 		s, response, err := h.begin(r.Context(), f, access, m)
@@ -116,13 +107,6 @@ func (h *Handler) first(r *http.Request, f *fresh, access model.Access, m mcp.Me
 		return h.again(r, f, access, m)
 	}
 	return accepted, nil
-}
-
-// stateless reports whether a request is of a revision without a handshake, which
-// does not have this transport.
-func stateless(m mcp.Message) bool {
-	version := m.ParamString("_meta", mcp.MetaProtocolVersion)
-	return version != "" && !mcp.Handshake(version)
 }
 
 // again takes the first message of a client that continues on another stream.
@@ -144,7 +128,7 @@ func (h *Handler) refuse(own *eventstore.Log, id json.RawMessage, err error) (ca
 	if errors.Is(err, model.ErrForgejoGrantDead) || errors.Is(err, model.ErrInsufficientScope) || errors.Is(err, model.ErrRevoked) || errors.Is(err, model.ErrNotFound) || errors.Is(err, context.Canceled) {
 		return call.Answer{}, err
 	}
-	tell(own, h.cfg.Exchanges.Refusal(err).Message(id))
+	tell(own, h.Refusal(err).Message(id))
 	return accepted, nil
 }
 

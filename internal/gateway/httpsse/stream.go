@@ -25,12 +25,12 @@ func (h *Handler) Listen(r *http.Request, access model.Access) (call.Answer, err
 	}
 	f := streams.Listen(position(streams, seen))
 	return call.Answer{Done: leave, Stream: func(out *mcp.EventStream) (call.Answer, error) {
-		if out.Endpoint(eventID(id, seen), h.cfg.Path+"?"+streamParam+"="+id) != nil {
+		if out.Endpoint(eventID(id, seen), h.PublicURL.Path+mcp.PathMessages+"?"+streamParam+"="+id) != nil {
 			f.Close()
 			return call.Answer{}, nil
 		}
 		out.Prefix = id + "-"
-		f.Serve(r.Context(), out, h.cfg.KeepAlive, h.calls.over)
+		f.Serve(r.Context(), out, h.KeepAlive, h.calls.over)
 		return call.Answer{}, nil
 	}}, nil
 }
@@ -50,7 +50,7 @@ func position(streams *eventstore.Hub, seen string) int {
 // enter finds what to follow. A client that has seen messages has had a session,
 // which must still be there; others come before their session begins.
 func (h *Handler) enter(ctx context.Context, id, seen string, access model.Access) (*eventstore.Hub, func(), error) {
-	s, err := h.cfg.Sessions.Get(ctx, sessionID(id), access)
+	s, err := h.Sessions.Get(ctx, sessionID(id), access)
 	if err == nil {
 		return s.Streams(), func() {}, nil
 	}

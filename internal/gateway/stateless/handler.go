@@ -3,38 +3,25 @@ package stateless
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 )
 
-// Config is what a Handler is made of. All fields are required.
-type Config struct {
-	Sessions  *session.Manager
-	Exchanges *call.Exchanges
-	Log       *slog.Logger
-	Keys      *seal.Keyring   // for requestState
-	KeepAlive time.Duration   // between comments on a quiet stream
-	Draining  <-chan struct{} // closed when streams that would never end shall end
-}
-
 // Handler serves clients that keep no session.
 type Handler struct {
-	cfg    Config
+	*call.Exchanges
 	tools  toolParams
 	parked *parking
 }
 
-// New returns a Handler.
-func New(cfg Config) *Handler {
-	return &Handler{cfg: cfg, parked: newParking(cfg.Keys, func(p *parked) { p.x.Cancel(context.Background(), call.OutcomeUnanswered) })}
+// New returns a Handler. The keys are for requestState.
+func New(xs *call.Exchanges, keys *seal.Keyring) *Handler {
+	return &Handler{Exchanges: xs, parked: newParking(keys, func(p *parked) { p.x.Cancel(context.Background(), call.OutcomeUnanswered) })}
 }
 
 // Post takes one message that names no session.
@@ -55,11 +42,9 @@ func (h *Handler) Post(r *http.Request, access model.Access, m mcp.Message) (cal
 // 2026-07-28, or of one that only a later broker knows: by its _meta, or by its
 // header, which initialize may bear as well.
 func Modern(r *http.Request, m mcp.Message) bool {
-	return newer(m.ParamString("_meta", mcp.MetaProtocolVersion)) ||
-		newer(r.Header.Get(mcp.HeaderProtocolVersion)) && m.Method != mcp.MethodInitialize
+	return mcp.Stateless(m.ParamString("_meta", mcp.MetaProtocolVersion)) ||
+		mcp.Stateless(r.Header.Get(mcp.HeaderProtocolVersion)) && m.Method != mcp.MethodInitialize
 }
-
-func newer(version string) bool { return version != "" && !mcp.Handshake(version) }
 
 // The faults of requests of 2026-07-28.
 

@@ -59,7 +59,7 @@ func (q *request) withdrawn(key string) {
 // wait for it any more, is noticed by what the exchange yields.
 func (h *Handler) refused(x *call.Exchange, wanted question, code int, why string) {
 	if err := x.Refuse(wanted.key, code, why); err != nil {
-		h.cfg.Log.Debug("cannot refuse the backend's request", "method", wanted.Method, "error", err)
+		h.Log.Debug("cannot refuse the backend's request", "method", wanted.Method, "error", err)
 	}
 }
 
@@ -154,7 +154,7 @@ func (h *Handler) answer(x *call.Exchange, wanted question, result json.RawMessa
 		err = x.Respond(m)
 	}
 	if err != nil { // it does not wait for this any more, or has gone
-		h.cfg.Log.Debug("cannot answer the backend's request", "method", wanted.Method, "error", err)
+		h.Log.Debug("cannot answer the backend's request", "method", wanted.Method, "error", err)
 	}
 	return !errors.Is(err, relay.ErrTooManyCalls)
 }

@@ -74,7 +74,7 @@ func (q *request) whileServing() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(q.r.Context())
 	go func() {
 		select {
-		case <-q.h.cfg.Draining:
+		case <-q.h.Draining:
 			cancel(errBrokerEnds)
 		case <-ctx.Done():
 		}
@@ -85,7 +85,7 @@ func (q *request) whileServing() (context.Context, context.CancelFunc) {
 // notice waits for what the subscription yields next.
 func (q *request) notice(ctx context.Context, sub *subscription.Subscription) ([]byte, *last) {
 	for {
-		patience, cancel := context.WithTimeoutCause(ctx, q.h.cfg.KeepAlive, call.ErrQuiet)
+		patience, cancel := context.WithTimeoutCause(ctx, q.h.KeepAlive, call.ErrQuiet)
 		raw, err := sub.Next(patience)
 		cancel()
 		switch {
@@ -112,7 +112,7 @@ func (q *request) closed() *last {
 // passListen answers subscriptions/listen with what a backend of 2026-07-28 says
 // to it.
 func (q *request) passListen() (call.Answer, error) {
-	x, err := q.h.cfg.Exchanges.Begin(q.r.Context(), q.session, q.access, q.Message)
+	x, err := q.h.Begin(q.r.Context(), q.session, q.access, q.Message)
 	if err != nil {
 		return call.Answer{}, err
 	}
@@ -128,7 +128,7 @@ func (q *request) passListen() (call.Answer, error) {
 // passed waits for what the backend says next.
 func (q *request) passed(ctx context.Context, x *call.Exchange) ([]byte, *last) {
 	for {
-		e, err := x.Next(ctx, q.h.cfg.KeepAlive)
+		e, err := x.Next(ctx, q.h.KeepAlive)
 		switch {
 		case q.r.Context().Err() != nil:
 			x.Cancel(ctx, call.OutcomeCancelled)

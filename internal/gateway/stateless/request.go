@@ -87,7 +87,7 @@ func (q *request) serveLegacy() (call.Answer, error) {
 // open finds the session that serves the request, and what its backend is.
 func (q *request) open() error {
 	for attempt := 0; ; attempt++ {
-		s, err := q.h.cfg.Sessions.Shared(q.r.Context(), q.access)
+		s, err := q.h.Sessions.Shared(q.r.Context(), q.access)
 		if err != nil {
 			return err
 		}
@@ -105,13 +105,13 @@ func (q *request) askToLog() {
 		return
 	}
 	if err := q.session.LogFrom(q.r.Context(), q.meta.LogLevel); err != nil {
-		q.h.cfg.Log.Debug("the backend does not log as asked", "error", err)
+		q.h.Log.Debug("the backend does not log as asked", "error", err)
 	}
 }
 
 // call carries m, which is the request as the backend gets it, to its answer.
 func (q *request) call(m mcp.Message) (call.Answer, error) {
-	x, err := q.h.cfg.Exchanges.Begin(q.r.Context(), q.session, q.access, m)
+	x, err := q.h.Begin(q.r.Context(), q.session, q.access, m)
 	if err != nil {
 		return call.Answer{}, err
 	}
@@ -211,7 +211,7 @@ func (q *request) patience() time.Duration {
 	if len(q.asked) > 0 {
 		return relay.Gather
 	}
-	return q.h.cfg.KeepAlive
+	return q.h.KeepAlive
 }
 
 // left gives up the exchange of a client that has gone. Only 2026-07-28 says that

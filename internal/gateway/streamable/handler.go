@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -15,20 +13,8 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
 )
 
-// Config is what a Handler is made of. All fields are required.
-type Config struct {
-	Sessions  *session.Manager
-	Exchanges *call.Exchanges
-	Log       *slog.Logger
-	KeepAlive time.Duration   // between comments on a quiet stream
-	Draining  <-chan struct{} // closed when streams that would never end shall end
-}
-
 // Handler serves clients that keep a session.
-type Handler struct{ cfg Config }
-
-// New returns the handler of the handshake revisions.
-func New(cfg Config) *Handler { return &Handler{cfg} }
+type Handler struct{ *call.Exchanges }
 
 // Post takes one message.
 func (h *Handler) Post(r *http.Request, access model.Access, m mcp.Message) (call.Answer, error) {
@@ -67,8 +53,8 @@ func (h *Handler) Delete(r *http.Request, access model.Access) (call.Answer, err
 	if err != nil {
 		return call.Answer{}, err
 	}
-	if err := h.cfg.Sessions.End(r.Context(), s); err != nil {
-		h.cfg.Log.Error("cannot end a session for its client", "session", s.Label(), "error", err)
+	if err := h.Sessions.End(r.Context(), s); err != nil {
+		h.Log.Error("cannot end a session for its client", "session", s.Label(), "error", err)
 		return call.Answer{}, call.NewFault(http.StatusInternalServerError, mcp.CodeInternalError, call.Message(err))
 	}
 	return call.Answer{Status: http.StatusNoContent}, nil
@@ -80,11 +66,11 @@ func (h *Handler) session(r *http.Request, access model.Access) (*session.Sessio
 	if name == "" {
 		return nil, call.NewFault(http.StatusBadRequest, mcp.CodeInvalidRequest, mcp.HeaderSessionID+" header is missing; send initialize first")
 	}
-	return h.cfg.Sessions.Get(r.Context(), name, access)
+	return h.Sessions.Get(r.Context(), name, access)
 }
 
 func (h *Handler) initialize(r *http.Request, access model.Access, m mcp.Message) (call.Answer, error) {
-	s, response, err := h.cfg.Sessions.Create(r.Context(), access, m)
+	s, response, err := h.Sessions.Create(r.Context(), access, m)
 	answer := call.Answer{Raw: response}
 	if s != nil {
 		answer.Session = s.ID()
@@ -95,11 +81,11 @@ func (h *Handler) initialize(r *http.Request, access model.Access, m mcp.Message
 // call relays one request and answers with JSON when the response is the first
 // thing that comes, with an event stream when something comes before it.
 func (h *Handler) call(r *http.Request, s *session.Session, access model.Access, m mcp.Message) (call.Answer, error) {
-	x, err := h.cfg.Exchanges.Begin(r.Context(), s, access, m)
+	x, err := h.Begin(r.Context(), s, access, m)
 	if err != nil {
 		return call.Answer{}, err
 	}
-	e, err := x.Next(r.Context(), h.cfg.KeepAlive)
+	e, err := x.Next(r.Context(), h.KeepAlive)
 	switch {
 	case r.Context().Err() != nil: // the client has seen nothing that it could come back to
 		x.Left(r.Context())
@@ -129,13 +115,13 @@ func (h *Handler) batch(r *http.Request, s *session.Session, access model.Access
 	for _, m := range all {
 		if m.Kind != mcp.Request {
 			if err := s.Tell(r.Context(), m); err != nil {
-				h.cfg.Log.Debug("dropped a message of a batch", "error", err)
+				h.Log.Debug("dropped a message of a batch", "error", err)
 			}
 			continue
 		}
-		x, err := h.cfg.Exchanges.Begin(r.Context(), s, access, m)
+		x, err := h.Begin(r.Context(), s, access, m)
 		if err != nil {
-			failed = append(failed, h.cfg.Exchanges.Refusal(err).Message(m.ID()))
+			failed = append(failed, h.Refusal(err).Message(m.ID()))
 			continue
 		}
 		begun = append(begun, x)

@@ -67,10 +67,10 @@ func begin(s *session.Session, l *eventstore.Log) {
 func (h *Handler) follow(r *http.Request, f *eventstore.Follower) call.Answer {
 	var end <-chan struct{}
 	if f.Replaced() != nil {
-		end = h.cfg.Draining
+		end = h.Draining
 	}
 	return call.Answer{Stream: func(out *mcp.EventStream) (call.Answer, error) {
-		f.Serve(r.Context(), out, h.cfg.KeepAlive, end)
+		f.Serve(r.Context(), out, h.KeepAlive, end)
 		return call.Answer{}, nil
 	}}
 }

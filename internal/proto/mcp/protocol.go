@@ -23,6 +23,10 @@ func Handshake(v string) bool {
 	return slices.Contains([]string{Version20241105, Version20250326, Version20250618, Version20251125}, v)
 }
 
+// Stateless reports whether v names a revision without sessions, or one that only a
+// later broker knows; "" names none.
+func Stateless(v string) bool { return v != "" && !Handshake(v) }
+
 // KnownVersion reports whether v names a published revision.
 func KnownVersion(v string) bool { return v == Version20260728 || Handshake(v) }
 
