@@ -2,6 +2,7 @@ package routes
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -16,10 +17,13 @@ import (
 // traces holds the ways of all requests, by what they ask for: each way is the wings of
 // one stack, from the outside in.
 type traces struct {
-	mu     sync.Mutex
-	routes map[string]map[string][]string
-	latest string // the route of the request that came last
+	mu       sync.Mutex
+	routes   map[string]map[string][]string
+	handlers map[string]string // the routes of the goroutines that serve requests
 }
+
+// background is where the ways of goroutines go that serve no request.
+const background = "in the background"
 
 // house is the directory of the wings, as stacks name it.
 var house = func() string {
@@ -27,23 +31,14 @@ var house = func() string {
 	return strings.TrimSuffix(file, "test/routes/trace_test.go")
 }()
 
-// wayOf is the wings of a stack. Files tell them, since the names of closures are those
-// of the functions they were inlined into.
-func wayOf(stack []uintptr) (way []string, traced bool) {
-	frames := runtime.CallersFrames(stack)
-	for more := true; more; {
-		var f runtime.Frame
-		f, more = frames.Next()
-		path, ours := strings.CutPrefix(f.File, house)
+// wayOf is the goroutine and the wings of a stack as runtime.Stack writes it. Files tell
+// them, since the names of closures are those of the functions they were inlined into.
+func wayOf(stack string) (goroutine string, way []string) {
+	goroutine, frames, _ := strings.Cut(stack, "[")
+	for line := range strings.Lines(frames) {
+		path, ours := strings.CutPrefix(line, "\t"+house)
 		wing, _, _ := strings.Cut(path, "/")
-		if wing == "test" {
-			traced = traced || strings.Contains(f.Function, "(*traces).follow")
-			continue
-		}
-		if !ours {
-			continue
-		}
-		if len(way) == 0 || way[len(way)-1] != wing {
+		if ours && wing != "test" && (len(way) == 0 || way[len(way)-1] != wing) {
 			way = append(way, wing)
 		}
 	}
@@ -51,56 +46,57 @@ func wayOf(stack []uintptr) (way []string, traced bool) {
 	if len(way) > 1 && way[0] == "daemon" { // what stands before the handlers, such as httpserver.CORS
 		way = way[1:]
 	}
-	return way, traced
+	return goroutine, way
 }
 
-// add takes a way, if there is a request for it.
-func (t *traces) add(route string, way []string) {
-	if route == "" || len(way) == 0 {
+// stacks is what runtime.Stack writes, of all goroutines or of the caller's.
+func stacks(all bool) string {
+	buffer := make([]byte, 64<<10)
+	if all {
+		buffer = make([]byte, 4<<20)
+	}
+	return string(buffer[:runtime.Stack(buffer, all)])
+}
+
+func (t *traces) addLocked(route string, way []string) {
+	if len(way) == 0 {
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if t.routes[route] == nil {
 		t.routes[route] = map[string][]string{}
 	}
 	t.routes[route][strings.Join(way, " > ")] = way
 }
 
-// note adds the stack of the caller to a route.
+// note adds the stack of the caller to a route, "" for that which its goroutine serves.
 func (t *traces) note(route string) {
-	var stack [128]uintptr
-	way, _ := wayOf(stack[:runtime.Callers(2, stack[:])])
-	t.add(route, way)
-}
-
-// noteWaiting adds the stacks of all requests that wait for something to the route of
-// the request that came last.
-func (t *traces) noteWaiting() {
-	records := make([]runtime.StackRecord, 4096)
-	n, _ := runtime.GoroutineProfile(records)
-	for _, record := range records[:n] {
-		if way, traced := wayOf(record.Stack()); traced {
-			t.add(t.current(), way)
-		}
-	}
-}
-
-func (t *traces) current() string {
+	goroutine, way := wayOf(stacks(false))
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.latest
+	t.addLocked(cmp.Or(route, t.handlers[goroutine], background), way)
+}
+
+// noteWaiting adds the stacks of all requests that wait for something.
+func (t *traces) noteWaiting() {
+	for stack := range strings.SplitSeq(stacks(true), "\n\n") {
+		goroutine, way := wayOf(stack)
+		t.mu.Lock()
+		if route, ok := t.handlers[goroutine]; ok {
+			t.addLocked(route, way)
+		}
+		t.mu.Unlock()
+	}
 }
 
 // now is the clock of all wings.
 func (t *traces) now() time.Time {
-	t.note(t.current())
+	t.note("")
 	return time.Now()
 }
 
 // Write is where the audit ends.
 func (t *traces) Write(p []byte) (int, error) {
-	t.note(t.current())
+	t.note("")
 	return len(p), nil
 }
 
@@ -108,10 +104,14 @@ func (t *traces) Write(p []byte) (int, error) {
 func (t *traces) follow(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		route := routeOf(r)
+		goroutine, _ := wayOf(stacks(false))
 		t.mu.Lock()
-		t.latest = route
+		t.handlers[goroutine] = route
 		t.mu.Unlock()
 		h.ServeHTTP(answer{w, t, route}, r.WithContext(probe{r.Context(), t, route}))
+		t.mu.Lock()
+		delete(t.handlers, goroutine)
+		t.mu.Unlock()
 	})
 }
 

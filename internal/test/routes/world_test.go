@@ -46,7 +46,7 @@ func start(t *testing.T) *world {
 			t.Fatalf("cannot build %s: %v\n%s", name, err, out)
 		}
 	}
-	w := &world{traces: &traces{routes: map[string]map[string][]string{}}, t: t, transport: &http.Transport{DialContext: localhost.DialContext}}
+	w := &world{traces: &traces{routes: map[string]map[string][]string{}, handlers: map[string]string{}}, t: t, transport: &http.Transport{DialContext: localhost.DialContext}}
 	mux := http.NewServeMux()
 	server := httptest.NewServer(w.follow(mux))
 	t.Cleanup(server.Close)
@@ -106,7 +106,7 @@ func (w *world) watched(forge string) string {
 
 // asked has a unit's token asked for as PID 1 does it in production, on a way of its own.
 func (w *world) asked(ctx context.Context, id string, token launchclient.TokenFunc) (got string, err error) {
-	w.note(w.current()) // the launcher
+	w.note("") // the launcher
 	done := make(chan struct{})
 	go func() {
 		got, err = token(ctx, id)
