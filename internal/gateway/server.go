@@ -45,7 +45,7 @@ type Config struct {
 	FailedBearers *ratelimit.Limiter
 
 	// AllowedOrigins lists web origins, such as https://app.example.org, whose
-	// pages may use the endpoint beside our own and loopback ones.
+	// pages may use the endpoint besides our own and loopback ones.
 	AllowedOrigins []string
 
 	MaxBody        int64         // bytes of a request, and of all of a user at once; 0 means 64 MiB
@@ -85,8 +85,11 @@ func New(cfg Config) *Handler {
 		Timeout: cfg.RequestTimeout, KeepAlive: cfg.KeepAlive, Draining: draining,
 	}
 	return &Handler{
-		cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), bodies: newBodies(cfg.MaxBody), exchanges: exchanges, draining: draining,
-		streamable: &streamable.Handler{Exchanges: exchanges}, stateless: stateless.New(exchanges, cfg.Keys), httpsse: httpsse.New(exchanges),
+		cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), bodies: newBodies(cfg.MaxBody),
+		exchanges: exchanges, draining: draining,
+		streamable: &streamable.Handler{Exchanges: exchanges},
+		stateless:  stateless.New(exchanges, cfg.Keys),
+		httpsse:    httpsse.New(exchanges),
 	}
 }
 
@@ -176,7 +179,8 @@ func (h *Handler) unauthenticated(r *http.Request, err error) error {
 }
 
 func badToken(err error) bool {
-	return errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrExpired) || errors.Is(err, model.ErrRevoked) || errors.Is(err, model.ErrForgejoGrantDead)
+	return errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrExpired) ||
+		errors.Is(err, model.ErrRevoked) || errors.Is(err, model.ErrForgejoGrantDead)
 }
 
 func (h *Handler) serveStreamable(q *request) (call.Answer, error) {

@@ -48,7 +48,8 @@ func (u unauthenticated) Unwrap() error { return u.error }
 // refuse maps an error to what the client is told.
 func (h *Handler) refuse(w http.ResponseWriter, q *request, err error) {
 	switch {
-	case errors.As(err, &unauthenticated{}), errors.Is(err, model.ErrForgejoGrantDead), errors.Is(err, model.ErrInsufficientScope), errors.Is(err, model.ErrRevoked):
+	case errors.As(err, &unauthenticated{}), errors.Is(err, model.ErrForgejoGrantDead),
+		errors.Is(err, model.ErrInsufficientScope), errors.Is(err, model.ErrRevoked):
 		status, header, body := h.cfg.Auth.Challenge(q.resource, err)
 		if header != "" {
 			w.Header().Set("WWW-Authenticate", header)

@@ -77,7 +77,7 @@ func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access model
 // ErrNoMethod: the session is of a revision that does not have the method.
 var ErrNoMethod = errors.New("no such method")
 
-// Errors of Next beside those of session.Call.Next.
+// Errors of Next besides those of session.Call.Next.
 var (
 	// ErrQuiet: nothing came within the caller's patience.
 	ErrQuiet = errors.New("nothing to say yet")
@@ -188,8 +188,8 @@ func (x *Exchange) Refuse(question string, code int, message string) error {
 	return x.call.Refuse(question, code, message)
 }
 
-// Resume gives the exchange its time anew, after it has waited for its client.
-func (x *Exchange) Resume() { x.setTime(time.Now()) }
+// Renew gives the exchange its time anew, after it has waited for its client.
+func (x *Exchange) Renew() { x.setTime(time.Now()) }
 
 func (x *Exchange) setTime(now time.Time) {
 	x.deadline, x.latest = now.Add(x.of.Timeout), now.Add(maxExtension*x.of.Timeout)

@@ -8,7 +8,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
 )
 
-// Resume goes on with the calls that the process before began in a session: what
+// Resume continues with the calls that the process before began in a session: what
 // comes of them goes to the streams it went to then, where clients come back for
 // it. A call without a stream is left alone, since its client cannot.
 func (xs *Exchanges) Resume(s *session.Session, calls []*session.Call) {

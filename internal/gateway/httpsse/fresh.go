@@ -40,8 +40,8 @@ func (f *fresh) of(access model.Access) bool {
 	return f.user == access.User.ID && f.client == access.ClientID
 }
 
-// open adds a listener to the fresh stream of that id, making it if need be.
-func (h *Handler) open(id string, access model.Access) (*fresh, error) {
+// join adds a listener to the fresh stream of that id, making it if need be.
+func (h *Handler) join(id string, access model.Access) (*fresh, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f := h.fresh[id]
@@ -101,12 +101,12 @@ func (h *Handler) begin(ctx context.Context, f *fresh, access model.Access, init
 	return f.session, response, err
 }
 
-// goOn starts a session for a client that takes itself for initialized: its
+// replace starts a session for a client that takes itself for initialized: its
 // connection broke and it came back without Last-Event-ID, which the TypeScript SDK
 // never sends on this transport. It gets a session like the one it had.
 //
 // model.ErrNotFound: it never had one, or its last has ended.
-func (h *Handler) goOn(ctx context.Context, f *fresh, access model.Access) (*session.Session, error) {
+func (h *Handler) replace(ctx context.Context, f *fresh, access model.Access) (*session.Session, error) {
 	initialize, err := h.Sessions.LastInitialize(ctx, sessionPrefix, access)
 	if err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ func (h *Handler) Post(r *http.Request, access model.Access, m mcp.Message) (cal
 	}
 	s, err := h.Sessions.Get(r.Context(), sessionID(id), access)
 	if err == nil {
-		return h.take(r, s, access, m)
+		return h.pass(r, s, access, m)
 	}
 	f := h.find(id, access)
 	if f == nil || !errors.Is(err, model.ErrNotFound) {
@@ -55,8 +55,8 @@ func (h *Handler) Post(r *http.Request, access model.Access, m mcp.Message) (cal
 	return h.first(r, f, access, m)
 }
 
-// take passes a message to its session.
-func (h *Handler) take(r *http.Request, s *session.Session, access model.Access, m mcp.Message) (call.Answer, error) {
+// pass passes a message to its session.
+func (h *Handler) pass(r *http.Request, s *session.Session, access model.Access, m mcp.Message) (call.Answer, error) {
 	own := s.Streams().Own()
 	switch {
 	case m.Kind != mcp.Request:
@@ -100,7 +100,7 @@ func (h *Handler) first(r *http.Request, f *fresh, access model.Access, m mcp.Me
 			return h.refuse(own, m.ID(), err)
 		}
 		if response == nil { // another request was faster
-			return h.take(r, s, access, m)
+			return h.pass(r, s, access, m)
 		}
 		tell(own, response)
 	default:
@@ -111,7 +111,7 @@ func (h *Handler) first(r *http.Request, f *fresh, access model.Access, m mcp.Me
 
 // again takes the first message of a client that continues on another stream.
 func (h *Handler) again(r *http.Request, f *fresh, access model.Access, m mcp.Message) (call.Answer, error) {
-	s, err := h.goOn(r.Context(), f, access)
+	s, err := h.replace(r.Context(), f, access)
 	switch {
 	case errors.Is(err, model.ErrNotFound):
 		tell(f.streams.Own(), mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "there is no session on this stream; send initialize first"))
@@ -119,7 +119,7 @@ func (h *Handler) again(r *http.Request, f *fresh, access model.Access, m mcp.Me
 	case err != nil:
 		return h.refuse(f.streams.Own(), m.ID(), err)
 	}
-	return h.take(r, s, access, m)
+	return h.pass(r, s, access, m)
 }
 
 // refuse answers a request that could not begin: what is about the client's token

@@ -57,7 +57,7 @@ func (h *Handler) enter(ctx context.Context, id, seen string, access model.Acces
 	if seen != "" || !errors.Is(err, model.ErrNotFound) {
 		return nil, nil, err
 	}
-	f, err := h.open(id, access)
+	f, err := h.join(id, access)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
-// gatherAll is how long a backend may go on asking for more: what it asks at once, with
+// gatherAll is how long a backend may keep asking for more: what it asks at once, with
 // pauses of relay.Gather at most, is handed out at once.
 const gatherAll = time.Second
 
@@ -142,7 +142,7 @@ func (q *request) resume(p *parked) (call.Answer, error) {
 		}
 	}
 	q.askedAt = time.Now()
-	p.x.Resume()
+	p.x.Renew()
 	return q.carry(p.x)
 }
 

@@ -42,7 +42,7 @@ func (q *request) serveModern() (answer call.Answer, err error) {
 	case p != nil:
 		return q.resume(p)
 	}
-	if err := q.open(); err != nil {
+	if err := q.findSession(); err != nil {
 		return answer, err
 	}
 	if err := checkParamHeaders(q.r.Header, q.Message, q.h.tools.Of(q.session, q.Message)); err != nil {
@@ -75,7 +75,7 @@ func (q *request) serveLegacy() (call.Answer, error) {
 	case !slices.Contains(methods, q.Method):
 		return call.Answer{}, call.NewFault(http.StatusBadRequest, mcp.CodeInvalidRequest, mcp.HeaderSessionID+" header is missing; send initialize first")
 	}
-	if err := q.open(); err != nil {
+	if err := q.findSession(); err != nil {
 		return call.Answer{}, err
 	}
 	if q.server.Modern {
@@ -84,8 +84,8 @@ func (q *request) serveLegacy() (call.Answer, error) {
 	return q.call(q.Message)
 }
 
-// open finds the session that serves the request, and what its backend is.
-func (q *request) open() error {
+// findSession finds the session that serves the request, and what its backend is.
+func (q *request) findSession() error {
 	for attempt := 0; ; attempt++ {
 		s, err := q.h.Sessions.Shared(q.r.Context(), q.access)
 		if err != nil {
