@@ -132,7 +132,6 @@ demo: deb ## the package installed in a container, port forwarded (root); ONCE=1
 	@.ci/deps test
 	$(GO) build -o bin/demo ./internal/tools/demo
 	$(GO_BUILD) -o bin/fjmcp-standin ./internal/test/fakemcp
-	$(GO_BUILD) -o bin/testforge ./internal/test/fakeforge/cmd
 	exec bin/demo -deb $(DEB) $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP))
 
 PODMAN      ?= podman

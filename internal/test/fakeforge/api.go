@@ -103,38 +103,19 @@ func number(s string) int {
 	return n
 }
 
-func (c *call) pathID(name string) int64 { return int64(number(c.r.PathValue(name))) }
-
 var (
-	none         []string
-	repository   = []string{"repository"}
-	issues       = []string{"issue"}
-	users        = []string{"user"}
-	userRepos    = []string{"user", "repository"}
-	notification = []string{"notification"}
-	userOrgs     = []string{"user", "organization"}
+	none       []string
+	repository = []string{"repository"}
+	issues     = []string{"issue"}
+	users      = []string{"user"}
+	userRepos  = []string{"user", "repository"}
 )
 
 func (f *Forge) routeAPI() {
 	f.api("GET /version", true, none, func(c *call) { c.ok(map[string]string{"version": f.cfg.Profile.Version}) })
-	f.api("GET /settings/api", true, none, func(c *call) {
-		c.ok(map[string]any{"max_response_items": 50, "default_paging_num": 30, "default_git_trees_per_page": 1000, "default_max_blob_size": 10485760})
-	})
 	f.api("GET /user", false, users, func(c *call) { c.ok(c.userJSON(c.user)) })
-	f.api("GET /users/search", true, users, (*call).searchUsers)
-	f.api("GET /users/{name}", true, users, func(c *call) {
-		if u := f.userByName(c.r.PathValue("name")); u != nil {
-			c.ok(c.userJSON(u))
-			return
-		}
-		c.notFound()
-	})
-	f.api("GET /user/orgs", false, userOrgs, func(c *call) { c.ok(list(c, []any{})) })
-	f.routeApplications()
 	f.routeRepos()
 	f.routeIssues()
-	f.routeAssets()
-	f.routeNotifications()
 }
 
 func (c *call) userJSON(u *user) map[string]any {
@@ -143,58 +124,5 @@ func (c *call) userJSON(u *user) map[string]any {
 		"avatar_url": c.base + "/avatars/" + u.name, "html_url": c.base + "/" + u.name, "language": "", "is_admin": false,
 		"last_login": seedTime, "created": seedTime, "restricted": false, "active": true, "prohibit_login": u.suspended,
 		"location": "", "website": "", "description": "", "visibility": "public",
-	}
-}
-
-func (c *call) searchUsers() {
-	q := strings.ToLower(c.r.FormValue("q"))
-	found := []any{}
-	for _, u := range c.f.users {
-		if strings.Contains(strings.ToLower(u.name), q) {
-			found = append(found, c.userJSON(u))
-		}
-	}
-	c.ok(map[string]any{"ok": true, "data": list(c, found)})
-}
-
-// routeApplications lets a script register the OAuth application as an operator
-// would through the API.
-func (f *Forge) routeApplications() {
-	f.api("POST /user/applications/oauth2", false, users, func(c *call) {
-		var in appOption
-		if !c.body(&in) {
-			return
-		}
-		app := &App{
-			id: f.nextID(), Name: in.Name, RedirectURIs: in.RedirectURIs, Public: !in.Confidential,
-			ClientID: random(), ClientSecret: "gto_" + random(),
-		}
-		f.apps = append(f.apps, app)
-		reply(c.w, http.StatusCreated, app.json())
-	})
-	// As in Forgejo, every change makes a new secret.
-	f.api("PATCH /user/applications/oauth2/{id}", false, users, func(c *call) {
-		app := find(f.apps, func(a *App) bool { return a.id == c.pathID("id") })
-		var in appOption
-		switch {
-		case app == nil:
-			c.notFound()
-		case c.body(&in):
-			app.Name, app.RedirectURIs, app.Public, app.ClientSecret = in.Name, in.RedirectURIs, !in.Confidential, "gto_"+random()
-			c.ok(app.json())
-		}
-	})
-}
-
-type appOption struct {
-	Name         string   `json:"name"`
-	RedirectURIs []string `json:"redirect_uris"`
-	Confidential bool     `json:"confidential_client"`
-}
-
-func (a *App) json() map[string]any {
-	return map[string]any{
-		"id": a.id, "name": a.Name, "client_id": a.ClientID, "client_secret": a.ClientSecret,
-		"confidential_client": !a.Public, "redirect_uris": a.RedirectURIs, "created": seedTime,
 	}
 }

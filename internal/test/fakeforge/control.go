@@ -1,10 +1,8 @@
 package fakeforge
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 )
@@ -105,7 +103,7 @@ func (f *Forge) DeleteUser(name string) error {
 }
 
 // Suspend forbids or allows a user to sign in. Tokens stay as they are: refresh
-// goes on working, the API answers 403 and userinfo HTML.
+// continues to work, the API answers 403 and userinfo HTML.
 func (f *Forge) Suspend(name string, suspended bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -145,91 +143,4 @@ func (f *Forge) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.stats
-}
-
-// command is the body of a control request; each uses the fields it needs.
-type command struct {
-	User      string        `json:"user"`
-	ClientID  string        `json:"client_id"`
-	Scope     string        `json:"scope"`
-	Suspended *bool         `json:"suspended"` // absent means true
-	Duration  time.Duration `json:"duration"`  // nanoseconds
-	Path      string        `json:"path"`
-}
-
-// Control returns the control API for a forge in another process. It has no
-// authentication: serve it on loopback or a private socket only. Every request
-// is a POST with a JSON body, answered with 200 and JSON or 400 and a line of
-// text:
-//
-//	/register  an App           → the App with id and secret
-//	/token     user, scope      → {"token"}
-//	/revoke    user             → {"revoked": n}
-//	/delete-app client_id, /delete-user user, /suspend user [suspended]
-//	/rotate-secret client_id    → {"client_secret"}
-//	/advance   duration (ns), /expire
-//	/fault     a Fault, /clear-faults
-//	/stats     [path]           → {"exchanges","refreshes","refused","requests","waiting"}
-func (f *Forge) Control() http.Handler {
-	mux := http.NewServeMux()
-	control(mux, "register", func(app App) (any, error) { return f.Register(app) })
-	control(mux, "fault", func(fault Fault) (any, error) { return nil, f.Inject(fault) })
-	for name, run := range f.commands() {
-		control(mux, name, run)
-	}
-	return mux
-}
-
-func (f *Forge) commands() map[string]func(command) (any, error) {
-	return map[string]func(command) (any, error){
-		"token": func(c command) (any, error) {
-			token, err := f.PersonalToken(c.User, c.Scope)
-			return map[string]string{"token": token}, err
-		},
-		"revoke": func(c command) (any, error) {
-			n, err := f.RevokeGrants(c.User)
-			return map[string]int{"revoked": n}, err
-		},
-		"delete-app":  func(c command) (any, error) { return nil, f.DeleteApp(c.ClientID) },
-		"delete-user": func(c command) (any, error) { return nil, f.DeleteUser(c.User) },
-		"suspend": func(c command) (any, error) {
-			return nil, f.Suspend(c.User, c.Suspended == nil || *c.Suspended)
-		},
-		"rotate-secret": func(c command) (any, error) {
-			secret, err := f.RotateSecret(c.ClientID)
-			return map[string]string{"client_secret": secret}, err
-		},
-		"advance":      func(c command) (any, error) { f.Advance(c.Duration); return nil, nil },
-		"expire":       func(command) (any, error) { f.ExpireAccessTokens(); return nil, nil },
-		"clear-faults": func(command) (any, error) { f.ClearFaults(); return nil, nil },
-		"stats": func(c command) (any, error) {
-			return struct {
-				Stats
-				Requests int `json:"requests"`
-				Waiting  int `json:"waiting"`
-			}{f.Stats(), f.Requests(c.Path), f.Waiting()}, nil
-		},
-	}
-}
-
-// control registers a command whose JSON body has the form T.
-func control[T any](mux *http.ServeMux, name string, run func(T) (any, error)) {
-	mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, r *http.Request) {
-		var body T
-		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&body); err != nil && r.ContentLength != 0 {
-			http.Error(w, "cannot read the body: "+err.Error(), http.StatusBadRequest)
-			return
-		}
-		answer, err := run(body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		if answer == nil {
-			answer = struct{}{}
-		}
-		reply(w, http.StatusOK, answer)
-	})
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strings"
@@ -331,100 +330,67 @@ func TestSignInRequired(t *testing.T) {
 	}
 }
 
-func TestAttachments(t *testing.T) {
-	s := fakeforge.Start(t, fakeforge.Config{ExternalURL: "https://evil.test/steal"}, callback)
-	alice, err := s.PersonalToken("alice", "write:repository write:issue")
-	if err != nil {
-		t.Fatal(err)
-	}
-	auth := []string{"Authorization", "token " + alice}
-	a := call(t, "GET", s.URL+"/api/v1/repos/alice/hello/releases/latest", "", auth...)
-	links := regexp.MustCompile(`"browser_download_url":"([^"]*)"`).FindAllStringSubmatch(a.body, -1)
-	if len(links) != 3 || links[2][1] != "https://evil.test/steal" || !strings.HasPrefix(links[0][1], s.URL+"/attachments/") {
-		t.Fatalf("download links: %v", links)
-	}
-	if a := call(t, "GET", links[0][1], "", auth...); a.body != "hello from a release\n" {
-		t.Errorf("the file is %d %q", a.status, a.body)
-	}
-	if a := call(t, "GET", links[1][1], "", auth...); a.header.Get("Location") != "https://evil.test/steal" {
-		t.Errorf("the redirecting file gives %d to %q", a.status, a.header.Get("Location"))
-	}
-
-	form := "--b\r\nContent-Disposition: form-data; name=\"attachment\"; filename=\"a.txt\"\r\n\r\nsecret text\r\n--b--\r\n"
-	a = call(t, "POST", s.URL+"/api/v1/repos/alice/alice-secret/issues/1/assets", form, "Authorization", "token "+alice, "Content-Type", "multipart/form-data; boundary=b")
-	link, _ := a.json(t)["browser_download_url"].(string)
-	if a := call(t, "GET", link, "", auth...); a.body != "secret text" {
-		t.Errorf("the uploaded file is %d %q", a.status, a.body)
-	}
-	if a := call(t, "GET", link, ""); a.status != 404 {
-		t.Errorf("a stranger gets %d for a private file", a.status)
-	}
-}
-
-// The control API does what the methods do; one round through all of it.
-func TestControl(t *testing.T) {
+// What an operator or a user of the forge does shows in its API; one round through
+// all of it.
+func TestSteering(t *testing.T) {
 	s := fakeforge.Start(t, fakeforge.Config{}, callback)
-	control := httptest.NewServer(s.Control())
-	defer control.Close()
-	do := func(name, body string, status int) map[string]any {
+	must := func(err error) {
 		t.Helper()
-		a := call(t, "POST", control.URL+"/"+name, body)
-		if a.status != status {
-			t.Fatalf("%s gives %d %s, want %d", name, a.status, a.body, status)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if status != 200 {
-			return nil
-		}
-		return a.json(t)
-	}
-	user := func(token string) int {
-		t.Helper()
-		return call(t, "GET", s.URL+"/api/v1/user", "", "Authorization", "Bearer "+token).status
 	}
 	expect := func(what, token string, want int) {
 		t.Helper()
-		if got := user(token); got != want {
+		if got := call(t, "GET", s.URL+"/api/v1/user", "", "Authorization", "Bearer "+token).status; got != want {
 			t.Errorf("%s: the API answers %d, want %d", what, got, want)
 		}
 	}
-
-	access, refresh := login(t, s, "alice", "read:user")
-	expect("after the login", access, 200)
-	do("suspend", `{"user":"alice"}`, 200)
-	expect("suspended", access, 403)
-	do("suspend", `{"user":"alice","suspended":false}`, 200)
-	do("expire", "", 200)
-	expect("expired", access, 401)
-	secret := do("rotate-secret", `{"client_id":"`+s.App.ClientID+`"}`, 200)["client_secret"].(string)
-	if a := tokenRequest(t, s, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}}); a.json(t)["error"] != "invalid_client" {
-		t.Errorf("the old secret gives %s", a.body)
+	refresh := func(token, secret string) map[string]any {
+		t.Helper()
+		return tokenRequest(t, s, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}, "client_secret": {secret}}).json(t)
 	}
-	a := tokenRequest(t, s, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_secret": {secret}})
-	access = a.json(t)["access_token"].(string)
+
+	access, second := login(t, s, "alice", "read:user")
+	expect("after the login", access, 200)
+	must(s.Suspend("alice", true))
+	expect("suspended", access, 403)
+	must(s.Suspend("alice", false))
+	s.ExpireAccessTokens()
+	expect("expired", access, 401)
+	secret, err := s.RotateSecret(s.App.ClientID)
+	must(err)
+	if got := refresh(second, s.App.ClientSecret); got["error"] != "invalid_client" {
+		t.Errorf("the old secret gives %v", got)
+	}
+	access, _ = refresh(second, secret)["access_token"].(string)
 	expect("refreshed", access, 200)
-	if n := do("revoke", `{"user":"alice"}`, 200)["revoked"]; n != float64(1) {
-		t.Errorf("%v grants revoked", n)
+	if n, err := s.RevokeGrants("alice"); n != 1 || err != nil {
+		t.Errorf("%d grants revoked, %v", n, err)
 	}
 	expect("revoked", access, 401)
-	personal := do("token", `{"user":"bob","scope":"read:user"}`, 200)["token"].(string)
+	personal, err := s.PersonalToken("bob", "read:user")
+	must(err)
 	expect("personal token", personal, 200)
-	do("fault", `{"path":"/api/","kind":"status","status":502,"count":1}`, 200)
+	must(s.Inject(fakeforge.Fault{Path: "/api/", Kind: "status", Status: 502, Count: 1}))
 	expect("with a fault", personal, 502)
 	expect("after it", personal, 200)
-	do("fault", `{"kind":"html"}`, 200)
-	do("clear-faults", "", 200)
-	do("delete-user", `{"user":"bob"}`, 200)
+	must(s.Inject(fakeforge.Fault{Kind: "html"}))
+	s.ClearFaults()
+	must(s.DeleteUser("bob"))
 	expect("deleted", personal, 401)
-	app := do("register", `{"name":"n","redirect_uris":["http://x.test/"]}`, 200)
-	do("delete-app", fmt.Sprintf(`{"client_id":%q}`, app["client_id"]), 200)
-	stats := do("stats", `{"path":"/api/v1/user"}`, 200)
-	if stats["exchanges"] != float64(1) || stats["refreshes"] != float64(1) || stats["refused"] != float64(1) || stats["requests"].(float64) < 7 {
-		t.Errorf("stats are %v", stats)
+	if stats := s.Stats(); stats != (fakeforge.Stats{Exchanges: 1, Refreshes: 1, Refused: 1}) || s.Requests("/api/v1/user") < 7 {
+		t.Errorf("stats are %+v, %d requests", stats, s.Requests("/api/v1/user"))
 	}
-	for name, body := range map[string]string{
-		"revoke": `{"user":"nobody"}`, "fault": `{"kind":"nonsense"}`, "expire": `{"nonsense":1}`, "delete-app": `{}`,
+	must(s.DeleteApp(s.App.ClientID))
+	_, revoke := s.RevokeGrants("nobody")
+	for what, err := range map[string]error{
+		"revoke": revoke, "fault": s.Inject(fakeforge.Fault{Kind: "nonsense"}), "application": s.DeleteApp(s.App.ClientID),
+		"user": s.DeleteUser("bob"), "suspend": s.Suspend("bob", true),
 	} {
-		do(name, body, 400)
+		if err == nil {
+			t.Errorf("%s: no error", what)
+		}
 	}
 }
 

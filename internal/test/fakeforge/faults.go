@@ -11,8 +11,8 @@ import (
 
 // Fault makes requests go wrong.
 type Fault struct {
-	Path string `json:"path"` // prefix of the URL path; empty means every path
-	Kind string `json:"kind"`
+	Path string // prefix of the URL path; empty means every path
+	Kind string
 	// Kinds:
 	//   status  answer Status with a short HTML page
 	//   html    answer 200 with an HTML page
@@ -20,9 +20,9 @@ type Fault struct {
 	//   drop    do the work, then close the connection without an answer
 	//   hold    wait until the faults are cleared, then do the work and answer
 	//   late    do the work, then wait until the faults are cleared, and answer
-	Status int           `json:"status,omitempty"`
-	Delay  time.Duration `json:"delay,omitempty"` // in JSON: nanoseconds
-	Count  int           `json:"count,omitempty"` // requests it is good for; 0 means all
+	Status int
+	Delay  time.Duration
+	Count  int // requests it is good for; 0 means all
 }
 
 // The paths that tests most often break.
@@ -61,7 +61,7 @@ func (f *Forge) Inject(fault Fault) error {
 	return nil
 }
 
-// ClearFaults removes every fault and lets held requests go on.
+// ClearFaults removes every fault and lets held requests continue.
 func (f *Forge) ClearFaults() {
 	f.plans.mu.Lock()
 	defer f.plans.mu.Unlock()

@@ -2,6 +2,7 @@ package fakeforge
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -26,9 +27,6 @@ type Config struct {
 
 	// RequireSignIn refuses anonymous API calls ([service] REQUIRE_SIGNIN_VIEW).
 	RequireSignIn bool
-	// ExternalURL is where the external release asset and the redirecting
-	// attachment point. Empty means a host that does not exist.
-	ExternalURL string
 
 	Now func() time.Time // nil means time.Now
 }
@@ -44,11 +42,11 @@ var DefaultUsers = []User{{"alice", "alice-password"}, {"bob", "bob-password"}}
 
 // App is an OAuth application.
 type App struct {
-	ClientID     string   `json:"client_id"`
-	ClientSecret string   `json:"client_secret"`
-	Name         string   `json:"name"`
-	RedirectURIs []string `json:"redirect_uris"`
-	Public       bool     `json:"public"` // no secret, consent asked every time
+	ClientID     string
+	ClientSecret string
+	Name         string
+	RedirectURIs []string
+	Public       bool // no secret, consent asked every time
 
 	id int64
 }
@@ -68,7 +66,6 @@ type Forge struct {
 	personal map[string]personalToken
 	browsers map[string]*browser
 	repos    []*repo
-	assets   map[string]*asset // by uuid
 	stats    Stats
 	lastID   int64
 }
@@ -78,31 +75,25 @@ type user struct {
 	name      string
 	password  string
 	suspended bool
-	notices   []*notice
 }
 
 // Stats counts what the token endpoint did.
 type Stats struct {
-	Exchanges int `json:"exchanges"` // codes redeemed
-	Refreshes int `json:"refreshes"` // refresh tokens honoured
-	Refused   int `json:"refused"`   // token requests answered with an error
+	Exchanges int // codes redeemed
+	Refreshes int // refresh tokens honoured
+	Refused   int // token requests answered with an error
 }
 
-// New returns a forge with its users, their repositories, issues and releases.
+// New returns a forge with its users, their repositories and issues.
 func New(cfg Config) (*Forge, error) {
-	if cfg.Profile.Name == "" {
-		cfg.Profile = Forgejo15
-	}
+	cfg.Profile = cmp.Or(cfg.Profile, Forgejo15)
 	if len(cfg.Users) == 0 {
 		cfg.Users = DefaultUsers
 	}
-	cfg.AccessTTL = orDefault(cfg.AccessTTL, time.Hour)
-	cfg.RefreshTTL = orDefault(cfg.RefreshTTL, 730*time.Hour)
+	cfg.AccessTTL = cmp.Or(cfg.AccessTTL, time.Hour)
+	cfg.RefreshTTL = cmp.Or(cfg.RefreshTTL, 730*time.Hour)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
-	}
-	if cfg.ExternalURL == "" {
-		cfg.ExternalURL = "https://assets.invalid/"
 	}
 	if u, err := url.Parse(cfg.URL); err != nil || cfg.URL != "" && (u.Host == "" || strings.Trim(u.Path, "/") != "") {
 		return nil, fmt.Errorf("cannot use the URL %q: it must be an origin such as http://forgejo.localhost:3000", cfg.URL)
@@ -111,7 +102,7 @@ func New(cfg Config) (*Forge, error) {
 	f := &Forge{
 		cfg: cfg, mux: http.NewServeMux(),
 		codes: map[string]*code{}, personal: map[string]personalToken{},
-		browsers: map[string]*browser{}, assets: map[string]*asset{},
+		browsers: map[string]*browser{},
 	}
 	for _, u := range cfg.Users {
 		if u.Name == "" || u.Password == "" {
@@ -123,13 +114,6 @@ func New(cfg Config) (*Forge, error) {
 	f.routePages()
 	f.routeAPI()
 	return f, nil
-}
-
-func orDefault(d, def time.Duration) time.Duration {
-	if d == 0 {
-		return def
-	}
-	return d
 }
 
 // ServeHTTP answers as Forgejo would, after what was injected for the path.
@@ -159,9 +143,6 @@ func readForm(r *http.Request) error {
 		return err
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data") {
-		return r.ParseMultipartForm(16 << 20)
-	}
 	return r.ParseForm()
 }
 

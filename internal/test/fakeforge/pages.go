@@ -21,11 +21,11 @@ type browser struct {
 	method    string
 }
 
-const sessionCookie = "testforge_session"
+const sessionCookie = "fakeforge_session"
 
 func (f *Forge) routePages() {
 	f.handle("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		page(w, http.StatusOK, "testforge", `<p>A fake Forgejo for tests. <a href="/user/login">Sign in</a>, see <a href="/user/settings/applications">authorized applications</a>.</p>`)
+		page(w, http.StatusOK, "fakeforge", `<p>A fake Forgejo for tests. <a href="/user/login">Sign in</a>, see <a href="/user/settings/applications">authorized applications</a>.</p>`)
 	})
 	f.handle("GET /user/login", f.loginPage)
 	f.handle("POST /user/login", f.login)

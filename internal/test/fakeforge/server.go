@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TB is the part of testing.TB that Start needs; cmd/testforge links no testing.
+// TB is the part of testing.TB that Start needs, so that no program links testing.
 type TB interface {
 	Helper()
 	Cleanup(func())
