@@ -20,7 +20,7 @@ GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 BIN      ?= bin
 PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl
 
-.PHONY: help build install deb lintian deps test conformance fuzz e2e soak crowd abandoned bench starts run demo image image-run lint clean
+.PHONY: help build install deb lintian deps test conformance fuzz e2e soak crowd abandoned bench starts bench-programs run demo image image-run lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -103,10 +103,8 @@ fuzz: ## every fuzz target in turn, FUZZTIME= each (30s)
 # shorten or lengthen the two halves. See docs/benchmarks.md.
 ROUNDS    ?= 10
 BENCHTIME ?= 1s
-bench: build ## the broker beside other ways to the same server, then go test -bench
+bench: build bench-programs ## the broker beside other ways to the same server, then go test -bench
 	@.ci/deps bench
-	$(GO_BUILD) -o bin/bench ./internal/tools/bench
-	$(GO_BUILD) -o bin/bench-child -ldflags "-s -w -X main.more=130" ./internal/test/fakemcp
 	bin/bench -rounds $(ROUNDS) -http "$(BENCH_HTTP)" -child "$(FJMCP_TEST_FORGEJO_MCP)"
 	@$(MAKE) --no-print-directory starts
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) \
@@ -115,13 +113,15 @@ bench: build ## the broker beside other ways to the same server, then go test -b
 # As root: the package in a container. Else it says that it was skipped.
 START_ROUNDS ?= 30
 CROWD        ?= 1000
-starts: ## bench's part about starts under systemd alone (root)
+starts: bench-programs ## bench's part about starts under systemd alone (root)
 	@.ci/deps test
-	$(GO_BUILD) -o bin/ ./internal/tools/benchstarts ./internal/tools/forker
-	$(GO_BUILD) -o bin/bench-child -ldflags "-s -w -X main.more=130" ./internal/test/fakemcp
 	@test "$$(id -u)" != 0 || $(MAKE) --no-print-directory deb
-	bin/benchstarts -rounds $(START_ROUNDS) -deb $(DEB) $(if $(FJMCP_TEST_FORGEJO_MCP),-child $(FJMCP_TEST_FORGEJO_MCP))
-	bin/benchstarts -crowd $(CROWD) -deb $(DEB)
+	bin/bench -rounds $(START_ROUNDS) -deb $(DEB) -child "$(FJMCP_TEST_FORGEJO_MCP)"
+	bin/bench -crowd $(CROWD) -deb $(DEB)
+
+bench-programs:
+	$(GO_BUILD) -o bin/bench ./internal/tools/bench
+	$(GO_BUILD) -o bin/bench-child -ldflags "-s -w -X main.more=130" ./internal/test/fakemcp
 
 run: build ## broker, fake forge and one login; ONCE=1 ends after it, FORGEJO_MCP=path for the real backend
 	$(GO) build -o bin/run ./internal/tools/run

@@ -54,7 +54,7 @@ type Broker struct {
 // Start registers the broker at the forge, as its operator would, and starts
 // it. It returns when the broker answers.
 func Start(ctx context.Context, c Config) (*Broker, error) {
-	address, err := freeAddress(c.Port)
+	address, err := FreeAddress(c.Port)
 	if err != nil {
 		return nil, err
 	}
@@ -98,9 +98,9 @@ func (b *Broker) Restart(ctx context.Context, program string) error {
 	if b.Ended, err = Spawn(b.cmd); err != nil {
 		return fmt.Errorf("cannot start the broker: %w", err)
 	}
-	if err := b.wait(ctx); err != nil {
+	if err := Await(ctx, b.Ended, b.http, b.URL+"/healthz"); err != nil {
 		b.Stop(syscall.SIGTERM)
-		return err
+		return fmt.Errorf("the broker: %w", err)
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func over(socket string) *http.Client {
 // Second starts another broker process on the same database, under the same
 // public URL, at an address of its own, its URL. It takes over the admin socket.
 func (b *Broker) Second(ctx context.Context, program string) (*Broker, error) {
-	address, err := freeAddress("0")
+	address, err := FreeAddress("0")
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +139,8 @@ func (b *Broker) Second(ctx context.Context, program string) (*Broker, error) {
 	return second, second.Restart(ctx, program)
 }
 
-// Spawn starts cmd and returns a channel that gets how it ended. It does not outlive this process, and
-// Ctrl-C reaches this process alone.
+// Spawn starts cmd and returns a channel that gets how it ended. It does not outlive
+// this process, and Ctrl-C reaches this process alone.
 func Spawn(cmd *exec.Cmd) (ended chan error, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	started := make(chan error)
@@ -168,7 +168,9 @@ func (b *Broker) Stop(signal syscall.Signal) {
 	b.Ended <- <-b.Ended
 }
 
-func freeAddress(port string) (string, error) {
+// FreeAddress returns the loopback address with the preferred port, or any when that is
+// in use, at which nothing listens.
+func FreeAddress(port string) (string, error) {
 	l, err := listen(port)
 	if err != nil {
 		return "", err
@@ -186,34 +188,26 @@ func writeCredentials(dir, secret string) error {
 		os.Mkdir(filepath.Join(dir, "state"), 0o700))
 }
 
-// wait returns when the broker answers, healthy or not.
-func (b *Broker) wait(ctx context.Context) error {
+// Await returns when a server answers at url, whatever it says. It fails when the
+// process behind it ends, which stays to be read from ended, and after 30 s.
+func Await(ctx context.Context, ended chan error, client *http.Client, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
-		if b.answers(ctx) {
-			return nil
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := client.Do(r); err == nil {
+			return resp.Body.Close()
 		}
 		select {
-		case err := <-b.Ended:
-			b.Ended <- err
-			return fmt.Errorf("the broker did not start: %w", err)
+		case err := <-ended:
+			ended <- err
+			return fmt.Errorf("it did not start: %w", err)
 		case <-ctx.Done():
-			return errors.New("the broker did not answer within 30 s")
+			return errors.New("it did not answer within 30 s")
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-}
-
-func (b *Broker) answers(ctx context.Context) bool {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.URL+"/healthz", nil)
-	if err != nil {
-		return false
-	}
-	resp, err := b.http.Do(r)
-	if err != nil {
-		return false
-	}
-	resp.Body.Close()
-	return true
 }

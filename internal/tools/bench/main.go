@@ -1,13 +1,25 @@
-// Command bench is the first half of `make bench`: it measures the broker beside
-// other ways to the same MCP server (package measure). The programs under test
-// stand in its own directory.
+// Command bench is `make bench` and `make starts`. It measures the broker beside other
+// ways to the same MCP server:
+//
+//	        ┌─ fjmcp-broker ── fjmcp-session ─ child    OAuth, a child a session
+//	client ─┼─ pipes ─────────────────────── child      plain stdio
+//	        ├─ supergateway ──────────────── child      npm, a child a session
+//	        └─ any Streamable HTTP server               given by its URL
+//
+// All are spoken to by the same small client. They are measured in turn, a slice
+// of time each, round after round, so that whatever else the machine does hits
+// all alike; what counts are the ratios within one run. With -deb it measures starts
+// under systemd, in a container, by the same rules. docs/benchmarks.md says how to run
+// it and what came out.
 package main
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -15,44 +27,89 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/tools/bench/measure"
+	"github.com/fjmcp/fjmcp-broker/internal/test/nspawn"
 )
 
+// config says what to measure, and how long.
+type config struct {
+	self         string // this program
+	broker       string // fjmcp-broker, with fjmcp-session beside it
+	child        string // the MCP server behind it, started as forgejo-mcp is
+	tool         string // of the child, for the small call; it takes no arguments
+	rounds       int    // how often each measure has its turn
+	slice        time.Duration
+	supergateway string         // directory of its package-lock.json
+	http         []target       // further baselines
+	only         *regexp.Regexp // names of the measures, Memory among them
+	idle         int            // sessions that wait while memory is measured; the figures are about 200
+	out          io.Writer
+	progress     io.Writer
+
+	deb      string // the package
+	suite    string // Debian's name; empty means bookworm
+	sessions int    // that may live at once in the container; 0 means some more than mostLive
+}
+
 func main() {
-	rounds := flag.Int("rounds", 10, "how often each baseline has its turn")
-	slice := flag.Duration("slice", 400*time.Millisecond, "how long a turn lasts")
+	cfg := config{idle: 200, supergateway: "internal/tools/bench/supergateway", out: os.Stdout, progress: os.Stderr}
+	flag.IntVar(&cfg.rounds, "rounds", 10, "how often each measure has its turn")
+	flag.DurationVar(&cfg.slice, "slice", 400*time.Millisecond, "how long a turn lasts")
+	flag.StringVar(&cfg.tool, "tool", "get_forgejo_mcp_server_version", "tool for the small call; it takes no arguments")
+	flag.StringVar(&cfg.broker, "broker", "", "fjmcp-broker, with fjmcp-session beside it; the one beside this program without it")
+	flag.StringVar(&cfg.child, "child", "", "MCP server behind all of them; the built-in stand-in without it")
 	http := flag.String("http", "", "further baselines, name=URL[,name=URL], that speak Streamable HTTP")
-	tool := flag.String("tool", "get_forgejo_mcp_server_version", "tool for the small call; it takes no arguments")
 	only := flag.String("run", "", "measure only what the regular `expression` matches of Start, Call, List, Sessions8, Sessions64, Memory")
-	broker := flag.String("broker", "", "fjmcp-broker, with fjmcp-session beside it; the one beside this program without it")
-	child := flag.String("child", "", "MCP server behind all of them; the built-in stand-in without it")
+	flag.StringVar(&cfg.deb, "deb", "", "measure starts under systemd instead, with this package in a container (root)")
+	crowd := flag.Int("crowd", 0, "with -deb: measure with that many sessions at once instead, on Debian 12 and 13")
+	fork := flag.String("fork", "", "start the program of the arguments upon each HTTP request at this `address`, for -deb in the container")
 	flag.Parse()
+	if *fork != "" {
+		fatal(serveForks(*fork, flag.Args()))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	cfg := measure.Config{Broker: *broker, Child: *child, Tool: *tool, Rounds: *rounds, Slice: *slice, Idle: 200}
-	if err := run(ctx, cfg, *http, *only); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+	err := cfg.complete(*http, *only)
+	switch {
+	case err != nil:
+	case cfg.deb == "":
+		err = comparison(ctx, cfg)
+	default:
+		err = inContainer(ctx, cfg, *crowd)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fatal(err)
 	}
 }
 
-func run(ctx context.Context, cfg measure.Config, http, only string) error {
-	self, err := os.Executable()
-	if err != nil {
+func fatal(err error) {
+	fmt.Fprintln(os.Stderr, "bench:", err)
+	os.Exit(1)
+}
+
+// complete fills in what stands beside this program.
+func (c *config) complete(http, only string) (err error) {
+	if c.self, err = os.Executable(); err != nil {
 		return err
 	}
-	bin := filepath.Dir(self)
-	if cfg.Child, err = filepath.Abs(cmp.Or(cfg.Child, filepath.Join(bin, "bench-child"))); err != nil {
+	bin := filepath.Dir(c.self)
+	if c.child, err = filepath.Abs(cmp.Or(c.child, filepath.Join(bin, "bench-child"))); err != nil {
 		return err
 	}
-	if cfg.HTTP, err = measure.Endpoints(http); err != nil {
+	c.broker = cmp.Or(c.broker, filepath.Join(bin, "fjmcp-broker"))
+	if c.http, err = endpoints(http); err != nil {
 		return err
 	}
-	if cfg.Only, err = regexp.Compile(only); err != nil {
-		return err
+	c.only, err = regexp.Compile(only)
+	return err
+}
+
+func inContainer(ctx context.Context, cfg config, crowd int) error {
+	if err := nspawn.Check(); err != nil {
+		fmt.Fprintf(cfg.out, "\nStarts under the systemd launcher: skipped, %v\n", err)
+		return nil
 	}
-	cfg.Broker = cmp.Or(cfg.Broker, filepath.Join(bin, "fjmcp-broker"))
-	cfg.Supergateway = "internal/tools/bench/measure/supergateway"
-	cfg.Out, cfg.Progress = os.Stdout, os.Stderr
-	return measure.Run(ctx, cfg)
+	if crowd > 0 {
+		return crowds(ctx, cfg, crowd)
+	}
+	return units(ctx, cfg)
 }

@@ -1,4 +1,4 @@
-package starts
+package main
 
 import (
 	"strings"
@@ -14,8 +14,8 @@ func (r results) series(name string, ms ...int) {
 }
 
 // The ratios are those of the rounds: a machine that was slow in one was slow for both.
-func TestReport(t *testing.T) {
-	r := &report{version: "systemd 252", exposure: 0.6, none: results{}, some: results{}}
+func TestUnitReport(t *testing.T) {
+	r := &unitReport{version: "systemd 252", exposure: 0.6, none: results{}, some: results{}}
 	for name, ms := range map[string][2][]int{
 		startOf(warmLauncher): {{50, 500, 70}, {10, 100, 10}}, wakeOf(warmLauncher): {{60, 600, 61}, {10, 100, 10}},
 		startOf(coldLauncher): {{70, 700, 70}, {10, 100, 10}}, loginOf(warmLauncher): {{4, 40, 4}, {10, 100, 10}}, loginOf(coldLauncher): {{6, 60, 6}, {10, 100, 10}},
@@ -26,7 +26,7 @@ func TestReport(t *testing.T) {
 	r.some.series(startOf(warmLauncher), 140)
 	r.some.series(startOf(coldLauncher), 210)
 	r.memory.private = []float64{3 << 20, 5 << 20, 4 << 20}
-	r.single, r.most = []time.Duration{1000, 2000, 3000}, []time.Duration{4000, 5000, 6000}
+	r.single, r.most = []float64{1000, 2000, 3000}, []float64{4000, 5000, 6000}
 	var out strings.Builder
 	r.write(&out)
 	lines := map[string]bool{}

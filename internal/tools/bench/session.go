@@ -1,4 +1,4 @@
-package measure
+package main
 
 import (
 	"bytes"
@@ -7,23 +7,23 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
-// Target is one way to an MCP server.
-type Target struct {
-	Name string
-	// Open begins a session of its own and tells how long it took to the answer
+// target is one way to an MCP server.
+type target struct {
+	name string
+	// open begins a session of its own and tells how long it took to the answer
 	// to initialize.
-	Open func(context.Context) (Session, time.Duration, error)
+	open func(context.Context) (session, time.Duration, error)
 }
 
-// Session is one MCP session. It carries one request at a time.
-type Session interface {
+// session is one MCP session. It carries one request at a time.
+type session interface {
 	// Call sends a request and returns the whole response and how long it took to
 	// come. The bytes are good until the next Call.
 	Call(request) ([]byte, time.Duration, error)
-	// Notify sends a notification.
-	Notify(method string) error
 	// Close ends the session at the server too.
 	Close() error
 }
@@ -31,9 +31,18 @@ type Session interface {
 // request is a request but for its id.
 type request struct{ method, params string }
 
-var initialize = request{"initialize", `{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"fjmcp-bench","version":"1"}}`}
+var (
+	ping       = request{"ping", "{}"}
+	toolsList  = request{"tools/list", "{}"}
+	initialize = request{"initialize", `{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"fjmcp-bench","version":"1"}}`}
+)
 
-const initialized = "notifications/initialized"
+// toolCall is a call that takes no arguments.
+func toolCall(tool string) request {
+	return request{"tools/call", fmt.Sprintf(`{"name":%q,"arguments":{}}`, tool)}
+}
+
+const initialized = `{"jsonrpc":"2.0","method":"notifications/initialized"}`
 
 // firstID makes ids that stand nowhere else in a message.
 const firstID = 1_000_000_000
@@ -78,11 +87,21 @@ func check(raw []byte) error {
 	return nil
 }
 
-// begin initializes a session that can be spoken to.
-func begin(s Session) (answer []byte, took time.Duration, err error) {
-	answer, took, err = s.Call(initialize)
+// checked makes a call and decodes its response.
+func checked(s session, r request) (answer []byte, took time.Duration, err error) {
+	answer, took, err = s.Call(r)
 	if err == nil {
 		err = check(answer)
 	}
 	return answer, took, err
+}
+
+// atOnce calls do for each number below n, some of them at the same time.
+func atOnce(n, some int, do func(int) error) error {
+	var all errgroup.Group
+	all.SetLimit(some)
+	for i := range n {
+		all.Go(func() error { return do(i) })
+	}
+	return all.Wait()
 }

@@ -1,4 +1,4 @@
-package starts
+package main
 
 import (
 	"context"
@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"text/tabwriter"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -41,36 +39,36 @@ type restart struct {
 	lost  int           // sessions that have not
 }
 
-// RunCrowd measures with n live sessions at once on systemd 252 and 257, and writes
+// crowds measures with n live sessions at once on systemd 252 and 257, and writes
 // tables.
-func RunCrowd(ctx context.Context, cfg Config, n int) error {
+func crowds(ctx context.Context, cfg config, n int) error {
 	for _, suite := range []string{"bookworm", "trixie"} {
-		cfg.Suite, cfg.sessions = suite, n
+		cfg.suite, cfg.sessions = suite, n
 		c, err := measureCrowd(ctx, cfg, n)
 		if err != nil {
 			return fmt.Errorf("%d sessions on %s: %w", n, suite, err)
 		}
-		c.write(cfg.Out)
+		c.write(cfg.out)
 	}
 	return nil
 }
 
-func measureCrowd(ctx context.Context, cfg Config, n int) (c crowd, err error) {
-	fmt.Fprintf(cfg.Progress, "booting a container (%s)\n", cfg.Suite)
+func measureCrowd(ctx context.Context, cfg config, n int) (c crowd, err error) {
+	fmt.Fprintf(cfg.progress, "booting a container (%s)\n", cfg.suite)
 	s, err := boot(ctx, cfg)
 	if err != nil {
 		return c, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	b := &bench{cfg: cfg, system: s}
-	if b.client, err = s.login(ctx); err != nil {
+	if b.wire, err = s.login(ctx); err != nil {
 		return c, err
 	}
 	c.version, c.sessions = s.version, n
 	if c.none, err = b.startCost(ctx); err != nil {
 		return c, err
 	}
-	fmt.Fprintf(cfg.Progress, "starting %d sessions\n", n)
+	fmt.Fprintf(cfg.progress, "starting %d sessions\n", n)
 	live, err := b.live(ctx, n/part)
 	if err != nil {
 		return c, err
@@ -95,17 +93,17 @@ func measureCrowd(ctx context.Context, cfg Config, n int) (c crowd, err error) {
 
 // startCost begins sessions and ends them, one after the other.
 func (b *bench) startCost(ctx context.Context) (cost startCost, err error) {
-	c, err := dial(ctx, b.system, b.client.token)
+	w, err := b.wire.connect(ctx)
 	if err != nil {
 		return cost, err
 	}
-	defer c.close()
+	defer w.conn.Close()
 	before, err := b.system.pid1Time(ctx)
 	if err != nil {
 		return cost, err
 	}
 	for range crowdStarts {
-		took, err := b.start(c)
+		took, err := w.start()
 		if err != nil {
 			return cost, err
 		}
@@ -128,7 +126,7 @@ func (s *system) pid1Time(ctx context.Context) (time.Duration, error) {
 
 // restart restarts the broker while a client waits for an answer, and then has every
 // session answer.
-func (b *bench) restart(ctx context.Context, sessions []string) (r restart, err error) {
+func (b *bench) restart(ctx context.Context, sessions []*httpSession) (r restart, err error) {
 	pid, err := b.system.Property(ctx, "fjmcp-broker.service", "MainPID")
 	if err != nil {
 		return r, err
@@ -143,43 +141,34 @@ func (b *bench) restart(ctx context.Context, sessions []string) (r restart, err 
 	if _, err := b.system.C.Shell(ctx, "while [ -e /proc/"+pid+" ]; do sleep 0.01; done"); err != nil {
 		return r, err
 	}
-	if r.first, err = b.firstAnswer(ctx, began, sessions[0]); err != nil {
+	if r.first, err = firstAnswer(ctx, began, sessions[0]); err != nil {
 		return r, err
 	}
 	if err := <-stopped; err != nil {
 		return r, err
 	}
 	var lost atomic.Int64
-	var all errgroup.Group
-	all.SetLimit(4)
-	for _, session := range sessions {
-		all.Go(func() error {
-			c, err := dial(ctx, b.system, b.client.token)
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			if _, err := c.request(session, ping); err != nil {
-				lost.Add(1)
-			}
-			return nil
-		})
-	}
-	if err := all.Wait(); err != nil {
-		return r, err
-	}
+	err = atOnce(len(sessions), 4, func(i int) error {
+		if err := sessions[i].reach(ctx); err != nil {
+			return err
+		}
+		defer sessions[i].hangUp()
+		if _, _, err := checked(sessions[i], ping); err != nil {
+			lost.Add(1)
+		}
+		return nil
+	})
 	r.every, r.lost = time.Since(began), int(lost.Load())
-	return r, nil
+	return r, err
 }
 
 // firstAnswer asks a session. The connection waits in the socket for the next broker.
-func (b *bench) firstAnswer(ctx context.Context, began time.Time, session string) (time.Duration, error) {
-	c, err := dial(ctx, b.system, b.client.token)
-	if err != nil {
+func firstAnswer(ctx context.Context, began time.Time, s *httpSession) (time.Duration, error) {
+	if err := s.reach(ctx); err != nil {
 		return 0, err
 	}
-	defer c.close()
-	_, err = c.request(session, ping)
+	defer s.hangUp()
+	_, _, err := checked(s, ping)
 	return time.Since(began), err
 }
 
@@ -198,14 +187,14 @@ func (c crowd) growth() time.Duration { return (c.all.pid1 - c.none.pid1) / time
 
 func (c crowd) figures() []figure {
 	all := []figure{
-		{"restart of the broker, s", c.restart.done.Seconds(), 3},
-		{fmt.Sprintf("restart, by one with %d sessions", c.sessions/part), c.restart.done.Seconds() / c.some.done.Seconds(), part},
-		{"sessions lost by it", float64(c.restart.lost + c.some.lost), 0},
+		atMost("restart of the broker, s", 3, c.restart.done.Seconds()),
+		atMost(fmt.Sprintf("restart, by one with %d sessions", c.sessions/part), part, c.restart.done.Seconds()/c.some.done.Seconds()),
+		atMost("sessions lost by it", 0, float64(c.restart.lost+c.some.lost)),
 	}
 	if strings.HasPrefix(c.version, "systemd 252") {
-		return append(all, figure{"PID 1's time for a start, more for each live session, ms", float64(c.growth()) / 1e6, 0.05})
+		return append(all, atMost("PID 1's time for a start, more for each live session, ms", 0.05, float64(c.growth())/1e6))
 	}
-	return append(all, figure{"PID 1's time for a start, by that with none live", float64(c.all.pid1) / float64(c.none.pid1), 2})
+	return append(all, atMost("PID 1's time for a start, by that with none live", 2, float64(c.all.pid1)/float64(c.none.pid1)))
 }
 
 func (c crowd) write(out io.Writer) {

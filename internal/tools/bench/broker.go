@@ -1,4 +1,4 @@
-package measure
+package main
 
 import (
 	"context"
@@ -18,12 +18,12 @@ import (
 // broker is a running fjmcp-broker and a login at it.
 type broker struct {
 	*localbroker.Broker
-	token string
-	log   *os.File
+	endpoint
+	log *os.File
 }
 
 // startBroker starts a broker that keeps its state in dir, and logs a client in.
-func startBroker(ctx context.Context, cfg Config, forge *localbroker.Forge, dir string) (*broker, error) {
+func startBroker(ctx context.Context, cfg config, forge *localbroker.Forge, dir string) (*broker, error) {
 	// A file, as the journal would be: nothing here is woken to read it.
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
@@ -31,11 +31,11 @@ func startBroker(ctx context.Context, cfg Config, forge *localbroker.Forge, dir 
 	}
 	b := &broker{log: log}
 	b.Broker, err = localbroker.Start(ctx, localbroker.Config{
-		Program: cfg.Broker, Backend: cfg.Child, Port: "0", Dir: dir, Forge: forge, Log: log,
+		Program: cfg.broker, Backend: cfg.child, Port: "0", Dir: dir, Forge: forge, Log: log,
 		Env: []string{"FJMCP_BROKER_SESSIONS_PER_USER=300", "FJMCP_BROKER_SESSIONS_MAX=300"},
 	})
 	if err == nil {
-		b.token, err = login(ctx, b.URL+"/mcp")
+		b.endpoint, err = logIn(ctx, b.URL+"/mcp")
 		if err != nil {
 			b.Stop(syscall.SIGTERM)
 		}
@@ -46,8 +46,8 @@ func startBroker(ctx context.Context, cfg Config, forge *localbroker.Forge, dir 
 	return b, nil
 }
 
-// login goes a client's whole way once and returns its access token.
-func login(ctx context.Context, url string) (string, error) {
+// logIn goes a client's whole way once.
+func logIn(ctx context.Context, url string) (endpoint, error) {
 	transport := &http.Transport{DialContext: localhost.DialContext}
 	defer transport.CloseIdleConnections()
 	user := fakeforge.DefaultUsers[0]
@@ -55,16 +55,17 @@ func login(ctx context.Context, url string) (string, error) {
 		MCPURL: url, Transport: transport, Browser: loginclient.NewBrowser(transport, user.Name, user.Password),
 	})
 	if err != nil {
-		return "", err
+		return endpoint{}, err
 	}
 	token, err := client.AccessToken(ctx)
 	if err != nil {
-		return "", err
+		return endpoint{}, err
 	}
-	return token, client.Close()
+	if err := client.Close(); err != nil {
+		return endpoint{}, err
+	}
+	return newEndpoint(url, token)
 }
-
-func (b *broker) target() (Target, error) { return HTTP("broker", b.URL+"/mcp", b.token) }
 
 func (b *broker) stop() {
 	b.Stop(syscall.SIGTERM)

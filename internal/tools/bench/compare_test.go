@@ -1,4 +1,4 @@
-package measure
+package main
 
 import (
 	"bytes"
@@ -22,8 +22,8 @@ func build(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	for _, args := range [][]string{
-		{"-o", dir + "/", "../../../../cmd/fjmcp-broker", "../../../../cmd/fjmcp-session"},
-		{"-o", filepath.Join(dir, "child"), "-ldflags", "-X main.more=130", "../../../test/fakemcp"},
+		{"-o", dir + "/", "../../../cmd/fjmcp-broker", "../../../cmd/fjmcp-session"},
+		{"-o", filepath.Join(dir, "child"), "-ldflags", "-X main.more=130", "../../test/fakemcp"},
 	} {
 		if out, err := exec.Command("go", append([]string{"build"}, args...)...).CombinedOutput(); err != nil {
 			t.Fatalf("cannot build the programs under test: %v\n%s", err, out)
@@ -38,15 +38,15 @@ func TestRun(t *testing.T) {
 	bin := build(t)
 	broken := httptest.NewServer(http.NotFoundHandler())
 	defer broken.Close()
-	further, err := Endpoints("broken=" + broken.URL + "/mcp,")
+	further, err := endpoints("broken=" + broken.URL + "/mcp,")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	err = Run(t.Context(), Config{
-		Broker: filepath.Join(bin, "fjmcp-broker"), Child: filepath.Join(bin, "child"), Tool: "get_forgejo_mcp_server_version",
-		Supergateway: filepath.Join(t.TempDir(), "absent"), HTTP: further,
-		Rounds: 2, Slice: time.Millisecond, Idle: 8, Only: regexp.MustCompile(``), Out: &out, Progress: io.Discard,
+	err = comparison(t.Context(), config{
+		broker: filepath.Join(bin, "fjmcp-broker"), child: filepath.Join(bin, "child"), tool: "get_forgejo_mcp_server_version",
+		supergateway: filepath.Join(t.TempDir(), "absent"), http: further,
+		rounds: 2, slice: time.Millisecond, idle: 8, only: regexp.MustCompile(``), out: &out, progress: io.Discard,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &out)
@@ -75,8 +75,9 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// reply is a server's answer to every request, with its id put in for ID.
-func reply(t *testing.T, contentType, body string) Target {
+// reply begins a session at a server that answers every request with body, its id put
+// in for ID.
+func reply(t *testing.T, contentType, body string) session {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
@@ -95,11 +96,16 @@ func reply(t *testing.T, contentType, body string) Target {
 		}
 	}))
 	t.Cleanup(s.Close)
-	target, err := HTTP("reply", s.URL+"/mcp", "secret")
+	e, err := newEndpoint(s.URL+"/mcp", "secret")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return target
+	session, _, err := e.target("reply").open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { session.Close() })
+	return session
 }
 
 // The response is found in whatever form a server may give it, and the connection
@@ -113,14 +119,10 @@ func TestHTTP(t *testing.T) {
 		"other lines":   {"text/event-stream; charset=utf-8", "id: 7\ndata: " + response + "\nretry: 10\n\n", response},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, _, err := reply(t, c.contentType, c.body).Open(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
+			s := reply(t, c.contentType, c.body)
 			for n := 2; n < 4; n++ {
 				want := strings.ReplaceAll(c.want, "ID", fmt.Sprint(firstID+n))
-				if got, _, err := s.Call(request{"ping", "{}"}); err != nil || string(got) != want {
+				if got, _, err := s.Call(ping); err != nil || string(got) != want {
 					t.Fatalf("got %q, %v, want %q", got, err, want)
 				}
 			}
@@ -130,16 +132,11 @@ func TestHTTP(t *testing.T) {
 
 // A connection that the server closed while it was quiet is replaced.
 func TestHTTPReconnects(t *testing.T) {
-	target := reply(t, "application/json", `{"jsonrpc":"2.0","id":ID,"result":{}}`)
-	s, _, err := target.Open(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := reply(t, "application/json", `{"jsonrpc":"2.0","id":ID,"result":{}}`)
 	if err := s.(*httpSession).conn.(*net.TCPConn).CloseRead(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.Call(request{"ping", "{}"}); err != nil {
+	if _, _, err := s.Call(ping); err != nil {
 		t.Error(err)
 	}
 }
@@ -150,12 +147,8 @@ func TestHTTPFailures(t *testing.T) {
 		"end without one":    {"text/event-stream", "data: {}\n\n", "ended without a response"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, _, err := reply(t, c.contentType, c.body).Open(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			if got, _, err := s.Call(request{"ping", "{}"}); err == nil || !strings.Contains(err.Error(), c.want) {
+			s := reply(t, c.contentType, c.body)
+			if got, _, err := s.Call(ping); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("got %q, %v, want %q", got, err, c.want)
 			}
 		})
@@ -177,22 +170,22 @@ func TestCheck(t *testing.T) {
 }
 
 func TestEndpoints(t *testing.T) {
-	got, err := Endpoints("a=http://127.0.0.1:1/mcp,b=http://127.0.0.1:2/x/mcp")
-	if err != nil || len(got) != 2 || got[0].Name != "a" || got[1].Name != "b" {
+	got, err := endpoints("a=http://127.0.0.1:1/mcp,b=http://127.0.0.1:2/x/mcp")
+	if err != nil || len(got) != 2 || got[0].name != "a" || got[1].name != "b" {
 		t.Errorf("got %v, %v", got, err)
 	}
 	for _, bad := range []string{"a", "=http://x/", "a=https://x/", "a=x", "stdio=http://x/", "broker=http://x/", "supergateway=http://x/", "a/b=http://x/"} {
-		if _, err := Endpoints(bad); err == nil {
+		if _, err := endpoints(bad); err == nil {
 			t.Errorf("took %q", bad)
 		}
 	}
 }
 
-// A target that fails once is out; the others go on, each in every round.
+// A target that fails once is out; the others continue, each in every round.
 func TestRunDropsWhatFails(t *testing.T) {
 	order := ""
-	target := func(name string, good int) Target {
-		return Target{name, func(context.Context) (Session, time.Duration, error) {
+	via := func(name string, good int) target {
+		return target{name, func(context.Context) (session, time.Duration, error) {
 			if good--; good < 0 {
 				return nil, 0, errors.New("out of order")
 			}
@@ -200,8 +193,8 @@ func TestRunDropsWhatFails(t *testing.T) {
 		}}
 	}
 	m := measure{name: "Start"}
-	results, err := m.run(t.Context(), Config{Rounds: 3}, []Target{target("a", 9), target("b", 1), target("c", 9)},
-		func(t Target, _ slice) { order += t.Name })
+	results, err := m.run(t.Context(), config{rounds: 3}, []target{via("a", 9), via("b", 1), via("c", 9)},
+		func(t target, _ slice) { order += t.name })
 	if err != nil || results["b"].failed == nil || results["a"].failed != nil {
 		t.Fatalf("got %v, %v", results, err)
 	}
@@ -210,6 +203,6 @@ func TestRunDropsWhatFails(t *testing.T) {
 	}
 }
 
-type idle struct{ Session }
+type idle struct{ session }
 
 func (idle) Close() error { return nil }

@@ -1,15 +1,10 @@
-package measure
+package main
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
-
-	"golang.org/x/sync/errgroup"
-
-	"github.com/fjmcp/fjmcp-broker/internal/tools/bench/stat"
 )
 
 // measure is one thing measured of every target.
@@ -22,11 +17,11 @@ type measure struct {
 }
 
 func measures(tool string) []measure {
-	call := request{"tools/call", fmt.Sprintf(`{"name":%q,"arguments":{}}`, tool)}
+	call := toolCall(tool)
 	return []measure{
 		{name: "Start", title: "Start of a session, to the answer to initialize", sessions: 1},
 		{name: "Call", title: "Small call (" + tool + ")", sessions: 1, request: call},
-		{name: "List", title: "tools/list", sessions: 1, request: request{"tools/list", "{}"}},
+		{name: "List", title: "tools/list", sessions: 1, request: toolsList},
 		{name: "Sessions8", title: "Small calls of 8 sessions at once", sessions: 8, request: call, rate: true},
 		{name: "Sessions64", title: "Small calls of 64 sessions at once", sessions: 64, request: call, rate: true},
 	}
@@ -57,37 +52,22 @@ func repeat(ctx context.Context, d time.Duration, do func() (time.Duration, erro
 	}
 }
 
-// starts begins and ends sessions. Only the beginning counts.
-func starts(ctx context.Context, t Target, d time.Duration) (slice, error) {
-	return repeat(ctx, d, func() (time.Duration, error) {
-		s, took, err := t.Open(ctx)
-		if err != nil {
-			return 0, err
-		}
-		return took, s.Close()
-	})
-}
-
 // calls has all sessions send at the same time, each one request after the other,
 // and looks at the last response of each.
-func calls(ctx context.Context, sessions []Session, r request, d time.Duration) (slice, error) {
+func calls(ctx context.Context, sessions []session, r request, d time.Duration) (slice, error) {
 	parts := make([]slice, len(sessions))
-	var all errgroup.Group
 	start := time.Now()
-	for i, s := range sessions {
-		all.Go(func() (err error) {
-			var last []byte
-			parts[i], err = repeat(ctx, d, func() (took time.Duration, err error) {
-				last, took, err = s.Call(r)
-				return took, err
-			})
-			if err != nil {
-				return err
-			}
-			return check(last)
+	err := atOnce(len(sessions), len(sessions), func(i int) (err error) {
+		var last []byte
+		parts[i], err = repeat(ctx, d, func() (took time.Duration, err error) {
+			last, took, err = sessions[i].Call(r)
+			return took, err
 		})
-	}
-	err := all.Wait()
+		if err != nil {
+			return err
+		}
+		return check(last)
+	})
 	total := slice{elapsed: time.Since(start)}
 	for _, p := range parts {
 		total.took = append(total.took, p.took...)
@@ -95,45 +75,38 @@ func calls(ctx context.Context, sessions []Session, r request, d time.Duration) 
 	return total, err
 }
 
-// warmUp is how many calls a session makes before it is measured.
-const warmUp = 20
+const (
+	openAtOnce = 8  // clients that begin a session at the same time
+	warmUp     = 20 // calls that a session makes before it is measured
+)
 
 // openAll begins n sessions and warms them up.
-func openAll(ctx context.Context, t Target, n int, r request) ([]Session, error) {
-	sessions := make([]Session, n)
-	var all errgroup.Group
-	all.SetLimit(openAtOnce)
-	for i := range sessions {
-		all.Go(func() (err error) {
-			if sessions[i], _, err = t.Open(ctx); err != nil {
+func openAll(ctx context.Context, t target, n int, r request) ([]session, error) {
+	sessions := make([]session, n)
+	err := atOnce(n, openAtOnce, func(i int) (err error) {
+		if sessions[i], _, err = t.open(ctx); err != nil {
+			return err
+		}
+		for range warmUp {
+			if _, _, err := checked(sessions[i], r); err != nil {
 				return err
 			}
-			for range warmUp {
-				got, _, err := sessions[i].Call(r)
-				if err == nil {
-					err = check(got)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	if err := all.Wait(); err != nil {
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, errors.Join(err, closeAll(sessions))
 	}
 	return sessions, nil
 }
 
-func closeAll(sessions []Session) error {
-	var all errgroup.Group
-	for _, s := range sessions {
-		if s != nil {
-			all.Go(s.Close)
+func closeAll(sessions []session) error {
+	return atOnce(len(sessions), openAtOnce, func(i int) error {
+		if sessions[i] == nil {
+			return nil
 		}
-	}
-	return all.Wait()
+		return sessions[i].Close()
+	})
 }
 
 // series is what one target gave in one measure.
@@ -145,33 +118,33 @@ type series struct {
 
 // run measures all targets in turn, round after round, beginning with another
 // one each time.
-func (m measure) run(ctx context.Context, cfg Config, targets []Target, line func(Target, slice)) (map[string]*series, error) {
+func (m measure) run(ctx context.Context, cfg config, targets []target, line func(target, slice)) (map[string]*series, error) {
 	results := map[string]*series{}
-	open := map[string][]Session{}
+	open := map[string][]session{}
 	defer func() {
 		for _, sessions := range open {
 			_ = closeAll(sessions)
 		}
 	}()
 	for _, t := range targets {
-		results[t.Name] = &series{}
+		results[t.name] = &series{}
 		if m.request == (request{}) {
 			continue
 		}
-		open[t.Name], results[t.Name].failed = openAll(ctx, t, m.sessions, m.request)
+		open[t.name], results[t.name].failed = openAll(ctx, t, m.sessions, m.request)
 	}
-	for round := range cfg.Rounds {
+	for round := range cfg.rounds {
 		for i := range targets {
 			t := targets[(i+round)%len(targets)]
-			r := results[t.Name]
+			r := results[t.name]
 			if r.failed != nil {
 				continue
 			}
 			var s slice
 			if m.request == (request{}) {
-				s, r.failed = starts(ctx, t, cfg.Slice)
+				s, r.failed = repeat(ctx, cfg.slice, func() (time.Duration, error) { return startOnce(ctx, t) })
 			} else {
-				s, r.failed = calls(ctx, open[t.Name], m.request, cfg.Slice)
+				s, r.failed = calls(ctx, open[t.name], m.request, cfg.slice)
 			}
 			if r.failed == nil {
 				r.add(m, s)
@@ -190,6 +163,6 @@ func (r *series) add(m measure, s slice) {
 	if m.rate {
 		r.rounds = append(r.rounds, s.rate())
 	} else {
-		r.rounds = append(r.rounds, stat.Quantile(slices.Clone(s.took), 0.5))
+		r.rounds = append(r.rounds, quantile(slices.Clone(s.took), 0.5))
 	}
 }

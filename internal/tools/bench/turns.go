@@ -1,31 +1,28 @@
-package starts
+package main
 
 import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // bench measures one system.
 type bench struct {
-	cfg      Config
+	cfg      config
 	system   *system
-	client   *client
-	session  string // one that is put to sleep and woken
-	label    string // by which the journal knows it
+	wire     *wire        // of the one client
+	session  *httpSession // one that is put to sleep and woken
+	label    string       // by which the journal knows it
 	exposure float64
 }
 
-// begin logs in and begins a session.
-func (b *bench) begin(ctx context.Context) (err error) {
-	if b.client, err = b.system.login(ctx); err != nil {
+// first logs in and begins a session.
+func (b *bench) first(ctx context.Context) (err error) {
+	if b.wire, err = b.system.login(ctx); err != nil {
 		return err
 	}
-	if b.session, _, err = b.client.open(); err != nil {
+	if b.session, _, err = b.wire.begin(); err != nil {
 		return err
 	}
 	all, err := b.system.sessions(ctx)
@@ -41,8 +38,8 @@ func (b *bench) begin(ctx context.Context) (err error) {
 }
 
 // starts are the measures that need no login.
-func (b *bench) starts() []measure {
-	var all []measure
+func (b *bench) starts() []turn {
+	var all []turn
 	for _, l := range []launcher{warmLauncher, coldLauncher} {
 		put := func(ctx context.Context) error { return b.system.put(ctx, l) }
 		sleep := func(ctx context.Context) error {
@@ -52,10 +49,10 @@ func (b *bench) starts() []measure {
 			return put(ctx)
 		}
 		all = append(all,
-			measure{startOf(l), put, func(context.Context) (time.Duration, error) { return b.start(b.client) }},
-			measure{wakeOf(l), sleep, func(context.Context) (time.Duration, error) {
-				a, err := b.client.request(b.session, ping)
-				return a.took, err
+			turn{startOf(l), put, func(context.Context) (time.Duration, error) { return b.wire.start() }},
+			turn{wakeOf(l), sleep, func(context.Context) (time.Duration, error) {
+				_, took, err := checked(b.session, ping)
+				return took, err
 			}})
 	}
 	return all
@@ -68,8 +65,8 @@ func wakeOf(l launcher) string  { return "wake, " + string(l) }
 const ahead = 250 * time.Millisecond
 
 // logins are the measures of the first session after a login.
-func (b *bench) logins() []measure {
-	var all []measure
+func (b *bench) logins() []turn {
+	var all []turn
 	for _, l := range []launcher{warmLauncher, coldLauncher} {
 		all = append(all, b.login(loginOf(l), l, ahead), b.login(loginOf(l)+", at once", l, 0))
 	}
@@ -78,49 +75,49 @@ func (b *bench) logins() []measure {
 
 func loginOf(l launcher) string { return "after a login, " + string(l) }
 
-func (b *bench) login(name string, l launcher, wait time.Duration) measure {
+func (b *bench) login(name string, l launcher, wait time.Duration) turn {
 	prepare := func(ctx context.Context) error {
 		err := b.system.put(ctx, l)
 		time.Sleep(wait)
 		return err
 	}
-	return measure{name, prepare, func(ctx context.Context) (time.Duration, error) {
-		c, err := b.system.login(ctx)
+	return turn{name, prepare, func(ctx context.Context) (time.Duration, error) {
+		w, err := b.system.login(ctx)
 		if err != nil {
 			return 0, err
 		}
-		defer c.close()
+		defer w.conn.Close()
 		time.Sleep(wait)
-		return b.start(c)
+		return w.start()
 	}}
 }
 
 // start begins a session and ends it. Only the beginning counts.
-func (b *bench) start(c *client) (time.Duration, error) {
-	session, took, err := c.open()
+func (w *wire) start() (time.Duration, error) {
+	s, took, err := w.begin()
 	if err != nil {
 		return 0, err
 	}
-	return took, c.end(session)
+	return took, s.end()
 }
 
 // rounds has each measure take its turn, beginning with another one each time. Before
 // it there is a plain fork after the same preparation: a machine that has rested, or
 // has just done something else, is slower at whatever it is asked next.
-func (b *bench) rounds(ctx context.Context, all []measure) (results, error) {
+func (b *bench) rounds(ctx context.Context, all []turn) (results, error) {
 	r := results{}
-	for round := range b.cfg.Rounds {
+	for round := range b.cfg.rounds {
 		for i := range all {
 			m := all[(i+round)%len(all)]
-			for _, turn := range []measure{{forkOf(m.name), m.prepare, b.system.fork}, m} {
-				if err := turn.prepare(ctx); err != nil {
-					return nil, fmt.Errorf("%s: %w", turn.name, err)
+			for _, t := range []turn{{forkOf(m.name), m.prepare, b.system.fork}, m} {
+				if err := t.prepare(ctx); err != nil {
+					return nil, fmt.Errorf("%s: %w", t.name, err)
 				}
-				took, err := turn.once(ctx)
+				took, err := t.once(ctx)
 				if err != nil {
-					return nil, fmt.Errorf("%s: %w", turn.name, err)
+					return nil, fmt.Errorf("%s: %w", t.name, err)
 				}
-				r.add(turn.name, round, took)
+				r.add(t.name, round, took)
 			}
 		}
 		if ctx.Err() != nil {
@@ -131,26 +128,18 @@ func (b *bench) rounds(ctx context.Context, all []measure) (results, error) {
 }
 
 // live begins n sessions that stay, on connections that do not.
-func (b *bench) live(ctx context.Context, n int) ([]string, error) {
-	var mu sync.Mutex
-	var sessions []string
-	var all errgroup.Group
-	all.SetLimit(4)
-	for range n {
-		all.Go(func() error {
-			c, err := dial(ctx, b.system, b.client.token)
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			session, _, err := c.open()
-			mu.Lock()
-			defer mu.Unlock()
-			sessions = append(sessions, session)
+func (b *bench) live(ctx context.Context, n int) ([]*httpSession, error) {
+	sessions := make([]*httpSession, n)
+	err := atOnce(n, 4, func(i int) error {
+		w, err := b.wire.connect(ctx)
+		if err != nil {
 			return err
-		})
-	}
-	return sessions, all.Wait()
+		}
+		sessions[i], _, err = w.begin()
+		sessions[i].hangUp()
+		return err
+	})
+	return sessions, err
 }
 
 const (
@@ -158,28 +147,30 @@ const (
 	callEvery = 20 * time.Millisecond // a low load
 )
 
-// calls makes one small call after the other, each in a session by chance.
-func (b *bench) calls(ctx context.Context, sessions []string) ([]time.Duration, error) {
-	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":1000000001,"method":"tools/call","params":{"name":%q,"arguments":{}}}`, b.cfg.Tool)
+// calls makes one small call after the other on one connection, each in a session by
+// chance.
+func (b *bench) calls(ctx context.Context, sessions []*httpSession) ([]float64, error) {
+	call := toolCall(b.cfg.tool)
 	for _, s := range sessions { // the first one in each touches memory that later ones have
-		if _, err := b.client.request(s, body); err != nil {
+		s.wire = b.wire
+		if _, _, err := checked(s, call); err != nil {
 			return nil, err
 		}
 	}
 	tick := time.NewTicker(callEvery)
 	defer tick.Stop()
-	var took []time.Duration
+	var all []float64
 	for range callsMade {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-tick.C:
 		}
-		a, err := b.client.request(sessions[rand.IntN(len(sessions))], body)
+		_, took, err := checked(sessions[rand.IntN(len(sessions))], call)
 		if err != nil {
 			return nil, err
 		}
-		took = append(took, a.took)
+		all = append(all, float64(took))
 	}
-	return took, nil
+	return all, nil
 }

@@ -1,4 +1,4 @@
-package starts
+package main
 
 import (
 	"fmt"
@@ -7,8 +7,6 @@ import (
 	"slices"
 	"text/tabwriter"
 	"time"
-
-	"github.com/fjmcp/fjmcp-broker/internal/tools/bench/stat"
 )
 
 // results are the times of each measure, by round, ns.
@@ -28,30 +26,24 @@ func (r results) all(name string) []float64 { return slices.Concat(r[name]...) }
 func (r results) medians(name string) []float64 {
 	var m []float64
 	for _, round := range r[name] {
-		m = append(m, stat.Quantile(slices.Clone(round), 0.5))
+		m = append(m, quantile(slices.Clone(round), 0.5))
 	}
 	return m
 }
 
-// report is all that was measured.
-type report struct {
+// unitReport is all that was measured.
+type unitReport struct {
 	version      string
 	exposure     float64
 	none, some   results // with no other live session, with someLive
-	memory       memory
-	single, most []time.Duration // calls with one live session, with mostLive
-}
-
-// figure is something to hold.
-type figure struct {
-	text         string
-	value, limit float64
+	memory       unitMemory
+	single, most []float64 // calls, ns, with one live session, with mostLive
 }
 
 // figures are what is to hold.
-func (r *report) figures() []figure {
+func (r *unitReport) figures() []figure {
 	var all []figure
-	add := func(text string, limit, value float64) { all = append(all, figure{text, value, limit}) }
+	add := func(text string, limit, value float64) { all = append(all, atMost(text, limit, value)) }
 	add("exposure of a session's unit", 0.6, r.exposure)
 	for _, l := range []launcher{warmLauncher, coldLauncher} {
 		add(startOf(l)+", by a plain fork", 6, r.byFork(r.none, startOf(l)).Median)
@@ -60,8 +52,8 @@ func (r *report) figures() []figure {
 		add(fmt.Sprintf("%s, with %d live sessions by with none", wakeOf(l), someLive), 2.5, r.byNone(wakeOf(l)))
 		add(loginOf(l)+", by a plain fork", 0.5, r.byFork(r.none, loginOf(l)).Median)
 	}
-	add("private memory of fjmcp-session, MiB", 4, stat.SpreadOf(r.memory.private).Median/(1<<20))
-	add(fmt.Sprintf("small call, with %d live sessions by with one", mostLive), 2, stat.SpreadOf(ns(r.most)).Median/stat.SpreadOf(ns(r.single)).Median)
+	add("private memory of fjmcp-session, MiB", 4, spreadOf(r.memory.private).Median/(1<<20))
+	add(fmt.Sprintf("small call, with %d live sessions by with one", mostLive), 2, spreadOf(r.most).Median/spreadOf(r.single).Median)
 	return all
 }
 
@@ -69,24 +61,16 @@ func (r *report) figures() []figure {
 func forkOf(name string) string { return "plain fork before: " + name }
 
 // byFork compares with the plain forks of the same rounds.
-func (r *report) byFork(of results, name string) stat.Spread {
-	return stat.SpreadOf(stat.Ratios(of.medians(name), of.medians(forkOf(name))))
+func (r *unitReport) byFork(of results, name string) spread {
+	return spreadOf(ratios(of.medians(name), of.medians(forkOf(name))))
 }
 
 // byNone compares medians: the rounds are not the same.
-func (r *report) byNone(name string) float64 {
-	return stat.SpreadOf(r.some.all(name)).Median / stat.SpreadOf(r.none.all(name)).Median
+func (r *unitReport) byNone(name string) float64 {
+	return spreadOf(r.some.all(name)).Median / spreadOf(r.none.all(name)).Median
 }
 
-func ns(all []time.Duration) []float64 {
-	var out []float64
-	for _, d := range all {
-		out = append(out, float64(d))
-	}
-	return out
-}
-
-func (r *report) write(out io.Writer) {
+func (r *unitReport) write(out io.Writer) {
 	fmt.Fprintf(out, "\nUnder the systemd launcher, in a container, %s\n", r.version)
 	r.starts(out, "no other live session", r.none)
 	r.starts(out, fmt.Sprintf("%d live sessions", someLive), r.some)
@@ -97,39 +81,26 @@ func (r *report) write(out io.Writer) {
 		name  string
 		bytes []float64
 	}{{"private", r.memory.private}, {"proportional", r.memory.pss}} {
-		s := stat.SpreadOf(v.bytes)
+		s := spreadOf(v.bytes)
 		fmt.Fprintf(w, "%s\t%.2f MiB\t%.2f–%.2f\n", v.name, s.Median/(1<<20), s.Low/(1<<20), s.High/(1<<20))
 	}
 	w.Flush()
 	fmt.Fprintf(out, "\nSmall call at a low load, one each %v\n", callEvery)
 	fmt.Fprintln(w, "\tp50\tquartiles\tp95\tn")
-	fmt.Fprintln(w, row("one live session", ns(r.single)))
-	fmt.Fprintln(w, row(fmt.Sprintf("%d live sessions", mostLive), ns(r.most)))
+	fmt.Fprintln(w, row("one live session", r.single))
+	fmt.Fprintln(w, row(fmt.Sprintf("%d live sessions", mostLive), r.most))
 	w.Flush()
 	fmt.Fprintln(out)
 	writeFigures(out, r.figures())
 }
 
-func writeFigures(out io.Writer, all []figure) {
-	fmt.Fprintln(out, "Figures to hold")
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, f := range all {
-		verdict := "held"
-		if !(f.value <= f.limit) {
-			verdict = "NOT HELD"
-		}
-		fmt.Fprintf(w, "%s\t%.2f\tat most %.2f\t%s\n", f.text, f.value, f.limit, verdict)
-	}
-	w.Flush()
-}
-
-func (r *report) starts(out io.Writer, title string, of results) {
+func (r *unitReport) starts(out io.Writer, title string, of results) {
 	fmt.Fprintf(out, "\nTo the first answer, %s\n", title)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\tp50\tquartiles\tp95\tn\ta plain fork, p50\t÷ that (quartiles of the rounds)")
 	for _, name := range slices.Sorted(maps.Keys(of)) {
 		if forks := of.all(forkOf(name)); len(forks) > 0 {
-			fmt.Fprintf(w, "%s\t%.2f ms\t%s\n", row(name, of.all(name)), stat.SpreadOf(forks).Median/1e6, r.byFork(of, name))
+			fmt.Fprintf(w, "%s\t%.2f ms\t%s\n", row(name, of.all(name)), spreadOf(forks).Median/1e6, r.byFork(of, name))
 		}
 	}
 	w.Flush()
@@ -137,6 +108,6 @@ func (r *report) starts(out io.Writer, title string, of results) {
 
 // row is a line's beginning.
 func row(name string, took []float64) string {
-	s := stat.SpreadOf(took)
-	return fmt.Sprintf("%s\t%.2f ms\t%.2f–%.2f\t%.2f\t%d", name, s.Median/1e6, s.Low/1e6, s.High/1e6, stat.Quantile(slices.Clone(took), 0.95)/1e6, len(took))
+	s := spreadOf(took)
+	return fmt.Sprintf("%s\t%.2f ms\t%.2f–%.2f\t%.2f\t%d", name, s.Median/1e6, s.Low/1e6, s.High/1e6, quantile(slices.Clone(took), 0.95)/1e6, len(took))
 }

@@ -1,4 +1,4 @@
-package measure
+package main
 
 import (
 	"bufio"
@@ -10,18 +10,23 @@ import (
 	"time"
 )
 
-// Stdio returns the way without anything in between: a child of ours over pipes.
-func Stdio(command ...string) Target {
-	return Target{"stdio", func(ctx context.Context) (Session, time.Duration, error) {
-		start := time.Now()
+// stdioTarget is the way without anything in between: a child of ours over pipes.
+func stdioTarget(command ...string) target {
+	return target{"stdio", func(ctx context.Context) (session, time.Duration, error) {
+		began := time.Now()
 		s, err := startStdio(ctx, command)
 		if err != nil {
 			return nil, 0, err
 		}
-		if _, _, err := begin(s); err != nil {
+		_, _, err = checked(s, initialize)
+		took := time.Since(began)
+		if err == nil {
+			_, err = io.WriteString(s.in, initialized+"\n")
+		}
+		if err != nil {
 			return nil, 0, errors.Join(err, s.Close())
 		}
-		return s, time.Since(start), s.Notify(initialized)
+		return s, took, nil
 	}}
 }
 
@@ -53,7 +58,7 @@ func startStdio(ctx context.Context, command []string) (*stdio, error) {
 	return s, nil
 }
 
-// Call implements Session.
+// Call implements session.
 func (s *stdio) Call(r request) ([]byte, time.Duration, error) {
 	s.next++
 	s.line = append(r.append(s.line[:0], s.next), '\n')
@@ -62,7 +67,8 @@ func (s *stdio) Call(r request) ([]byte, time.Duration, error) {
 		return nil, 0, err
 	}
 	for {
-		if err := s.readLine(); err != nil {
+		var err error
+		if s.got, err = readLine(s.out, s.got[:0]); err != nil {
 			return nil, 0, fmt.Errorf("the child ended: %w", err)
 		}
 		if answers(s.got, s.next) {
@@ -71,24 +77,7 @@ func (s *stdio) Call(r request) ([]byte, time.Duration, error) {
 	}
 }
 
-func (s *stdio) readLine() error {
-	s.got = s.got[:0]
-	for {
-		part, err := s.out.ReadSlice('\n')
-		s.got = append(s.got, part...)
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return err
-		}
-	}
-}
-
-// Notify implements Session.
-func (s *stdio) Notify(method string) error {
-	_, err := fmt.Fprintf(s.in, `{"jsonrpc":"2.0","method":%q}`+"\n", method)
-	return err
-}
-
-// Close implements Session.
+// Close implements session.
 func (s *stdio) Close() error {
 	s.in.Close() // at which the child ends
 	return s.cmd.Wait()

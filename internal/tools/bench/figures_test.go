@@ -1,4 +1,4 @@
-package measure
+package main
 
 import (
 	"errors"
@@ -21,8 +21,8 @@ func TestFigures(t *testing.T) {
 	r := rounds("Sessions8", map[string][]float64{"broker": {500, 50, 700}, supergatewayName: {100, 10, 100}})
 	r.memory = memory{count: 200, none: 8 << 20, idle: 8<<20 + 200*(65<<10), sessions: []float64{1 << 20}}
 	got := map[string]string{}
-	for _, f := range figures {
-		got[f.text] = strings.Join(strings.Fields(f.verdict(r)), " ")
+	for _, f := range r.figures() {
+		got[f.text] = strings.Join(strings.Fields(f.verdict()), " ")
 	}
 	for text, want := range map[string]string{
 		"calls a second of 8 sessions, at least 5 times supergateway's": "5.00× held",
@@ -35,7 +35,7 @@ func TestFigures(t *testing.T) {
 		}
 	}
 	r.done[0].results[supergatewayName].failed = errors.New("it broke")
-	if v := figures[3].verdict(r); !strings.HasPrefix(v, "not measured") {
+	if v := r.figures()[3].verdict(); !strings.HasPrefix(v, "not measured") {
 		t.Errorf("after a failure: %q", v)
 	}
 }

@@ -1,6 +1,7 @@
-package starts
+package main
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -22,7 +23,7 @@ import (
 const (
 	brokerAddress = "127.0.0.1:8080" // in the container
 	forkerAddress = "127.0.0.1:7070"
-	forkerProgram = "/usr/local/bin/forker"
+	forkerProgram = "/usr/local/bin/bench"
 )
 
 // system is the installed package and, beside it, the forker.
@@ -31,8 +32,8 @@ type system struct {
 	version string // of systemd
 }
 
-func boot(ctx context.Context, cfg Config) (*system, error) {
-	installed, err := e2e.Install(ctx, e2e.Options{Suite: cfg.Suite, Deb: cfg.Deb, Backend: cfg.Child})
+func boot(ctx context.Context, cfg config) (*system, error) {
+	installed, err := e2e.Install(ctx, e2e.Options{Suite: cfg.suite, Deb: cfg.deb, Backend: cfg.child})
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +44,7 @@ func boot(ctx context.Context, cfg Config) (*system, error) {
 	return s, nil
 }
 
-func (s *system) configure(ctx context.Context, cfg Config) error {
+func (s *system) configure(ctx context.Context, cfg config) error {
 	all := strconv.Itoa(cmp.Or(cfg.sessions, mostLive) + 20)
 	if err := s.Configure(map[string]string{"FJMCP_BROKER_SESSIONS_PER_USER": all, "FJMCP_BROKER_SESSIONS_MAX": all}); err != nil {
 		return err
@@ -56,10 +57,10 @@ func (s *system) configure(ctx context.Context, cfg Config) error {
 		return err
 	}
 	s.version, _, _ = strings.Cut(version, "\n")
-	if err := s.C.CopyIn(cfg.Forker, forkerProgram, 0o755); err != nil {
+	if err := s.C.CopyIn(cfg.self, forkerProgram, 0o755); err != nil {
 		return err
 	}
-	_, err = s.C.Run(ctx, "systemd-run", "--unit=forker", forkerProgram, forkerAddress,
+	_, err = s.C.Run(ctx, "systemd-run", "--unit=forker", forkerProgram, "-fork", forkerAddress,
 		"/usr/bin/forgejo-mcp", "--transport", "stdio", "--url", strings.Replace(e2e.ForgeURL, "forgejo.localhost", "127.0.0.1", 1))
 	return err
 }
@@ -114,8 +115,8 @@ func (s *system) put(ctx context.Context, l launcher) error {
 	return err
 }
 
-// login logs a new client in and returns its connection.
-func (s *system) login(ctx context.Context) (*client, error) {
+// login logs a new client in and returns a connection of its own.
+func (s *system) login(ctx context.Context) (*wire, error) {
 	c, err := loginclient.Login(ctx, loginclient.Config{MCPURL: e2e.PublicURL + "/mcp", Transport: s.Transport(), Browser: s.Browser("alice", nil)})
 	if err != nil {
 		return nil, err
@@ -124,7 +125,12 @@ func (s *system) login(ctx context.Context) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dial(ctx, s, token)
+	e, err := newEndpoint("http://"+brokerAddress+"/mcp", token)
+	if err != nil {
+		return nil, err
+	}
+	e.dial = s.C.DialContext
+	return e.connect(ctx)
 }
 
 // sessions is what `fjmcpctl sessions list --json` says.
@@ -177,4 +183,28 @@ func (s *system) exposure(ctx context.Context, unit string) (float64, error) {
 		return 0, fmt.Errorf("systemd-analyze says no exposure:\n%s", out)
 	}
 	return strconv.ParseFloat(m[1], 64)
+}
+
+// unitMemory is what each fjmcp-session holds, bytes.
+type unitMemory struct {
+	private []float64 // shared with no other process: what one more session costs
+	pss     []float64 // and its part of what several share, the program's text most of all
+}
+
+// memory looks at all fjmcp-sessions in the container.
+func (s *system) memory(ctx context.Context) (m unitMemory, err error) {
+	out, err := s.C.Shell(ctx, `for p in $(pidof fjmcp-session); do
+		awk '/^Private_/ { private += $2 } /^Pss:/ { pss = $2 } END { print private, pss }' "/proc/$p/smaps_rollup"
+	done`)
+	if err != nil {
+		return m, err
+	}
+	for in := bufio.NewScanner(strings.NewReader(out)); in.Scan(); {
+		var private, pss float64
+		if _, err := fmt.Sscan(in.Text(), &private, &pss); err != nil {
+			return m, fmt.Errorf("cannot read %q of smaps_rollup: %w", in.Text(), err)
+		}
+		m.private, m.pss = append(m.private, private*1024), append(m.pss, pss*1024)
+	}
+	return m, nil
 }

@@ -1,4 +1,4 @@
-package measure
+package main
 
 import (
 	"context"
@@ -6,8 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
 )
@@ -25,8 +23,8 @@ type memory struct {
 func (m memory) each(all float64) float64 { return (all - m.none) / float64(m.count) }
 
 // measureMemory measures a broker of its own, with which the sessions end.
-func measureMemory(ctx context.Context, cfg Config, forge *localbroker.Forge, dir string) (m memory, err error) {
-	m.count = cfg.Idle
+func measureMemory(ctx context.Context, cfg config, forge *localbroker.Forge, dir string) (m memory, err error) {
+	m.count = cfg.idle
 	state := filepath.Join(dir, "idle")
 	if err := os.Mkdir(state, 0o700); err != nil {
 		return m, err
@@ -49,12 +47,7 @@ func measureMemory(ctx context.Context, cfg Config, forge *localbroker.Forge, di
 	if m.sessions, err = privateOfChildren(b.Pid()); err != nil {
 		return m, err
 	}
-	streams, err := listenAll(ctx, sessions)
-	if err != nil {
-		return m, err
-	}
-	defer closeStreams(streams)
-	m.listening, err = private(b.Pid())
+	m.listening, err = b.listening(ctx, sessions)
 	return m, err
 }
 
@@ -74,34 +67,21 @@ func privateOfChildren(pid int) ([]float64, error) {
 	return all, nil
 }
 
-// openAtOnce is how many clients begin a session at the same time.
-const openAtOnce = 8
-
 // open begins n sessions whose clients ask for the tools and hang up.
 func (b *broker) open(ctx context.Context, n int) ([]*httpSession, error) {
-	t, err := b.target()
-	if err != nil {
-		return nil, err
-	}
 	sessions := make([]*httpSession, n)
-	var all errgroup.Group
-	all.SetLimit(openAtOnce)
-	for i := range sessions {
-		all.Go(func() error {
-			s, _, err := t.Open(ctx)
-			if err != nil {
-				return err
-			}
-			sessions[i] = s.(*httpSession)
-			defer sessions[i].conn.Close()
-			got, _, err := s.Call(request{"tools/list", "{}"})
-			if err == nil {
-				err = check(got)
-			}
+	err := atOnce(n, openAtOnce, func(i int) error {
+		w, err := b.connect(ctx)
+		if err != nil {
 			return err
-		})
-	}
-	return sessions, all.Wait()
+		}
+		if sessions[i], _, err = w.begin(); err == nil {
+			_, _, err = checked(sessions[i], toolsList)
+		}
+		sessions[i].hangUp()
+		return err
+	})
+	return sessions, err
 }
 
 // withoutSessions is what the broker keeps when it has begun and ended some, so
@@ -112,7 +92,7 @@ func (b *broker) withoutSessions(ctx context.Context) (float64, error) {
 		return 0, err
 	}
 	for _, s := range sessions {
-		if err := s.connect(ctx); err != nil {
+		if err := s.reach(ctx); err != nil {
 			return 0, err
 		}
 		if err := s.Close(); err != nil {
@@ -122,27 +102,22 @@ func (b *broker) withoutSessions(ctx context.Context) (float64, error) {
 	return private(b.Pid())
 }
 
-func listenAll(ctx context.Context, sessions []*httpSession) ([]io.Closer, error) {
+// listening is what the broker keeps while each session listens.
+func (b *broker) listening(ctx context.Context, sessions []*httpSession) (float64, error) {
 	streams := make([]io.Closer, len(sessions))
-	var all errgroup.Group
-	all.SetLimit(openAtOnce)
-	for i, s := range sessions {
-		all.Go(func() (err error) {
-			streams[i], err = s.Listen(ctx)
-			return err
-		})
-	}
-	if err := all.Wait(); err != nil {
-		closeStreams(streams)
-		return nil, err
-	}
-	return streams, nil
-}
-
-func closeStreams(streams []io.Closer) {
-	for _, s := range streams {
-		if s != nil {
-			s.Close()
+	defer func() {
+		for _, s := range streams {
+			if s != nil {
+				s.Close()
+			}
 		}
+	}()
+	err := atOnce(len(sessions), openAtOnce, func(i int) (err error) {
+		streams[i], err = sessions[i].listen(ctx)
+		return err
+	})
+	if err != nil {
+		return 0, err
 	}
+	return private(b.Pid())
 }
