@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 )
 
 // atAccount logs a browser in to the account page as alice and returns the page.
@@ -19,9 +19,9 @@ func (w *world) atAccount(b *http.Client) answer {
 	w.t.Helper()
 	page := w.do(b, w.request(http.MethodGet, w.url+"/account", ""))
 	to := w.send(b, page, "/account/login", 0).location(w.t)
-	back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(to.String())
+	back, err := loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(w.t.Context(), to.String())
 	w.must(err)
-	at := w.do(b, w.request(http.MethodGet, back.String(), "")).location(w.t)
+	at := w.do(b, w.request(http.MethodGet, back.URL.String(), "")).location(w.t)
 	if at.String() != w.url+"/account" {
 		w.t.Fatalf("sent to %s", at)
 	}
@@ -168,8 +168,8 @@ func TestAccountFormsAreBound(t *testing.T) {
 // Who has granted too much at Forgejo can still take access back.
 func TestAccountWithBroaderGrant(t *testing.T) {
 	w := newWorld(t)
-	b := fakeforge.NewBrowser("alice", "alice-password", nil)
-	_, err := b.Authorize(w.forge.URL + "/login/oauth/authorize?" + url.Values{
+	b := loginclient.NewBrowser(nil, "alice", "alice-password")
+	_, err := b.Authorize(w.t.Context(), w.forge.URL+"/login/oauth/authorize?"+url.Values{
 		"client_id": {w.forge.App.ClientID}, "redirect_uri": {w.url + "/oauth/callback"}, "response_type": {"code"}, "scope": {"all"}, "state": {"s"},
 	}.Encode())
 	w.must(err)
@@ -182,11 +182,11 @@ func TestAccountDeniedAtForgejo(t *testing.T) {
 	w := newWorld(t)
 	b := newBrowser()
 	to := w.send(b, w.do(b, w.request(http.MethodGet, w.url+"/account", "")), "/account/login", 0).location(t)
-	deny := fakeforge.NewBrowser("alice", "alice-password", nil)
-	deny.Deny = true
-	back, err := deny.Authorize(to.String())
+	deny := loginclient.NewBrowser(nil, "alice", "alice-password")
+	deny.Deny = func(string) bool { return true }
+	back, err := deny.Authorize(w.t.Context(), to.String())
 	w.must(err)
-	if at := w.do(b, w.request(http.MethodGet, back.String(), "")).location(t); at.String() != w.url+"/account" {
+	if at := w.do(b, w.request(http.MethodGet, back.URL.String(), "")).location(t); at.String() != w.url+"/account" {
 		t.Errorf("sent to %s", at)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 )
 
 func TestCodeFlow(t *testing.T) {
@@ -198,7 +199,7 @@ func TestForgejosFaults(t *testing.T) {
 
 func TestBroaderForgejoGrantIsRefused(t *testing.T) {
 	w := newWorld(t)
-	_, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(w.forge.URL + "/login/oauth/authorize?" + url.Values{
+	_, err := loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(w.t.Context(), w.forge.URL+"/login/oauth/authorize?"+url.Values{
 		"client_id": {w.forge.App.ClientID}, "redirect_uri": {w.url + "/oauth/callback"}, "response_type": {"code"}, "state": {"x"}, "scope": {"all"},
 	}.Encode())
 	w.must(err)

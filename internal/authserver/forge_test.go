@@ -12,6 +12,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 )
 
 // later moves both clocks.
@@ -286,7 +287,7 @@ func TestBroaderGrantIsNeverStored(t *testing.T) {
 	w.logIn(c)
 	_, err := w.forge.RevokeGrants("alice")
 	w.must(err)
-	_, err = fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(w.forge.URL + "/login/oauth/authorize?" + url.Values{
+	_, err = loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(w.t.Context(), w.forge.URL+"/login/oauth/authorize?"+url.Values{
 		"client_id": {w.forge.App.ClientID}, "redirect_uri": {w.url + "/oauth/callback"}, "response_type": {"code"}, "state": {"x"}, "scope": {"all"},
 	}.Encode())
 	w.must(err)

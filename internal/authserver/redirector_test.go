@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
-	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 )
 
 // refusedRequests are changes to a good authorization request that make the client
@@ -99,11 +99,11 @@ func saysNo(w *world, c client) map[string]answer {
 	b := newBrowser()
 	answers := map[string]answer{"at the consent page": w.decide(b, w.consentForm(b, c.authorizeQuery()), "deny")}
 	to := w.decide(b, w.consentForm(b, c.authorizeQuery()), "allow").location(w.t)
-	alice := fakeforge.NewBrowser("alice", "alice-password", nil)
-	alice.Deny = true
-	back, err := alice.Authorize(to.String())
+	alice := loginclient.NewBrowser(nil, "alice", "alice-password")
+	alice.Deny = func(string) bool { return true }
+	back, err := alice.Authorize(w.t.Context(), to.String())
 	w.must(err)
-	answers["at forgejo"] = w.do(b, w.request(http.MethodGet, back.String(), ""))
+	answers["at forgejo"] = w.do(b, w.request(http.MethodGet, back.URL.String(), ""))
 	return answers
 }
 

@@ -29,6 +29,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeweb"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
@@ -270,9 +271,9 @@ func (w *world) decide(b *http.Client, form url.Values, decision string) answer 
 func (w *world) atForge(b *http.Client, query url.Values) string {
 	w.t.Helper()
 	to := w.decide(b, w.consentForm(b, query), "allow").location(w.t)
-	back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(to.String())
+	back, err := loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(w.t.Context(), to.String())
 	w.must(err)
-	return back.String()
+	return back.URL.String()
 }
 
 // logIn walks a whole login and returns the code.

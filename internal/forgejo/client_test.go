@@ -18,6 +18,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 )
 
 const redirectURL = "http://broker.test/oauth/callback"
@@ -53,14 +54,14 @@ func (w *world) with(t *testing.T, change func(*forgejo.Config)) *forgejo.Client
 func (w *world) code(t *testing.T, c *forgejo.Client) (code, verifier string) {
 	t.Helper()
 	verifier = forgejo.NewVerifier()
-	back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(c.AuthCodeURL("the-state", verifier))
+	back, err := loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(t.Context(), c.AuthCodeURL("the-state", verifier))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := back.Query().Get("state"); got != "the-state" {
+	if got := back.URL.Query().Get("state"); got != "the-state" {
 		t.Fatalf("state is %q after the login", got)
 	}
-	return back.Query().Get("code"), verifier
+	return back.URL.Query().Get("code"), verifier
 }
 
 func (w *world) login(t *testing.T) model.ForgejoTokens {
@@ -343,7 +344,7 @@ func TestFirstScopeWins(t *testing.T) {
 	q := u.Query()
 	q.Del("scope")
 	u.RawQuery = q.Encode()
-	if _, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(u.String()); err != nil {
+	if _, err := loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(t.Context(), u.String()); err != nil {
 		t.Fatal(err)
 	}
 	granted, err := w.client.GrantedScope(t.Context(), w.login(t).AccessToken)
@@ -358,13 +359,13 @@ func TestFirstScopeWins(t *testing.T) {
 
 func TestCallbackError(t *testing.T) {
 	w := newWorld(t, fakeforge.Config{})
-	b := fakeforge.NewBrowser("alice", "alice-password", nil)
-	b.Deny = true
-	back, err := b.Authorize(w.client.AuthCodeURL("s", forgejo.NewVerifier()))
+	b := loginclient.NewBrowser(nil, "alice", "alice-password")
+	b.Deny = func(string) bool { return true }
+	back, err := b.Authorize(t.Context(), w.client.AuthCodeURL("s", forgejo.NewVerifier()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e := w.client.CallbackError(back.Query().Get("error")); e.Kind != forgejo.Denied {
+	if e := w.client.CallbackError(back.URL.Query().Get("error")); e.Kind != forgejo.Denied {
 		t.Errorf("pressing Cancel gives %v", e)
 	}
 	for code, want := range map[string]forgejo.Kind{

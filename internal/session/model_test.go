@@ -23,6 +23,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -117,9 +118,9 @@ func (s *stage) logIn(cfg session.Config) []*login {
 	for _, l := range all[1:] {
 		verifier := forgejo.NewVerifier()
 		name := l.User.Name
-		back, err := fakeforge.NewBrowser(name, name+"-password", nil).Authorize(s.client.AuthCodeURL("s", verifier))
+		back, err := loginclient.NewBrowser(nil, name, name+"-password").Authorize(s.t.Context(), s.client.AuthCodeURL("s", verifier))
 		must(s.t, err)
-		set, err := s.client.Exchange(s.t.Context(), back.Query().Get("code"), verifier)
+		set, err := s.client.Exchange(s.t.Context(), back.URL.Query().Get("code"), verifier)
 		must(s.t, err)
 		must(s.t, cfg.Tokens.Put(s.t.Context(), l.User.ID, set))
 	}

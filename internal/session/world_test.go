@@ -23,6 +23,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/test/everything"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
@@ -114,9 +115,9 @@ func start(t *testing.T, backend string) *world {
 	})
 	w.login = teststore.LogIn(t, w.store, "alice", w.now())
 	verifier := forgejo.NewVerifier()
-	back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(client.AuthCodeURL("s", verifier))
+	back, err := loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(t.Context(), client.AuthCodeURL("s", verifier))
 	w.must(err)
-	set, err := client.Exchange(t.Context(), back.Query().Get("code"), verifier)
+	set, err := client.Exchange(t.Context(), back.URL.Query().Get("code"), verifier)
 	w.must(err)
 	w.must(tokens.Put(t.Context(), w.login.User.ID, set))
 	w.access = model.Access{

@@ -15,6 +15,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
@@ -67,9 +68,9 @@ func (w *world) must(err error) {
 func (w *world) exchange() model.ForgejoTokens {
 	w.t.Helper()
 	verifier := forgejo.NewVerifier()
-	back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(w.client.AuthCodeURL("s", verifier))
+	back, err := loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(w.t.Context(), w.client.AuthCodeURL("s", verifier))
 	w.must(err)
-	set, err := w.client.Exchange(w.t.Context(), back.Query().Get("code"), verifier)
+	set, err := w.client.Exchange(w.t.Context(), back.URL.Query().Get("code"), verifier)
 	w.must(err)
 	return set
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 )
 
 const callback = "http://client.test/callback"
@@ -76,14 +77,14 @@ func authorizeURL(s *fakeforge.Server, scope, state string, extra url.Values) st
 
 func authorize(t *testing.T, s *fakeforge.Server, user, scope string, extra url.Values) url.Values {
 	t.Helper()
-	back, err := fakeforge.NewBrowser(user, user+"-password", nil).Authorize(authorizeURL(s, scope, "st", extra))
+	back, err := loginclient.NewBrowser(nil, user, user+"-password").Authorize(t.Context(), authorizeURL(s, scope, "st", extra))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(back.String(), callback) {
+	if !strings.HasPrefix(back.URL.String(), callback) {
 		t.Fatalf("sent to %s", back)
 	}
-	return back.Query()
+	return back.URL.Query()
 }
 
 func tokenRequest(t *testing.T, s *fakeforge.Server, form url.Values) answer {
@@ -152,14 +153,14 @@ func TestAuthorizeEdges(t *testing.T) {
 		"unknown client":       {"client_id": {"nobody"}},
 		"unknown redirect URI": {"redirect_uri": {callback + "/other"}},
 	} {
-		if back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(authorizeURL(s, "", "st", bad)); err == nil {
+		if back, err := loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(t.Context(), authorizeURL(s, "", "st", bad)); err == nil {
 			t.Errorf("%s was sent to %s, want no redirect", name, back)
 		}
 	}
 	if got := authorize(t, s, "alice", "read:user", url.Values{"response_type": {"token"}}); got.Get("error") != "unsupported_response_type" || got.Get("state") != "st" {
 		t.Errorf("response_type=token gives %v", got)
 	}
-	if _, err := fakeforge.NewBrowser("alice", "wrong", nil).Authorize(authorizeURL(s, "", "st", nil)); err == nil {
+	if _, err := loginclient.NewBrowser(nil, "alice", "wrong").Authorize(t.Context(), authorizeURL(s, "", "st", nil)); err == nil {
 		t.Error("a wrong password was accepted")
 	}
 	a := call(t, "POST", s.URL+"/user/login", url.Values{"user_name": {"alice"}, "password": {"alice-password"}, "redirect_to": {"//evil.test/"}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
@@ -199,14 +200,14 @@ func TestPublicClientScopes(t *testing.T) {
 	}
 	ask := func(scope string) url.Values {
 		t.Helper()
-		back, err := fakeforge.NewBrowser("alice", "alice-password", nil).Authorize(authorizeURL(s, scope, "st", url.Values{
+		back, err := loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(t.Context(), authorizeURL(s, scope, "st", url.Values{
 			"client_id": {app.ClientID}, "redirect_uri": {"http://127.0.0.1:54321/cb"},
 			"code_challenge": {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, "code_challenge_method": {"S256"},
 		}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return back.Query()
+		return back.URL.Query()
 	}
 	if got := ask("read:user"); got.Get("code") == "" {
 		t.Errorf("first consent gives %v", got)
