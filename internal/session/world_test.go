@@ -2,11 +2,8 @@ package session_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -21,9 +18,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/test/everything"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
+	"github.com/fjmcp/fjmcp-broker/internal/test/programs"
 	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
@@ -31,33 +28,8 @@ import (
 // bin holds fjmcp-session and the backends.
 var bin string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	var err error
-	if bin, err = os.MkdirTemp("", "fjmcp-session-test-"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(bin)
-	for _, build := range [][]string{
-		{"-o", filepath.Join(bin, "fjmcp-session"), "../../cmd/fjmcp-session"},
-		{"-o", filepath.Join(bin, "standin"), "../test/fakemcp"},
-		{"-o", filepath.Join(bin, "old"), "-ldflags", "-X main.reported=2.17.0 -X 'main.name=Forgejo MCP Server'", "../test/fakemcp"},
-	} {
-		if out, err := exec.Command("go", append([]string{"build"}, build...)...).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "cannot build the programs under test: %v\n%s", err, out)
-			return 1
-		}
-	}
-	err = errors.Join(
-		everything.Build(context.Background(), filepath.Join(bin, "everything")),
-		everything.BuildHeld(context.Background(), filepath.Join(bin, "held")))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
+func TestMain(m *testing.M) {
+	os.Exit(programs.Main(m, &bin, "fjmcp-session", programs.Standin, programs.Old, programs.Everything, programs.Held))
 }
 
 // world is a store, a forge, and the session manager of one broker.

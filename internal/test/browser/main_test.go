@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/fjmcp/fjmcp-broker/internal/test/npm"
+	"github.com/fjmcp/fjmcp-broker/internal/test/programs"
 )
 
 var (
@@ -43,7 +44,7 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(bin)
-	if err := build(); err != nil {
+	if err := programs.Build(context.Background(), bin, "fjmcp-broker", "fjmcp-session", programs.Standin); err != nil {
 		return 1, err
 	}
 	if axe, err = fetchAxe(); err != nil {
@@ -64,18 +65,6 @@ func findChromium() (string, error) {
 		}
 	}
 	return "", errors.New("chromium is not installed")
-}
-
-func build() error {
-	for _, args := range [][]string{
-		{"-o", bin + "/", "../../../cmd/fjmcp-broker", "../../../cmd/fjmcp-session"},
-		{"-o", filepath.Join(bin, "standin"), "../fakemcp"},
-	} {
-		if out, err := exec.Command("go", append([]string{"build"}, args...)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("cannot build the programs under test: %w\n%s", err, out)
-		}
-	}
-	return nil
 }
 
 // startChromium starts the browser. Certificates are not checked: those of the

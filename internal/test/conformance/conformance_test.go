@@ -3,7 +3,6 @@ package conformance
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,9 +16,9 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
-	"github.com/fjmcp/fjmcp-broker/internal/test/everything"
 	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
+	"github.com/fjmcp/fjmcp-broker/internal/test/programs"
 	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 )
 
@@ -40,7 +39,10 @@ func TestConformance(t *testing.T) {
 		reason, _, _ := strings.Cut(err.Error(), "\n") // npm says a lot
 		t.Skip("no conformance suite: " + reason)
 	}
-	bin := build(t)
+	bin := t.TempDir()
+	if err := programs.Build(t.Context(), bin, "fjmcp-broker", "fjmcp-session", programs.Everything, programs.Held); err != nil {
+		t.Fatal(err)
+	}
 	doc, err := os.ReadFile("../../../docs/conformance.md")
 	if err != nil {
 		t.Fatal(err)
@@ -75,30 +77,12 @@ func TestConformance(t *testing.T) {
 	fmt.Fprintf(t.Output(), "\n%s", Table(columns))
 }
 
-// build compiles the programs and returns their directory.
-func build(t *testing.T) string {
-	bin := t.TempDir()
-	out, err := exec.Command("go", "build", "-o", bin+"/", "../../../cmd/fjmcp-broker", "../../../cmd/fjmcp-session").CombinedOutput()
-	if err != nil {
-		t.Fatalf("cannot build the broker: %v\n%s", err, out)
-	}
-	if err := everything.Build(t.Context(), filepath.Join(bin, "everything")); err != nil {
-		t.Fatal(err)
-	}
-	if err := everything.BuildHeld(t.Context(), filepath.Join(bin, "held")); err != nil {
-		t.Fatal(err)
-	}
-	return bin
-}
-
 // runDirect is the ceiling: everything-server over its own HTTP.
 func runDirect(t *testing.T, suite *Suite, bin, revision string) Column {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := localbroker.FreeAddress("0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	l.Close()
 	server := exec.Command(filepath.Join(bin, "everything"), "-http", address, "-stateless="+strconv.FormatBool(revision == Revision2026))
 	ended, err := localbroker.Spawn(server)
 	if err != nil {
@@ -108,18 +92,8 @@ func runDirect(t *testing.T, suite *Suite, bin, revision string) Column {
 		_ = server.Process.Kill()
 		<-ended
 	}()
-	for deadline := time.After(time.Minute); ; {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			conn.Close()
-			break
-		}
-		select {
-		case err := <-ended:
-			t.Fatalf("everything-server did not start: %v", err)
-		case <-deadline:
-			t.Fatal("everything-server does not listen")
-		case <-time.After(20 * time.Millisecond):
-		}
+	if err := localbroker.Await(t.Context(), ended, http.DefaultClient, "http://"+address); err != nil {
+		t.Fatalf("everything-server: %v", err)
 	}
 	return Column{Revision: revision, Name: "direct", Scenarios: run(t, suite, "http://"+address+"/mcp", revision)}
 }

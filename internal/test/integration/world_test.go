@@ -3,7 +3,6 @@ package integration
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,42 +16,17 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
-	"github.com/fjmcp/fjmcp-broker/internal/test/everything"
 	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
+	"github.com/fjmcp/fjmcp-broker/internal/test/programs"
 	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 )
 
 // bin holds the programs under test.
 var bin string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	var err error
-	if bin, err = os.MkdirTemp("", "fjmcp-integration-"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(bin)
-	for _, build := range [][]string{
-		{"-o", bin + "/", "../../../cmd/fjmcp-broker", "../../../cmd/fjmcp-session", "../../../cmd/fjmcpctl"},
-		{"-o", filepath.Join(bin, "standin"), "../fakemcp"},
-		{"-o", filepath.Join(bin, "old"), "-ldflags", "-X main.reported=2.17.0 -X 'main.name=Forgejo MCP Server'", "../fakemcp"},
-	} {
-		if out, err := exec.Command("go", append([]string{"build"}, build...)...).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "cannot build the programs under test: %v\n%s", err, out)
-			return 1
-		}
-	}
-	err = errors.Join(
-		everything.Build(context.Background(), filepath.Join(bin, "everything")),
-		everything.BuildHeld(context.Background(), filepath.Join(bin, "held")))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
+func TestMain(m *testing.M) {
+	os.Exit(programs.Main(m, &bin, "fjmcp-broker", "fjmcp-session", "fjmcpctl", programs.Standin, programs.Old, programs.Everything, programs.Held))
 }
 
 // world is a forge and a broker.

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fjmcp/fjmcp-broker/internal/test/everything"
+	"github.com/fjmcp/fjmcp-broker/internal/test/programs"
 )
 
 var (
@@ -53,7 +53,7 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(bin)
-	if err := build(); err != nil {
+	if err := programs.Build(context.Background(), bin, "fjmcp-broker", "fjmcp-session", programs.Standin, programs.Everything); err != nil {
 		return 1, err
 	}
 	return again()
@@ -65,18 +65,6 @@ func prepare() (err error) {
 	}
 	debian, err = unpacked(context.Background(), "caddy", "nginx", "nginx-common")
 	return err
-}
-
-func build() error {
-	for _, args := range [][]string{
-		{"-o", bin + "/", "../../../cmd/fjmcp-broker", "../../../cmd/fjmcp-session"},
-		{"-o", filepath.Join(bin, "standin"), "../fakemcp"},
-	} {
-		if out, err := exec.Command("go", append([]string{"build"}, args...)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("cannot build the programs under test: %w\n%s", err, out)
-		}
-	}
-	return everything.Build(context.Background(), filepath.Join(bin, "everything"))
 }
 
 // again runs this test program once more, in namespaces of its own.

@@ -9,33 +9,22 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-)
 
-// build makes the programs under test.
-func build(t *testing.T) (dir string) {
-	t.Helper()
-	dir = t.TempDir()
-	for _, args := range [][]string{
-		{"-o", dir + "/", "../../../cmd/fjmcp-broker", "../../../cmd/fjmcp-session"},
-		{"-o", filepath.Join(dir, "child"), "-ldflags", "-X main.more=130", "../../test/fakemcp"},
-	} {
-		if out, err := exec.Command("go", append([]string{"build"}, args...)...).CombinedOutput(); err != nil {
-			t.Fatalf("cannot build the programs under test: %v\n%s", err, out)
-		}
-	}
-	return dir
-}
+	"github.com/fjmcp/fjmcp-broker/internal/test/programs"
+)
 
 // A whole run, cut short: every target has its lines and rows under its own name,
 // and those that cannot be measured are said to be missing.
 func TestRun(t *testing.T) {
-	bin := build(t)
+	bin := t.TempDir()
+	if err := programs.Build(t.Context(), bin, "fjmcp-broker", "fjmcp-session", programs.Many); err != nil {
+		t.Fatal(err)
+	}
 	broken := httptest.NewServer(http.NotFoundHandler())
 	defer broken.Close()
 	further, err := endpoints("broken=" + broken.URL + "/mcp,")
@@ -44,7 +33,7 @@ func TestRun(t *testing.T) {
 	}
 	var out bytes.Buffer
 	err = comparison(t.Context(), config{
-		broker: filepath.Join(bin, "fjmcp-broker"), child: filepath.Join(bin, "child"), tool: "get_forgejo_mcp_server_version",
+		broker: filepath.Join(bin, "fjmcp-broker"), child: filepath.Join(bin, programs.Many), tool: "get_forgejo_mcp_server_version",
 		supergateway: filepath.Join(t.TempDir(), "absent"), http: further,
 		rounds: 2, slice: time.Millisecond, idle: 8, only: regexp.MustCompile(``), out: &out, progress: io.Discard,
 	})

@@ -10,7 +10,7 @@
 //     inputResponses, requestState): an older server takes no notice of it, this one
 //     would go by it.
 //
-// Package everything compiles it into the server, since a confined backend may not
+// Package programs compiles it into the server, since a confined backend may not
 // start another program.
 package hold
 

@@ -1,6 +1,4 @@
-// Package everything builds a backend that nobody here wrote: the MCP server against
-// which the Go SDK holds itself, conformance/everything-server.
-package everything
+package programs
 
 import (
 	"context"
@@ -30,7 +28,7 @@ func init() {
 // held puts package hold on the server's standard streams.
 const held = `package main
 
-import "github.com/fjmcp/fjmcp-broker/internal/test/everything/hold"
+import "github.com/fjmcp/fjmcp-broker/internal/test/programs/hold"
 
 func init() {
 	if err := hold.Stdio(); err != nil {
@@ -39,18 +37,9 @@ func init() {
 }
 `
 
-// Build compiles the server to the file out.
-func Build(ctx context.Context, out string) error {
-	return build(ctx, out, map[string]string{"flags.go": flags})
-}
-
-// BuildHeld compiles it held to 2025-11-25 (package hold), on stdio.
-func BuildHeld(ctx context.Context, out string) error {
-	return build(ctx, out, map[string]string{"flags.go": flags, "held.go": held})
-}
-
-// build compiles the server's main together with further files.
-func build(ctx context.Context, out string, files map[string]string) error {
+// buildEverything compiles the main of the server, which nobody here wrote, together with
+// further files.
+func buildEverything(ctx context.Context, out string, files map[string]string) error {
 	root, err := golist(ctx, "-m", "-f", "{{.Dir}}")
 	if err != nil {
 		return err
@@ -64,7 +53,7 @@ func build(ctx context.Context, out string, files map[string]string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	virtual := filepath.Join(root, "internal/test/everything/server") // a package that exists in the overlay only
+	virtual := filepath.Join(root, "internal/test/programs/server") // a package that exists in the overlay only
 	replace := map[string]string{filepath.Join(virtual, "main.go"): filepath.Join(source, "main.go")}
 	for name, text := range files {
 		path := filepath.Join(dir, name)
@@ -78,18 +67,21 @@ func build(ctx context.Context, out string, files map[string]string) error {
 	if err := os.WriteFile(path, overlay, 0o600); err != nil {
 		return err
 	}
-	_, err = run(ctx, root, "build", "-overlay", path, "-o", out, "./internal/test/everything/server")
+	_, err = run(ctx, root, static, "build", "-overlay", path, "-o", out, "./internal/test/programs/server")
 	return err
 }
 
+// static has programs built that need no library of the system.
+var static = []string{"CGO_ENABLED=0"}
+
 func golist(ctx context.Context, args ...string) (string, error) {
-	return run(ctx, "", append([]string{"list"}, args...)...)
+	return run(ctx, "", static, append([]string{"list"}, args...)...)
 }
 
-func run(ctx context.Context, dir string, args ...string) (string, error) {
+func run(ctx context.Context, dir string, env []string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), env...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdout, err := cmd.Output()
