@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"math/big"
 	"strings"
 	"sync"
 	"time"
@@ -36,7 +35,7 @@ var signingKey = sync.OnceValues(func() (*rsa.PrivateKey, error) {
 	return rsa.GenerateKey(rand.Reader, 2048)
 })
 
-var tokenHeader = b64([]byte(`{"alg":"RS256","kid":"` + strings.Repeat("testforge", 26) + `","typ":"JWT"}`))
+var tokenHeader = b64([]byte(`{"alg":"RS256","kid":"` + strings.Repeat("fakeforge", 26) + `","typ":"JWT"}`))
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
@@ -63,10 +62,11 @@ func parse(token string, kind int, now time.Time) (c tokenClaims, err error) {
 	if err != nil {
 		return c, err
 	}
-	input, sig, ok := cutLast(token, ".")
-	if !ok {
+	at := strings.LastIndex(token, ".")
+	if at < 0 {
 		return c, errToken
 	}
+	input, sig := token[:at], token[at+1:]
 	sum := sha256.Sum256([]byte(input))
 	raw, err := base64.RawURLEncoding.DecodeString(sig)
 	if err != nil || rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, sum[:], raw) != nil {
@@ -78,23 +78,4 @@ func parse(token string, kind int, now time.Time) (c tokenClaims, err error) {
 		return c, errToken
 	}
 	return c, nil
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
-}
-
-// jwks is the public half (RFC 7517).
-func jwks() (map[string]any, error) {
-	key, err := signingKey()
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"keys": []any{map[string]any{
-		"kty": "RSA", "alg": "RS256", "use": "sig", "kid": strings.Repeat("testforge", 26),
-		"n": b64(key.N.Bytes()), "e": b64(big.NewInt(int64(key.E)).Bytes()),
-	}}}, nil
 }

@@ -34,14 +34,6 @@ func (f *Forge) routeOAuth() {
 	f.handle("GET "+UserinfoPath, f.userinfo)
 	f.handle("POST "+UserinfoPath, f.userinfo)
 	f.handle("POST "+IntrospectPath, f.introspect)
-	f.handle("GET /login/oauth/keys", func(w http.ResponseWriter, _ *http.Request) {
-		keys, err := jwks()
-		if err != nil {
-			http.Error(w, "no key", http.StatusInternalServerError)
-			return
-		}
-		reply(w, http.StatusOK, keys)
-	})
 	f.handle("GET /.well-known/openid-configuration", f.discovery)
 }
 

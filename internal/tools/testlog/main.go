@@ -3,7 +3,7 @@
 // output of what failed, and at the end which tests were skipped and why, which
 // ran in a container, and the packages' lines once more. With -strict it ends
 // with status 1 if a test was skipped for a reason that -allow does not match.
-// `make test` and .ci/run use it.
+// gotestsum(1), which is known for the rest, refuses no skip.
 package main
 
 import (
