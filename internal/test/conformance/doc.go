@@ -4,7 +4,6 @@
 // what the broker has to pass, but for the exceptions that docs/conformance.md
 // names. `make conformance` prints the table.
 //
-// Suite runs the suite's server scenarios against a URL. It can send no token, so
-// Bearer stands in front of the broker. Compare, Exceptions and Judge say what differs
-// and whether that is known.
+// The suite runs against a URL and can send no token, so that a proxy which adds one
+// stands in front of the broker.
 package conformance

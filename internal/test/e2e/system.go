@@ -104,7 +104,7 @@ func (s *System) InstallDeb(ctx context.Context) error {
 // InstallBackend puts a program of the host at /usr/bin/forgejo-mcp.
 func (s *System) InstallBackend(path string) error { return s.C.CopyIn(path, backend, 0o755) }
 
-// Configure writes /etc/fjmcp/broker.env, with extra settings beside the three
+// Configure writes /etc/fjmcp/broker.env, with extra settings besides the three
 // that are required (an empty value leaves one out), and the client secret.
 func (s *System) Configure(extra map[string]string) error {
 	env := map[string]string{

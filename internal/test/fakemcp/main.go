@@ -19,7 +19,7 @@ var reported = "2.34.1"
 // name is what it calls itself in initialize, overwritten likewise.
 var name = "fjmcp-standin"
 
-// more is how many tools it has beside those that do something; benchmarks
+// more is how many tools it has besides those that do something; benchmarks
 // overwrite it so that its tools/list is as long as forgejo-mcp's.
 var more = "0"
 

@@ -28,7 +28,7 @@ type searchRequest struct {
 // searchReport says where secrets were found and how much was looked at.
 type searchReport struct {
 	Hits   []hit    `json:"hits"`
-	Mounts []string `json:"mounts"` // where the search began, beside "/"
+	Mounts []string `json:"mounts"` // where the search began, besides "/"
 	Files  int      `json:"files"`  // of which at least a byte was read
 	Bytes  int64    `json:"bytes"`
 	Denied int      `json:"denied"` // what could be neither opened nor listed

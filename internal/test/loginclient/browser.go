@@ -51,7 +51,7 @@ func NewBrowser(transport http.RoundTripper, user, password string) *Browser {
 	}}
 }
 
-// Authorize opens an authorization URL and goes on until it is sent to the
+// Authorize opens an authorization URL and continues until it is sent to the
 // redirect_uri that the URL names. An error response of OAuth is no error, see
 // Redirect.Error; a page that leads nowhere is, and the error quotes it.
 func (b *Browser) Authorize(ctx context.Context, authURL string) (Redirect, error) {
@@ -175,7 +175,7 @@ func (s *submission) allowed() error {
 	for directive := range strings.SplitSeq(s.from.policy, ";") {
 		words := strings.Fields(directive)
 		if len(words) > 0 && words[0] == "form-action" && !s.matches(words[1:]) {
-			return fmt.Errorf("browser: the policy of %s (form-action) forbids going on to %s", place(s.from.url), place(s.url))
+			return fmt.Errorf("browser: the policy of %s (form-action) forbids continuing to %s", place(s.from.url), place(s.url))
 		}
 	}
 	return nil

@@ -144,7 +144,7 @@ func (a authorizing) send(r *http.Request) (*http.Response, error) {
 	return a.next.RoundTrip(r)
 }
 
-// AccessToken returns the bearer token in use, for requests beside the SDK's.
+// AccessToken returns the bearer token in use, for requests besides the SDK's.
 func (c *Client) AccessToken(ctx context.Context) (string, error) {
 	source, err := c.handler.TokenSource(ctx)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 const module = "github.com/fjmcp/fjmcp-broker/"
 
-// The names of what is no program of the product.
+// The names of the backends.
 const (
 	Standin    = "standin"    // package fakemcp
 	Many       = "many"       // the same with some 130 tools more, as many as forgejo-mcp has
