@@ -91,17 +91,11 @@ func (t *Tokens) recentlyDown(userID string) error {
 // noteDown remembers err if it says that Forgejo is down and forgets an older
 // one otherwise.
 func (t *Tokens) noteDown(userID string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if !errors.Is(err, model.ErrForgejoDown) {
-		t.forgetDown(userID)
+		delete(t.down, userID)
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.down[userID] = failure{at: t.cfg.Now(), err: err}
-}
-
-func (t *Tokens) forgetDown(userID string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.down, userID)
 }

@@ -45,8 +45,9 @@ type Tokens struct {
 	cfg     Config
 	flights singleflight.Group
 
-	mu   sync.Mutex
-	down map[string]failure // by user id
+	mu      sync.Mutex
+	down    map[string]failure // by user id
+	changes map[string]uint64  // by user id
 }
 
 // failure is a remembered refresh that did not reach Forgejo.
@@ -63,7 +64,7 @@ func New(cfg Config) (*Tokens, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Tokens{cfg: cfg, down: map[string]failure{}}, nil
+	return &Tokens{cfg: cfg, down: map[string]failure{}, changes: map[string]uint64{}}, nil
 }
 
 // Put stores the set that a login brought. A set that is older than the stored
@@ -127,8 +128,19 @@ func (t *Tokens) store(ctx context.Context, userID string, set model.ForgejoToke
 	if err != nil {
 		return model.ForgejoTokens{}, fmt.Errorf("cannot store the user's forgejo tokens: %w", err)
 	}
-	t.forgetDown(userID)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.down, userID)
+	t.changes[userID]++
 	return stored, nil
+}
+
+// Changes counts the sets that this process has stored for the user. Whoever holds a set
+// from before the last change looks at it anew, whatever the clock says of its end.
+func (t *Tokens) Changes(userID string) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.changes[userID]
 }
 
 // Token returns the user's current set, refreshed when its access token ends

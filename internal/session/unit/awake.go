@@ -11,14 +11,14 @@ import (
 )
 
 // Prepare makes sure that the unit will live through a request: its reap timer
-// re-armed, its token not about to end. relay.ErrClosed: it is going already.
+// re-armed, its token the user's last and not about to end. relay.ErrClosed: it is going already.
 func (u *Unit) Prepare(ctx context.Context) error {
 	if err := u.awaitReady(ctx); err != nil {
 		return err
 	}
 	u.mu.Lock()
 	u.lastUsed = u.cfg.Now()
-	stale := u.lastUsed.Add(refreshAhead).After(u.token.ExpiresAt)
+	stale := u.lastUsed.Add(refreshAhead).After(u.token.ExpiresAt) || u.changes != u.cfg.Tokens.Changes(u.spec.UserID)
 	u.mu.Unlock()
 	if err := u.keepAwake(ctx); err != nil {
 		return err

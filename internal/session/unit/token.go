@@ -19,22 +19,27 @@ func (u *Unit) Token(ctx context.Context) (string, error) {
 	if !u.tokenTaken.CompareAndSwap(false, true) {
 		return "", fmt.Errorf("%s has taken its token already", u.Name())
 	}
+	changes := u.cfg.Tokens.Changes(u.spec.UserID) // before, so that one meanwhile is noticed
 	set, err := u.cfg.Tokens.Token(ctx, u.spec.UserID)
 	if err != nil {
 		return "", err
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.token = set
+	u.token, u.changes = set, changes
 	return set.AccessToken, nil
 }
 
 // refresh hands the unit the user's current token when that is another.
 func (u *Unit) refresh(ctx context.Context) error {
+	changes := u.cfg.Tokens.Changes(u.spec.UserID)
 	set, err := u.cfg.Tokens.Token(ctx, u.spec.UserID)
 	if err != nil {
 		return err
 	}
+	u.mu.Lock()
+	u.changes = changes
+	u.mu.Unlock()
 	return u.push(ctx, set)
 }
 

@@ -87,6 +87,7 @@ type Unit struct {
 	lastUsed  time.Time
 	look      *time.Timer // for the next stayAwake
 	token     model.ForgejoTokens
+	changes   uint64          // Tokens.Changes when token was looked at
 	last      control.Message // TypeFailed or TypeExited
 	unrenewed control.Reason  // see noteUnrenewed; "" for none
 	mode      *modeChange     // the latest
