@@ -45,10 +45,10 @@ The secret is stored as a hash and cannot be shown again.`,
 
 func printAdded(w io.Writer, added admin.AddedClient) error {
 	if added.Secret == "" {
-		_, err := fmt.Fprintf(w, "client ID: %s\n", added.ID)
+		_, err := fmt.Fprintf(w, "client ID: %s\n", word(added.ID))
 		return err
 	}
-	_, err := fmt.Fprintf(w, "client ID:     %s\nclient secret: %s\n\nThe secret is not shown again.\n", added.ID, added.Secret)
+	_, err := fmt.Fprintf(w, "client ID:     %s\nclient secret: %s\n\nThe secret is not shown again.\n", word(added.ID), word(added.Secret))
 	return err
 }
 

@@ -27,11 +27,13 @@ func main() { os.Exit(run()) }
 func run() int {
 	understood := false
 	cmd := root()
+	cmd.SetOut(printable{os.Stdout})
+	cmd.SetErr(printable{os.Stderr})
 	// cobra comes here after it has understood the command line.
 	cmd.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
 	err := cmd.Execute()
 	if err != nil && !errors.Is(err, errTold) {
-		fmt.Fprintln(os.Stderr, "fjmcpctl:", err)
+		fmt.Fprintln(cmd.ErrOrStderr(), "fjmcpctl:", err)
 	}
 	var misuse usageError
 	switch {

@@ -39,14 +39,18 @@ func TestScripts(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		d := newDesk(env)
-		s := &http.Server{Handler: admin.Handler(admin.Config{
-			Sessions: d, Clients: clients(env.T().(testing.TB)), Status: d.status, RotateKey: keys(env), Log: slog.New(slog.DiscardHandler),
-		})}
+		s := &http.Server{Handler: adminHandler(env)}
 		go func() { _ = s.Serve(admin.Peers(l)) }()
 		env.Defer(func() { s.Close() })
 		return nil
 	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"removeclient": removeClient, "forget": forget, "exits": exits}})
+}
+
+func adminHandler(env *testscript.Env) http.Handler {
+	d := newDesk(env)
+	return admin.Handler(admin.Config{
+		Sessions: d, Clients: clients(env.T().(testing.TB)), Status: d.status, RotateKey: keys(env), Log: slog.New(slog.DiscardHandler),
+	})
 }
 
 // removeClient removes the client of a name with fjmcpctl, which wants its ID.

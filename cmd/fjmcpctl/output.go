@@ -4,14 +4,48 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 )
+
+// printable writes to a terminal what cannot steer it: all that is not printable shows as
+// JSON escapes it, so that JSON keeps its meaning. It stands before all output, since a
+// broker that was taken over chooses every byte that it answers.
+type printable struct{ w io.Writer }
+
+// Write takes whole runes.
+func (p printable) Write(text []byte) (int, error) {
+	var b strings.Builder
+	for _, r := range string(text) {
+		if r == '\n' || unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, u := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, `\u%04x`, u)
+		}
+	}
+	if _, err := io.WriteString(p.w, b.String()); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
+// word returns what may stand in a command that the operator copies into a shell.
+func word(s string) string {
+	if regexp.MustCompile(`^[A-Za-z0-9@._-]+$`).MatchString(s) {
+		return s
+	}
+	return "…"
+}
 
 // format is how a command prints.
 type format struct{ json bool }

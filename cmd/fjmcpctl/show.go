@@ -80,14 +80,14 @@ func printDetail(w io.Writer, d admin.Detail, now time.Time) error {
 
 func printWhereNext(w io.Writer, d admin.Detail) error {
 	if d.Launcher != "systemd" {
-		_, err := fmt.Fprintf(w, "\nSee also: lines with FJMCP_SESSION=%s in the broker's log\n", d.ID)
+		_, err := fmt.Fprintf(w, "\nSee also: lines with FJMCP_SESSION=%s in the broker's log\n", word(d.ID))
 		return err
 	}
 	fmt.Fprint(w, "\nSee also:\n")
 	if d.Unit != "" {
-		fmt.Fprintf(w, "  systemctl status %s\n", d.Unit)
+		fmt.Fprintf(w, "  systemctl status %s\n", word(d.Unit))
 	}
-	_, err := fmt.Fprintf(w, "  journalctl FJMCP_SESSION=%s\n", d.ID)
+	_, err := fmt.Fprintf(w, "  journalctl -u fjmcp-broker -u 'fjmcp-session@*' FJMCP_SESSION=%s\n", word(d.ID))
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
@@ -145,7 +146,7 @@ func terminal(f *os.File) bool {
 
 func printStopped(w, errs io.Writer, done admin.Stopped) error {
 	for _, f := range done.Failed {
-		fmt.Fprintf(errs, "fjmcpctl: cannot stop %s: %s\n", f.ID, f.Error)
+		fmt.Fprintf(errs, "fjmcpctl: cannot stop %s: %s\n", audit.Clean(f.ID), audit.Clean(f.Error))
 	}
 	t := newTable(w)
 	for _, s := range done.Stopped {

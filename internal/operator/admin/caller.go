@@ -66,20 +66,23 @@ func (c *Caller) call(ctx context.Context, method, path string, in, out any) err
 	return nil
 }
 
-// refusal passes on what the operator can mend as it is. 503 is plain text of a
+// refusal passes on, in one line, what the operator can mend. 503 is plain text of a
 // broker that cannot start (httpserver.Refuse).
 func refusal(resp *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4000)) // what came is shown
-	shown := strings.TrimSpace(string(text))
+	shown := oneLine(string(text))
 	var f failure
 	switch {
 	case json.Unmarshal(text, &f) == nil && f.Error != "":
-		return errors.New(f.Error)
+		return errors.New(oneLine(f.Error))
 	case resp.StatusCode == http.StatusServiceUnavailable:
 		return fmt.Errorf("%w: %s", ErrNotRunning, shown)
 	}
 	return fmt.Errorf("the broker answered %s: %s", resp.Status, shown)
 }
+
+// oneLine keeps a broker that was taken over from adding a hint of its own.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func explain(err error) error {
 	var request *url.Error
