@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // DrainTimeout is how long requests in flight may take to finish at shutdown.
@@ -16,7 +18,7 @@ const DrainTimeout = 30 * time.Second
 // connections, which wait in the sockets' queues for the next process, calls
 // drain, which may be nil and ends what would never end by itself, lets requests
 // in flight finish within DrainTimeout, and closes connections once they are
-// quiet. Headers get 10 s. Bodies, and what a client is to take, get 30 s and one
+// quiet. A listener has 8,192 connections at most. Headers get 10 s. Bodies, and what a client is to take, get 30 s and one
 // more for every 16 KiB; between writes a response may take as long as it likes,
 // since event streams do.
 func Serve(ctx context.Context, listeners []net.Listener, handler http.Handler, drain func(), log *slog.Logger) error {
@@ -29,7 +31,7 @@ func serve(ctx context.Context, listeners []net.Listener, handler http.Handler, 
 	s.ConnState = d.track
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { failed <- s.Serve(slowListener{l, p}) }()
+		go func() { failed <- s.Serve(slowListener{netutil.LimitListener(l, p.most), p}) }()
 	}
 	select {
 	case err := <-failed:

@@ -7,16 +7,19 @@ import (
 	"time"
 )
 
-// pace is how slow a peer may be. Whoever sends or takes a byte now and then
-// would hold a connection, and maybe a session, for good.
+// pace is how slow a peer may be, and how many there may be. Whoever sends or takes a
+// byte now and then would hold a connection, and maybe a session, for good.
 type pace struct {
 	headers  time.Duration // for all of a request's headers
 	patience time.Duration // for the first bytes of a body, or what is written at once
 	slowest  int64         // bytes per second, beyond that
 	linger   time.Duration // at shutdown, for a kept connection's next request
+	most     int           // connections of each listener; more wait in the socket's queue
 }
 
-var usual = pace{headers: 10 * time.Second, patience: 30 * time.Second, slowest: 16 << 10, linger: time.Second}
+// The unit's MemoryMax= has room for so many connections, each with the largest headers
+// that are taken: 110 KB of memory, or 16 KB without any.
+var usual = pace{headers: 10 * time.Second, patience: 30 * time.Second, slowest: 16 << 10, linger: time.Second, most: 8192}
 
 // allowed is how long n bytes may take.
 func (p pace) allowed(n int64) time.Duration {

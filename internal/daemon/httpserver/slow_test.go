@@ -13,7 +13,7 @@ import (
 )
 
 // hasty is a pace that tests can wait for.
-var hasty = pace{headers: 200 * time.Millisecond, patience: 200 * time.Millisecond, slowest: 1 << 20}
+var hasty = pace{headers: 200 * time.Millisecond, patience: 200 * time.Millisecond, slowest: 1 << 20, most: 3}
 
 // start serves handler at a hasty pace and returns a connection to it.
 func start(t *testing.T, handler http.HandlerFunc) net.Conn {
@@ -84,7 +84,7 @@ func TestSlowBodiesAreCut(t *testing.T) {
 // Once the body has come, the answer may take its time.
 func TestALongAnswerToABody(t *testing.T) {
 	gone := make(chan error, 1)
-	p := pace{headers: 2 * time.Second, patience: 2 * time.Second, slowest: 1 << 20}
+	p := pace{headers: 2 * time.Second, patience: 2 * time.Second, slowest: 1 << 20, most: 3}
 	c := startAt(t, p, func(w http.ResponseWriter, r *http.Request) {
 		if n, err := io.Copy(io.Discard, r.Body); n != 1<<20 || err != nil {
 			t.Errorf("read %d, %v", n, err)
@@ -125,4 +125,44 @@ func TestSlowReadersAreCut(t *testing.T) {
 	})
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-gone // and reads nothing
+}
+
+// More than the most connections wait, and are served when others end.
+func TestConnectionsAreBounded(t *testing.T) {
+	p := usual
+	p.most = 3
+	first := startAt(t, p, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "done") })
+	held := []net.Conn{first}
+	for range 9 {
+		c, err := net.Dial("tcp", first.RemoteAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		held = append(held, c)
+	}
+	answered := make(chan int, len(held))
+	for i, c := range held {
+		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		go func() {
+			if _, err := c.Read(make([]byte, 1)); err == nil {
+				answered <- i
+			}
+		}()
+	}
+	for n := 0; n < len(held); {
+		round := map[int]bool{}
+		for len(round) < min(p.most, len(held)-n) {
+			round[<-answered] = true
+		}
+		select {
+		case i := <-answered:
+			t.Fatalf("connection %d was answered beside %v", i, round)
+		case <-time.After(50 * time.Millisecond): // nothing more comes
+		}
+		for i := range round {
+			held[i].Close()
+		}
+		n += len(round)
+	}
 }
