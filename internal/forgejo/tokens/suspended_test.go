@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
@@ -16,7 +17,17 @@ func TestSuspendedUserLosesTheLogin(t *testing.T) {
 	if suspended, err := tokens.Suspended(t.Context(), w.user.ID); suspended || err != nil {
 		t.Fatalf("a user who may sign in: %v, %v", suspended, err)
 	}
+	asked := w.Requests(fakeforge.UserinfoPath)
+	for range 300 { // as often as forgejo-mcp asks for something that is forbidden
+		if suspended, err := tokens.Suspended(t.Context(), w.user.ID); suspended || err != nil {
+			t.Fatalf("a user who may sign in: %v, %v", suspended, err)
+		}
+	}
+	if n := w.Requests(fakeforge.UserinfoPath) - asked; n != 0 {
+		t.Errorf("the forge was asked %d times more", n)
+	}
 	w.must(w.Suspend(w.user.Name, true))
+	w.advance(10 * time.Second)
 	if suspended, err := tokens.Suspended(t.Context(), w.user.ID); !suspended || err != nil {
 		t.Fatalf("a suspended user: %v, %v", suspended, err)
 	}

@@ -48,6 +48,9 @@ type Tokens struct {
 	mu      sync.Mutex
 	down    map[string]failure // by user id
 	changes map[string]uint64  // by user id
+	// By user id; see renew.go.
+	vouched  map[string]vouched
+	renewals map[string]renewals
 }
 
 // failure is a remembered refresh that did not reach Forgejo.
@@ -64,7 +67,8 @@ func New(cfg Config) (*Tokens, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Tokens{cfg: cfg, down: map[string]failure{}, changes: map[string]uint64{}}, nil
+	return &Tokens{cfg: cfg, down: map[string]failure{}, changes: map[string]uint64{},
+		vouched: map[string]vouched{}, renewals: map[string]renewals{}}, nil
 }
 
 // Put stores the set that a login brought. A set that is older than the stored
@@ -165,17 +169,6 @@ func (t *Tokens) Stored(ctx context.Context, userID string) (model.ForgejoTokens
 	return t.read(ctx, userID)
 }
 
-// Renew returns a set whose access token is not stale, which Forgejo has
-// answered with 401. It refreshes only if the stored token still is stale.
-// Errors are those of Token.
-func (t *Tokens) Renew(ctx context.Context, userID, stale string) (model.ForgejoTokens, error) {
-	set, err := t.read(ctx, userID)
-	if err != nil || set.AccessToken != stale {
-		return set, err
-	}
-	return t.refresh(ctx, userID, set)
-}
-
 // read returns the stored set; none means the grant is dead.
 func (t *Tokens) read(ctx context.Context, userID string) (model.ForgejoTokens, error) {
 	set, err := t.cfg.Store.ForgejoTokens(ctx, userID)
@@ -199,12 +192,20 @@ func (t *Tokens) refresh(ctx context.Context, userID string, set model.ForgejoTo
 	if err := t.recentlyDown(userID); err != nil {
 		return model.ForgejoTokens{}, err
 	}
-	result := t.flights.DoChan(userID+"\x00"+set.RefreshToken, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
-		defer cancel()
+	return t.flight(ctx, userID+"\x00"+set.RefreshToken, func(ctx context.Context) (model.ForgejoTokens, error) {
 		next, err := t.refreshLeased(ctx, userID, set)
 		t.noteDown(userID, err)
 		return next, err
+	})
+}
+
+// flight has do done once for all that ask for the same key meanwhile. It goes on
+// when those have left.
+func (t *Tokens) flight(ctx context.Context, key string, do func(context.Context) (model.ForgejoTokens, error)) (model.ForgejoTokens, error) {
+	result := t.flights.DoChan(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
+		defer cancel()
+		return do(ctx)
 	})
 	select {
 	case r := <-result:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
@@ -92,7 +93,11 @@ func (u *Unit) renew() {
 	}
 	u.grantDead.Store(errors.Is(err, model.ErrForgejoGrantDead))
 	u.noteUnrenewed(err)
-	u.cfg.Log.Warn("cannot renew the Forgejo token of a session", "unit", u.Name(), "user", u.spec.User, "error", err)
+	level := slog.LevelWarn
+	if errors.Is(err, errNoOther) {
+		level = slog.LevelDebug // forgejo-mcp has that as often as it likes
+	}
+	u.cfg.Log.Log(ctx, level, "cannot renew the Forgejo token of a session", "unit", u.Name(), "user", u.spec.User, "error", err)
 	_ = u.near.Control.Send(ctx, control.Message{Type: control.TypeNoToken})
 }
 
