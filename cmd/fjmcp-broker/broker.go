@@ -70,7 +70,12 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 	if err := s.listen(cfg); err != nil { // the state directory exists by now
 		return nil, err
 	}
+	if cfg.ForgeCanBeReplaced() {
+		log.Warn("while the forge is stopped, any local user can listen on its port and is sent the users' tokens; have the forge listen on a unix socket and set FJMCP_BROKER_FORGEJO_SOCKET, or name its user in FJMCP_BROKER_FORGEJO_USER", "forge", cfg.ForgejoURL.String())
+	}
+	socket, plaintext := cfg.ForgeWay()
 	forge, err := forgejo.New(forgejo.Config{
+		Socket: socket, Plaintext: plaintext,
 		URL: cfg.ForgejoURL.String(), ClientID: cfg.ForgejoClientID, ClientSecret: cfg.ForgejoClientSecret,
 		Scopes: cfg.ForgejoScopes, CAFile: cfg.ForgejoCAFile, RedirectURL: authserver.CallbackURL(cfg.PublicURL),
 	})
@@ -165,7 +170,7 @@ func newLauncher(cfg *config.Config, token launchclient.TokenFunc, log *slog.Log
 		return nil, err
 	}
 	return launchclient.NewProcess(launchclient.ProcessConfig{
-		SessionBinary: binary, ForgejoURL: cfg.ForgejoURL.String(), ForgejoMCP: cfg.ForgejoMCP, CAFile: cfg.ForgejoCAFile,
+		SessionBinary: binary, ForgejoSocket: cfg.ForgejoSocket, ForgejoURL: cfg.ForgejoURL.String(), ForgejoMCP: cfg.ForgejoMCP, CAFile: cfg.ForgejoCAFile,
 		DeniedPaths: cfg.DeniedPaths.String(), Token: token, Now: time.Now, Log: log,
 	})
 }

@@ -2,7 +2,7 @@
 // started by fjmcp-launcher.socket; see package launcher.
 //
 //	fjmcp-launcher                 serve the inherited socket
-//	fjmcp-launcher egress-target   write $RUNTIME_DIRECTORY/target.env for fjmcp-egress.service
+//	fjmcp-launcher egress          carry connections to the forge, for fjmcp-egress.service
 //	fjmcp-launcher apply           have changed settings count, before the broker starts
 //	fjmcp-launcher unmount         end the host's mounts of credentials that sessions have
 //	fjmcp-launcher --version
@@ -10,13 +10,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"syscall"
 
@@ -31,8 +29,8 @@ func main() {
 	switch args := os.Args[1:]; {
 	case len(args) == 0:
 		err = serve()
-	case len(args) == 1 && args[0] == "egress-target":
-		err = writeEgressTarget()
+	case len(args) == 1 && args[0] == "egress":
+		err = egress()
 	case len(args) == 1 && args[0] == "apply":
 		err = launcher.Apply(context.Background(), os.Getenv, launcher.AppliedFile)
 	case len(args) == 1 && args[0] == "unmount":
@@ -40,7 +38,7 @@ func main() {
 	case len(args) == 1 && args[0] == "--version":
 		fmt.Println("fjmcp-launcher", version.String())
 	default:
-		fmt.Fprintln(os.Stderr, "usage: fjmcp-launcher [egress-target | apply | unmount | --version]")
+		fmt.Fprintln(os.Stderr, "usage: fjmcp-launcher [egress | apply | unmount | --version]")
 		os.Exit(2)
 	}
 	if err != nil {
@@ -50,7 +48,7 @@ func main() {
 }
 
 func serve() error {
-	l, err := inherited()
+	l, err := inherited("launcher", "unixpacket")
 	if err != nil {
 		return err
 	}
@@ -71,17 +69,17 @@ func serve() error {
 	return s.Serve(ctx, l)
 }
 
-func inherited() (*net.UnixListener, error) {
+func inherited(name, network string) (*net.UnixListener, error) {
 	found, err := systemd.Inherited()
 	if err != nil {
 		return nil, err
 	}
-	if ls := found.Sockets["launcher"]; len(ls) == 1 {
-		if l, ok := ls[0].(*net.UnixListener); ok && l.Addr().Network() == "unixpacket" {
+	if ls := found.Sockets[name]; len(ls) == 1 {
+		if l, ok := ls[0].(*net.UnixListener); ok && l.Addr().Network() == network {
 			return l, nil
 		}
 	}
-	return nil, errors.New("no socket named launcher was inherited; this program is started by fjmcp-launcher.socket (systemctl enable --now fjmcp-broker.socket)")
+	return nil, fmt.Errorf("no socket named %s was inherited; this program is started by fjmcp-%s.socket (systemctl enable --now fjmcp-broker.socket)", name, name)
 }
 
 func brokerUID() (uint32, error) {
@@ -93,14 +91,20 @@ func brokerUID() (uint32, error) {
 	return uint32(uid), err
 }
 
-func writeEgressTarget() error {
-	target, err := launcher.EgressTarget(os.Getenv)
+// egress serves fjmcp-egress.socket.
+func egress() error {
+	l, err := inherited("egress", "unix")
 	if err != nil {
 		return err
 	}
-	dir := os.Getenv("RUNTIME_DIRECTORY")
-	if !filepath.IsAbs(dir) {
-		return errors.New("RUNTIME_DIRECTORY is not set; this is run by fjmcp-egress.service")
+	e, err := launcher.NewEgress(os.Getenv, logging.Untimed(os.Stderr))
+	if err != nil {
+		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "target.env"), []byte("FJMCP_EGRESS_TARGET="+target+"\n"), 0o644)
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	if err := systemd.Notify("READY=1"); err != nil {
+		return err
+	}
+	return e.Serve(ctx, l)
 }

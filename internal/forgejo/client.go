@@ -1,6 +1,7 @@
 package forgejo
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -30,6 +31,8 @@ type Config struct {
 	ClientSecret string           // never printed
 	Scopes       []string         // empty means DefaultScopes
 	CAFile       string           // PEM certificates trusted besides the system's; optional
+	Socket       string           // unix socket that leads to the forge; "" to connect to URL
+	Plaintext    bool             // no TLS is spoken over Socket, whatever URL says
 	RedirectURL  string           // exactly as registered at Forgejo
 	Now          func() time.Time // nil means time.Now
 }
@@ -66,7 +69,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{
 		base:  base,
 		scope: strings.Join(cfg.Scopes, " "),
-		http:  newHTTPClient(pool),
+		http:  newHTTPClient(cfg, pool),
 		now:   cfg.Now,
 		oauth: oauth2.Config{
 			ClientID:     cfg.ClientID,
@@ -91,13 +94,24 @@ func required(what, value string) error {
 
 // newHTTPClient returns a client that follows no redirect: every call carries a
 // secret or a token, which must not go to wherever an answer points.
-func newHTTPClient(pool *x509.CertPool) *http.Client {
+func newHTTPClient(cfg Config, pool *x509.CertPool) *http.Client {
 	dialer := &localhost.Dialer{Dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}}
+	dial := dialer.DialContext
+	if cfg.Socket != "" {
+		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", cfg.Socket)
+		}
+	}
+	var dialTLS func(ctx context.Context, network, address string) (net.Conn, error)
+	if cfg.Plaintext {
+		dialTLS = dial
+	}
 	return &http.Client{
 		Timeout:       requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			DialContext:            dialer.DialContext,
+			DialContext:            dial,
+			DialTLSContext:         dialTLS,
 			TLSClientConfig:        &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    dialTimeout,
 			ResponseHeaderTimeout:  requestTimeout,

@@ -2,6 +2,7 @@ package launcher_test
 
 import (
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -265,6 +266,35 @@ func insideEgress(t *testing.T) {
 			}
 		})
 	}
+	const local = "FJMCP_BROKER_FORGEJO_URL=http://127.0.0.1:3000"
+	t.Run("listens as root", func(t *testing.T) {
+		configure(t, local, "FJMCP_BROKER_FORGEJO_USER=root")
+		if got := s.say(t, "egress x"); got != "forge got egress x" {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("listens as another", func(t *testing.T) {
+		configure(t, local, "FJMCP_BROKER_FORGEJO_USER=nobody")
+		if got := s.say(t, "egress x"); strings.Contains(got, "forge got") {
+			t.Errorf("got %q", got)
+		}
+		if log := run(t, "journalctl", "-u", "fjmcp-egress.service", "-n", "1", "-o", "cat"); !strings.Contains(log, "uid 0 listens there, and it should be nobody") {
+			t.Errorf("the journal says %q", log)
+		}
+	})
+	t.Run("socket", func(t *testing.T) {
+		const socket = "/run/forgejo.sock"
+		l, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		serveOn(t, l)
+		run(t, "chmod", "0666", socket)
+		configure(t, "FJMCP_BROKER_FORGEJO_URL=https://git.example.org", "FJMCP_BROKER_FORGEJO_SOCKET="+socket, "FJMCP_BROKER_FORGEJO_USER=root")
+		if got := s.say(t, "egress x"); got != "forge got egress x" {
+			t.Errorf("got %q", got)
+		}
+	})
 	t.Run("bad URL", func(t *testing.T) {
 		configure(t, "FJMCP_BROKER_FORGEJO_URL=nonsense")
 		assertCode(t, client().Check(t.Context()), launchproto.CodeConfig)

@@ -90,19 +90,23 @@ func serveForge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				line, _ := bufio.NewReader(c).ReadString('\n')
-				fmt.Fprintf(c, "forge got %s", line)
-				c.Close()
-			}
-		}()
+		serveOn(t, l)
 	}
+}
+
+func serveOn(t *testing.T, l net.Listener) {
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			line, _ := bufio.NewReader(c).ReadString('\n')
+			fmt.Fprintf(c, "forge got %s", line)
+			c.Close()
+		}
+	}()
 }
 
 // live is a started session with the broker's end of its MCP socket.

@@ -47,6 +47,9 @@ func serviceProperties(r launchproto.Request, f view, mcp, control int) []sddbus
 	if f.caFile != "" {
 		env = append(env, "FJMCP_SESSION_FORGEJO_CA_FILE="+f.caFile)
 	}
+	if f.plain {
+		env = append(env, "FJMCP_SESSION_EGRESS_PLAINTEXT=1")
+	}
 	props := []sddbus.Property{
 		property("Description", "MCP session of "+r.User),
 		property("Type", "exec"),

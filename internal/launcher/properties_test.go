@@ -65,14 +65,14 @@ func TestSettings(t *testing.T) {
 		want     view
 		err      string
 	}{
-		{"bound into the session", settings{url + "/sub/", ca, link, ""},
-			view{url + "/sub", insideForgejoMCP, insideCAFile, denypath.Default, []bind{{binary, insideForgejoMCP}, {ca, insideCAFile}}}, ""},
-		{"under /usr", settings{url, "", "/usr/bin/env", "default /x"}, view{url, "/usr/bin/env", "", denypath.Default + " /x", nil}, ""},
-		{"no URL", settings{"", "", binary, ""}, view{}, "FJMCP_BROKER_FORGEJO_URL is missing"},
-		{"no binary", settings{url, "", dir + "/absent", ""}, view{}, `FJMCP_BROKER_FORGEJO_MCP="` + dir + `/absent": no such file`},
-		{"no CA file", settings{url, dir + "/absent", binary, ""}, view{}, `FJMCP_BROKER_FORGEJO_CA_FILE="` + dir + `/absent": no such file`},
-		{"denied paths", settings{url, "", binary, "keys /ok"}, view{}, `faulty: "keys"`},
-		{"relative CA file", settings{url, "ca.pem", binary, ""}, view{}, "want an absolute path"},
+		{"bound into the session", settings{url + "/sub/", ca, link, "", "", ""},
+			view{url + "/sub", insideForgejoMCP, insideCAFile, denypath.Default, false, []bind{{binary, insideForgejoMCP}, {ca, insideCAFile}}}, ""},
+		{"under /usr", settings{url, "", "/usr/bin/env", "default /x", "", ""}, view{url, "/usr/bin/env", "", denypath.Default + " /x", false, nil}, ""},
+		{"no URL", settings{"", "", binary, "", "", ""}, view{}, "FJMCP_BROKER_FORGEJO_URL is missing"},
+		{"no binary", settings{url, "", dir + "/absent", "", "", ""}, view{}, `FJMCP_BROKER_FORGEJO_MCP="` + dir + `/absent": no such file`},
+		{"no CA file", settings{url, dir + "/absent", binary, "", "", ""}, view{}, `FJMCP_BROKER_FORGEJO_CA_FILE="` + dir + `/absent": no such file`},
+		{"denied paths", settings{url, "", binary, "keys /ok", "", ""}, view{}, `faulty: "keys"`},
+		{"relative CA file", settings{url, "ca.pem", binary, "", "", ""}, view{}, "want an absolute path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := c.settings.resolve()
@@ -83,46 +83,5 @@ func TestSettings(t *testing.T) {
 				t.Errorf("error does not say where to mend it: %v", err)
 			}
 		})
-	}
-}
-
-func TestEgressTarget(t *testing.T) {
-	for url, want := range map[string]string{
-		"https://git.example.org":         "git.example.org:443",
-		"https://Git.example.org/sub":     "git.example.org:443",
-		"http://git.example.org":          "git.example.org:80",
-		"https://git.example.org:8443":    "git.example.org:8443",
-		"http://forgejo.localhost:3000":   "127.0.0.1:3000",
-		"http://localhost:3000":           "127.0.0.1:3000",
-		"http://127.0.0.1:3000":           "127.0.0.1:3000",
-		"http://[::1]:3000":               "::1:3000",
-		"https://[2001:db8::1]":           "2001:db8::1:443",
-		"":                                "",
-		"git.example.org":                 "",
-		"ftp://git.example.org":           "",
-		"https://user:pw@git.example.org": "",
-		"http://[fe80::1%25eth0]:3000":    "",
-		"https://%2Frun%2Fsock":           "",
-	} {
-		got, err := EgressTarget(func(string) string { return url })
-		if got != want || (err != nil) != (want == "") {
-			t.Errorf("EgressTarget of %q = %q, %v; want %q", url, got, err, want)
-		}
-		if err != nil && strings.Contains(err.Error(), "pw") {
-			t.Errorf("error shows the password: %v", err)
-		}
-	}
-}
-
-func TestSessionIDs(t *testing.T) {
-	got := sessionIDs([]sddbus.UnitStatus{
-		{Name: "fjmcp-session@aaaaaaaa.service", LoadState: "loaded", ActiveState: "active"},
-		{Name: "fjmcp-session@bbbbbbbb.service", LoadState: "loaded", ActiveState: "activating"},
-		{Name: "fjmcp-session@cccccccc.service", LoadState: "loaded", ActiveState: "failed"},
-		{Name: "fjmcp-session@dddddddd.service", LoadState: "not-found", ActiveState: "inactive"},
-		{Name: "fjmcp-session@Not-Ours.service", LoadState: "loaded", ActiveState: "active"},
-	})
-	if fmt.Sprint(got) != "[aaaaaaaa bbbbbbbb]" {
-		t.Errorf("got %q", got)
 	}
 }

@@ -14,6 +14,9 @@ import (
 const (
 	envForgejoURL = "FJMCP_BROKER_FORGEJO_URL"
 	envCAFile     = "FJMCP_BROKER_FORGEJO_CA_FILE"
+
+	envForgejoSocket = "FJMCP_BROKER_FORGEJO_SOCKET"
+	envForgejoUser   = "FJMCP_BROKER_FORGEJO_USER"
 )
 
 // Where a session sees the operator's files that do not lie under /usr. /run is
@@ -26,10 +29,14 @@ const (
 const restartHint = "in /etc/fjmcp/broker.env and run systemctl restart fjmcp-broker"
 
 // settings is the operator's part of a session: as configured, unchecked.
-type settings struct{ forgejoURL, caFile, forgejoMCP, deniedPaths string }
+type settings struct {
+	forgejoURL, caFile, forgejoMCP, deniedPaths string
+	forgejoSocket, forgejoUser                  string
+}
 
 func newSettings(getenv func(string) string) settings {
-	return settings{getenv(envForgejoURL), getenv(envCAFile), getenv(backend.Variable), getenv(denypath.Variable)}
+	return settings{getenv(envForgejoURL), getenv(envCAFile), getenv(backend.Variable), getenv(denypath.Variable),
+		getenv(envForgejoSocket), getenv(envForgejoUser)}
 }
 
 // bind shows the file at source to the session as target, read-only.
@@ -40,6 +47,7 @@ type bind struct{ source, target string }
 type view struct {
 	url, forgejoMCP, caFile string // as the session sees them
 	deniedPaths             string // as denypath.Parse takes them
+	plain                   bool   // the way to the forge bears no TLS
 	binds                   []bind
 }
 
@@ -54,7 +62,7 @@ func (s settings) resolve() (view, error) {
 	if err != nil {
 		return view{}, fmt.Errorf("%s=%q: %w; correct it %s", denypath.Variable, s.deniedPaths, err, restartHint)
 	}
-	f := view{url: u.String(), deniedPaths: denied.String()}
+	f := view{url: u.String(), deniedPaths: denied.String(), plain: s.forgejoSocket != ""}
 	mcp, err := backend.Find(s.forgejoMCP)
 	if err != nil {
 		return view{}, fmt.Errorf("%w %s", err, restartHint)

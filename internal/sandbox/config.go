@@ -17,6 +17,7 @@ type Config struct {
 	Backend        string   // absolute path of the forgejo-mcp binary
 	CAFile         string   // further CA certificates for the forge; may be empty
 	Egress         string   // unix socket that leads to the forge; empty: dial the forge
+	Plaintext      bool     // the forge speaks no TLS at the end of Egress, whatever its URL says
 	PrivateNetwork bool     // loopback belongs to this session alone
 	Credentials    string   // directory that holds the file forgejo-token
 	Denied         denypath.List
@@ -29,6 +30,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 		Backend:        getenv("FJMCP_SESSION_FORGEJO_MCP"),
 		CAFile:         getenv("FJMCP_SESSION_FORGEJO_CA_FILE"),
 		Egress:         getenv("FJMCP_SESSION_EGRESS"),
+		Plaintext:      getenv("FJMCP_SESSION_EGRESS_PLAINTEXT") == "1",
 		PrivateNetwork: getenv("FJMCP_SESSION_PRIVATE_NETWORK") == "1",
 		Credentials:    getenv("CREDENTIALS_DIRECTORY"),
 	}

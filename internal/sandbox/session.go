@@ -93,6 +93,7 @@ func (s *Session) start(ctx context.Context) (*confine.Process, error) {
 		Forge:        s.config.Forge,
 		CAFile:       s.config.CAFile,
 		Egress:       s.config.Egress,
+		Plaintext:    s.config.Plaintext,
 		Token:        token,
 		Denied:       s.config.Denied,
 		Unauthorized: s.reportUnauthorized,

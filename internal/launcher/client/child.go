@@ -78,6 +78,9 @@ func environment(cfg ProcessConfig, mcp, credentials string) []string {
 	if cfg.CAFile != "" {
 		env = append(env, "FJMCP_SESSION_FORGEJO_CA_FILE="+cfg.CAFile)
 	}
+	if cfg.ForgejoSocket != "" {
+		env = append(env, "FJMCP_SESSION_EGRESS="+cfg.ForgejoSocket, "FJMCP_SESSION_EGRESS_PLAINTEXT=1")
+	}
 	// Where the system's CA certificates lie, if the operator says so.
 	for _, name := range []string{"PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		if value, ok := os.LookupEnv(name); ok {

@@ -20,10 +20,11 @@ const (
 )
 
 // ProcessConfig is what a Process is made of. All fields but CAFile,
-// ForgejoMCP and DeniedPaths are required.
+// ForgejoSocket, ForgejoMCP and DeniedPaths are required.
 type ProcessConfig struct {
 	SessionBinary string // absolute path of fjmcp-session
 	ForgejoURL    string
+	ForgejoSocket string // unix socket on which the forge speaks plain HTTP; "" to connect to ForgejoURL
 	ForgejoMCP    string // as backend.Find takes it
 	CAFile        string
 	DeniedPaths   string // as denypath.Parse takes them

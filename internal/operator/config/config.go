@@ -37,6 +37,8 @@ const (
 type Settings struct {
 	ForgejoClientID    string        `env:"FORGEJO_CLIENT_ID"`
 	ForgejoCAFile      string        `env:"FORGEJO_CA_FILE"`                    // "" for the system's roots alone
+	ForgejoSocket      string        `env:"FORGEJO_SOCKET"`                     // unix socket on which the forge speaks plain HTTP; "" to connect to its URL
+	ForgejoUser        string        `env:"FORGEJO_USER"`                       // who must listen where the forge is; "" for anybody
 	ForgejoMCP         string        `env:"FORGEJO_MCP"`                        // "" to look in /usr/bin, then /usr/local/bin
 	Listen             string        `env:"LISTEN" envDefault:"127.0.0.1:8080"` // host:port, used without socket activation
 	SessionIdleTimeout time.Duration `env:"SESSION_IDLE_TIMEOUT" envDefault:"15m"`
@@ -125,6 +127,7 @@ func (l *loader) load() (*Config, error) {
 	c.TrustedProxies = l.trustedProxies()
 	c.ClientDocuments = l.onOff("CLIENT_METADATA_DOCUMENTS", l.raw.ClientDocuments)
 	c.StateDir = l.stateDir()
+	l.forgejoUser(c.Launcher)
 	l.clientID()
 	l.files()
 	l.listen()
@@ -282,7 +285,7 @@ func (l *loader) stateDir() string {
 
 func (l *loader) files() {
 	for _, f := range []struct{ name, path string }{
-		{"FORGEJO_CA_FILE", l.raw.ForgejoCAFile}, {"FORGEJO_MCP", l.raw.ForgejoMCP},
+		{"FORGEJO_CA_FILE", l.raw.ForgejoCAFile}, {"FORGEJO_SOCKET", l.raw.ForgejoSocket}, {"FORGEJO_MCP", l.raw.ForgejoMCP},
 	} {
 		if f.path != "" && !filepath.IsAbs(f.path) {
 			l.fault("%s%s=%q: want an absolute path", prefix, f.name, f.path)

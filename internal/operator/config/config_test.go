@@ -146,6 +146,8 @@ func TestFaults(t *testing.T) {
 		{"FJMCP_BROKER_FORGEJO_SCOPES=read:user,write:issue", "FORGEJO_SCOPES"},
 		{"FJMCP_BROKER_FORGEJO_CA_FILE=/nonexistent/ca.pem", "FORGEJO_CA_FILE"},
 		{"FJMCP_BROKER_FORGEJO_CA_FILE=/etc/passwd", "cannot find a PEM certificate in the forge's CA file /etc/passwd"},
+		{"FJMCP_BROKER_FORGEJO_SOCKET=forgejo.sock", "want an absolute path"},
+		{"FJMCP_BROKER_FORGEJO_USER=nobody-of-this-name", `no user "nobody-of-this-name"`},
 		{"FJMCP_BROKER_LISTEN=127.0.0.1", "want an IP address or localhost, and a port"},
 		{"FJMCP_BROKER_LISTEN=8080", "want an IP address or localhost, and a port"},
 		{"FJMCP_BROKER_LISTEN=127.0.0.1:65536", "want an IP address or localhost, and a port"},
@@ -199,6 +201,42 @@ func TestLiteralLoopbackForge(t *testing.T) {
 	}
 	if _, err := load(t, false, setting); err == nil || !strings.Contains(err.Error(), "http://forgejo.localhost:3000") {
 		t.Errorf("process launcher: %v, want the cure", err)
+	}
+}
+
+// Broker and sessions go the same way, which is checked where it can be.
+func TestForgeWay(t *testing.T) {
+	const local = "FJMCP_BROKER_FORGEJO_URL=http://forgejo.localhost:3000"
+	const socket, user = "FJMCP_BROKER_FORGEJO_SOCKET=/run/forgejo/forgejo.sock", "FJMCP_BROKER_FORGEJO_USER=root"
+	for _, tc := range []struct {
+		systemd   bool
+		settings  []string
+		socket    string
+		plaintext bool
+		replaced  bool
+	}{
+		{true, nil, "", false, false},
+		{true, []string{local}, "", false, true},
+		{true, []string{"FJMCP_BROKER_FORGEJO_URL=http://forgejo.localhost"}, "", false, false}, // port 80 takes root
+		{true, []string{"FJMCP_BROKER_FORGEJO_URL=https://forgejo.localhost:3000"}, "", false, false},
+		{true, []string{"FJMCP_BROKER_FORGEJO_URL=http://git.example.org:3000"}, "", false, false},
+		{true, []string{local, user}, "/run/fjmcp-private/egress/egress.sock", false, false},
+		{true, []string{socket}, "/run/fjmcp-private/egress/egress.sock", true, false},
+		{false, []string{local}, "", false, true},
+		{false, []string{local, socket}, "/run/forgejo/forgejo.sock", true, false},
+	} {
+		c, err := load(t, tc.systemd, tc.settings...)
+		if err != nil {
+			t.Errorf("%v: %v", tc.settings, err)
+			continue
+		}
+		got, plaintext := c.ForgeWay()
+		if got != tc.socket || plaintext != tc.plaintext || c.ForgeCanBeReplaced() != tc.replaced {
+			t.Errorf("%v: %q, %v, can be replaced: %v; want %q, %v, %v", tc.settings, got, plaintext, c.ForgeCanBeReplaced(), tc.socket, tc.plaintext, tc.replaced)
+		}
+	}
+	if _, err := load(t, false, local, user); err == nil || !strings.Contains(err.Error(), "only for FJMCP_BROKER_LAUNCHER=systemd") {
+		t.Errorf("process launcher: %v", err)
 	}
 }
 

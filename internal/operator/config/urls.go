@@ -53,6 +53,39 @@ func (l *loader) forgejoURL(launcher string) *url.URL {
 	return nil
 }
 
+// forgejoUser: who listens is checked by fjmcp-egress.service, which only the systemd
+// launcher has.
+func (l *loader) forgejoUser(launcher string) {
+	if l.raw.ForgejoUser == "" {
+		return
+	}
+	if _, err := forge.OwnerUID(l.raw.ForgejoUser); err != nil {
+		l.fault("%sFORGEJO_USER: %v", prefix, err)
+	}
+	if launcher != LauncherSystemd {
+		l.fault("%sFORGEJO_USER=%q: only for %sLAUNCHER=systemd; remove it, or have the forge listen on a unix socket and name that in %sFORGEJO_SOCKET", prefix, l.raw.ForgejoUser, prefix, prefix)
+	}
+}
+
+// ForgeWay is how the broker's own connections reach the forge: by a unix socket, or by
+// its URL where that is "". plaintext says that no TLS is spoken there. Where the units
+// check who the forge is, it goes the sessions' way.
+func (c *Config) ForgeWay() (socket string, plaintext bool) {
+	if c.Launcher == LauncherSystemd && (c.ForgejoSocket != "" || c.ForgejoUser != "") {
+		return forge.EgressSocket, c.ForgejoSocket != ""
+	}
+	return c.ForgejoSocket, c.ForgejoSocket != ""
+}
+
+// ForgeCanBeReplaced reports whether any local user could take the forge's place while
+// that is stopped, and be sent tokens: its port needs no privilege, and neither a
+// certificate nor FORGEJO_USER tells who listens.
+func (c *Config) ForgeCanBeReplaced() bool {
+	port, _ := strconv.Atoi(forge.Port(c.ForgejoURL))
+	return c.ForgejoURL.Scheme == "http" && isLoopback(c.ForgejoURL.Hostname()) && port >= 1024 &&
+		c.ForgejoSocket == "" && c.ForgejoUser == ""
+}
+
 func (l *loader) httpURL(name, value string) *url.URL {
 	u, err := forge.ParseURL(value)
 	if err == nil {

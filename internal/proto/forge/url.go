@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// EgressSocket is where fjmcp-egress.service takes connections to the forge.
+const EgressSocket = "/run/fjmcp-private/egress/egress.sock"
+
 // ParseURL reads the URL of a forge, or of the broker itself: http or https, with a host
 // and maybe a path. The result has its host in lower case, no default port and no slash
 // at its end. The error says what would be right and does not repeat raw, which may hold

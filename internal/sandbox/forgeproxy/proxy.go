@@ -22,8 +22,10 @@ type Config struct {
 	Forge  *url.URL // public URL of the forge; http or https
 	CAFile string   // further CA certificates for the forge; may be empty
 	Egress string   // unix socket that leads to the forge; empty: dial the forge
-	Token  string   // the first token
-	Denied denypath.List
+	// Plaintext: the forge speaks no TLS there, whatever its URL says.
+	Plaintext bool
+	Token     string // the first token
+	Denied    denypath.List
 
 	// Unauthorized asks for a new token, since the forge refused the current one.
 	// Its error means that none will come.

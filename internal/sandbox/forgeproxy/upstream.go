@@ -33,14 +33,18 @@ func newTransport(c Config) (*http.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &http.Transport{
+	t := &http.Transport{
 		DialContext:         forgeDialer(c),
 		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: dialTimeout,
 		MaxIdleConnsPerHost: 16,
 		IdleConnTimeout:     90 * time.Second,
 		DisableCompression:  true,
-	}, nil
+	}
+	if c.Plaintext {
+		t.DialTLSContext = t.DialContext
+	}
+	return t, nil
 }
 
 func forgeDialer(c Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
