@@ -26,15 +26,17 @@ const applyTimeout = 25 * time.Second
 // Apply is run before each start of the broker, with PID 1's rights. Where the
 // settings that getenv gives, or the sandbox's drop-ins, differ from those in file, it
 // ends all sessions' units, which would continue under the former ones, and starts
-// launcher and egress anew, if they run; then it writes file. Else it touches nothing:
-// a broker that starts anew breaks no session's connection. Without file nothing has
-// run since boot.
+// launcher and egress anew, if they run; then it writes file. Where only how many sessions
+// a user may have differs, it starts the launcher anew. Else it touches nothing: a broker
+// that starts anew breaks no session's connection. Without file nothing has run since
+// boot.
 func Apply(ctx context.Context, getenv func(string) string, file string) error {
 	sandbox, err := sandboxDigest(unitDirs)
 	if err != nil {
 		return err
 	}
-	wanted := append(newSettings(getenv).record(), sandbox+"\n"...)
+	sessions := append(newSettings(getenv).record(), sandbox+"\n"...)
+	wanted := append(sessions, getenv(envPerUser)+"\n"...)
 	applied, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // the first start since boot
@@ -48,11 +50,12 @@ func Apply(ctx context.Context, getenv func(string) string, file string) error {
 	defer cancel()
 	m := &manager{bus: &bus{address: privateSocket}}
 	defer m.bus.close()
-	err = errors.Join(
-		m.stopUnit(ctx, sessionSlice), // first, whatever is wrong with the new settings
-		m.tryRestart(ctx, "fjmcp-launcher.service"),
-		m.tryRestart(ctx, "fjmcp-egress.service"))
-	if err != nil {
+	if !bytes.HasPrefix(applied, sessions) {
+		err = errors.Join(
+			m.stopUnit(ctx, sessionSlice), // first, whatever is wrong with the new settings
+			m.tryRestart(ctx, "fjmcp-egress.service"))
+	}
+	if err := errors.Join(err, m.tryRestart(ctx, "fjmcp-launcher.service")); err != nil {
 		return err // the next start tries again
 	}
 	return replaceFile(file, wanted)

@@ -343,6 +343,11 @@ func insideBrokerRestarts(t *testing.T) {
 		}
 		run(t, "systemctl", "restart", "fjmcp-broker.service")
 	}
+	change(string(env) + "FJMCP_BROKER_SESSIONS_PER_USER=9\n")
+	s.say(t, "after a setting of the launcher's alone")
+	if old, now := strings.Fields(before), strings.Fields(pids()); now[0] == old[0] || now[1] != old[1] {
+		t.Errorf("launcher and egress had pids %s and have %s", old, now)
+	}
 	change(string(env) + "FJMCP_BROKER_FORGEJO_DENIED_PATHS=/elsewhere\n")
 	s.end(t)
 	assertGone(t, s.id)

@@ -30,6 +30,7 @@ type manager struct {
 	settings settings
 	log      *slog.Logger  // a Server's alone
 	starts   atomic.Uint32 // that succeeded
+	pace     *pace         // a Server's alone
 }
 
 func fail(code launchproto.Code, format string, args ...any) launchproto.Reply {
@@ -59,6 +60,11 @@ func (m *manager) start(ctx context.Context, r launchproto.Request, mcp, control
 	if err != nil {
 		return fail(launchproto.CodeConfig, "%v", err)
 	}
+	delay, err := m.pace.next(r.User, time.Now())
+	if err != nil {
+		return fail(launchproto.CodeFailed, "cannot start %s: %v; try again later", launchproto.UnitName(r.ID), err)
+	}
+	time.Sleep(delay)
 	startCtx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	service := launchproto.UnitName(r.ID)

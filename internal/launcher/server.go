@@ -19,7 +19,7 @@ const (
 	// broker runs then, for it looks for orphaned units every five minutes.
 	DefaultIdleExit = 10 * time.Minute
 
-	maxConnections = 64 // more wait in the socket's queue
+	maxConnections = 256 // more wait in the socket's queue
 	packetTimeout  = time.Minute
 	endingTimeout  = time.Second // for a request that is on its way when ctx ends
 )
@@ -58,7 +58,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Bus == "" {
 		cfg.Bus = privateSocket
 	}
-	m := &manager{bus: &bus{address: cfg.Bus}, settings: newSettings(cfg.Getenv), log: cfg.Log}
+	m := &manager{bus: &bus{address: cfg.Bus}, settings: newSettings(cfg.Getenv), log: cfg.Log, pace: newPace(cfg.Getenv)}
 	return &Server{cfg: cfg, manager: m, open: make(map[*net.UnixConn]bool)}, nil
 }
 
