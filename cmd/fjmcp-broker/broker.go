@@ -28,6 +28,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 )
@@ -98,8 +99,10 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 		return nil, err
 	}
 	s.sessions = session.New(session.Config{
-		Launcher: s.launcher, Store: s.store, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Keeper: keeper(cfg),
-		IdleTimeout: cfg.SessionIdleTimeout, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
+		Config: unit.Config{
+			Launcher: s.launcher, Tokens: tokens, Log: log, Now: time.Now, Keeper: keeper(cfg), IdleTimeout: cfg.SessionIdleTimeout,
+		},
+		Store: s.store, Audit: events, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
 	})
 	s.operator = operator.New(operator.Config{
 		Settings: cfg, Sessions: s.sessions, Store: s.store, Forgejo: forge, Launcher: s.launcher, Audit: events, Log: log, Started: time.Now(),

@@ -15,6 +15,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -43,7 +44,9 @@ func newWorld(t *testing.T, ids ...string) *world {
 		}
 	}
 	events, log := audit.New(w.log), slog.New(slog.DiscardHandler)
-	w.sessions = session.New(session.Config{Store: st, Audit: events, Log: log, Now: now, MaxAge: 24 * time.Hour, PerUser: 8, Max: 200})
+	w.sessions = session.New(session.Config{
+		Config: unit.Config{Log: log, Now: now}, Store: st, Audit: events, MaxAge: 24 * time.Hour, PerUser: 8, Max: 200,
+	})
 	w.Operator = operator.New(operator.Config{
 		Settings: &config.Config{Settings: config.Settings{SessionMaxAge: 24 * time.Hour}, Launcher: config.LauncherProcess},
 		Sessions: w.sessions, Store: st, Audit: events, Log: log,

@@ -22,7 +22,7 @@
 //
 // # Pre-start
 //
-//	Start ──▶ Claim ──▶ Take ──▶ Bind: the session's
+//	Start ──▶ Claim ──▶ Await ──▶ Bind: the session's
 //	   └── a minute over, login ended, broker ending: stopped
 //
 // When a client has logged in, its first session is seconds away at most; a unit that

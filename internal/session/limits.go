@@ -9,9 +9,9 @@ import (
 
 // reserve makes room if need be by stopping the longest idle unit of the user, or of
 // all. One that ends already is waited for.
-func (p *pool) reserve(ctx context.Context, u *unit.Unit, userID string, s *Session) error {
+func (p *pool) reserve(ctx context.Context, u *unit.Unit, s *Session) error {
 	for {
-		victim, err := p.place(u, userID, s)
+		victim, err := p.place(u, s)
 		if err != nil || victim == nil {
 			return err
 		}
@@ -30,21 +30,21 @@ func stopAndAwait(ctx context.Context, u *unit.Unit) error {
 }
 
 // place enters u among the units, or names one that must go first.
-func (p *pool) place(u *unit.Unit, userID string, s *Session) (victim *unit.Unit, err error) {
+func (p *pool) place(u *unit.Unit, s *Session) (victim *unit.Unit, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, ErrBusy
 	}
-	own := p.idlest(func(o *member) bool { return o.userID == userID })
-	all := p.idlest(func(*member) bool { return true })
+	own := p.idlestLocked(func(o *member) bool { return o.Session.row.UserID == s.row.UserID })
+	all := p.idlestLocked(func(*member) bool { return true })
 	switch {
 	case own.count >= p.cfg.PerUser:
 		victim = own.unit
 	case all.count >= p.cfg.Max:
 		victim = all.unit
 	default:
-		p.members[u.ID()] = &member{Unit: u, Session: s, userID: userID}
+		p.members[u.ID()] = &member{Unit: u, Session: s}
 		return nil, nil
 	}
 	if victim == nil {
@@ -59,7 +59,7 @@ type candidates struct {
 	unit  *unit.Unit
 }
 
-func (p *pool) idlest(of func(*member) bool) candidates {
+func (p *pool) idlestLocked(of func(*member) bool) candidates {
 	var c candidates
 	var oldest time.Time
 	var ending *unit.Unit

@@ -7,13 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
-	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
@@ -21,25 +18,20 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
-// Config is what a Manager is made of. All fields but Keeper and the
-// last three are required.
+// Config is what a Manager is made of. All fields but AfterFunc are required.
 type Config struct {
-	Launcher launchclient.Launcher
-	Store    *store.Store
-	Tokens   *tokens.Tokens
-	Audit    *audit.Logger
-	Log      *slog.Logger
-	Now      func() time.Time
-	Keeper   unit.Keeper // nil where sessions cannot outlive the broker
+	// Config is what all units have in common. Its Suspended is the Manager's own; a
+	// StartTimeout of 0 means 10 s, a ProbeTimeout of 0 means 2 s.
+	unit.Config
 
-	IdleTimeout  time.Duration // a session unused this long goes dormant
-	MaxAge       time.Duration // a session older than this ends
-	PerUser      int           // running units of one user
-	Max          int           // running units in all
-	StartTimeout time.Duration // for a unit to answer initialize; 0 means 10 s
-	ProbeTimeout time.Duration // for a backend to answer server/discover, if it ever does; 0 means 2 s
+	Store *store.Store
+	Audit *audit.Logger
 
-	// AfterFunc is prestartConfig.AfterFunc.
+	MaxAge  time.Duration // a session older than this ends
+	PerUser int           // running units of one user
+	Max     int           // running units in all
+
+	// AfterFunc is time.AfterFunc, but returns the timer's Stop; nil means that.
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
 }
 
@@ -48,7 +40,7 @@ type Manager struct {
 	cfg  Config
 	pool *pool
 
-	mu       sync.Mutex          // taken before the fleet's
+	mu       sync.Mutex          // locked before the pool's
 	sessions map[string]*Session // by id, loaded from the store on use
 	shared   map[sharedKey]*Session
 	attempts map[*Session]*attempt // under way
@@ -65,21 +57,13 @@ func New(cfg Config) *Manager {
 	if cfg.ProbeTimeout == 0 {
 		cfg.ProbeTimeout = 2 * time.Second
 	}
-	m := &Manager{cfg: cfg, sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, attempts: map[*Session]*attempt{}}
-	m.pool = newPool(poolConfig{
-		Unit: m.unitConfig(), PerUser: cfg.PerUser, Max: cfg.Max, MaxAge: cfg.MaxAge,
-		Label: label, Grant: cfg.Store.Grant, AfterFunc: cfg.AfterFunc,
-	})
-	return m
-}
-
-// unitConfig is what all units have in common.
-func (m *Manager) unitConfig() unit.Config {
-	return unit.Config{
-		Launcher: m.cfg.Launcher, Tokens: m.cfg.Tokens, Log: m.cfg.Log, Now: m.cfg.Now, Keeper: m.cfg.Keeper,
-		Suspended:   func(userID string) { go m.endSuspended(userID) },
-		IdleTimeout: m.cfg.IdleTimeout, StartTimeout: m.cfg.StartTimeout, ProbeTimeout: m.cfg.ProbeTimeout,
+	if cfg.AfterFunc == nil {
+		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
+	m := &Manager{sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, attempts: map[*Session]*attempt{}}
+	cfg.Suspended = func(userID string) { go m.endSuspended(userID) }
+	m.cfg, m.pool = cfg, newPool(cfg)
+	return m
 }
 
 // Reconcile stops units that no broker serves any more and marks the stored

@@ -22,6 +22,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
@@ -179,8 +180,11 @@ func (s *stage) play(t *rapid.T) *machine {
 	tokens, err := tokens.New(tokens.Config{Store: store, Forgejo: s.client, Now: s.now, Log: log, Audit: events})
 	m.must(err)
 	m.cfg = session.Config{
-		Launcher: m.launcher, Store: store, Tokens: tokens, Audit: events, Log: log, Now: s.now, Keeper: m.kept,
-		IdleTimeout: modelIdle, MaxAge: modelMaxAge, PerUser: modelPerUser, Max: modelMax, StartTimeout: time.Hour, ProbeTimeout: 30 * time.Second,
+		Config: unit.Config{
+			Launcher: m.launcher, Tokens: tokens, Log: log, Now: s.now, Keeper: m.kept,
+			IdleTimeout: modelIdle, StartTimeout: time.Hour, ProbeTimeout: 30 * time.Second,
+		},
+		Store: store, Audit: events, MaxAge: modelMaxAge, PerUser: modelPerUser, Max: modelMax,
 	}
 	m.logins = s.logIn(m.cfg)
 	m.manager = session.New(m.cfg)

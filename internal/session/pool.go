@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
@@ -15,25 +14,13 @@ import (
 // ErrBusy says that the limit of running units is reached and none is idle.
 var ErrBusy = errors.New("all sessions are busy")
 
-// poolConfig is what a pool is made of. All fields but AfterFunc are required.
-type poolConfig struct {
-	Unit    unit.Config
-	PerUser int // running units of one user
-	Max     int // running units in all
-
-	MaxAge    time.Duration                                             // prestartConfig.MaxAge
-	Label     func(sessionID string) string                             // prestartConfig.Label
-	Grant     func(ctx context.Context, id string) (model.Grant, error) // prestartConfig.Grant
-	AfterFunc func(d time.Duration, f func()) (stop func() bool)        // prestartConfig.AfterFunc
-}
-
-// pool is all running units of this broker, those that start included, each beside
-// the session S that it is for. It is safe for concurrent use, and never calls a
-// session with its lock held.
+// pool is all running units of this broker, those that start included, each with the
+// session that it is for. It is safe for concurrent use, and never calls a session with
+// its lock held.
 type pool struct {
+	cfg      Config
 	door     door
 	prestart *prestart // units for sessions to come, which have no place yet
-	cfg      poolConfig
 
 	mu      sync.Mutex
 	members map[string]*member // by unit id
@@ -44,17 +31,12 @@ type pool struct {
 type member struct {
 	Unit    *unit.Unit
 	Session *Session
-
-	userID string
-	serves bool // its session has it for its unit; under pool.mu
+	serves  bool // its session has it for its unit; under pool.mu
 }
 
 // newPool returns a pool without units, whose Close must be called.
-func newPool(cfg poolConfig) *pool {
-	return &pool{
-		cfg: cfg, members: map[string]*member{},
-		prestart: newPrestart(prestartConfig{Unit: cfg.Unit, MaxAge: cfg.MaxAge, Label: cfg.Label, Grant: cfg.Grant, AfterFunc: cfg.AfterFunc}),
-	}
+func newPool(cfg Config) *pool {
+	return &pool{cfg: cfg, members: map[string]*member{}, prestart: newPrestart(cfg)}
 }
 
 // StartAhead has a unit started for the first session of access's grant, which is to
@@ -128,9 +110,9 @@ func (p *pool) Token(ctx context.Context, unitID string) (string, error) {
 	return m.Unit.Token(ctx)
 }
 
-// Reconcile stops the launcher's units that are not of this fleet.
+// Reconcile stops the launcher's units that are not of this pool.
 func (p *pool) Reconcile(ctx context.Context) error {
-	ids, err := p.cfg.Unit.Launcher.List(ctx)
+	ids, err := p.cfg.Launcher.List(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot list session units: %w", err)
 	}
@@ -138,8 +120,8 @@ func (p *pool) Reconcile(ctx context.Context) error {
 		if p.Has(id) {
 			continue
 		}
-		p.cfg.Unit.Log.Info("stopping a session unit that belongs to no session", "unit", launchproto.UnitName(id))
-		if err := p.cfg.Unit.Launcher.Stop(ctx, id); err != nil {
+		p.cfg.Log.Info("stopping a session unit that belongs to no session", "unit", launchproto.UnitName(id))
+		if err := p.cfg.Launcher.Stop(ctx, id); err != nil {
 			return fmt.Errorf("cannot stop %s: %w", launchproto.UnitName(id), err)
 		}
 	}

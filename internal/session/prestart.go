@@ -22,21 +22,9 @@ const (
 	prestartPause = time.Minute
 )
 
-// prestartConfig is what a prestart is made of. All fields but AfterFunc are required.
-type prestartConfig struct {
-	Unit   unit.Config
-	MaxAge time.Duration // of a session, and so of its first unit
-	// Label is what the journal calls the session of that id.
-	Label func(sessionID string) string
-	// Grant returns a grant as it is now.
-	Grant func(ctx context.Context, id string) (model.Grant, error)
-	// AfterFunc is time.AfterFunc, but returns the timer's Stop; nil means that.
-	AfterFunc func(d time.Duration, f func()) (stop func() bool)
-}
-
 // prestart holds the units that wait. It is safe for concurrent use.
 type prestart struct {
-	cfg  prestartConfig
+	cfg  Config
 	ctx  context.Context // of starts under way
 	stop context.CancelFunc
 	work sync.WaitGroup // starts and stops under way
@@ -48,10 +36,7 @@ type prestart struct {
 }
 
 // newPrestart returns a prestart, whose Close must be called.
-func newPrestart(cfg prestartConfig) *prestart {
-	if cfg.AfterFunc == nil {
-		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
-	}
+func newPrestart(cfg Config) *prestart {
 	p := &prestart{cfg: cfg, units: map[string]*prestartUnit{}}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	return p
@@ -60,9 +45,9 @@ func newPrestart(cfg prestartConfig) *prestart {
 // Start has a unit started for the first session of a login. It does not wait, and
 // does nothing where one waits already, too many do, or the launcher has just failed.
 func (p *prestart) Start(access model.Access) {
-	w, err := p.enter(access)
+	w, err := p.add(access)
 	if err != nil {
-		p.cfg.Unit.Log.Info("cannot start a session's unit ahead", "user", access.User.Name, "error", err)
+		p.cfg.Log.Info("cannot start a session's unit ahead", "user", access.User.Name, "error", err)
 	}
 	if w == nil {
 		return
@@ -70,7 +55,7 @@ func (p *prestart) Start(access model.Access) {
 	go func() {
 		defer p.work.Done()
 		err := p.launch(w)
-		dropped := !p.here(w)
+		dropped := !p.has(w)
 		w.failed = err != nil
 		close(w.launched)
 		switch {
@@ -78,17 +63,17 @@ func (p *prestart) Start(access model.Access) {
 			w.Stop(context.Background())
 		case err != nil:
 			p.remove(w)
-			p.cfg.Unit.Log.Info("cannot start a session's unit ahead", "unit", w.Name(), "user", access.User.Name, "error", err)
+			p.cfg.Log.Info("cannot start a session's unit ahead", "unit", w.Name(), "user", access.User.Name, "error", err)
 		}
 	}()
 }
 
-// enter makes a unit and a place for it, which its session, a timer, or the end of the
-// login takes it from.
-func (p *prestart) enter(access model.Access) (*prestartUnit, error) {
+// add makes a unit and a place for it, where it waits for its session, a timer, or the
+// end of the login.
+func (p *prestart) add(access model.Access) (*prestartUnit, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.cfg.Unit.Now()
+	now := p.cfg.Now()
 	if p.closed || len(p.units) >= mostPrestarted || now.Before(p.paused) {
 		return nil, nil
 	}
@@ -99,8 +84,8 @@ func (p *prestart) enter(access model.Access) (*prestartUnit, error) {
 	}
 	w := &prestartUnit{prestart: p, session: rand.Text(), userID: access.User.ID, grantID: access.GrantID, readOnly: model.ReadOnly(access.Scope), began: now, launched: make(chan struct{})}
 	var err error
-	w.Unit, err = unit.New(p.cfg.Unit, unit.Spec{
-		Session: p.cfg.Label(w.session), UserID: access.User.ID, User: access.User.Name, ReadOnly: w.readOnly, MaxAge: p.cfg.MaxAge,
+	w.Unit, err = unit.New(p.cfg.Config, unit.Spec{
+		Session: label(w.session), UserID: access.User.ID, User: access.User.Name, ReadOnly: w.readOnly, MaxAge: p.cfg.MaxAge,
 		Other: w.other, Ended: w.ended,
 	})
 	if err != nil {
@@ -115,7 +100,7 @@ func (p *prestart) enter(access model.Access) (*prestartUnit, error) {
 // launch is for a unit that has its place, so that whoever ends the login from now on
 // ends the unit too.
 func (p *prestart) launch(w *prestartUnit) error {
-	ctx, cancel := context.WithTimeoutCause(p.ctx, p.cfg.Unit.StartTimeout, unit.ErrStartTimeout)
+	ctx, cancel := context.WithTimeoutCause(p.ctx, p.cfg.StartTimeout, unit.ErrStartTimeout)
 	defer cancel()
 	if err := p.stands(ctx, w); err != nil {
 		w.Discard()
@@ -125,32 +110,31 @@ func (p *prestart) launch(w *prestartUnit) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil && p.units[w.session] == w {
-		p.paused = p.cfg.Unit.Now().Add(prestartPause)
+		p.paused = p.cfg.Now().Add(prestartPause)
 	}
 	return err
 }
 
 // stands reports whether the login is still good, here and at the forge.
 func (p *prestart) stands(ctx context.Context, w *prestartUnit) error {
-	grant, err := p.cfg.Grant(ctx, w.grantID)
+	grant, err := p.cfg.Store.Grant(ctx, w.grantID)
 	if err == nil && !grant.RevokedAt.IsZero() {
 		err = model.ErrRevoked
 	}
 	if err == nil {
-		_, err = p.cfg.Unit.Tokens.Token(ctx, w.userID)
+		_, err = p.cfg.Tokens.Token(ctx, w.userID)
 	}
 	return err
 }
 
-// remove takes a unit's place away, and reports whether it had one.
+// remove deletes a unit's place, and reports whether it had one.
 func (p *prestart) remove(w *prestartUnit) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.leave(w)
+	return p.removeLocked(w)
 }
 
-// leave is remove with mu held.
-func (p *prestart) leave(w *prestartUnit) bool {
+func (p *prestart) removeLocked(w *prestartUnit) bool {
 	if p.units[w.session] != w {
 		return false
 	}
@@ -159,8 +143,8 @@ func (p *prestart) leave(w *prestartUnit) bool {
 	return true
 }
 
-// here reports whether a unit has its place.
-func (p *prestart) here(w *prestartUnit) bool {
+// has reports whether a unit has its place.
+func (p *prestart) has(w *prestartUnit) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.units[w.session] == w
@@ -169,7 +153,7 @@ func (p *prestart) here(w *prestartUnit) bool {
 // drop stops a unit if it is here.
 func (p *prestart) drop(ctx context.Context, w *prestartUnit) {
 	p.mu.Lock()
-	had := p.leave(w)
+	had := p.removeLocked(w)
 	if had {
 		p.work.Add(1) // Close has yet to see that the unit is not here
 	}

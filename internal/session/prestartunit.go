@@ -20,20 +20,14 @@ type prestartUnit struct {
 	launched chan struct{} // closed when the launch is over
 	failed   bool          // the launch has failed; constant once launched
 
-	// Under pool.mu.
-	claimed bool // a session goes by the id
+	// under prestart.mu
+	claimed bool // a session has the id
 	gone    bool
-	owner   prestartOwner
-}
-
-// prestartOwner gets what unit.Spec says, from Bind on.
-type prestartOwner struct {
-	Other func(raw []byte) bool
-	Ended func(*unit.Unit)
+	owner   *Session // from Bind on
 }
 
 // Claim is for a session of a grant and mode that is about to begin: its id, and when
-// it began if a unit was started for it, which Take gives. At most one session gets a
+// it began if a unit was started for it, which Await gives. At most one session gets a
 // unit's id.
 func (p *prestart) Claim(grantID string, readOnly bool) (sessionID string, began time.Time, ok bool) {
 	p.mu.Lock()
@@ -56,9 +50,9 @@ func (p *prestart) Release(sessionID string) {
 	}
 }
 
-// Take returns the running unit of a claimed id, nil if there is none any more. It
+// Await returns the running unit of a claimed id, nil if there is none any more. It
 // waits for a start under way. Bind or Stop must follow.
-func (p *prestart) Take(ctx context.Context, sessionID string) *prestartUnit {
+func (p *prestart) Await(ctx context.Context, sessionID string) *prestartUnit {
 	p.mu.Lock()
 	w := p.units[sessionID]
 	p.mu.Unlock()
@@ -78,23 +72,23 @@ func (p *prestart) Take(ctx context.Context, sessionID string) *prestartUnit {
 	return w
 }
 
-// Bind makes o the unit's owner and reports whether the unit still runs; otherwise
-// Ended is not called.
-func (w *prestartUnit) Bind(o prestartOwner) bool {
+// Bind makes s the unit's owner and reports whether the unit still runs; otherwise s is
+// not told of its end.
+func (w *prestartUnit) Bind(s *Session) bool {
 	p := w.prestart
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.units, w.session)
-	w.owner = o
+	w.owner = s
 	return !w.gone
 }
 
 // other is unit.Spec.Other. Nobody hears what a backend says before it was spoken to.
 func (w *prestartUnit) other(raw []byte) bool {
 	w.prestart.mu.Lock()
-	heard := w.owner.Other
+	owner := w.owner
 	w.prestart.mu.Unlock()
-	return heard != nil && heard(raw)
+	return owner != nil && owner.other(raw)
 }
 
 // ended is unit.Spec.Ended.
@@ -103,13 +97,13 @@ func (w *prestartUnit) ended(u *unit.Unit) {
 	p := w.prestart
 	p.mu.Lock()
 	w.gone = true
-	owner := w.owner.Ended
+	owner := w.owner
 	p.mu.Unlock()
 	if owner != nil {
-		owner(u)
+		owner.unitEnded(u)
 		return
 	}
 	if fail := u.Failure(); p.remove(w) && fail != nil && !w.failed {
-		p.cfg.Unit.Log.Info("a unit that was started ahead has ended", "unit", u.Name(), "error", fail)
+		p.cfg.Log.Info("a unit that was started ahead has ended", "unit", u.Name(), "error", fail)
 	}
 }

@@ -174,7 +174,7 @@ func (m *Manager) restore(r store.Resumed, files []*os.File, resume func(*Sessio
 	if saved != nil {
 		left.State = &saved.Unit
 	}
-	u, err := m.pool.Adopt(s.spec(), left, s)
+	u, err := m.pool.Adopt(left, s)
 	if err != nil {
 		m.letGo(left.ID)
 		return restored{}, err

@@ -32,13 +32,11 @@ func StartReason(err error) control.Reason {
 }
 
 // start starts a unit for s and has begin speak with its backend first.
-func (m *Manager) start(ctx context.Context, s *Session, begin func(context.Context, *unit.Unit) error) (*unit.Unit, error) {
+func (m *Manager) start(ctx context.Context, s *Session, begin beginning) (*unit.Unit, error) {
 	if err := m.awaitAll(ctx); err != nil { // they count for the limits
 		return nil, err
 	}
-	u, err := m.pool.Start(ctx, order{
-		Session: s, SessionID: s.row.ID, UserID: s.row.UserID, Spec: s.spec, Begin: begin, Failed: s.report,
-	})
+	u, err := m.pool.Start(ctx, s, begin)
 	if err != nil {
 		return nil, err
 	}

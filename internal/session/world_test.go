@@ -17,6 +17,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
@@ -77,8 +78,11 @@ func start(t *testing.T, backend string) *world {
 	})
 	w.must(err)
 	w.cfg = session.Config{
-		Launcher: launcher, Store: w.store, Tokens: tokens, Audit: events, Log: log, Now: w.now,
-		IdleTimeout: time.Hour, MaxAge: 24 * time.Hour, PerUser: 5, Max: 10, StartTimeout: time.Minute, ProbeTimeout: 30 * time.Second,
+		Config: unit.Config{
+			Launcher: launcher, Tokens: tokens, Log: log, Now: w.now,
+			IdleTimeout: time.Hour, StartTimeout: time.Minute, ProbeTimeout: 30 * time.Second,
+		},
+		Store: w.store, Audit: events, MaxAge: 24 * time.Hour, PerUser: 5, Max: 10,
 	}
 	w.Manager = session.New(w.cfg)
 	t.Cleanup(func() {

@@ -24,6 +24,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/gateway"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
@@ -69,8 +70,11 @@ func start(t *testing.T) *world {
 	})
 	w.must(err)
 	sessions = session.New(session.Config{
-		Launcher: launcher, Store: st, Tokens: tokens, Audit: events, Log: log, Now: w.now,
-		IdleTimeout: time.Hour, MaxAge: 24 * time.Hour, PerUser: 5, Max: 10, StartTimeout: time.Minute, ProbeTimeout: 30 * time.Second,
+		Config: unit.Config{
+			Launcher: launcher, Tokens: tokens, Log: log, Now: w.now,
+			IdleTimeout: time.Hour, StartTimeout: time.Minute, ProbeTimeout: 30 * time.Second,
+		},
+		Store: st, Audit: events, MaxAge: 24 * time.Hour, PerUser: 5, Max: 10,
 	})
 	w.must(sessions.Reconcile(t.Context()))
 	t.Cleanup(func() {
