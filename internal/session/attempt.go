@@ -34,12 +34,11 @@ func (a *attempt) over() {
 	m := a.session.manager
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	a.leave()
+	a.leaveLocked()
 	a.cancel()
 }
 
-// leave is called with manager.mu held.
-func (a *attempt) leave() {
+func (a *attempt) leaveLocked() {
 	if m := a.session.manager; m.attempts[a.session] == a {
 		delete(m.attempts, a.session)
 	}

@@ -36,7 +36,7 @@ func (m *Manager) end(ctx context.Context, s *Session, why string) error {
 	if err := m.cfg.Store.DeleteSession(ctx, s.row.ID); err != nil {
 		return fmt.Errorf("cannot end the session: %w", err)
 	}
-	m.forget(s)
+	m.remove(s)
 	m.stopUnits(ctx, s)
 	m.cfg.Audit.Event(ctx, s.event(audit.SessionStopped, why))
 	return nil
@@ -57,9 +57,9 @@ func (m *Manager) stopUnits(ctx context.Context, sessions ...*Session) {
 // key is that of a shared session.
 func (s *Session) key() sharedKey { return sharedKey{s.row.GrantID, s.row.ReadOnly} }
 
-// forget makes the session one that has ended. Its unit, if there is one, is to be
+// remove makes the session one that has ended. Its unit, if there is one, is to be
 // stopped. Called at the queue's head.
-func (m *Manager) forget(s *Session) {
+func (m *Manager) remove(s *Session) {
 	m.mu.Lock()
 	delete(m.sessions, s.row.ID)
 	if key := s.key(); m.shared[key] == s {

@@ -32,7 +32,7 @@ func (l *logLevel) attach(ctx context.Context, tell tellLevel) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.tell, l.set = tell, ""
-	return l.settle(ctx)
+	return l.applyLocked(ctx)
 }
 
 // ask lowers the level.
@@ -42,15 +42,15 @@ func (l *logLevel) ask(ctx context.Context, level string) error {
 	if lower(level, l.lowest) {
 		l.lowest = level
 	}
-	if err := l.settle(ctx); !errors.Is(err, relay.ErrClosed) { // else the next unit is told
+	if err := l.applyLocked(ctx); !errors.Is(err, relay.ErrClosed) { // else the next unit is told
 		return err
 	}
 	return nil
 }
 
-// settle is called with mu held. A backend that refuses a level, or does not
+// applyLocked tells the backend the lowest level. One that refuses a level, or does not
 // answer, is not told it again.
-func (l *logLevel) settle(ctx context.Context) error {
+func (l *logLevel) applyLocked(ctx context.Context) error {
 	if l.tell == nil || l.lowest == "" || !lower(l.lowest, l.set) {
 		return nil
 	}

@@ -72,10 +72,10 @@ func (m *Manager) Reconcile(ctx context.Context) error {
 	if err := m.pool.Reconcile(ctx); err != nil {
 		return err
 	}
-	return m.settleStored(ctx)
+	return m.clearStale(ctx)
 }
 
-func (m *Manager) settleStored(ctx context.Context) error {
+func (m *Manager) clearStale(ctx context.Context) error {
 	old, err := m.cfg.Store.OldSessions(ctx, m.oldest())
 	if err != nil {
 		return err
@@ -160,22 +160,22 @@ func (m *Manager) create(ctx context.Context, id string, began time.Time, stream
 		}
 		return nil, nil, fmt.Errorf("cannot store the session: %w", err)
 	}
-	if err := m.found(s, u, a); err != nil {
+	if err := m.establish(s, u, a); err != nil {
 		return nil, nil, err
 	}
 	return s, response, nil
 }
 
-// found has a stored session served by u. It ends the session if the attempt was ended
+// establish has a stored session served by u. It ends the session if the attempt was ended
 // after all that could have noticed.
-func (m *Manager) found(s *Session, u *unit.Unit, a *attempt) error {
+func (m *Manager) establish(s *Session, u *unit.Unit, a *attempt) error {
 	m.mu.Lock()
-	a.leave()
+	a.leaveLocked()
 	m.sessions[s.row.ID] = s
-	serves := m.serve(s, u)
+	serves := m.serveLocked(s, u)
 	m.mu.Unlock()
 	if !serves {
-		s.settle(u)
+		s.recordDormant(u)
 	}
 	if refusal := a.outcome(nil); refusal != nil {
 		return errors.Join(refusal, m.end(context.Background(), s, a.why))
@@ -183,15 +183,14 @@ func (m *Manager) found(s *Session, u *unit.Unit, a *attempt) error {
 	return nil
 }
 
-// publish makes u the session's unit, unless it has ended already.
-func (m *Manager) publish(s *Session, u *unit.Unit) bool {
+// serve makes u the session's unit, unless it has ended already.
+func (m *Manager) serve(s *Session, u *unit.Unit) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.serve(s, u)
+	return m.serveLocked(s, u)
 }
 
-// serve is publish with mu held.
-func (m *Manager) serve(s *Session, u *unit.Unit) bool {
+func (m *Manager) serveLocked(s *Session, u *unit.Unit) bool {
 	if !m.pool.Serve(u) {
 		return false
 	}
@@ -245,12 +244,12 @@ func (m *Manager) lookup(ctx context.Context, id string) (*Session, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.adopt(row), nil
+	return m.loadedLocked(row), nil
 }
 
-// adopt returns the session of that row, which another request may have loaded
-// meanwhile. Called with mu held.
-func (m *Manager) adopt(row model.Session) *Session {
+// loadedLocked returns the session of that row, which another request may have loaded
+// meanwhile.
+func (m *Manager) loadedLocked(row model.Session) *Session {
 	s := m.sessions[row.ID]
 	if s == nil {
 		s = newSession(m, NewStreams(), row)

@@ -47,7 +47,7 @@ func (n *notices) Subscribe(ctx context.Context, f subscription.Filter) (*subscr
 }
 
 // Take gives what the backend said to those who have subscribed to it.
-func (n *notices) Take(m mcp.Message) { n.subscriptions.Take(m) }
+func (n *notices) Take(m mcp.Message) { n.subscriptions.Publish(m) }
 
 // Close ends all subscriptions, with the session.
 func (n *notices) Close() { n.subscriptions.Close() }

@@ -86,7 +86,7 @@ func (p *prestart) add(access model.Access) (*prestartUnit, error) {
 	var err error
 	w.Unit, err = unit.New(p.cfg.Config, unit.Spec{
 		Session: label(w.session), UserID: access.User.ID, User: access.User.Name, ReadOnly: w.readOnly, MaxAge: p.cfg.MaxAge,
-		Other: w.other, Ended: w.ended,
+		Other: w.hear, Ended: w.ended,
 	})
 	if err != nil {
 		return nil, err

@@ -83,12 +83,12 @@ func (w *prestartUnit) Bind(s *Session) bool {
 	return !w.gone
 }
 
-// other is unit.Spec.Other. Nobody hears what a backend says before it was spoken to.
-func (w *prestartUnit) other(raw []byte) bool {
+// hear is unit.Spec.Other. Nobody hears what a backend says before it was spoken to.
+func (w *prestartUnit) hear(raw []byte) bool {
 	w.prestart.mu.Lock()
 	owner := w.owner
 	w.prestart.mu.Unlock()
-	return owner != nil && owner.other(raw)
+	return owner != nil && owner.hear(raw)
 }
 
 // ended is unit.Spec.Ended.

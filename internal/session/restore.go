@@ -77,7 +77,7 @@ func (m *Manager) Restore(ctx context.Context, kept map[string][]*os.File, resum
 		m.progress(make(chan struct{}))
 	}
 	if total > 0 {
-		m.cfg.Log.Info("sessions go on in their units", "sessions", total, "without_state", total-certain)
+		m.cfg.Log.Info("sessions continue in their units", "sessions", total, "without_state", total-certain)
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func (m *Manager) restoreSome(ctx context.Context, ids []string, kept map[string
 		delete(kept, r.Session.UnitID)
 		s, err := m.restore(r, files, resume)
 		if err != nil {
-			m.cfg.Log.Warn("cannot go on with a session in its unit; it will wake in another", "session", label(r.Session.ID), "unit", launchproto.UnitName(r.Session.UnitID), "error", err)
+			m.cfg.Log.Warn("cannot continue with a session in its unit; it will wake in another", "session", label(r.Session.ID), "unit", launchproto.UnitName(r.Session.UnitID), "error", err)
 			continue
 		}
 		sessions = append(sessions, s)
@@ -208,13 +208,13 @@ func (m *Manager) recall(r store.Resumed) (*Session, *state) {
 		streams, err = eventstore.Restore(streamMemory, saved.Streams)
 	}
 	if err != nil {
-		m.cfg.Log.Warn("cannot read what was written down of a session; it goes on without", "session", label(r.Session.ID), "error", err)
+		m.cfg.Log.Warn("cannot read what was written down of a session; it continues without", "session", label(r.Session.ID), "error", err)
 		return newSession(m, NewStreams(), r.Session), nil
 	}
 	return newSession(m, streams, r.Session), &saved
 }
 
-// closeStreams ends the streams that were open and that no call goes on to fill.
+// closeStreams ends the streams that were open and that no call continues to fill.
 func (s *Session) closeStreams(saved eventstore.Saved, calls []*Call) {
 	filled := map[*eventstore.Log]bool{s.streams.Own(): true}
 	for _, c := range calls {
@@ -235,7 +235,7 @@ func (s restored) takeOver() {
 		err = u.Settle(ctx)
 	}
 	if err != nil {
-		s.manager.cfg.Log.Warn("cannot go on with a session in its unit; it will wake in another", "session", s.label, "unit", u.Name(), "error", err)
+		s.manager.cfg.Log.Warn("cannot continue with a session in its unit; it will wake in another", "session", s.label, "unit", u.Name(), "error", err)
 		u.Stop(ctx)
 	}
 }
@@ -253,7 +253,7 @@ func (m *Manager) Shutdown(ctx context.Context) {
 	m.pool.Close(ctx, func(ctx context.Context, o member) {
 		state, err := o.Session.suspend(ctx, o.Unit)
 		if err != nil {
-			m.cfg.Log.Warn("a session goes on without what it was about to say", "session", o.Session.label, "unit", o.Unit.Name(), "error", err)
+			m.cfg.Log.Warn("a session continues without what it was about to say", "session", o.Session.label, "unit", o.Unit.Name(), "error", err)
 			return
 		}
 		states <- state
@@ -271,7 +271,7 @@ func (m *Manager) save(ctx context.Context, states <-chan store.SessionState) {
 			batch = append(batch, <-states)
 		}
 		if err := m.cfg.Store.SaveSessionStates(ctx, batch); err != nil {
-			m.cfg.Log.Warn("sessions go on without what they were about to say", "sessions", len(batch), "error", err)
+			m.cfg.Log.Warn("sessions continue without what they were about to say", "sessions", len(batch), "error", err)
 		}
 	}
 }

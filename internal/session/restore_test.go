@@ -200,10 +200,10 @@ func TestSessionsOutliveTheProcess(t *testing.T) {
 	before := w.units()
 	c, err := s.Call(t.Context(), w.access, message(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"slow","arguments":{"ms":1000,"steps":4},"_meta":{"progressToken":"p"}}}`))
 	w.must(err)
-	l := s.Streams().Open("")
+	l := s.Streams().NewLog("")
 	first := make(chan struct{})
 	go func() {
-		_, _, changed := l.Follow(0).Take()
+		_, _, changed := l.Follow(0).Read()
 		<-changed
 		close(first)
 	}()
@@ -224,7 +224,7 @@ func TestSessionsOutliveTheProcess(t *testing.T) {
 	defer f.Close()
 	var told []string
 	for {
-		events, done, changed := f.Take()
+		events, done, changed := f.Read()
 		for _, e := range events {
 			told = append(told, string(e.Raw))
 		}

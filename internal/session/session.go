@@ -216,9 +216,9 @@ func (s *Session) awaken(ctx context.Context) (*unit.Unit, error) {
 	ctx, a := s.attempt(ctx)
 	defer a.over()
 	m := s.manager
-	begin := s.resume
+	begin := s.replay
 	if s.row.Kind == model.SessionShared {
-		begin = s.open
+		begin = s.discover
 	}
 	u, err := m.start(ctx, s, begin)
 	if err != nil {
@@ -227,27 +227,27 @@ func (s *Session) awaken(ctx context.Context) (*unit.Unit, error) {
 	if err := m.cfg.Store.SetSessionUnit(ctx, s.row.ID, u.ID()); err != nil {
 		u.Stop(ctx)
 		if errors.Is(err, model.ErrNotFound) { // another process has ended it
-			m.forget(s)
+			m.remove(s)
 		}
 		return nil, a.outcome(err)
 	}
-	if m.publish(s, u) {
+	if m.serve(s, u) {
 		return u, nil
 	}
-	s.settle(u)
+	s.recordDormant(u)
 	if fail := u.Failure(); fail != nil {
 		return nil, fail
 	}
 	return nil, relay.ErrClosed
 }
 
-// resume replays what the client began with, and the log level it set.
-func (s *Session) resume(ctx context.Context, u *unit.Unit) error {
+// replay repeats what the client began with, and the log level it set.
+func (s *Session) replay(ctx context.Context, u *unit.Unit) error {
 	initialize, err := mcp.Parse([]byte(s.row.Initialize))
 	if err != nil {
 		return fmt.Errorf("cannot replay initialize: %w", err)
 	}
-	if err := u.Resume(ctx, initialize); err != nil {
+	if err := u.Replay(ctx, initialize); err != nil {
 		return err
 	}
 	s.manager.mu.Lock()

@@ -76,7 +76,7 @@ func (m *Manager) findShared(ctx context.Context, access model.Access) (*Session
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s = m.adopt(row)
+	s = m.loadedLocked(row)
 	m.shared[key] = s
 	return s, nil
 }
@@ -102,7 +102,7 @@ func (s *Session) LogFrom(ctx context.Context, level string) error {
 }
 
 // Subscribe wakes a shared session whose backend is of a handshake revision and
-// opens a subscription to what it says beside all calls. A modern backend honours
+// opens a subscription to what it says besides all calls. A modern backend honours
 // nothing this way: it takes subscriptions/listen as a call. A subscription
 // outlives units but starts none, and keeps none awake. Errors are those of Call and of
 // subscription.Set.Subscribe.
@@ -115,10 +115,10 @@ func (s *Session) Subscribe(ctx context.Context, access model.Access, f subscrip
 	return sub, err
 }
 
-// open speaks with a fresh unit of a shared session, and has it do what the last
+// discover speaks with a fresh unit of a shared session, and has it do what the last
 // one did besides answering calls.
-func (s *Session) open(ctx context.Context, u *unit.Unit) error {
-	server, err := u.Open(ctx)
+func (s *Session) discover(ctx context.Context, u *unit.Unit) error {
+	server, err := u.Discover(ctx)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func (s *Session) spec() unit.Spec {
 	return unit.Spec{
 		Session: s.Label(), UserID: s.row.UserID, User: s.row.UserName, ReadOnly: s.ReadOnly(),
 		MaxAge: s.row.CreatedAt.Add(m.cfg.MaxAge).Sub(m.cfg.Now()),
-		Other:  s.other, Ended: s.unitEnded,
+		Other:  s.hear, Ended: s.unitEnded,
 	}
 }
 
@@ -68,12 +68,12 @@ func (s *Session) unitEnded(u *unit.Unit) {
 	}
 	m.mu.Unlock()
 	if dormant {
-		s.settle(u)
+		s.recordDormant(u)
 	}
 }
 
-// settle records that the session is dormant, and why.
-func (s *Session) settle(u *unit.Unit) {
+// recordDormant records that the session is dormant, and why.
+func (s *Session) recordDormant(u *unit.Unit) {
 	ctx, m := context.Background(), s.manager
 	err := errors.Join(m.cfg.Store.ClearSessionUnit(ctx, s.row.ID, u.ID()), m.cfg.Store.TouchSession(ctx, s.row.ID, u.Used()))
 	if err != nil && !errors.Is(err, model.ErrNotFound) {

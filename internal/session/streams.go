@@ -23,11 +23,11 @@ func newSession(m *Manager, streams *eventstore.Hub, row model.Session) *Session
 // Streams are the session's event streams. They outlive its units.
 func (s *Session) Streams() *eventstore.Hub { return s.streams }
 
-// other takes what a backend says beside all calls, and reports whether somebody
+// hear takes what a backend says besides all calls, and reports whether somebody
 // hears it. What is to be answered needs a listener; what is to be known waits for
 // one. In a shared session nobody can tell whom a question or a log message is
 // for.
-func (s *Session) other(raw []byte) bool {
+func (s *Session) hear(raw []byte) bool {
 	m, err := mcp.Parse(raw)
 	if err != nil {
 		return false

@@ -128,7 +128,7 @@ func (m *Manager) Stop(ctx context.Context, id string) error {
 }
 
 // ShutDoor turns requests away with ErrDraining until OpenDoor, and reports whether
-// it was open. What is in flight goes on: answers to a backend's questions and
+// it was open. What is in flight continues: answers to a backend's questions and
 // cancellations pass.
 func (m *Manager) ShutDoor() bool { return m.pool.door.Shut(m.cfg.Now()) }
 

@@ -41,7 +41,7 @@ func position(streams *eventstore.Hub, seen string) int {
 	if seen == "" {
 		return 0
 	}
-	if l, next, ok := streams.Resume(seen); ok && l == streams.Own() {
+	if l, next, ok := streams.After(seen); ok && l == streams.Own() {
 		return next
 	}
 	return -1

@@ -14,7 +14,7 @@ import (
 // the client's connection breaks: it may come back for the rest. What is not over
 // when the broker ends, the next process fills.
 func (h *Handler) stream(r *http.Request, s *session.Session, requests []mcp.Message, fill func(*eventstore.Log) (over bool)) call.Answer {
-	l := s.Streams().Open(label(requests))
+	l := s.Streams().NewLog(label(requests))
 	begin(s, l)
 	f := l.Follow(0) // before anything comes, so that nothing is forgotten
 	go func() {
@@ -38,7 +38,7 @@ func (h *Handler) Listen(r *http.Request, access model.Access) (call.Answer, err
 		return call.Answer{}, err
 	}
 	last := r.Header.Get("Last-Event-ID")
-	l, next, resumed := s.Streams().Resume(last)
+	l, next, resumed := s.Streams().After(last)
 	if lost := unlabel(eventstore.Label(last)); !resumed && len(lost) > 0 {
 		return tellLost(lost), nil
 	}

@@ -1,5 +1,5 @@
 // Package eventstore keeps what a session's event streams have carried, so that a
-// client whose connection broke can go on where it stopped (Streamable HTTP,
+// client whose connection broke can continue where it stopped (Streamable HTTP,
 // Resumability and Redelivery).
 //
 // A Hub belongs to one session and holds its Logs: one for each POST that was

@@ -10,7 +10,7 @@ import (
 const (
 	// maxLogs bounds how many finished streams a Hub remembers.
 	maxLogs = 64
-	// overhead is what a message costs beside its bytes.
+	// overhead is what a message costs besides its bytes.
 	overhead = 64
 	// ceiling bounds, in bytes, what followers have yet to be told in all streams of
 	// a Hub, when each of them waits for one large message.
@@ -21,7 +21,7 @@ const (
 
 // Hub holds the streams of one session.
 type Hub struct {
-	limit int    // bytes kept in all logs together, beside what followers have yet to be told
+	limit int    // bytes kept in all logs together, besides what followers have yet to be told
 	name  string // begins the event ids, so that those of another Hub are none of this one's
 
 	mu    sync.Mutex
@@ -43,7 +43,7 @@ type Hub struct {
 // has yet to be told is kept beyond it.
 func NewHub(limit int) *Hub {
 	h := newHub(limit, strings.ToLower(rand.Text()[:nameLength]))
-	h.own = h.Open("")
+	h.own = h.NewLog("")
 	return h
 }
 
@@ -66,7 +66,7 @@ func (h *Hub) Listen(next int) *Follower {
 	if next < 0 {
 		next = h.delivered
 	}
-	h.listener = h.own.follow(next)
+	h.listener = h.own.followLocked(next)
 	h.listener.replaced = make(chan struct{})
 	return h.listener
 }
@@ -83,22 +83,23 @@ func (h *Hub) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, l := range h.logs {
-		l.close()
+		l.closeLocked()
 	}
 }
 
-// Open starts a new stream. Its event ids carry label, of letters, digits, "_", "."
+// NewLog starts a new stream. Its event ids carry label, of letters, digits, "_", "."
 // and "-", or none if that is empty; see Label.
-func (h *Hub) Open(label string) *Log {
+func (h *Hub) NewLog(label string) *Log {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l := h.add(h.next, label)
-	h.trim()
+	l := h.addLocked(h.next, label)
+	h.trimLocked()
 	return l
 }
 
-// add enters a stream under an id. Called with mu held, but by Restore.
-func (h *Hub) add(id int, label string) *Log {
+// addLocked enters a stream under an id. Restore, whose Hub nobody else knows
+// yet, need not lock.
+func (h *Hub) addLocked(id int, label string) *Log {
 	l := &Log{hub: h, id: id, label: label, followers: map[*Follower]bool{}, changed: make(chan struct{})}
 	h.next = max(h.next, id+1)
 	h.logs[id] = l
@@ -106,17 +107,17 @@ func (h *Hub) add(id int, label string) *Log {
 	return l
 }
 
-// Log returns the stream of an id, nil when it has been forgotten.
+// Log returns the stream of an id, nil when it has been deleted.
 func (h *Hub) Log(id int) *Log {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.logs[id]
 }
 
-// Resume finds the stream that an event id belongs to and the position after
+// After finds the stream that an event id belongs to and the position after
 // that event. ok is false when the id is none of this Hub's or its stream has
-// been forgotten.
-func (h *Hub) Resume(eventID string) (l *Log, next int, ok bool) {
+// been deleted.
+func (h *Hub) After(eventID string) (l *Log, next int, ok bool) {
 	parts := strings.SplitN(eventID, "-", 4) // as Log.eventID makes it
 	if len(parts) < 3 || parts[0] != h.name {
 		return nil, 0, false
@@ -144,11 +145,10 @@ func Label(eventID string) string {
 	return ""
 }
 
-// trim forgets what is over the limits, but nothing that a follower has yet to be
-// told: first what finished streams hold beside their last message, the response;
-// then the oldest finished streams; then the oldest messages of the others. Called
-// with mu held.
-func (h *Hub) trim() {
+// trimLocked deletes what is over the limits, but nothing that a follower has yet to be
+// told: first what finished streams hold besides their last message, the response; then the
+// oldest finished streams; then the oldest messages of the others.
+func (h *Hub) trimLocked() {
 	for _, l := range h.order {
 		if h.bytes <= h.limit {
 			break
@@ -157,13 +157,13 @@ func (h *Hub) trim() {
 			if size(l.items[n-1]) <= h.limit {
 				n--
 			}
-			h.drop(l, n)
+			h.dropLocked(l, n)
 		}
 	}
 	kept := h.order[:0]
 	for i, l := range h.order {
 		if left := len(kept) + len(h.order) - i; l.over() && (h.bytes > h.limit || left > maxLogs) {
-			h.drop(l, len(l.items))
+			h.dropLocked(l, len(l.items))
 			delete(h.logs, l.id)
 			continue
 		}
@@ -176,12 +176,12 @@ func (h *Hub) trim() {
 		for over := h.bytes - h.limit; over > 0 && l.first+n < l.floor && n < len(l.items); n++ {
 			over -= size(l.items[n])
 		}
-		h.drop(l, n)
+		h.dropLocked(l, n)
 	}
 }
 
-// drop forgets the first n messages of l. Called with mu held.
-func (h *Hub) drop(l *Log, n int) {
+// dropLocked deletes the first n messages of l.
+func (h *Hub) dropLocked(l *Log, n int) {
 	for _, item := range l.items[:n] {
 		h.bytes -= size(item)
 	}
@@ -190,8 +190,8 @@ func (h *Hub) drop(l *Log, n int) {
 	l.first += n
 }
 
-// makeRoom wakes those who wait to write. Called with mu held.
-func (h *Hub) makeRoom() {
+// makeRoomLocked wakes those who wait to write.
+func (h *Hub) makeRoomLocked() {
 	close(h.room)
 	h.room = make(chan struct{})
 }

@@ -20,7 +20,7 @@ func texts(events []Event) string {
 
 // told takes what f has to tell and confirms it.
 func told(f *Follower) string {
-	events, _, _ := f.Take()
+	events, _, _ := f.Read()
 	f.Told()
 	return texts(events)
 }
@@ -30,22 +30,22 @@ func bytes(n int, c string) []byte { return []byte(strings.Repeat(c, n-overhead)
 
 func TestResumeGoesOnAfterTheEvent(t *testing.T) {
 	h := NewHub(1000)
-	a, b := h.Open(""), h.Open("")
+	a, b := h.NewLog(""), h.NewLog("")
 	for i := range 3 {
 		a.Append(fmt.Appendf(nil, "a%d", i))
 		b.Append(fmt.Appendf(nil, "b%d", i))
 	}
 	b.Close()
-	l, next, ok := h.Resume(h.name + "-2-0")
+	l, next, ok := h.After(h.name + "-2-0")
 	if !ok {
 		t.Fatal("not found")
 	}
-	events, done, _ := l.Follow(next).Take()
+	events, done, _ := l.Follow(next).Read()
 	if got := texts(events); got != "2-1=b1 2-2=b2" || !done {
 		t.Fatalf("got %q, %v", got, done)
 	}
 	for _, id := range []string{"", "x", "1", "9-0", "2-3", "2--1", "-1-0"} {
-		if _, _, ok := h.Resume(h.name + "-" + id); ok {
+		if _, _, ok := h.After(h.name + "-" + id); ok {
 			t.Errorf("%q was found", id)
 		}
 	}
@@ -56,13 +56,13 @@ func TestResumeGoesOnAfterTheEvent(t *testing.T) {
 func TestEventIDsAreOfOneHub(t *testing.T) {
 	before, now := NewHub(1000), NewHub(1000)
 	for _, h := range []*Hub{before, now} {
-		h.Open("MQ-_").Append([]byte("a"))
+		h.NewLog("MQ-_").Append([]byte("a"))
 	}
-	events, _, _ := before.Log(1).Follow(0).Take()
-	if _, _, ok := now.Resume(events[0].ID); ok {
+	events, _, _ := before.Log(1).Follow(0).Read()
+	if _, _, ok := now.After(events[0].ID); ok {
 		t.Errorf("%q was found", events[0].ID)
 	}
-	if _, next, ok := before.Resume(events[0].ID); !ok || next != 1 {
+	if _, next, ok := before.After(events[0].ID); !ok || next != 1 {
 		t.Errorf("%q: %d, %v", events[0].ID, next, ok)
 	}
 	if got := Label(events[0].ID); got != "MQ-_" {
@@ -77,12 +77,12 @@ func TestEventIDsAreOfOneHub(t *testing.T) {
 // finished streams, then the oldest messages of those that run.
 func TestMemoryIsBounded(t *testing.T) {
 	h := NewHub(1000)
-	finished, running := h.Open(""), h.Open("")
+	finished, running := h.NewLog(""), h.NewLog("")
 	finished.Append(bytes(300, "p"))
 	finished.Append(bytes(300, "r"))
 	finished.Close()
 	running.Append(bytes(500, "a"))
-	if _, next, ok := h.Resume(h.name + "-1-0"); !ok || len(told(finished.Follow(next))) != 300-overhead+4 {
+	if _, next, ok := h.After(h.name + "-1-0"); !ok || len(told(finished.Follow(next))) != 300-overhead+4 {
 		t.Error("the response of the finished stream was forgotten")
 	}
 	for f := range finished.followers {
@@ -97,7 +97,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	for range 3 * maxLogs {
-		h.Open("").Close()
+		h.NewLog("").Close()
 	}
 	if n := len(h.logs); n > maxLogs+1 {
 		t.Errorf("%d streams are remembered", n)
@@ -109,7 +109,7 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestLargeResponse(t *testing.T) {
 	for _, followed := range []bool{true, false} {
 		h := NewHub(1000)
-		l := h.Open("")
+		l := h.NewLog("")
 		var f *Follower
 		if followed {
 			f = l.Follow(0)
@@ -118,7 +118,7 @@ func TestLargeResponse(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Close()
-		h.Open("").Append(bytes(900, "x"))
+		h.NewLog("").Append(bytes(900, "x"))
 		if followed {
 			if got := told(f); len(got) < 4900 {
 				t.Errorf("the follower got %d bytes", len(got))
@@ -135,7 +135,7 @@ func TestLargeResponse(t *testing.T) {
 // one whose follower has nothing to wait for, go on.
 func TestWriterWaitsForItsFollower(t *testing.T) {
 	h := NewHub(1000)
-	slow, other, alone := h.Open(""), h.Open(""), h.Open("")
+	slow, other, alone := h.NewLog(""), h.NewLog(""), h.NewLog("")
 	f, g := slow.Follow(0), other.Follow(0)
 	_ = slow.Write(t.Context(), bytes(900, "a"))
 	ended, cancel := context.WithCancel(t.Context())
@@ -168,12 +168,12 @@ func TestFollowersSeeEverythingOnce(t *testing.T) {
 	h := NewHub(2000)
 	var followers sync.WaitGroup
 	for range 4 {
-		l := h.Open("")
+		l := h.NewLog("")
 		f := l.Follow(0)
 		followers.Go(func() {
 			defer f.Close()
 			for seen := 0; ; {
-				events, done, changed := f.Take()
+				events, done, changed := f.Read()
 				for _, e := range events {
 					if !strings.HasPrefix(string(e.Raw), fmt.Sprint(seen, " ")) {
 						t.Errorf("got %s, want %d", e.Raw, seen)
@@ -220,7 +220,7 @@ func TestOneListenerAtATime(t *testing.T) {
 		t.Fatalf("the first listener got %q", got)
 	}
 	h.Own().Append([]byte("late"))
-	first.Take()
+	first.Read()
 	second := h.Listen(-1)
 	<-first.Replaced()
 	first.Close()
@@ -240,7 +240,7 @@ func TestSavedHubGoesOn(t *testing.T) {
 	h := NewHub(1000)
 	h.Own().Append([]byte("own"))
 	told(h.Listen(-1))
-	open, finished := h.Open(""), h.Open("")
+	open, finished := h.NewLog(""), h.NewLog("")
 	open.Append(nil)
 	open.Append([]byte("a\xff"))
 	finished.Append([]byte("r"))
@@ -259,11 +259,11 @@ func TestSavedHubGoesOn(t *testing.T) {
 	}
 	again.Log(open.ID()).Append([]byte("b"))
 	for id, want := range map[string]string{"1-0": "1-1=a\xff 1-2=b", "2-0": "", "0-0": ""} {
-		l, next, ok := again.Resume(h.name + "-" + id)
+		l, next, ok := again.After(h.name + "-" + id)
 		if !ok {
 			t.Fatalf("%s was not found", id)
 		}
-		events, done, _ := l.Follow(next).Take()
+		events, done, _ := l.Follow(next).Read()
 		if got := texts(events); got != want || done != (id == "2-0") {
 			t.Errorf("after %s: %q, %v", id, got, done)
 		}
@@ -271,7 +271,7 @@ func TestSavedHubGoesOn(t *testing.T) {
 	if got := told(again.Listen(-1)); got != "" {
 		t.Errorf("the listener was told %q again", got)
 	}
-	if id := again.Open("").ID(); id != 3 {
+	if id := again.NewLog("").ID(); id != 3 {
 		t.Errorf("a new stream has id %d", id)
 	}
 	for _, bad := range []Saved{{}, {Logs: []SavedLog{{ID: 0}, {ID: 0}}}, {Logs: []SavedLog{{ID: 0, First: -1}}}} {

@@ -49,7 +49,7 @@ func (l *Log) Append(raw []byte) bool {
 	if l.closed || l.owed() && h.owed+size(raw) > h.limit {
 		return false
 	}
-	l.add(raw)
+	l.addLocked(raw)
 	return true
 }
 
@@ -84,15 +84,14 @@ func (l *Log) write(raw []byte) <-chan struct{} {
 	if len(l.followers) > 0 && owed > h.limit && (l.owed() || owed > ceiling && h.owed > 0) {
 		return h.room
 	}
-	l.add(raw)
+	l.addLocked(raw)
 	return nil
 }
 
 // owed reports whether a follower has yet to be told something.
 func (l *Log) owed() bool { return l.floor < l.end() }
 
-// add is called with hub.mu held.
-func (l *Log) add(raw []byte) {
+func (l *Log) addLocked(raw []byte) {
 	l.items = append(l.items, raw)
 	l.hub.bytes += size(raw)
 	if len(l.followers) > 0 {
@@ -100,13 +99,12 @@ func (l *Log) add(raw []byte) {
 	} else {
 		l.floor = l.end()
 	}
-	l.hub.trim()
-	l.wake()
+	l.hub.trimLocked()
+	l.wakeLocked()
 }
 
-// settle finds the floor anew after a follower came, went on or left. Called with
-// hub.mu held.
-func (l *Log) settle() {
+// recountLocked finds the floor anew after a follower came, was told or left.
+func (l *Log) recountLocked() {
 	before := l.hub.owed
 	for _, item := range l.items[max(l.floor-l.first, 0):] {
 		l.hub.owed -= size(item)
@@ -119,29 +117,28 @@ func (l *Log) settle() {
 		l.hub.owed += size(item)
 	}
 	if l.hub.owed < before {
-		l.hub.makeRoom()
+		l.hub.makeRoomLocked()
 	}
-	l.hub.trim()
+	l.hub.trimLocked()
 }
 
 // Close ends the stream: followers end after its last message.
 func (l *Log) Close() {
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()
-	l.close()
-	l.hub.trim()
+	l.closeLocked()
+	l.hub.trimLocked()
 }
 
-// close is Close with hub.mu held.
-func (l *Log) close() {
+func (l *Log) closeLocked() {
 	if !l.closed {
 		l.closed = true
-		l.hub.makeRoom()
-		l.wake()
+		l.hub.makeRoomLocked()
+		l.wakeLocked()
 	}
 }
 
-func (l *Log) wake() {
+func (l *Log) wakeLocked() {
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
@@ -150,7 +147,7 @@ func (l *Log) wake() {
 // goroutine uses it.
 type Follower struct {
 	log      *Log
-	next     int           // position that Take goes on from
+	next     int           // position of the next Read
 	told     int           // position after what Told confirmed
 	replaced chan struct{} // nil but for a listener
 }
@@ -165,15 +162,14 @@ type Event struct {
 func (l *Log) Follow(next int) *Follower {
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()
-	return l.follow(next)
+	return l.followLocked(next)
 }
 
-// follow is Follow with hub.mu held.
-func (l *Log) follow(next int) *Follower {
+func (l *Log) followLocked(next int) *Follower {
 	next = min(max(next, l.first), l.end())
 	f := &Follower{log: l, next: next, told: next}
 	l.followers[f] = true
-	l.settle()
+	l.recountLocked()
 	return f
 }
 
@@ -181,10 +177,10 @@ func (l *Log) follow(next int) *Follower {
 // follower of a Log.
 func (f *Follower) Replaced() <-chan struct{} { return f.replaced }
 
-// Take returns the messages since the last Take, whether nothing can follow, and a
+// Read returns the messages since the last Read, whether nothing can follow, and a
 // channel that is closed at the next change. The caller calls Told when it has
 // written them.
-func (f *Follower) Take() (events []Event, done bool, changed <-chan struct{}) {
+func (f *Follower) Read() (events []Event, done bool, changed <-chan struct{}) {
 	l := f.log
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()
@@ -195,7 +191,7 @@ func (f *Follower) Take() (events []Event, done bool, changed <-chan struct{}) {
 	return events, l.closed, l.changed
 }
 
-// Told says that what Take returned has been written; it need not be kept for this
+// Told says that what Read returned has been written; it need not be kept for this
 // follower any longer.
 func (f *Follower) Told() {
 	l := f.log
@@ -208,7 +204,7 @@ func (f *Follower) Told() {
 	if f.replaced != nil {
 		l.hub.delivered = max(l.hub.delivered, f.told)
 	}
-	l.settle()
+	l.recountLocked()
 }
 
 // Close leaves the stream.
@@ -220,5 +216,5 @@ func (f *Follower) Close() {
 	if l.hub.listener == f {
 		l.hub.listener = nil
 	}
-	l.settle()
+	l.recountLocked()
 }

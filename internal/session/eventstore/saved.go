@@ -32,7 +32,7 @@ func (h *Hub) Save() Saved {
 	return s
 }
 
-// Restore returns a Hub that goes on where the saved one was: event ids stay good,
+// Restore returns a Hub that continues where the saved one was: event ids stay good,
 // and streams that were open can be appended to (Hub.Log).
 func Restore(limit int, s Saved) (*Hub, error) {
 	h := newHub(limit, s.Name)
@@ -40,7 +40,7 @@ func Restore(limit int, s Saved) (*Hub, error) {
 		if saved.ID < 0 || saved.First < 0 || h.logs[saved.ID] != nil {
 			return nil, errors.New("cannot restore the event streams: not a state that was saved")
 		}
-		l := h.add(saved.ID, saved.Label)
+		l := h.addLocked(saved.ID, saved.Label)
 		l.first, l.items, l.closed = saved.First, saved.Messages, saved.Closed
 		l.floor = l.end()
 		for _, item := range l.items {
@@ -51,6 +51,6 @@ func Restore(limit int, s Saved) (*Hub, error) {
 		return nil, errors.New("cannot restore the event streams: the session's own is missing")
 	}
 	h.next, h.delivered = max(h.next, s.Next), s.Delivered
-	h.trim()
+	h.trimLocked()
 	return h, nil
 }

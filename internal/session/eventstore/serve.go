@@ -20,7 +20,7 @@ func (f *Follower) Serve(ctx context.Context, out Writer, keepAlive time.Duratio
 	quiet := time.NewTicker(keepAlive)
 	defer quiet.Stop()
 	for last := false; ; {
-		events, done, changed := f.Take()
+		events, done, changed := f.Read()
 		for _, e := range events {
 			if out.Message(e.ID, e.Raw) != nil {
 				return

@@ -14,7 +14,7 @@ const (
 	// before progress and log messages are dropped.
 	maxEvents     = 256
 	maxEventBytes = 1 << 20
-	// overhead is what a message that waits costs beside its bytes.
+	// overhead is what a message that waits costs besides its bytes.
 	overhead = 128
 )
 
@@ -36,7 +36,7 @@ type Call struct {
 	tag       string
 	sent      bool        // to the child
 	running   bool        // see turns
-	open      int         // questions that wait for the client's answer
+	questions int         // questions that wait for the client's answer
 	asking    func() bool // the timer that ends its turn after a question
 	cancelled bool        // the child was told; nothing more comes of it
 	left      bool        // nobody takes what comes
@@ -65,7 +65,7 @@ func (e Event) size() int { return len(e.Raw) + overhead }
 // not been taken is in the State.
 func (c *Call) Next(ctx context.Context) (Event, error) {
 	for {
-		if e, ok, err := c.take(); ok || err != nil {
+		if e, ok, err := c.pop(); ok || err != nil {
 			return e, err
 		}
 		select {
@@ -78,7 +78,7 @@ func (c *Call) Next(ctx context.Context) (Event, error) {
 	}
 }
 
-func (c *Call) take() (e Event, ok bool, err error) {
+func (c *Call) pop() (e Event, ok bool, err error) {
 	r := c.relay
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,12 +96,12 @@ func (c *Call) take() (e Event, ok bool, err error) {
 		c.final = nil
 		delete(r.answered, c)
 	case r.closed:
-		r.end(c)
+		r.endLocked(c)
 		return Event{}, false, ErrClosed
 	default:
 		return Event{}, false, nil
 	}
-	c.count(-e.size())
+	c.countLocked(-e.size())
 	return e, true, nil
 }
 
@@ -140,7 +140,7 @@ func (c *Call) Cancel(reason string) {
 	r := c.relay
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.cancel(c) {
+	if r.cancelLocked(c) {
 		r.child.Put(cancellation(c.id, reason))
 	}
 }
@@ -160,8 +160,8 @@ func (c *Call) Leave() {
 		return
 	}
 	c.left = true
-	c.discard()
-	r.unask(c)
+	c.discardLocked()
+	r.unaskLocked(c)
 	if r.calls[c.id] == c && c.stop == nil && !r.closed {
 		c.stop = r.cfg.AfterFunc(r.cfg.Abandon, func() { r.abandon(c) })
 	}
@@ -173,25 +173,24 @@ func (c *Call) Abandon(reason string) {
 	c.relay.abandon(c)
 }
 
-// cancel ends a call for its client, and reports whether the child is to be told.
-// Called with mu held.
-func (r *Relay) cancel(c *Call) (tell bool) {
+// cancelLocked ends a call for its client, and reports whether the child is to be told.
+func (r *Relay) cancelLocked(c *Call) (tell bool) {
 	if c.cancelled || r.paused {
 		return false
 	}
 	c.cancelled = true
-	c.discard()
+	c.discardLocked()
 	c.wake()
 	if r.calls[c.id] != c || !c.sent { // it has ended, or the child does not know of it yet
-		r.end(c)
+		r.endLocked(c)
 		return false
 	}
-	r.unask(c)
+	r.unaskLocked(c)
 	if c.standing {
-		r.end(c)
+		r.endLocked(c)
 		return true
 	}
-	c.stopTimer()
+	c.stopTimerLocked()
 	c.stop = r.cfg.AfterFunc(r.cfg.Abandon, func() { r.abandon(c) })
 	return true
 }
@@ -210,50 +209,49 @@ func (r *Relay) abandon(c *Call) {
 		r.abandoned[c.id] = true
 	}
 	if len(r.abandoned) > maxAbandoned {
-		r.abandoned, r.forgotten = map[uint64]bool{}, true
+		r.abandoned, r.overflowed = map[uint64]bool{}, true
 	}
-	r.end(c)
+	r.endLocked(c)
 }
 
-func (c *Call) stopTimer() {
+func (c *Call) stopTimerLocked() {
 	if c.stop != nil {
 		c.stop()
 		c.stop = nil
 	}
 }
 
-// finish delivers the last event. Called with relay.mu held.
-func (c *Call) finish(e Event) {
-	if c.deaf() {
+// finishLocked delivers the last event.
+func (c *Call) finishLocked(e Event) {
+	if c.deafLocked() {
 		return
 	}
 	c.final = &e
 	c.relay.answered[c] = true
-	c.count(e.size())
+	c.countLocked(e.size())
 	c.wake()
 }
 
-// deaf reports whether nobody takes what comes. Called with relay.mu held.
-func (c *Call) deaf() bool { return c.left || c.cancelled }
+// deafLocked reports whether nobody takes what comes.
+func (c *Call) deafLocked() bool { return c.left || c.cancelled }
 
-// offer hands the client a message, or drops it when the client does not keep up.
-// Called with relay.mu held.
-func (c *Call) offer(e Event) bool {
+// offerLocked hands the client a message, or drops it when the client does not keep up.
+func (c *Call) offerLocked(e Event) bool {
 	n := len(c.events)
-	if c.deaf() || n >= maxEvents || n > 0 && c.queued+e.size() > maxEventBytes {
+	if c.deafLocked() || n >= maxEvents || n > 0 && c.queued+e.size() > maxEventBytes {
 		return false
 	}
 	c.events = append(c.events, e)
-	c.count(e.size())
+	c.countLocked(e.size())
 	c.wake()
 	return true
 }
 
-// discard forgets what waits. Called with relay.mu held.
-func (c *Call) discard() {
+// discardLocked drops what waits.
+func (c *Call) discardLocked() {
 	c.events, c.final = nil, nil
 	delete(c.relay.answered, c)
-	c.count(-c.queued)
+	c.countLocked(-c.queued)
 }
 
 // Hold counts an event that Next gave among what waits, until release is called:
@@ -262,26 +260,25 @@ func (c *Call) Hold(e Event) (release func()) {
 	r, bytes := c.relay, e.size()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.count(bytes)
+	r.countLocked(bytes)
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.count(-bytes)
+		r.countLocked(-bytes)
 	}
 }
 
-// count adds bytes that wait to be taken. Called with relay.mu held.
-func (c *Call) count(bytes int) {
+// countLocked adds bytes that wait to be taken.
+func (c *Call) countLocked(bytes int) {
 	c.queued += bytes
-	c.relay.count(bytes)
+	c.relay.countLocked(bytes)
 }
 
-// count is called with mu held.
-func (r *Relay) count(bytes int) {
+func (r *Relay) countLocked(bytes int) {
 	r.queued += bytes
-	if r.taken != nil && r.queued <= r.cfg.MaxQueued {
-		close(r.taken)
-		r.taken = nil
+	if r.room != nil && r.queued <= r.cfg.MaxQueued {
+		close(r.room)
+		r.room = nil
 	}
 }
 

@@ -8,7 +8,7 @@
 // when it names the call (answer, progress, subscription) or when just one call is
 // in flight; a child that asks questions gets one call at a time (ADR 33).
 //
-// A Relay can be suspended and go on in another process (ADR 34).
+// A Relay can be suspended and continue in another process (ADR 34).
 //
 // Package unit makes Relays; what is above it passes their Events and errors on.
 package relay

@@ -12,27 +12,27 @@ import (
 // question is a request of the child that a client has yet to answer.
 type question struct {
 	id   json.RawMessage // the child's
-	call *Call           // nil when it was asked beside all calls
+	call *Call           // nil when it was asked besides all calls
 }
 
-// takeQuestion passes the child's own request to the client it belongs to, under
+// handleQuestion passes the child's own request to the client it belongs to, under
 // an id that no client can mistake for its own nor guess. When nobody can be asked
 // the child is told at once, so that it does not wait for ever.
-func (r *Relay) takeQuestion(m mcp.Message) {
+func (r *Relay) handleQuestion(m mcp.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.Method == mcp.MethodPing {
 		r.reply(mcp.Line(mcp.EmptyResult(m.ID())), m.Method)
 		return
 	}
-	if !r.ask(m) {
+	if !r.askLocked(m) {
 		r.reply(mcp.Line(mcp.ErrorResponse(m.ID(), mcp.CodeMethodNotFound, "no client can be asked now: "+m.Method)), m.Method)
 	}
 }
 
-// ask reports whether the question reached a stream. Called with mu held.
-func (r *Relay) ask(m mcp.Message) bool {
-	c, ok := r.addressee()
+// askLocked reports whether the question reached a stream.
+func (r *Relay) askLocked(m mcp.Message) bool {
+	c, ok := r.addresseeLocked()
 	r.turns.serial = true
 	if !ok || len(r.asked) >= r.cfg.MaxCalls {
 		return false
@@ -47,32 +47,32 @@ func (r *Relay) ask(m mcp.Message) bool {
 		r.asked[ours] = q
 		return true
 	}
-	if !c.offer(Event{Raw: raw, Question: ours}) {
+	if !c.offerLocked(Event{Raw: raw, Question: ours}) {
 		return false
 	}
 	r.asked[ours] = q
-	c.open++
-	r.restSoon(c)
+	c.questions++
+	r.restSoonLocked(c)
 	return true
 }
 
-// addressee is the call that a question belongs to; nil when it is beside all
-// calls. ok is false when it cannot be told. Called with mu held.
-func (r *Relay) addressee() (c *Call, ok bool) {
+// addresseeLocked is the call that a question belongs to; nil when it is besides all calls.
+// ok is false when it cannot be told.
+func (r *Relay) addresseeLocked() (c *Call, ok bool) {
 	if r.turns.serial {
-		if c, several := r.one(func(c *Call) bool { return c.running }); c != nil || several {
+		if c, several := r.oneLocked(func(c *Call) bool { return c.running }); c != nil || several {
 			return c, !several
 		}
-		if c, several := r.one(func(c *Call) bool { return c.open > 0 }); c != nil || several {
+		if c, several := r.oneLocked(func(c *Call) bool { return c.questions > 0 }); c != nil || several {
 			return c, !several
 		}
 	}
-	c, several := r.only()
+	c, several := r.onlyLocked()
 	return c, !several
 }
 
-// one returns the call with a property when there is just one.
-func (r *Relay) one(is func(*Call) bool) (found *Call, several bool) {
+// oneLocked returns the call with a property when there is just one.
+func (r *Relay) oneLocked(is func(*Call) bool) (found *Call, several bool) {
 	for _, c := range r.calls {
 		if !c.sent || !is(c) {
 			continue
@@ -108,7 +108,7 @@ func (r *Relay) Refuse(question string, code int, message string) error {
 func (r *Relay) answer(id string, line func(childs json.RawMessage) []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.usable(); err != nil {
+	if err := r.usableLocked(); err != nil {
 		return err
 	}
 	q, ok := r.asked[id]
@@ -121,16 +121,16 @@ func (r *Relay) answer(id string, line func(childs json.RawMessage) []byte) erro
 	}
 	delete(r.asked, id)
 	if q.call != nil {
-		q.call.open--
+		q.call.questions--
 	}
-	r.resume(q.call, raw)
+	r.putInTurnLocked(q.call, raw)
 	return nil
 }
 
-// unask refuses what the child still asks the client of a call that ends or whose
-// client has left. The call works on then. Called with mu held.
-func (r *Relay) unask(c *Call) {
-	if c.open == 0 {
+// unaskLocked refuses what the child still asks the client of a call that ends or whose
+// client has left. The call works on then.
+func (r *Relay) unaskLocked(c *Call) {
+	if c.questions == 0 {
 		return
 	}
 	for id, q := range r.asked {
@@ -139,15 +139,15 @@ func (r *Relay) unask(c *Call) {
 			r.reply(mcp.Line(mcp.ErrorResponse(q.id, mcp.CodeServerError, "the client that was asked has left")), c.Method)
 		}
 	}
-	c.open = 0
+	c.questions = 0
 	if c.gated {
-		r.run(c)
+		r.runLocked(c)
 	}
 }
 
-// takeCancellation takes the child's word that it wants no answer to its question
+// handleCancellation has the child's word that it wants no answer to its question
 // any more, or that it ends a subscription (2026-07-28, Cancellation).
-func (r *Relay) takeCancellation(m mcp.Message) {
+func (r *Relay) handleCancellation(m mcp.Message) {
 	id := m.Param("requestId")
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -162,15 +162,15 @@ func (r *Relay) takeCancellation(m mcp.Message) {
 			r.cfg.Other(raw)
 			return
 		}
-		c.offer(Event{Raw: raw})
-		if c.open--; c.open == 0 && c.gated {
-			r.run(c)
+		c.offerLocked(Event{Raw: raw})
+		if c.questions--; c.questions == 0 && c.gated {
+			r.runLocked(c)
 		}
 		return
 	}
-	if c := r.byID(id); c != nil && c.standing {
-		c.finish(Event{Final: true})
-		r.end(c)
+	if c := r.byIDLocked(id); c != nil && c.standing {
+		c.finishLocked(Event{Final: true})
+		r.endLocked(c)
 		return
 	}
 	r.cfg.Log.Debug("dropped the backend's cancellation of something that is not open", "id", string(id))

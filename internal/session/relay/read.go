@@ -10,14 +10,14 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
 )
 
-// read takes the child's lines until it closes its end.
+// read handles the child's lines until it closes its end.
 func (r *Relay) read() {
 	defer close(r.halted)
-	for r.awaitTaken() {
+	for r.awaitRoom() {
 		line, err := r.child.Next()
 		switch {
 		case err == nil:
-			r.take(line)
+			r.handle(line)
 		case errors.Is(err, lines.ErrStopped):
 			return
 		default:
@@ -27,15 +27,15 @@ func (r *Relay) read() {
 	}
 }
 
-// awaitTaken waits while too much waits to be taken. It reports whether to go on.
-func (r *Relay) awaitTaken() bool {
+// awaitRoom waits while too much waits to be taken. It reports whether to read on.
+func (r *Relay) awaitRoom() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for r.queued > r.cfg.MaxQueued && !r.closed && !r.paused {
-		if r.taken == nil {
-			r.taken = make(chan struct{})
+		if r.room == nil {
+			r.room = make(chan struct{})
 		}
-		taken := r.taken
+		taken := r.room
 		r.mu.Unlock()
 		select {
 		case <-taken:
@@ -47,8 +47,8 @@ func (r *Relay) awaitTaken() bool {
 	return !r.closed && !r.paused
 }
 
-// take takes one line. It keeps nothing of it.
-func (r *Relay) take(line []byte) {
+// handle routes one line. It keeps nothing of it.
+func (r *Relay) handle(line []byte) {
 	line = bytes.TrimRight(line, "\r")
 	if len(bytes.TrimLeft(line, " \t\r")) == 0 {
 		return
@@ -66,35 +66,35 @@ func (r *Relay) take(line []byte) {
 	}
 	switch m.Kind {
 	case mcp.Response:
-		r.takeResponse(m)
+		r.handleResponse(m)
 	case mcp.Notification:
-		r.takeNotification(m)
+		r.handleNotification(m)
 	case mcp.Request:
-		r.takeQuestion(m)
+		r.handleQuestion(m)
 	}
 }
 
-func (r *Relay) takeResponse(m mcp.Message) {
+func (r *Relay) handleResponse(m mcp.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := r.byID(m.ID())
+	c := r.byIDLocked(m.ID())
 	if c == nil || !c.sent {
 		if n, err := strconv.ParseUint(string(m.ID()), 10, 64); err == nil {
 			delete(r.abandoned, n)
-			r.tellDrained()
+			r.tellDrainedLocked()
 		}
 		r.cfg.Log.Debug("backend answered a call that is not in flight", "id", string(m.ID()))
 		return
 	}
-	if !c.deaf() {
+	if !c.deafLocked() {
 		r.mu.Unlock() // the message may be large
 		e := c.response(m)
 		r.mu.Lock()
 		if r.calls[c.id] == c {
-			c.finish(e)
+			c.finishLocked(e)
 		}
 	}
-	r.end(c)
+	r.endLocked(c)
 }
 
 // response is the last event of a call that was answered.
@@ -106,13 +106,13 @@ func (c *Call) response(m mcp.Message) Event {
 	return Event{Raw: m.WithID(c.clientID), Final: true, Failed: failed}
 }
 
-// takeNotification routes what the child says beside its answers. Progress and
+// handleNotification routes what the child says besides its answers. Progress and
 // what comes of a subscription name their call. A log message belongs to the call
 // in flight when there is just one. The rest is about no call.
-func (r *Relay) takeNotification(m mcp.Message) {
+func (r *Relay) handleNotification(m mcp.Message) {
 	switch m.Method {
 	case mcp.MethodCancelled:
-		r.takeCancellation(m)
+		r.handleCancellation(m)
 		return
 	case mcp.MethodProgress:
 		r.forward(m, m.Param("progressToken"), (*Call).progress)
@@ -149,11 +149,11 @@ func (r *Relay) forward(m mcp.Message, id json.RawMessage, as func(*Call, mcp.Me
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var raw []byte
-	c := r.byID(id)
+	c := r.byIDLocked(id)
 	if c != nil {
 		raw = as(c, m)
 	}
-	if raw == nil || !c.offer(Event{Raw: raw}) {
+	if raw == nil || !c.offerLocked(Event{Raw: raw}) {
 		r.cfg.Log.Debug("dropped a message of the backend's", "method", m.Method, "id", string(id))
 	}
 }
@@ -162,9 +162,9 @@ func (r *Relay) forward(m mcp.Message, id json.RawMessage, as func(*Call, mcp.Me
 func (r *Relay) log(raw []byte) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c, _ := r.only()
+	c, _ := r.onlyLocked()
 	if c != nil {
-		c.offer(Event{Raw: raw})
+		c.offerLocked(Event{Raw: raw})
 	}
 	return c != nil
 }

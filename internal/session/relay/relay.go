@@ -17,7 +17,7 @@ import (
 var (
 	// ErrClosed: the child's end of the socket is closed; it will not answer.
 	ErrClosed = errors.New("the backend has ended")
-	// ErrSuspended: Suspend was called; another Relay goes on.
+	// ErrSuspended: Suspend was called; another Relay continues.
 	ErrSuspended = errors.New("the relay to the backend was suspended")
 	// ErrTooManyCalls: the child has as much to answer or to read as it may.
 	ErrTooManyCalls = errors.New("too many calls in flight")
@@ -94,14 +94,14 @@ type Relay struct {
 	answered map[*Call]bool   // their responses have yet to be taken
 	standing int              // of calls
 	queued   int              // bytes that wait for Next, or are held
-	taken    chan struct{}    // closed when there is room in queued; nil while nobody waits for it
+	room     chan struct{}    // closed when there is room in queued; nil while nobody waits for it
 	asked    map[string]question
 	turns    turns
 	// abandoned are cancelled calls that lost their slot. The child may still work
 	// on them, and answer or not.
-	abandoned map[uint64]bool
-	forgotten bool          // there were too many of them to remember, so the child is never known to be idle
-	drained   chan struct{} // closed when the child works on nothing; nil while nobody waits for it
+	abandoned  map[uint64]bool
+	overflowed bool          // there were too many of them to remember, so the child is never known to be idle
+	drained    chan struct{} // closed when the child works on nothing; nil while nobody waits for it
 }
 
 // faults are what a child may do wrong again and again.
@@ -196,24 +196,23 @@ func (r *Relay) Close() {
 	for _, f := range r.after {
 		go f()
 	}
-	r.stopTimers()
+	r.stopTimersLocked()
 	if !r.paused { // else another Relay has it
 		r.child.Close()
 	}
 }
 
-// stopTimers is called with mu held.
-func (r *Relay) stopTimers() {
+func (r *Relay) stopTimersLocked() {
 	for _, c := range r.calls {
-		c.stopTimer()
+		c.stopTimerLocked()
 	}
 	for _, f := range []*lines.Fault{&r.faults.rubbish, &r.faults.tooLong, &r.faults.unread} {
 		f.Stop()
 	}
 }
 
-// usable is nil while the child can be spoken to. Called with mu held.
-func (r *Relay) usable() error {
+// usableLocked is nil while the child can be spoken to.
+func (r *Relay) usableLocked() error {
 	switch {
 	case r.closed:
 		return ErrClosed
@@ -273,7 +272,7 @@ func sortCalls(calls []*Call) {
 // nobody from starting another. ErrClosed: the child has ended.
 func (r *Relay) Drain(ctx context.Context) error {
 	r.mu.Lock()
-	if r.idle() {
+	if r.idleLocked() {
 		r.mu.Unlock()
 		return nil
 	}
@@ -294,13 +293,12 @@ func (r *Relay) Drain(ctx context.Context) error {
 	}
 }
 
-func (r *Relay) idle() bool {
-	return len(r.calls)-r.standing+len(r.abandoned) == 0 && !r.forgotten
+func (r *Relay) idleLocked() bool {
+	return len(r.calls)-r.standing+len(r.abandoned) == 0 && !r.overflowed
 }
 
-// tellDrained is called with mu held.
-func (r *Relay) tellDrained() {
-	if r.drained != nil && r.idle() {
+func (r *Relay) tellDrainedLocked() {
+	if r.drained != nil && r.idleLocked() {
 		close(r.drained)
 		r.drained = nil
 	}

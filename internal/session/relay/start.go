@@ -38,18 +38,18 @@ func (r *Relay) StartNext(ctx context.Context, request mcp.Message, placed func(
 	line := request.LineWith(number(c.id), token)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.add(c); err != nil {
+	if err := r.addLocked(c); err != nil {
 		return nil, err
 	}
-	err := r.awaitTurn(ctx, c, placed)
+	err := r.awaitTurnLocked(ctx, c, placed)
 	if err == nil {
-		err = r.awaitOutput(ctx, placed)
+		err = r.awaitOutputLocked(ctx, placed)
 	}
 	switch {
 	case c.cancelled: // meanwhile; Next says so
 		return c, nil
 	case err != nil:
-		r.end(c)
+		r.endLocked(c)
 		return nil, err
 	}
 	c.sent = true
@@ -64,9 +64,9 @@ func (c *Call) init() {
 	c.standing, c.gated = c.Method == mcp.MethodListen, mcp.Invokes(c.Method)
 }
 
-// add gives a call a slot. Called with mu held.
-func (r *Relay) add(c *Call) error {
-	if err := r.usable(); err != nil {
+// addLocked gives a call a slot.
+func (r *Relay) addLocked(c *Call) error {
+	if err := r.usableLocked(); err != nil {
 		return err
 	}
 	if c.standing && r.standing >= maxStanding || !c.standing && len(r.calls)-r.standing >= r.cfg.MaxCalls {
@@ -79,23 +79,23 @@ func (r *Relay) add(c *Call) error {
 	return nil
 }
 
-// end gives a call's slot and turn back, and refuses what the child still asks for
-// it. Called with mu held.
-func (r *Relay) end(c *Call) {
+// endLocked gives a call's slot and turn back, and refuses what the child still asks for
+// it.
+func (r *Relay) endLocked(c *Call) {
 	if r.calls[c.id] != c {
 		return
 	}
-	c.stopTimer()
+	c.stopTimerLocked()
 	if c.asking != nil {
 		c.asking()
 	}
-	r.unask(c)
+	r.unaskLocked(c)
 	delete(r.calls, c.id)
 	if c.standing {
 		r.standing--
 	}
-	r.leaveTurns(c)
-	r.tellDrained()
+	r.leaveTurnsLocked(c)
+	r.tellDrainedLocked()
 }
 
 // Notify sends a client's notification. A cancellation is passed on under the
@@ -106,22 +106,21 @@ func (r *Relay) Notify(ctx context.Context, n mcp.Message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n.Method == mcp.MethodCancelled {
-		c := r.byClientID(n.Param("requestId"))
-		if c == nil || !r.cancel(c) {
+		c := r.byClientIDLocked(n.Param("requestId"))
+		if c == nil || !r.cancelLocked(c) {
 			return nil
 		}
 		n = n.WithParam(number(c.id), "requestId")
 	}
-	if err := r.awaitOutput(ctx, func() {}); err != nil {
+	if err := r.awaitOutputLocked(ctx, func() {}); err != nil {
 		return err
 	}
 	r.child.Put(mcp.Line(n.Raw))
 	return nil
 }
 
-// byClientID finds the one call in flight that a client knows by id. Called with
-// mu held.
-func (r *Relay) byClientID(id json.RawMessage) *Call {
+// byClientIDLocked finds the one call in flight that a client knows by id.
+func (r *Relay) byClientIDLocked(id json.RawMessage) *Call {
 	var found *Call
 	for _, c := range r.calls {
 		if c.cancelled || string(c.clientID) != string(id) {
@@ -136,8 +135,8 @@ func (r *Relay) byClientID(id json.RawMessage) *Call {
 	return found
 }
 
-// byID finds a call by the id we gave the child. Called with mu held.
-func (r *Relay) byID(id json.RawMessage) *Call {
+// byIDLocked finds a call by the id we gave the child.
+func (r *Relay) byIDLocked(id json.RawMessage) *Call {
 	n, err := strconv.ParseUint(string(id), 10, 64)
 	if err != nil {
 		return nil
@@ -145,9 +144,9 @@ func (r *Relay) byID(id json.RawMessage) *Call {
 	return r.calls[n]
 }
 
-// only returns the call that the child works on when there is just one, standing
-// ones aside; several reports that there are more. Called with mu held.
-func (r *Relay) only() (one *Call, several bool) {
+// onlyLocked returns the call that the child works on when there is just one, standing
+// ones aside; several reports that there are more.
+func (r *Relay) onlyLocked() (one *Call, several bool) {
 	for _, c := range r.calls {
 		if !c.sent || c.standing {
 			continue
@@ -160,11 +159,11 @@ func (r *Relay) only() (one *Call, several bool) {
 	return one, false
 }
 
-// awaitOutput waits until there is room for what is to be written, and calls placed
-// before. Called with mu held, which it releases while it waits.
-func (r *Relay) awaitOutput(ctx context.Context, placed func()) error {
+// awaitOutputLocked waits until there is room for what is to be written, and calls placed
+// before. Releases the lock while it waits.
+func (r *Relay) awaitOutputLocked(ctx context.Context, placed func()) error {
 	for {
-		if err := r.usable(); err != nil {
+		if err := r.usableLocked(); err != nil {
 			return err
 		}
 		room, err := r.child.Room()

@@ -67,13 +67,13 @@ type SavedAnswer struct {
 // State is used. An error, ErrClosed or ctx's, means that there is no next one.
 func (r *Relay) Suspend(ctx context.Context) (State, error) {
 	r.mu.Lock()
-	if err := r.usable(); err != nil {
+	if err := r.usableLocked(); err != nil {
 		r.mu.Unlock()
 		return State{}, err
 	}
 	r.paused = true
 	close(r.suspended)
-	r.stopTimers()
+	r.stopTimersLocked()
 	r.child.Stop()
 	r.mu.Unlock()
 	select {
@@ -87,16 +87,16 @@ func (r *Relay) Suspend(ctx context.Context) (State, error) {
 	if r.closed || err != nil {
 		return State{}, ErrClosed
 	}
-	s := r.save()
+	s := r.saveLocked()
 	s.Rest = rest
 	return s, nil
 }
 
-// save is called with mu held, when nothing reads.
-func (r *Relay) save() State {
+// saveLocked is for when nothing reads any more.
+func (r *Relay) saveLocked() State {
 	s := State{
 		Counter: r.counter.Load(), Serial: r.turns.serial,
-		Abandoned: slices.Sorted(maps.Keys(r.abandoned)), Forgotten: r.forgotten,
+		Abandoned: slices.Sorted(maps.Keys(r.abandoned)), Forgotten: r.overflowed,
 	}
 	var calls []*Call
 	for _, c := range r.calls {
@@ -111,7 +111,7 @@ func (r *Relay) save() State {
 	}
 	sortCalls(calls)
 	for _, c := range calls {
-		s.Calls = append(s.Calls, c.save())
+		s.Calls = append(s.Calls, c.saveLocked())
 	}
 	for id, q := range r.asked {
 		saved := SavedQuestion{ID: id, Childs: q.id}
@@ -128,7 +128,7 @@ func (r *Relay) save() State {
 	return s
 }
 
-func (c *Call) save() SavedCall {
+func (c *Call) saveLocked() SavedCall {
 	s := SavedCall{
 		ID: c.id, ClientID: c.clientID, Token: c.token, Method: c.Method, Tool: c.Tool, Began: c.Began, Tag: c.tag,
 		Ended: c.relay.calls[c.id] != c, Running: c.running, Cancelled: c.cancelled, Left: c.left,
@@ -146,27 +146,27 @@ func (r *Relay) restore(s *State) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counter.Store(s.Counter)
-	r.turns.serial, r.forgotten = s.Serial, s.Forgotten
+	r.turns.serial, r.overflowed = s.Serial, s.Forgotten
 	for _, id := range s.Abandoned {
 		r.abandoned[id] = true
 	}
 	for _, saved := range s.Calls {
-		r.restored = append(r.restored, r.restoreCall(saved))
+		r.restored = append(r.restored, r.restoreCallLocked(saved))
 	}
 	for _, q := range s.Questions {
 		c := r.calls[q.Call]
 		r.asked[q.ID] = question{id: q.Childs, call: c}
 		if c != nil {
-			c.open++
-			r.restSoon(c)
+			c.questions++
+			r.restSoonLocked(c)
 		}
 	}
 	for _, a := range s.Answers {
-		r.resume(r.calls[a.Call], a.Line)
+		r.putInTurnLocked(r.calls[a.Call], a.Line)
 	}
 }
 
-func (r *Relay) restoreCall(s SavedCall) *Call {
+func (r *Relay) restoreCallLocked(s SavedCall) *Call {
 	c := &Call{
 		Method: s.Method, Tool: s.Tool, Began: s.Began, relay: r, id: s.ID,
 		clientID: s.ClientID, token: s.Token, tag: s.Tag, sent: true, cancelled: s.Cancelled, left: s.Left,
@@ -174,11 +174,11 @@ func (r *Relay) restoreCall(s SavedCall) *Call {
 	c.init()
 	for _, e := range s.Events {
 		if e.Final {
-			c.finish(Event(e))
+			c.finishLocked(Event(e))
 			continue
 		}
 		c.events = append(c.events, Event(e))
-		c.count(Event(e).size())
+		c.countLocked(Event(e).size())
 		c.wake()
 	}
 	if s.Ended {
@@ -189,9 +189,9 @@ func (r *Relay) restoreCall(s SavedCall) *Call {
 		r.standing++
 	}
 	if s.Running {
-		r.run(c)
+		r.runLocked(c)
 	}
-	if c.deaf() {
+	if c.deafLocked() {
 		c.stop = r.cfg.AfterFunc(r.cfg.Abandon, func() { r.abandon(c) })
 	}
 	return c

@@ -16,21 +16,21 @@ type turns struct {
 	answers int      // bytes of the answers in waiting
 }
 
-// waiter is a call that waits for its turn, to begin or to go on.
+// waiter is a call that waits for its turn, to begin or to continue.
 type waiter struct {
 	call    *Call
 	granted chan struct{} // closed when it may begin, or was cancelled
-	answer  []byte        // what it goes on with; nil for one that begins
+	answer  []byte        // what it continues with; nil for one that begins
 }
 
-// awaitTurn gives c the turn, at once if it need not wait; else it calls placed.
-// Called with mu held, which it releases while it waits.
-func (r *Relay) awaitTurn(ctx context.Context, c *Call, placed func()) error {
+// awaitTurnLocked gives c the turn, at once if it need not wait; else it calls placed.
+// Releases the lock while it waits.
+func (r *Relay) awaitTurnLocked(ctx context.Context, c *Call, placed func()) error {
 	switch t := &r.turns; {
 	case !c.gated:
 		return nil
 	case !t.serial || t.running == 0 && len(t.waiting) == 0:
-		r.run(c)
+		r.runLocked(c)
 		return nil
 	}
 	granted := make(chan struct{})
@@ -50,51 +50,49 @@ func (r *Relay) awaitTurn(ctx context.Context, c *Call, placed func()) error {
 	}
 }
 
-// run gives c the turn. Called with mu held.
-func (r *Relay) run(c *Call) {
+// runLocked gives c the turn.
+func (r *Relay) runLocked(c *Call) {
 	if !c.running {
 		c.running = true
 		r.turns.running++
 	}
 }
 
-// rest takes the turn from c while it waits for its client's answer, or for good.
-// Called with mu held.
-func (r *Relay) rest(c *Call) {
+// restLocked takes the turn from c while it waits for its client's answer, or for good.
+func (r *Relay) restLocked(c *Call) {
 	if c.running {
 		c.running = false
 		r.turns.running--
 	}
-	r.pass()
+	r.passLocked()
 }
 
 // Gather is how long a child that asks its client something may take to ask for
 // more at once.
 const Gather = 50 * time.Millisecond
 
-// restSoon lets c rest when the child has asked no more for it for a while: until
-// then another call's beginning would make it unclear what belongs to whom. Called
-// with mu held.
-func (r *Relay) restSoon(c *Call) {
+// restSoonLocked lets c rest when the child has asked no more for it for a while: until
+// then another call's beginning would make it unclear what belongs to whom.
+func (r *Relay) restSoonLocked(c *Call) {
 	if c.asking != nil {
 		c.asking()
 	}
 	c.asking = r.cfg.AfterFunc(Gather, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if c.open > 0 && r.calls[c.id] == c && !r.closed && !r.paused {
-			r.rest(c)
+		if c.questions > 0 && r.calls[c.id] == c && !r.closed && !r.paused {
+			r.restLocked(c)
 		}
 	})
 }
 
-// pass gives a free turn to whoever has waited longest. Called with mu held.
-func (r *Relay) pass() {
+// passLocked gives a free turn to whoever has waited longest.
+func (r *Relay) passLocked() {
 	t := &r.turns
 	for t.running == 0 && len(t.waiting) > 0 {
 		w := t.waiting[0]
 		t.waiting = slices.Delete(t.waiting, 0, 1)
-		r.run(w.call)
+		r.runLocked(w.call)
 		if w.answer == nil {
 			close(w.granted)
 			continue
@@ -104,22 +102,20 @@ func (r *Relay) pass() {
 	}
 }
 
-// resume passes an answer to the child when its call has the turn, which it may
-// have kept. A call that waits for another answer still goes on without. Called
-// with mu held.
-func (r *Relay) resume(c *Call, answer []byte) {
-	if c == nil || !c.gated || c.running || c.open > 0 || r.calls[c.id] != c {
+// putInTurnLocked passes an answer to the child when its call has the turn, which it may
+// have kept. A call that waits for another answer still continues without.
+func (r *Relay) putInTurnLocked(c *Call, answer []byte) {
+	if c == nil || !c.gated || c.running || c.questions > 0 || r.calls[c.id] != c {
 		r.child.Put(answer)
 		return
 	}
 	r.turns.waiting = append(r.turns.waiting, waiter{call: c, answer: answer})
 	r.turns.answers += len(answer)
-	r.pass()
+	r.passLocked()
 }
 
-// leaveTurns is for a call that ends: the child gets the answers that still wait.
-// Called with mu held.
-func (r *Relay) leaveTurns(c *Call) {
+// leaveTurnsLocked is for a call that ends: the child gets the answers that still wait.
+func (r *Relay) leaveTurnsLocked(c *Call) {
 	t := &r.turns
 	t.waiting = slices.DeleteFunc(t.waiting, func(w waiter) bool {
 		if w.call != c {
@@ -133,5 +129,5 @@ func (r *Relay) leaveTurns(c *Call) {
 		r.child.Put(w.answer)
 		return true
 	})
-	r.rest(c)
+	r.restLocked(c)
 }

@@ -1,5 +1,5 @@
 // Package subscription keeps who listens to what a backend of the handshake
-// revisions says beside all calls, so that clients of 2026-07-28 can listen to it
+// revisions says besides all calls, so that clients of 2026-07-28 can listen to it
 // (Patterns, Subscriptions).
 //
 // A Set belongs to one session and outlives the units it runs in. It counts who

@@ -80,7 +80,7 @@ func (s *Set) Attach(ctx context.Context, b Backend, lists Filter, updates bool)
 		return nil
 	}
 	for _, uri := range s.listened() {
-		if err := s.settle(ctx, uri); err != nil && !errors.Is(err, ErrRefused) {
+		if err := s.applyLocked(ctx, uri); err != nil && !errors.Is(err, ErrRefused) {
 			return err
 		}
 	}
@@ -93,9 +93,9 @@ func (s *Set) listened() []string {
 	return slices.Collect(maps.Keys(s.wanted))
 }
 
-// settle has the backend tell of uri if somebody listens, and else not. A backend
-// that does not answer is taken to refuse this and all others. Called with talk held.
-func (s *Set) settle(ctx context.Context, uri string) error {
+// applyLocked has the backend tell of uri if somebody listens, and else not. A backend
+// that does not answer is taken to refuse this and all others.
+func (s *Set) applyLocked(ctx context.Context, uri string) error {
 	bounded, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	s.mu.Lock()
@@ -136,15 +136,15 @@ func (s *Set) Subscribe(ctx context.Context, f Filter) (*Subscription, error) {
 	}
 	sub := newSubscription(s, f)
 	sub.lists = Filter{Tools: f.Tools && s.lists.Tools, Prompts: f.Prompts && s.lists.Prompts, Resources: f.Resources && s.lists.Resources}
-	if err := s.enter(sub); err != nil {
+	if err := s.add(sub); err != nil {
 		return nil, err
 	}
 	honoured := sub.lists
 	for _, uri := range f.URIs {
-		err := s.settle(ctx, uri)
+		err := s.applyLocked(ctx, uri)
 		switch {
 		case errors.Is(err, ErrRefused):
-			s.leave(sub, uri)
+			s.remove(sub, uri)
 		case err != nil:
 			sub.Close()
 			return nil, err
@@ -156,8 +156,8 @@ func (s *Set) Subscribe(ctx context.Context, f Filter) (*Subscription, error) {
 	return sub, nil
 }
 
-// enter counts a new subscription.
-func (s *Set) enter(sub *Subscription) error {
+// add counts a new subscription.
+func (s *Set) add(sub *Subscription) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
@@ -179,17 +179,16 @@ func (s *Set) enter(sub *Subscription) error {
 	return nil
 }
 
-// leave takes one resource out of a subscription.
-func (s *Set) leave(sub *Subscription, uri string) {
+// remove takes one resource out of a subscription.
+func (s *Set) remove(sub *Subscription, uri string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if sub.uris[uri] { // else it has ended meanwhile
-		s.drop(sub, uri)
+		s.dropLocked(sub, uri)
 	}
 }
 
-// drop is leave with mu held.
-func (s *Set) drop(sub *Subscription, uri string) {
+func (s *Set) dropLocked(sub *Subscription, uri string) {
 	delete(sub.uris, uri)
 	s.uris--
 	if s.wanted[uri]--; s.wanted[uri] == 0 {
@@ -202,15 +201,15 @@ func (s *Set) release(uris []string) {
 	s.talk.Lock()
 	defer s.talk.Unlock()
 	for _, uri := range uris {
-		if err := s.settle(context.Background(), uri); err != nil && !errors.Is(err, ErrRefused) {
+		if err := s.applyLocked(context.Background(), uri); err != nil && !errors.Is(err, ErrRefused) {
 			return // it has ended, or does not listen
 		}
 	}
 }
 
-// Take passes what the backend says beside all calls to those who listen to it. It
+// Publish gives what the backend says besides all calls to those who listen to it. It
 // does not wait.
-func (s *Set) Take(m mcp.Message) {
+func (s *Set) Publish(m mcp.Message) {
 	if len(m.Raw) > maxNotification {
 		return
 	}
@@ -222,8 +221,8 @@ func (s *Set) Take(m mcp.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for sub := range s.all {
-		if sub.wants(m.Method, uri) {
-			sub.put(m.Method+" "+uri, raw)
+		if sub.wantsLocked(m.Method, uri) {
+			sub.putLocked(m.Method+" "+uri, raw)
 		}
 	}
 }
@@ -234,18 +233,18 @@ func (s *Set) Close() {
 	defer s.mu.Unlock()
 	s.ended = true
 	for sub := range s.all {
-		s.remove(sub)
+		s.endLocked(sub)
 	}
 }
 
-// remove ends a subscription. Called with mu held.
-func (s *Set) remove(sub *Subscription) {
+// endLocked ends a subscription.
+func (s *Set) endLocked(sub *Subscription) {
 	if !s.all[sub] {
 		return
 	}
 	delete(s.all, sub)
 	for uri := range sub.uris {
-		s.drop(sub, uri)
+		s.dropLocked(sub, uri)
 	}
 	close(sub.done)
 }

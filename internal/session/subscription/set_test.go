@@ -86,7 +86,7 @@ func say(s *subscription.Set, method, uri string) {
 	if err != nil {
 		panic(err)
 	}
-	s.Take(m)
+	s.Publish(m)
 }
 
 // heard takes what waits for sub, up to an update of test://end, which it listens to.

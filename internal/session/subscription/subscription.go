@@ -45,7 +45,7 @@ func (s *Subscription) Honoured() Filter { return s.honoured }
 // was said again before it was taken comes once. ErrEnded: nothing will come.
 func (s *Subscription) Next(ctx context.Context) ([]byte, error) {
 	for {
-		if raw := s.take(); raw != nil {
+		if raw := s.pop(); raw != nil {
 			return raw, nil
 		}
 		select {
@@ -58,7 +58,7 @@ func (s *Subscription) Next(ctx context.Context) ([]byte, error) {
 	}
 }
 
-func (s *Subscription) take() []byte {
+func (s *Subscription) pop() []byte {
 	s.set.mu.Lock()
 	defer s.set.mu.Unlock()
 	if len(s.order) == 0 {
@@ -70,9 +70,9 @@ func (s *Subscription) take() []byte {
 	return raw
 }
 
-// put has a notification wait, in the place of an earlier one about the same. One
-// too many takes the oldest's place. Called with set.mu held.
-func (s *Subscription) put(key string, raw []byte) {
+// putLocked has a notification wait, in the place of an earlier one about the same. One
+// too many takes the oldest's place.
+func (s *Subscription) putLocked(key string, raw []byte) {
 	if _, ok := s.pending[key]; !ok {
 		if len(s.order) == maxPending {
 			delete(s.pending, s.order[0])
@@ -87,9 +87,8 @@ func (s *Subscription) put(key string, raw []byte) {
 	}
 }
 
-// wants reports whether a notification is listened to; uri is that of an update.
-// Called with set.mu held.
-func (s *Subscription) wants(method, uri string) bool {
+// wantsLocked reports whether a notification is listened to; uri is that of an update.
+func (s *Subscription) wantsLocked(method, uri string) bool {
 	switch method {
 	case mcp.MethodToolsChanged:
 		return s.lists.Tools
@@ -98,14 +97,14 @@ func (s *Subscription) wants(method, uri string) bool {
 	case mcp.MethodResourcesChanged:
 		return s.lists.Resources
 	case mcp.MethodResourceUpdated:
-		return s.hears(uri)
+		return s.hearsLocked(uri)
 	}
 	return false
 }
 
-// hears reports whether a listener to some resource is to be told of uri, which
+// hearsLocked reports whether a listener to some resource is to be told of uri, which
 // may be part of that resource.
-func (s *Subscription) hears(uri string) bool {
+func (s *Subscription) hearsLocked(uri string) bool {
 	if s.uris[uri] {
 		return true
 	}
@@ -122,7 +121,7 @@ func (s *Subscription) hears(uri string) bool {
 func (s *Subscription) Close() {
 	s.set.mu.Lock()
 	left := slices.Collect(maps.Keys(s.uris))
-	s.set.remove(s)
+	s.set.endLocked(s)
 	s.set.mu.Unlock()
 	if len(left) > 0 {
 		go s.set.release(left)

@@ -12,7 +12,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
 )
 
-// State is what the broker's next process needs of a unit beside its descriptors.
+// State is what the broker's next process needs of a unit besides its descriptors.
 // It is to be kept secret.
 type State struct {
 	Relay       relay.State `json:"relay"`
@@ -31,7 +31,7 @@ type Left struct {
 // followTimeout bounds the wait for a backend that may have read half a line.
 const followTimeout = 5 * time.Second
 
-// Adopt goes on with a unit of a process before. Nothing but the calls of its State
+// Adopt continues with a unit of a process before. Nothing but the calls of its State
 // is attended to yet: Attend and then Settle must follow, for which Prepare waits.
 func Adopt(cfg Config, spec Spec, left Left) (*Unit, error) {
 	defer closeAll(left.Files)
@@ -53,7 +53,7 @@ func Adopt(cfg Config, spec Spec, left Left) (*Unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.tokenTaken.Store(true)
+	u.tokenGiven.Store(true)
 	u.kept.Store(true)
 	u.initialized.Store(left.State != nil && left.State.Initialized)
 	u.unsure = left.State == nil
@@ -88,7 +88,7 @@ func (u *Unit) Settle(ctx context.Context) error {
 		err = u.follows(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot go on with the unit: %w", err)
+		return fmt.Errorf("cannot continue with the unit: %w", err)
 	}
 	close(u.ready)
 	return nil
@@ -99,7 +99,7 @@ func (u *Unit) Settle(ctx context.Context) error {
 func (u *Unit) renewToken(ctx context.Context) error {
 	set, err := u.cfg.Tokens.Stored(ctx, u.spec.UserID)
 	if err != nil {
-		u.cfg.Log.Info("no token for a session that goes on", "unit", u.Name(), "error", err)
+		u.cfg.Log.Info("no token for a session that continues", "unit", u.Name(), "error", err)
 		return nil
 	}
 	return u.push(ctx, set)

@@ -49,8 +49,8 @@ func (u *Unit) remove(ctx context.Context) {
 	}
 }
 
-// account settles the unit's end, however it came.
-func (u *Unit) account() {
+// settleEnd settles the unit's end, however it came.
+func (u *Unit) settleEnd() {
 	u.lookNoMore()
 	if u.leaving.Load() { // it may take its time, which is not to be taken for a crash
 		u.remove(context.Background())

@@ -53,7 +53,7 @@ func (u *Unit) AwaitKept(ctx context.Context) error {
 	}
 }
 
-// Kept reports whether the unit can go on under the broker's next process.
+// Kept reports whether the unit can continue under the broker's next process.
 func (u *Unit) Kept() bool { return u.kept.Load() }
 
 // forget is keep undone.

@@ -147,7 +147,7 @@ func TestOpen(t *testing.T) {
 			u, c := run(t, patience, func(method string) string {
 				return map[string]string{"server/discover": tt.discover, "initialize": tt.initialize}[method]
 			})
-			s, err := u.Open(t.Context())
+			s, err := u.Discover(t.Context())
 			var fail *unit.StartError
 			if errors.As(err, &fail); (fail == nil) != (tt.fails == "") || fail != nil && string(fail.Reason) != tt.fails {
 				t.Fatalf("got %v, want %q", err, tt.fails)

@@ -14,7 +14,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
-// Reasons of a StartError beside those of package control.
+// Reasons of a StartError besides those of package control.
 const (
 	// ReasonTimeout: the backend did not answer initialize in time.
 	ReasonTimeout control.Reason = "timeout"
@@ -68,9 +68,9 @@ func (u *Unit) Initialize(ctx context.Context, request mcp.Message) (mcp.Message
 	return answer, nil
 }
 
-// Open begins to speak with the backend on the broker's own behalf, see
+// Discover begins to speak with the backend on the broker's own behalf, see
 // openBackend. Errors are those of Initialize.
-func (u *Unit) Open(ctx context.Context) (Server, error) {
+func (u *Unit) Discover(ctx context.Context) (Server, error) {
 	err := u.awaitMode(ctx)
 	var server Server
 	if err == nil {
@@ -82,7 +82,7 @@ func (u *Unit) Open(ctx context.Context) (Server, error) {
 	return server, nil
 }
 
-// startFailure words why there was no first answer, or none to go on with.
+// startFailure words why there was no first answer, or none to continue with.
 func (u *Unit) startFailure(ctx context.Context, err error) error {
 	var unfit *unfitError
 	if errors.Is(err, relay.ErrClosed) {
@@ -102,9 +102,9 @@ func (u *Unit) startFailure(ctx context.Context, err error) error {
 	return err
 }
 
-// Resume has a fresh unit answer the initialize request a session began with, and
+// Replay has a fresh unit answer the initialize request a session began with, and
 // tells it that the client has taken the answer. Errors are those of Initialize.
-func (u *Unit) Resume(ctx context.Context, initialize mcp.Message) error {
+func (u *Unit) Replay(ctx context.Context, initialize mcp.Message) error {
 	answer, err := u.Initialize(ctx, initialize)
 	if err != nil {
 		return err

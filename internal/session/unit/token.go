@@ -17,7 +17,7 @@ const refreshAhead = 5 * time.Minute
 
 // Token is the credential the unit starts with. It is handed over once.
 func (u *Unit) Token(ctx context.Context) (string, error) {
-	if !u.tokenTaken.CompareAndSwap(false, true) {
+	if !u.tokenGiven.CompareAndSwap(false, true) {
 		return "", fmt.Errorf("%s has taken its token already", u.Name())
 	}
 	changes := u.cfg.Tokens.Changes(u.spec.UserID) // before, so that one meanwhile is noticed

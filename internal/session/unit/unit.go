@@ -66,7 +66,7 @@ type Unit struct {
 	gone    chan struct{} // closed when the unit has ended and is accounted for
 	heard   chan struct{} // closed when the control socket has said its last
 
-	tokenTaken  atomic.Bool // the credential was handed over
+	tokenGiven  atomic.Bool // the credential was handed over
 	initialized atomic.Bool // notifications/initialized was sent
 	grantDead   atomic.Bool // the forge refused the login for good
 	stopping    atomic.Bool // we end it, so its end is no failure
@@ -140,7 +140,7 @@ func attend(cfg Config, spec Spec, id string, near nearEnds, rc relay.Config) (*
 func (u *Unit) begin() {
 	go u.listen()
 	u.lookAgain()
-	u.relay.AfterDone(u.account)
+	u.relay.AfterDone(u.settleEnd)
 }
 
 // Launch has the unit started, hands over its sockets and begins to have ours kept. Errors are of type

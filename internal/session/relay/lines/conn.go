@@ -68,10 +68,10 @@ func New(cfg Config) (*Conn, error) {
 	}
 	c.in.max, c.in.tooLong = cfg.MaxLine, cfg.TooLong
 	if rest := cfg.Rest; rest != nil {
-		c.in.resume(*rest)
+		c.in.restore(*rest)
 		if len(rest.Output) > 0 {
 			c.mu.Lock()
-			c.queue(rest.Output)
+			c.queueLocked(rest.Output)
 			c.mu.Unlock()
 		}
 	}
@@ -111,7 +111,7 @@ func (c *Conn) Stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true
-	_ = c.setDeadline(time.Unix(1, 0))
+	_ = c.setDeadlineLocked(time.Unix(1, 0))
 }
 
 // Rest returns, after Stop and the last Next, what has yet to be done. What was put
@@ -121,7 +121,7 @@ func (c *Conn) Rest() (Rest, error) {
 	c.flush.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.setDeadline(time.Time{}); err != nil {
+	if err := c.setDeadlineLocked(time.Time{}); err != nil {
 		return Rest{}, err
 	}
 	if c.out.failed {
@@ -132,7 +132,7 @@ func (c *Conn) Rest() (Rest, error) {
 	return rest, nil
 }
 
-func (c *Conn) setDeadline(t time.Time) error {
+func (c *Conn) setDeadlineLocked(t time.Time) error {
 	return errors.Join(c.cfg.Socket.SetReadDeadline(t), c.cfg.Output.SetWriteDeadline(t))
 }
 

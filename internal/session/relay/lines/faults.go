@@ -45,7 +45,7 @@ func (f *Fault) sum() {
 	if f.more > 0 {
 		f.stop = f.AfterFunc(interval, f.sum)
 	}
-	f.tell()
+	f.tellLocked()
 }
 
 // Stop tells what has yet to be told.
@@ -56,10 +56,10 @@ func (f *Fault) Stop() {
 		f.stop()
 		f.stop = nil
 	}
-	f.tell()
+	f.tellLocked()
 }
 
-func (f *Fault) tell() {
+func (f *Fault) tellLocked() {
 	if f.more > 0 {
 		f.Log.Warn(f.Text, "more", f.more)
 		f.more = 0

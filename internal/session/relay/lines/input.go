@@ -81,7 +81,7 @@ func (in *input) rest() Rest {
 	return r
 }
 
-func (in *input) resume(r Rest) {
+func (in *input) restore(r Rest) {
 	in.skipping, in.skipped = r.Skipping, r.Skipped
 	if len(r.Input) > 0 {
 		held := bytes.Clone(r.Input)

@@ -23,7 +23,7 @@ type output struct {
 
 func (o *output) joined() []byte { return slices.Concat(o.pending...) }
 
-// tellRoom wakes those who wait to write, when they may go on.
+// tellRoom wakes those who wait to write, when they may.
 func (o *output) tellRoom() {
 	if o.room != nil && (o.bytes < MaxPending || o.failed) {
 		close(o.room)
@@ -43,18 +43,17 @@ func (c *Conn) Put(line []byte) {
 	if !c.out.flushing && !c.stopped {
 		n, err := c.writeNow(line)
 		if err != nil {
-			c.fail()
+			c.failLocked()
 			return
 		}
 		if line = line[n:]; len(line) == 0 {
 			return
 		}
 	}
-	c.queue(line)
+	c.queueLocked(line)
 }
 
-// queue is called with mu held.
-func (c *Conn) queue(line []byte) {
+func (c *Conn) queueLocked(line []byte) {
 	c.out.pending = append(c.out.pending, line)
 	c.out.bytes += len(line)
 	if !c.out.flushing && !c.stopped {
@@ -116,16 +115,16 @@ func (c *Conn) write() {
 			c.out.pending = c.out.pending[1:]
 		}
 		if err != nil && !(c.stopped && errors.Is(err, os.ErrDeadlineExceeded)) {
-			c.fail()
+			c.failLocked()
 		}
 		c.out.tellRoom()
 	}
 	c.out.flushing = false
 }
 
-// fail notes that the peer does not read any more. Next still gives what it has
-// written, and then the end. Called with mu held.
-func (c *Conn) fail() {
+// failLocked notes that the peer does not read any more. Next still gives what it has
+// written, and then the end.
+func (c *Conn) failLocked() {
 	c.out.failed, c.out.pending, c.out.bytes = true, nil, 0
 	c.out.tellRoom()
 	_ = c.cfg.Socket.CloseRead()
