@@ -10,16 +10,17 @@ import (
 var ErrDraining = errors.New("the broker takes no new calls")
 
 // door is what every request passes on its way into a session, and what the
-// operator shuts. The zero value is open. It is safe for concurrent use.
+// operator shuts. It is open at first, and safe for concurrent use.
 type door struct {
+	now    func() time.Time
 	mu     sync.Mutex
 	since  time.Time // shut since; zero while open
 	inside int       // requests between the door and a call in flight
 }
 
-// Enter admits a request, or returns ErrDraining. leave is to be called when the
+// enter admits a request, or returns ErrDraining. leave is to be called when the
 // request's call is in flight, or will not be.
-func (d *door) Enter() (leave func(), err error) {
+func (d *door) enter() (leave func(), err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.since.IsZero() {
@@ -33,27 +34,30 @@ func (d *door) Enter() (leave func(), err error) {
 	}, nil
 }
 
-// State is since when the door is shut, zero while it is open, and how many are on
-// their way in. When none is in a shut door, the calls in flight are all there are.
-func (d *door) State() (since time.Time, inside int) {
+// Door is since when the door is shut, zero while it is open, and how many requests
+// have passed it and are not in flight yet. When none has passed a shut door, those
+// that Manager.Awake tells of are all there are.
+func (d *door) Door() (shut time.Time, entering int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.since, d.inside
 }
 
-// Shut turns requests away until Open, and reports whether the door was open.
-func (d *door) Shut(now time.Time) bool {
+// ShutDoor turns requests away with ErrDraining until OpenDoor, and reports whether
+// it was open. What is in flight continues: answers to a backend's questions and
+// cancellations pass.
+func (d *door) ShutDoor() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	open := d.since.IsZero()
 	if open {
-		d.since = now
+		d.since = d.now()
 	}
 	return open
 }
 
-// Open ends Shut, and reports whether the door was shut.
-func (d *door) Open() bool {
+// OpenDoor ends ShutDoor, and reports whether the door was shut.
+func (d *door) OpenDoor() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	shut := !d.since.IsZero()

@@ -10,29 +10,31 @@ import (
 
 // Who is let in counts until it leaves; nobody is let in once the door is shut.
 func TestDoor(t *testing.T) {
-	var d door
-	leave, err := d.Enter()
+	clock := time.Now()
+	d := door{now: func() time.Time { return clock }}
+	leave, err := d.enter()
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := time.Now()
-	if !d.Shut(now) || d.Shut(now.Add(time.Hour)) {
+	shut, first := clock, d.ShutDoor()
+	clock = clock.Add(time.Hour)
+	if again := d.ShutDoor(); !first || again {
 		t.Error("it was shut twice, or not at all")
 	}
-	if since, inside := d.State(); !since.Equal(now) || inside != 1 {
+	if since, inside := d.Door(); !since.Equal(shut) || inside != 1 {
 		t.Errorf("shut since %v, %d inside", since, inside)
 	}
-	if _, err := d.Enter(); !errors.Is(err, ErrDraining) {
+	if _, err := d.enter(); !errors.Is(err, ErrDraining) {
 		t.Errorf("the shut door said %v", err)
 	}
 	leave()
-	if _, inside := d.State(); inside != 0 {
+	if _, inside := d.Door(); inside != 0 {
 		t.Errorf("%d inside after all have left", inside)
 	}
-	if !d.Open() || d.Open() {
+	if !d.OpenDoor() || d.OpenDoor() {
 		t.Error("it was opened twice, or not at all")
 	}
-	if leave, err = d.Enter(); err != nil {
+	if leave, err = d.enter(); err != nil {
 		t.Fatal(err)
 	}
 	leave()
@@ -42,13 +44,13 @@ func TestDoor(t *testing.T) {
 // came for: the order on which Drain relies.
 func TestDoorMissesNobody(t *testing.T) {
 	for range 200 {
-		var d door
+		d := door{now: time.Now}
 		var admitted, done atomic.Int32
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
 				for range 50 {
-					leave, err := d.Enter()
+					leave, err := d.enter()
 					if err != nil {
 						return
 					}
@@ -58,9 +60,9 @@ func TestDoorMissesNobody(t *testing.T) {
 				}
 			})
 		}
-		d.Shut(time.Now())
+		d.ShutDoor()
 		for {
-			if _, inside := d.State(); inside == 0 {
+			if _, inside := d.Door(); inside == 0 {
 				break
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
@@ -37,6 +38,7 @@ type Config struct {
 
 // Manager owns all sessions of this broker.
 type Manager struct {
+	*door
 	cfg  Config
 	pool *pool
 
@@ -62,7 +64,8 @@ func New(cfg Config) *Manager {
 	}
 	m := &Manager{sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, attempts: map[*Session]*attempt{}}
 	cfg.Suspended = func(userID string) { go m.endSuspended(userID) }
-	m.cfg, m.pool = cfg, newPool(cfg)
+	m.cfg, m.door = cfg, &door{now: cfg.Now}
+	m.pool = newPool(cfg, m.door)
 	return m
 }
 
@@ -90,7 +93,7 @@ func (m *Manager) clearStale(ctx context.Context) error {
 		return err
 	}
 	for unitID, id := range units {
-		if m.pool.Has(unitID) {
+		if m.pool.Find(unitID) != nil {
 			continue
 		}
 		if err := m.cfg.Store.ClearSessionUnit(ctx, id, unitID); err != nil {
@@ -109,7 +112,14 @@ func (m *Manager) aged(created time.Time) bool {
 
 // Prestart has a unit started for the first session of access's grant, which is to come
 // soon. It does not wait for it. While the door is shut it does nothing.
-func (m *Manager) Prestart(access model.Access) { m.pool.StartAhead(access) }
+func (m *Manager) Prestart(access model.Access) {
+	leave, err := m.enter()
+	if err != nil {
+		return
+	}
+	defer leave()
+	m.pool.prestart.Start(access)
+}
 
 // Create starts a session for access with the client's initialize request and
 // returns the backend's response to it. When that response is an error there is
@@ -261,7 +271,11 @@ func (m *Manager) loadedLocked(row model.Session) *Session {
 // Token is the launchclient.TokenFunc of this broker: the user's access token for a
 // unit that is starting, once.
 func (m *Manager) Token(ctx context.Context, unitID string) (string, error) {
-	return m.pool.Token(ctx, unitID)
+	u := m.pool.Find(unitID)
+	if u == nil {
+		return "", fmt.Errorf("there is no unit %s", launchproto.UnitName(unitID))
+	}
+	return u.Token(ctx)
 }
 
 // label is the id by which the journal knows a session. It does not tell the

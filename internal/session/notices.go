@@ -3,76 +3,93 @@ package session
 import (
 	"context"
 	"errors"
+	"sync"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
-// notices are a shared session's. It is safe for concurrent use.
-type notices struct {
-	level         logLevel
-	subscriptions *subscription.Set
-}
-
-// newNotices returns the notices of a session without a unit.
-func newNotices() *notices { return &notices{subscriptions: subscription.NewSet()} }
-
-// Attach makes u, whose backend says server of itself, the one that logs and tells of
+// attach makes u, whose backend says server of itself, the unit that logs and tells of
 // changes. A modern backend does so for its own calls only. Errors: relay.ErrClosed, or
 // ctx's.
-func (n *notices) Attach(ctx context.Context, u *unit.Unit, server unit.Server) error {
+func (s *Session) attach(ctx context.Context, u *unit.Unit, server Server) error {
 	can := server.Supports()
 	if server.Modern {
 		can = unit.Supports{}
 	}
 	var tell tellLevel
 	if can.Logging {
-		tell = told{u}.level
+		tell = func(ctx context.Context, level string) error {
+			return u.Ask(ctx, mcp.MethodSetLoggingLevel, map[string]string{"level": level})
+		}
 	}
-	if err := n.level.attach(ctx, tell); err != nil {
+	if err := s.level.attach(ctx, tell); err != nil {
 		return err
 	}
+	ask := func(ctx context.Context, method, uri string) error {
+		return u.Ask(ctx, method, map[string]string{"uri": uri})
+	}
 	lists := subscription.Filter{Tools: can.ToolsChanged, Prompts: can.PromptsChanged, Resources: can.ResourcesChanged}
-	return n.subscriptions.Attach(ctx, told{u}, lists, can.ResourcesSubscribe)
+	return s.subscriptions.Attach(ctx, ask, lists, can.ResourcesSubscribe)
 }
 
-// LogFrom has the backend log from level on, one of MCP's, unless it logs more already.
-// One that does not log is not told; a later one is. Errors: ctx's.
-func (n *notices) LogFrom(ctx context.Context, level string) error { return n.level.ask(ctx, level) }
-
-// Subscribe is subscription.Set.Subscribe.
-func (n *notices) Subscribe(ctx context.Context, f subscription.Filter) (*subscription.Subscription, error) {
-	return n.subscriptions.Subscribe(ctx, f)
+// logLevel has a shared session's backend log from the lowest level that any
+// request has asked for. What is too much for one of them is kept from it where
+// it is answered.
+type logLevel struct {
+	mu     sync.Mutex // held while the backend is asked, so that it is asked in order
+	tell   tellLevel  // nil where there is no backend that takes a level
+	lowest string     // asked for so far, "" before the first
+	set    string     // what the backend was told, likewise
 }
 
-// Take gives what the backend said to those who have subscribed to it.
-func (n *notices) Take(m mcp.Message) { n.subscriptions.Publish(m) }
+// tellLevel sends logging/setLevel.
+type tellLevel func(ctx context.Context, level string) error
 
-// Close ends all subscriptions, with the session.
-func (n *notices) Close() { n.subscriptions.Close() }
+// levelTimeout is for a backend that does not answer.
+const levelTimeout = 10 * time.Second
 
-// told is a unit as the one that logs, and the backend of subscriptions.
-type told struct{ unit *unit.Unit }
-
-func (t told) level(ctx context.Context, level string) error {
-	return t.unit.Ask(ctx, mcp.MethodSetLoggingLevel, map[string]string{"level": level})
+// attach is for a fresh backend; tell is nil if it does not take a level.
+func (l *logLevel) attach(ctx context.Context, tell tellLevel) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tell, l.set = tell, ""
+	return l.applyLocked(ctx)
 }
 
-// Subscribe implements subscription.Backend.
-func (t told) Subscribe(ctx context.Context, uri string) error {
-	return t.ask(ctx, mcp.MethodSubscribe, uri)
+// ask lowers the level.
+func (l *logLevel) ask(ctx context.Context, level string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if lower(level, l.lowest) {
+		l.lowest = level
+	}
+	if err := l.applyLocked(ctx); !errors.Is(err, relay.ErrClosed) { // else the next unit is told
+		return err
+	}
+	return nil
 }
 
-// Unsubscribe implements subscription.Backend.
-func (t told) Unsubscribe(ctx context.Context, uri string) error {
-	return t.ask(ctx, mcp.MethodUnsubscribe, uri)
-}
-
-func (t told) ask(ctx context.Context, method, uri string) error {
-	err := t.unit.Ask(ctx, method, map[string]string{"uri": uri})
-	if errors.Is(err, unit.ErrRefused) {
-		return subscription.ErrRefused
+// applyLocked tells the backend the lowest level. One that refuses a level, or does not
+// answer, is not told it again.
+func (l *logLevel) applyLocked(ctx context.Context) error {
+	if l.tell == nil || l.lowest == "" || !lower(l.lowest, l.set) {
+		return nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, levelTimeout)
+	defer cancel()
+	err := l.tell(bounded, l.lowest)
+	silent := err != nil && bounded.Err() != nil && ctx.Err() == nil
+	if err == nil || silent || errors.Is(err, unit.ErrRefused) {
+		l.set = l.lowest
+		return nil
 	}
 	return err
 }
+
+// lower reports whether more is logged from level a on than from b on, "" being
+// nothing.
+func lower(a, b string) bool { return b == "" || !mcp.Severe(a, b) }

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
@@ -19,7 +19,7 @@ var ErrBusy = errors.New("all sessions are busy")
 // its lock held.
 type pool struct {
 	cfg      Config
-	door     door
+	door     *door
 	prestart *prestart // units for sessions to come, which have no place yet
 
 	mu      sync.Mutex
@@ -35,19 +35,8 @@ type member struct {
 }
 
 // newPool returns a pool without units, whose Close must be called.
-func newPool(cfg Config) *pool {
-	return &pool{cfg: cfg, members: map[string]*member{}, prestart: newPrestart(cfg)}
-}
-
-// StartAhead has a unit started for the first session of access's grant, which is to
-// come soon. It does not wait for it. While the door is shut it does nothing.
-func (p *pool) StartAhead(access model.Access) {
-	leave, err := p.door.Enter()
-	if err != nil {
-		return
-	}
-	defer leave()
-	p.prestart.Start(access)
+func newPool(cfg Config, d *door) *pool {
+	return &pool{cfg: cfg, door: d, members: map[string]*member{}, prestart: newPrestart(cfg)}
 }
 
 // Serve says that u is its session's unit from now on, which may be stopped for
@@ -90,24 +79,14 @@ func (p *pool) Members() []member {
 	return all
 }
 
-// Has reports whether a unit runs, starts or waits here.
-func (p *pool) Has(unitID string) bool {
+// Find returns the unit of that id if it runs, starts or waits here, else nil.
+func (p *pool) Find(unitID string) *unit.Unit {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, ok := p.members[unitID]
-	return ok || p.prestart.Has(unitID)
-}
-
-// Token is the launchclient.TokenFunc of this broker: the user's access token for a
-// unit that is starting, once.
-func (p *pool) Token(ctx context.Context, unitID string) (string, error) {
-	p.mu.Lock()
-	m := p.members[unitID]
-	p.mu.Unlock()
-	if m == nil {
-		return p.prestart.Token(ctx, unitID)
+	if m := p.members[unitID]; m != nil {
+		return m.Unit
 	}
-	return m.Unit.Token(ctx)
+	return p.prestart.Find(unitID)
 }
 
 // Reconcile stops the launcher's units that are not of this pool.
@@ -117,7 +96,7 @@ func (p *pool) Reconcile(ctx context.Context) error {
 		return fmt.Errorf("cannot list session units: %w", err)
 	}
 	for _, id := range ids {
-		if p.Has(id) {
+		if p.Find(id) != nil {
 			continue
 		}
 		p.cfg.Log.Info("stopping a session unit that belongs to no session", "unit", launchproto.UnitName(id))
@@ -146,4 +125,82 @@ func (p *pool) Close(ctx context.Context, leave func(context.Context, member)) {
 	}
 	ends.Go(func() { p.prestart.Close(ctx) })
 	ends.Wait()
+}
+
+// reserve makes room if need be by stopping the longest idle unit of the user, or of
+// all. One that ends already is waited for.
+func (p *pool) reserve(ctx context.Context, u *unit.Unit, s *Session) error {
+	for {
+		victim, err := p.place(u, s)
+		if err != nil || victim == nil {
+			return err
+		}
+		if err := stopAndAwait(ctx, victim); err != nil {
+			return err
+		}
+	}
+}
+
+// stopAndAwait has u stopped, unless it ends already, and waits until it is gone.
+func stopAndAwait(ctx context.Context, u *unit.Unit) error {
+	if !u.Ending() {
+		u.Stop(ctx)
+	}
+	return u.AwaitGone(ctx)
+}
+
+// place enters u among the units, or names one that must go first.
+func (p *pool) place(u *unit.Unit, s *Session) (victim *unit.Unit, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, ErrBusy
+	}
+	own := p.idlestLocked(func(o *member) bool { return o.Session.row.UserID == s.row.UserID })
+	all := p.idlestLocked(func(*member) bool { return true })
+	switch {
+	case own.count >= p.cfg.PerUser:
+		victim = own.unit
+	case all.count >= p.cfg.Max:
+		victim = all.unit
+	default:
+		p.members[u.ID()] = &member{Unit: u, Session: s}
+		return nil, nil
+	}
+	if victim == nil {
+		return nil, ErrBusy
+	}
+	return victim, nil
+}
+
+// candidates counts the units of a kind and names the one that goes first.
+type candidates struct {
+	count int
+	unit  *unit.Unit
+}
+
+func (p *pool) idlestLocked(of func(*member) bool) candidates {
+	var c candidates
+	var oldest time.Time
+	var ending *unit.Unit
+	for _, o := range p.members {
+		if !of(o) {
+			continue
+		}
+		c.count++
+		if o.Unit.Ending() {
+			ending = o.Unit
+			continue
+		}
+		if !o.serves || o.Unit.InFlight() > 0 { // starting, or at work
+			continue
+		}
+		if used := o.Unit.Used(); c.unit == nil || used.Before(oldest) {
+			c.unit, oldest = o.Unit, used
+		}
+	}
+	if ending != nil { // there is room in a moment, and nothing else has to end for it
+		c.unit = ending
+	}
+	return c
 }

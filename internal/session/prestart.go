@@ -3,12 +3,9 @@ package session
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 
-	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
@@ -195,34 +192,12 @@ func (p *prestart) all(of func(*prestartUnit) bool) []*prestartUnit {
 	return all
 }
 
-// Len counts the units that wait or start.
-func (p *prestart) Len() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.units)
-}
-
-// find returns the unit of that id, nil if it is not here.
-func (p *prestart) find(unitID string) *prestartUnit {
+// Find returns the unit of that id, nil if it does not wait here.
+func (p *prestart) Find(unitID string) *unit.Unit {
 	if found := p.all(func(w *prestartUnit) bool { return w.ID() == unitID }); len(found) > 0 {
-		return found[0]
+		return found[0].Unit
 	}
 	return nil
-}
-
-// Has reports whether a unit is here.
-func (p *prestart) Has(unitID string) bool { return p.find(unitID) != nil }
-
-// errNotWaiting: no unit of that id is here.
-var errNotWaiting = errors.New("no unit waits under this id")
-
-// Token is unit.Unit.Token of a unit that is here, or errNotWaiting.
-func (p *prestart) Token(ctx context.Context, unitID string) (string, error) {
-	w := p.find(unitID)
-	if w == nil {
-		return "", fmt.Errorf("%s: %w", launchproto.UnitName(unitID), errNotWaiting)
-	}
-	return w.Token(ctx)
 }
 
 // Close stops all units that are not bound, and starts none any more.
@@ -233,4 +208,105 @@ func (p *prestart) Close(ctx context.Context) {
 	p.stop()
 	p.dropAll(ctx, func(*prestartUnit) bool { return true })
 	p.work.Wait()
+}
+
+// prestartUnit is a unit that was started ahead.
+type prestartUnit struct {
+	*unit.Unit
+	prestart *prestart
+	session  string // id of the session to come
+	userID   string
+	grantID  string
+	readOnly bool
+	began    time.Time
+	late     func() bool   // stops the timer, false if it has fired
+	launched chan struct{} // closed when the launch is over
+	failed   bool          // the launch has failed; constant once launched
+
+	// under prestart.mu
+	claimed bool // a session has the id
+	gone    bool
+	owner   *Session // from Bind on
+}
+
+// Claim is for a session of a grant and mode that is about to begin: its id, and when
+// it began if a unit was started for it, which Await gives. At most one session gets a
+// unit's id.
+func (p *prestart) Claim(grantID string, readOnly bool) (sessionID string, began time.Time, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.units {
+		if w.grantID == grantID && w.readOnly == readOnly && !w.claimed {
+			w.claimed = true
+			return w.session, w.began, true
+		}
+	}
+	return "", time.Time{}, false
+}
+
+// Release undoes Claim for a session that got another id.
+func (p *prestart) Release(sessionID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w := p.units[sessionID]; w != nil {
+		w.claimed = false
+	}
+}
+
+// Await returns the running unit of a claimed id, nil if there is none any more. It
+// waits for a start under way. Bind or Stop must follow.
+func (p *prestart) Await(ctx context.Context, sessionID string) *prestartUnit {
+	p.mu.Lock()
+	w := p.units[sessionID]
+	p.mu.Unlock()
+	if w == nil {
+		return nil
+	}
+	select {
+	case <-w.launched:
+	case <-ctx.Done():
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.units[sessionID] != w || w.failed || !w.late() {
+		return nil
+	}
+	return w
+}
+
+// Bind makes s the unit's owner and reports whether the unit still runs; otherwise s is
+// not told of its end.
+func (w *prestartUnit) Bind(s *Session) bool {
+	p := w.prestart
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.units, w.session)
+	w.owner = s
+	return !w.gone
+}
+
+// hear is unit.Spec.Other. Nobody hears what a backend says before it was spoken to.
+func (w *prestartUnit) hear(raw []byte) bool {
+	w.prestart.mu.Lock()
+	owner := w.owner
+	w.prestart.mu.Unlock()
+	return owner != nil && owner.hear(raw)
+}
+
+// ended is unit.Spec.Ended.
+func (w *prestartUnit) ended(u *unit.Unit) {
+	<-w.launched
+	p := w.prestart
+	p.mu.Lock()
+	w.gone = true
+	owner := w.owner
+	p.mu.Unlock()
+	if owner != nil {
+		owner.unitEnded(u)
+		return
+	}
+	if fail := u.Failure(); p.remove(w) && fail != nil && !w.failed {
+		p.cfg.Log.Info("a unit that was started ahead has ended", "unit", u.Name(), "error", fail)
+	}
 }

@@ -68,7 +68,7 @@ func (m *Manager) Restore(ctx context.Context, kept map[string][]*os.File, resum
 			return err
 		}
 		for _, s := range sessions {
-			settle <- s.takeOver
+			settle <- s.settle
 			total++
 			if s.certain {
 				certain++
@@ -154,16 +154,7 @@ func (m *Manager) discard(kept map[string][]*os.File) {
 		for _, f := range files {
 			f.Close()
 		}
-		m.letGo(id)
-	}
-}
-
-func (m *Manager) letGo(unitID string) {
-	if m.cfg.Keeper == nil {
-		return
-	}
-	if err := m.cfg.Keeper.Forget(unitID); err != nil {
-		m.cfg.Log.Warn("cannot have a unit's descriptors forgotten", "unit", launchproto.UnitName(unitID), "error", err)
+		m.cfg.Forget(id)
 	}
 }
 
@@ -176,7 +167,7 @@ func (m *Manager) restore(r store.Resumed, files []*os.File, resume func(*Sessio
 	}
 	u, err := m.pool.Adopt(left, s)
 	if err != nil {
-		m.letGo(left.ID)
+		m.cfg.Forget(left.ID)
 		return restored{}, err
 	}
 	s.unit = u // nobody else knows the session yet
@@ -227,8 +218,8 @@ func (s *Session) closeStreams(saved eventstore.Saved, calls []*Call) {
 	}
 }
 
-// takeOver settles a restored unit, or ends it: the next request starts another.
-func (s restored) takeOver() {
+// settle settles a restored unit, or ends it: the next request starts another.
+func (s restored) settle() {
 	ctx, u := context.Background(), s.adopted
 	err := s.recallServer(ctx, u)
 	if err == nil {
@@ -305,5 +296,5 @@ func (s *Session) recallServer(ctx context.Context, u *unit.Unit) error {
 	if err != nil {
 		return fmt.Errorf("it is not known what its backend is: %w", err)
 	}
-	return s.notices.Attach(ctx, u, server)
+	return s.attach(ctx, u, server)
 }

@@ -98,7 +98,7 @@ func (s *Session) Server(ctx context.Context, access model.Access) (server Serve
 // does not log not at all. A dormant session is not woken for it. The level holds
 // for the session's next units as well.
 func (s *Session) LogFrom(ctx context.Context, level string) error {
-	return s.notices.LogFrom(ctx, level)
+	return s.level.ask(ctx, level)
 }
 
 // Subscribe wakes a shared session whose backend is of a handshake revision and
@@ -109,7 +109,7 @@ func (s *Session) LogFrom(ctx context.Context, level string) error {
 func (s *Session) Subscribe(ctx context.Context, access model.Access, f subscription.Filter) (sub *subscription.Subscription, err error) {
 	err = s.use(ctx, access, func(_ *unit.Unit, placed func()) error {
 		placed()
-		sub, err = s.notices.Subscribe(ctx, f)
+		sub, err = s.subscriptions.Subscribe(ctx, f)
 		return err
 	})
 	return sub, err
@@ -125,7 +125,7 @@ func (s *Session) discover(ctx context.Context, u *unit.Unit) error {
 	if err := s.keepServer(ctx, server); err != nil {
 		return err
 	}
-	return s.notices.Attach(ctx, u, server)
+	return s.attach(ctx, u, server)
 }
 
 // keepServer notes what the backend says of itself, also for the next process.

@@ -127,18 +127,7 @@ func (m *Manager) Stop(ctx context.Context, id string) error {
 	return m.end(ctx, s, operator)
 }
 
-// ShutDoor turns requests away with ErrDraining until OpenDoor, and reports whether
-// it was open. What is in flight continues: answers to a backend's questions and
-// cancellations pass.
-func (m *Manager) ShutDoor() bool { return m.pool.door.Shut(m.cfg.Now()) }
-
-// OpenDoor ends ShutDoor, and reports whether it was shut.
-func (m *Manager) OpenDoor() bool { return m.pool.door.Open() }
-
-// Door is since when the door is shut, zero while it is open, and how many requests
-// have passed it and are not in flight yet. When none has passed a shut door, those
-// that Awake tells of are all there are.
-func (m *Manager) Door() (shut time.Time, entering int) { return m.pool.door.State() }
-
-// Waiting counts the units that were started for sessions to come.
-func (m *Manager) Waiting() int { return m.pool.prestart.Len() }
+// Waiting counts the units that were started for sessions to come, or start.
+func (m *Manager) Waiting() int {
+	return len(m.pool.prestart.all(func(*prestartUnit) bool { return true }))
+}

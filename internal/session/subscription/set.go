@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // Limits of one Set.
@@ -38,21 +39,16 @@ type Filter struct {
 	URIs                      []string // updates of these resources
 }
 
-// Backend is what a Set asks of a running backend. ErrRefused: the backend says
-// no; any other error: it could not be asked.
-type Backend interface {
-	Subscribe(ctx context.Context, uri string) error
-	Unsubscribe(ctx context.Context, uri string) error
-}
-
-// ErrRefused is a Backend's error for a resource that it does not tell of.
-var ErrRefused = errors.New("the backend does not tell of this resource")
+// Ask makes a request of a running backend, mcp.MethodSubscribe or
+// mcp.MethodUnsubscribe. unit.ErrRefused: the backend says no; any other error: it could
+// not be asked.
+type Ask func(ctx context.Context, method, uri string) error
 
 // Set is the subscriptions of one session.
 type Set struct {
 	// talk is held while the backend is asked, so that it is asked in order.
 	talk    sync.Mutex
-	backend Backend         // under talk; nil before the first
+	ask     Ask             // under talk; nil before the first backend
 	telling map[string]bool // under talk; resources the backend tells of; false where it may
 	lists   Filter          // under talk; lists whose changes the backend tells
 	updates bool            // under talk; it takes subscriptions to resources
@@ -69,18 +65,18 @@ func NewSet() *Set {
 	return &Set{all: map[*Subscription]bool{}, wanted: map[string]int{}}
 }
 
-// Attach makes b the backend and has it tell of what is listened to. lists are the
+// Attach is for a fresh backend, which it has tell of what is listened to. lists are the
 // lists whose changes it tells, updates whether it takes subscriptions to
-// resources. The error is b's, unless it refuses.
-func (s *Set) Attach(ctx context.Context, b Backend, lists Filter, updates bool) error {
+// resources. The error is ask's, unless the backend refuses.
+func (s *Set) Attach(ctx context.Context, ask Ask, lists Filter, updates bool) error {
 	s.talk.Lock()
 	defer s.talk.Unlock()
-	s.backend, s.lists, s.updates, s.telling = b, lists, updates, map[string]bool{}
+	s.ask, s.lists, s.updates, s.telling = ask, lists, updates, map[string]bool{}
 	if !updates {
 		return nil
 	}
 	for _, uri := range s.listened() {
-		if err := s.applyLocked(ctx, uri); err != nil && !errors.Is(err, ErrRefused) {
+		if err := s.applyLocked(ctx, uri); err != nil && !errors.Is(err, unit.ErrRefused) {
 			return err
 		}
 	}
@@ -104,23 +100,23 @@ func (s *Set) applyLocked(ctx context.Context, uri string) error {
 	tells, asked := s.telling[uri]
 	if !wanted && asked {
 		delete(s.telling, uri) // whatever it answers, nobody will hear it
-		return s.backend.Unsubscribe(bounded, uri)
+		return s.ask(bounded, mcp.MethodUnsubscribe, uri)
 	}
 	if !wanted || tells {
 		return nil
 	}
 	if !s.updates {
-		return ErrRefused
+		return unit.ErrRefused
 	}
 	s.telling[uri] = false
-	err := s.backend.Subscribe(bounded, uri)
+	err := s.ask(bounded, mcp.MethodSubscribe, uri)
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
-		s.updates, err = false, ErrRefused
+		s.updates, err = false, unit.ErrRefused
 	}
 	switch {
 	case err == nil:
 		s.telling[uri] = true
-	case errors.Is(err, ErrRefused):
+	case errors.Is(err, unit.ErrRefused):
 		delete(s.telling, uri)
 	}
 	return err
@@ -143,7 +139,7 @@ func (s *Set) Subscribe(ctx context.Context, f Filter) (*Subscription, error) {
 	for _, uri := range f.URIs {
 		err := s.applyLocked(ctx, uri)
 		switch {
-		case errors.Is(err, ErrRefused):
+		case errors.Is(err, unit.ErrRefused):
 			s.remove(sub, uri)
 		case err != nil:
 			sub.Close()
@@ -201,7 +197,7 @@ func (s *Set) release(uris []string) {
 	s.talk.Lock()
 	defer s.talk.Unlock()
 	for _, uri := range uris {
-		if err := s.applyLocked(context.Background(), uri); err != nil && !errors.Is(err, ErrRefused) {
+		if err := s.applyLocked(context.Background(), uri); err != nil && !errors.Is(err, unit.ErrRefused) {
 			return // it has ended, or does not listen
 		}
 	}

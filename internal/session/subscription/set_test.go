@@ -12,6 +12,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // backend notes what it is asked. It refuses URIs under no:, and is gone once told.
@@ -23,10 +24,8 @@ type backend struct {
 
 var errGone = errors.New("gone")
 
-func (b *backend) Subscribe(_ context.Context, uri string) error   { return b.ask("+" + uri) }
-func (b *backend) Unsubscribe(_ context.Context, uri string) error { return b.ask("-" + uri) }
-
-func (b *backend) ask(what string) error {
+func (b *backend) ask(_ context.Context, method, uri string) error {
+	what := map[string]string{mcp.MethodSubscribe: "+", mcp.MethodUnsubscribe: "-"}[method] + uri
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.gone {
@@ -34,7 +33,7 @@ func (b *backend) ask(what string) error {
 	}
 	b.asked = append(b.asked, what)
 	if strings.HasPrefix(what, "+no:") {
-		return subscription.ErrRefused
+		return unit.ErrRefused
 	}
 	return nil
 }
@@ -50,7 +49,7 @@ var all = subscription.Filter{Tools: true, Prompts: true, Resources: true}
 func newSet(t *testing.T, b *backend, lists subscription.Filter, updates bool) *subscription.Set {
 	t.Helper()
 	s := subscription.NewSet()
-	if err := s.Attach(t.Context(), b, lists, updates); err != nil {
+	if err := s.Attach(t.Context(), b.ask, lists, updates); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -146,7 +145,7 @@ func TestNextBackendIsAskedAgain(t *testing.T) {
 	if _, err := s.Subscribe(t.Context(), uris("b")); !errors.Is(err, errGone) {
 		t.Errorf("got %v", err)
 	}
-	if err := s.Attach(t.Context(), second, all, true); err != nil {
+	if err := s.Attach(t.Context(), second.ask, all, true); err != nil {
 		t.Fatal(err)
 	}
 	waitLog(t, second, "+a")
@@ -219,19 +218,20 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 // deaf never answers.
 type deaf struct{ asked int }
 
-func (d *deaf) Subscribe(ctx context.Context, _ string) error {
+func (d *deaf) ask(ctx context.Context, method, _ string) error {
+	if method != mcp.MethodSubscribe {
+		panic("nothing was subscribed to")
+	}
 	d.asked++
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-func (d *deaf) Unsubscribe(context.Context, string) error { panic("nothing was subscribed to") }
-
 func TestSilentBackendIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &deaf{}
 		s := subscription.NewSet()
-		if err := s.Attach(t.Context(), d, all, true); err != nil {
+		if err := s.Attach(t.Context(), d.ask, all, true); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 {

@@ -62,7 +62,7 @@ func (u *Unit) settleEnd() {
 	u.near.Control.Close()
 	<-u.heard
 	u.silence()
-	u.forget()
+	u.cfg.Forget(u.id)
 	if !u.stopping.Load() && !u.leaving.Load() { // a unit that ends by itself leaves its reap timer
 		u.remove(context.Background())
 	}

@@ -3,6 +3,8 @@ package unit
 import (
 	"context"
 	"os"
+
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 // Keeper keeps a unit's descriptors for the broker's next process, which gets them
@@ -29,7 +31,7 @@ func (u *Unit) keep() {
 	}
 	u.kept.Store(true)
 	if u.Closed() { // meanwhile, and may have been forgotten before it was kept
-		u.forget()
+		u.cfg.Forget(u.id)
 	}
 }
 
@@ -56,12 +58,12 @@ func (u *Unit) AwaitKept(ctx context.Context) error {
 // Kept reports whether the unit can continue under the broker's next process.
 func (u *Unit) Kept() bool { return u.kept.Load() }
 
-// forget is keep undone.
-func (u *Unit) forget() {
-	if u.cfg.Keeper == nil {
+// Forget has the Keeper, if there is one, let go of a unit's descriptors.
+func (cfg Config) Forget(unitID string) {
+	if cfg.Keeper == nil {
 		return
 	}
-	if err := u.cfg.Keeper.Forget(u.id); err != nil {
-		u.cfg.Log.Warn("cannot have a unit's descriptors forgotten", "unit", u.Name(), "error", err)
+	if err := cfg.Keeper.Forget(unitID); err != nil {
+		cfg.Log.Warn("cannot have a unit's descriptors forgotten", "unit", launchproto.UnitName(unitID), "error", err)
 	}
 }
