@@ -1,7 +1,9 @@
 package eventstore
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -197,3 +199,103 @@ func (h *Hub) makeRoomLocked() {
 }
 
 func size(item []byte) int { return len(item) + overhead }
+
+// Saved is a Hub written down, so that clients can resume after a restart. It holds
+// what clients were told and is to be kept as secret as that.
+type Saved struct {
+	Name      string     `json:"name"`
+	Delivered int        `json:"delivered"` // position in the Hub's own stream
+	Logs      []SavedLog `json:"logs"`      // oldest first
+	Next      int        `json:"next"`      // id of the next stream
+}
+
+// SavedLog is one stream.
+type SavedLog struct {
+	ID       int      `json:"id"`
+	Label    string   `json:"label,omitempty"`
+	First    int      `json:"first"` // position of the first message
+	Messages [][]byte `json:"messages,omitempty"`
+	Closed   bool     `json:"closed,omitempty"`
+}
+
+// Save writes the Hub down. What is appended later is not in it: see
+// Filled.
+func (h *Hub) Save() Saved {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := Saved{Name: h.name, Next: h.next, Delivered: h.delivered}
+	for _, l := range h.order {
+		s.Logs = append(s.Logs, SavedLog{ID: l.id, Label: l.label, First: l.first, Messages: append([][]byte(nil), l.items...), Closed: l.closed})
+	}
+	return s
+}
+
+// Restore returns a Hub that continues where the saved one was: event ids stay good,
+// and streams that were open can be appended to (Hub.Log).
+func Restore(limit int, s Saved) (*Hub, error) {
+	h := newHub(limit, s.Name)
+	for _, saved := range s.Logs {
+		if saved.ID < 0 || saved.First < 0 || h.logs[saved.ID] != nil {
+			return nil, errors.New("cannot restore the event streams: not a state that was saved")
+		}
+		l := h.addLocked(saved.ID, saved.Label)
+		l.first, l.items, l.closed = saved.First, saved.Messages, saved.Closed
+		l.floor = l.end()
+		for _, item := range l.items {
+			h.bytes += size(item)
+		}
+	}
+	if h.own = h.logs[0]; h.own == nil {
+		return nil, errors.New("cannot restore the event streams: the session's own is missing")
+	}
+	h.next, h.delivered = max(h.next, s.Next), s.Delivered
+	h.trimLocked()
+	return h, nil
+}
+
+// Fill says that the caller has messages to come for l, and the function it returns,
+// that all are in it.
+func (l *Log) Fill() (done func()) {
+	l.hub.fillers.add(1)
+	return func() { l.hub.fillers.add(-1) }
+}
+
+// Filled waits until nobody fills any of the streams. Its error is ctx's.
+func (h *Hub) Filled(ctx context.Context) error { return h.fillers.wait(ctx) }
+
+// fillers counts who fills a Hub's streams.
+type fillers struct {
+	mu   sync.Mutex
+	n    int
+	none chan struct{} // closed when n is 0; nil while nobody waits for it
+}
+
+func (f *fillers) add(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.n += n
+	if f.n == 0 && f.none != nil {
+		close(f.none)
+		f.none = nil
+	}
+}
+
+// wait returns when nobody fills.
+func (f *fillers) wait(ctx context.Context) error {
+	f.mu.Lock()
+	if f.n == 0 {
+		f.mu.Unlock()
+		return nil
+	}
+	if f.none == nil {
+		f.none = make(chan struct{})
+	}
+	none := f.none
+	f.mu.Unlock()
+	select {
+	case <-none:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

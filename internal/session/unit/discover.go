@@ -16,22 +16,10 @@ import (
 // ReasonProtocol: the backend speaks no revision of MCP that the broker knows.
 const ReasonProtocol control.Reason = "protocol"
 
-// unfitError says why the broker cannot work with a backend. Reason is fit for a client,
-// Detail for the operator only.
-type unfitError struct {
-	Reason control.Reason
-	Detail string
-}
-
-// Error names the reason and the detail.
-func (e *unfitError) Error() string {
-	return fmt.Sprintf("cannot work with the backend (%s): %s", e.Reason, e.Detail)
-}
-
 // openBackend begins to speak with b on the broker's own behalf, for clients that have no
 // session: it asks server/discover, waits for as long as patience for the answer, and
 // initializes a backend that does not know that (2026-07-28, stdio, Backward
-// Compatibility). Errors: *unfitError, or b's.
+// Compatibility). Errors: *StartError, or b's.
 func openBackend(ctx context.Context, b *Unit, patience time.Duration) (Server, error) {
 	server, err := negotiate(ctx, b, patience)
 	if err != nil {
@@ -117,7 +105,7 @@ func discovered(answer mcp.Message) (s Server, older string, err error) {
 		}
 	}
 	if older == "" {
-		err = &unfitError{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend speaks %q and none of the broker's revisions of MCP", offered)}
+		err = &StartError{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend speaks %q and none of the broker's revisions of MCP", offered)}
 	}
 	return Server{}, older, err
 }
@@ -139,14 +127,62 @@ func handshake(ctx context.Context, b *Unit, revision string) (Server, error) {
 		return Server{}, err
 	}
 	if answer.IsError() {
-		return Server{}, &unfitError{Reason: ReasonProtocol, Detail: "the backend knows neither server/discover nor initialize"}
+		return Server{}, &StartError{Reason: ReasonProtocol, Detail: "the backend knows neither server/discover nor initialize"}
 	}
 	if v := answer.ResultString("protocolVersion"); !mcp.Handshake(v) {
-		return Server{}, &unfitError{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend answered initialize with revision %q", v)}
+		return Server{}, &StartError{Reason: ReasonProtocol, Detail: fmt.Sprintf("the backend answered initialize with revision %q", v)}
 	}
 	s := Server{
 		Protocol: answer.ResultString("protocolVersion"), Info: answer.ResultField("serverInfo"),
 		Capabilities: answer.ResultField("capabilities"), Instructions: answer.ResultField("instructions"),
 	}
 	return s, b.Notify(ctx, initialized())
+}
+
+const backendName = "Forgejo MCP Server" // serverInfo.name, since its first release
+
+// checkVersion returns *StartError for a forgejo-mcp that is, by its serverInfo, too old to
+// work here.
+func checkVersion(serverInfo json.RawMessage) error {
+	var info struct{ Name, Version string }
+	_ = json.Unmarshal(serverInfo, &info) // another backend may say what it likes
+	if _, old := control.BackendVersion(info.Version); info.Name != backendName || !old {
+		return nil
+	}
+	return &StartError{Reason: control.ReasonBackendTooOld, Detail: fmt.Sprintf("forgejo-mcp %s is too old; install %s or newer", info.Version, control.OldestBackend)}
+}
+
+// Server is what a backend says of itself. What it does not say is nil.
+type Server struct {
+	Modern       bool            `json:"modern,omitempty"` // it speaks 2026-07-28, without a handshake
+	Protocol     string          `json:"protocol"`         // the revision to speak with it
+	Info         json.RawMessage `json:"info,omitempty"`
+	Capabilities json.RawMessage `json:"capabilities,omitempty"`
+	Instructions json.RawMessage `json:"instructions,omitempty"`
+	Discover     []byte          `json:"discover,omitempty"` // a modern backend's whole result of server/discover
+}
+
+// Supports are the capabilities that somebody here acts on.
+type Supports struct {
+	Logging            bool // logging/setLevel
+	ToolsChanged       bool // tells when the list of tools has changed
+	PromptsChanged     bool
+	ResourcesChanged   bool
+	ResourcesSubscribe bool // resources/subscribe
+}
+
+// Supports reads the capabilities. What is not as the schema says is taken for
+// absent.
+func (s Server) Supports() Supports {
+	var all map[string]json.RawMessage
+	_ = json.Unmarshal(s.Capabilities, &all)
+	var tools, prompts, resources struct{ ListChanged, Subscribe bool }
+	_ = json.Unmarshal(all["tools"], &tools)
+	_ = json.Unmarshal(all["prompts"], &prompts)
+	_ = json.Unmarshal(all["resources"], &resources)
+	return Supports{
+		Logging:      len(all["logging"]) > 0 && all["logging"][0] == '{',
+		ToolsChanged: tools.ListChanged, PromptsChanged: prompts.ListChanged,
+		ResourcesChanged: resources.ListChanged, ResourcesSubscribe: resources.Subscribe,
+	}
 }

@@ -2,8 +2,10 @@ package unit
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -88,4 +90,16 @@ func (rs *refusals) strike(c *relay.Call) {
 func failedAnswer(raw []byte) bool {
 	m, err := mcp.Parse(raw)
 	return err != nil || m.Failed()
+}
+
+// ackTimeout is for a fjmcp-session that does not read.
+const ackTimeout = time.Second
+
+// refused notes a refusal and lets the proxy answer the child. So the refusal is
+// known before any answer that comes of it.
+func (u *Unit) refused(m control.Message) {
+	u.refusals.note(m.ID, m.Reason, u.relay.Calls())
+	ctx, cancel := context.WithTimeout(context.Background(), ackTimeout)
+	defer cancel()
+	_ = u.near.Control.Send(ctx, control.Message{Type: control.TypeAck, ID: m.ID})
 }

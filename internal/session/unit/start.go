@@ -84,13 +84,10 @@ func (u *Unit) Discover(ctx context.Context) (Server, error) {
 
 // startFailure words why there was no first answer, or none to continue with.
 func (u *Unit) startFailure(ctx context.Context, err error) error {
-	var unfit *unfitError
 	if errors.Is(err, relay.ErrClosed) {
 		err = cmp.Or(u.AwaitGone(ctx), err)
 	}
 	switch {
-	case errors.As(err, &unfit):
-		return &StartError{Reason: unfit.Reason, Detail: unfit.Detail}
 	case errors.Is(err, relay.ErrClosed):
 		if fail := u.Failure(); fail != nil {
 			return fail
