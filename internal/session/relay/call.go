@@ -48,13 +48,13 @@ type Call struct {
 
 // Event is one message for the client of a call.
 type Event struct {
-	Raw    []byte // nil in the final event of a call that ended without a response
-	Final  bool   // nothing follows
-	Failed bool   // the response is an error, or the result of a tool that failed
+	Raw    []byte `json:"raw,omitempty"`    // nil in the final event of a call that ended without a response
+	Final  bool   `json:"final,omitempty"`  // nothing follows
+	Failed bool   `json:"failed,omitempty"` // the response is an error, or the result of a tool that failed
 
 	// Question, if not empty, is the id under which Relay.Respond or Relay.Refuse
 	// takes the answer to a request of the child. It is the id in Raw.
-	Question string
+	Question string `json:"question,omitempty"`
 }
 
 func (e Event) size() int { return len(e.Raw) + overhead }

@@ -10,5 +10,8 @@
 //
 // A Relay can be suspended and continue in another process (ADR 34).
 //
-// Package unit makes Relays; what is above it passes their Events and errors on.
+// At stake: an answer that reaches another client than the one that asked, and a call
+// that is lost or done twice.
+//
+// Functions whose names end in Locked are called with the Relay's mutex held.
 package relay

@@ -71,7 +71,8 @@ func (r *Relay) addresseeLocked() (c *Call, ok bool) {
 	return c, !several
 }
 
-// oneLocked returns the call with a property when there is just one.
+// oneLocked returns the call with a property, of those that the child has, when there is
+// just one; several reports that there are more.
 func (r *Relay) oneLocked(is func(*Call) bool) (found *Call, several bool) {
 	for _, c := range r.calls {
 		if !c.sent || !is(c) {

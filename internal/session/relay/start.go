@@ -147,16 +147,7 @@ func (r *Relay) byIDLocked(id json.RawMessage) *Call {
 // onlyLocked returns the call that the child works on when there is just one, standing
 // ones aside; several reports that there are more.
 func (r *Relay) onlyLocked() (one *Call, several bool) {
-	for _, c := range r.calls {
-		if !c.sent || c.standing {
-			continue
-		}
-		if one != nil {
-			return nil, true
-		}
-		one = c
-	}
-	return one, false
+	return r.oneLocked(func(c *Call) bool { return !c.standing })
 }
 
 // awaitOutputLocked waits until there is room for what is to be written, and calls placed

@@ -25,26 +25,18 @@ type State struct {
 // SavedCall is a call that the child has yet to answer, or whose answer has yet to
 // be taken. Ids and tokens are bytes, since JSON in JSON may be changed in form.
 type SavedCall struct {
-	ID        uint64       `json:"id"`
-	ClientID  []byte       `json:"client_id"`
-	Token     []byte       `json:"token,omitempty"`
-	Method    string       `json:"method"`
-	Tool      string       `json:"tool,omitempty"`
-	Began     time.Time    `json:"began"`
-	Tag       string       `json:"tag,omitempty"`
-	Ended     bool         `json:"ended,omitempty"` // the child has answered it
-	Running   bool         `json:"running,omitempty"`
-	Cancelled bool         `json:"cancelled,omitempty"`
-	Left      bool         `json:"left,omitempty"`
-	Events    []SavedEvent `json:"events,omitempty"` // not yet taken
-}
-
-// SavedEvent is an Event.
-type SavedEvent struct {
-	Raw      []byte `json:"raw,omitempty"`
-	Final    bool   `json:"final,omitempty"`
-	Failed   bool   `json:"failed,omitempty"`
-	Question string `json:"question,omitempty"`
+	ID        uint64    `json:"id"`
+	ClientID  []byte    `json:"client_id"`
+	Token     []byte    `json:"token,omitempty"`
+	Method    string    `json:"method"`
+	Tool      string    `json:"tool,omitempty"`
+	Began     time.Time `json:"began"`
+	Tag       string    `json:"tag,omitempty"`
+	Ended     bool      `json:"ended,omitempty"` // the child has answered it
+	Running   bool      `json:"running,omitempty"`
+	Cancelled bool      `json:"cancelled,omitempty"`
+	Left      bool      `json:"left,omitempty"`
+	Events    []Event   `json:"events,omitempty"` // not yet taken
 }
 
 // SavedQuestion is a request of the child that a client has yet to answer.
@@ -133,11 +125,9 @@ func (c *Call) saveLocked() SavedCall {
 		ID: c.id, ClientID: c.clientID, Token: c.token, Method: c.Method, Tool: c.Tool, Began: c.Began, Tag: c.tag,
 		Ended: c.relay.calls[c.id] != c, Running: c.running, Cancelled: c.cancelled, Left: c.left,
 	}
-	for _, e := range c.events {
-		s.Events = append(s.Events, SavedEvent(e))
-	}
+	s.Events = slices.Clone(c.events)
 	if c.final != nil {
-		s.Events = append(s.Events, SavedEvent(*c.final))
+		s.Events = append(s.Events, *c.final)
 	}
 	return s
 }
@@ -174,11 +164,11 @@ func (r *Relay) restoreCallLocked(s SavedCall) *Call {
 	c.init()
 	for _, e := range s.Events {
 		if e.Final {
-			c.finishLocked(Event(e))
+			c.finishLocked(e)
 			continue
 		}
-		c.events = append(c.events, Event(e))
-		c.countLocked(Event(e).size())
+		c.events = append(c.events, e)
+		c.countLocked(e.size())
 		c.wake()
 	}
 	if s.Ended {
