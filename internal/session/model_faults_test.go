@@ -298,8 +298,8 @@ func (m *machine) restart() {
 	m.must(m.manager.Restore(m.Context(), m.kept.passed(m.stage.t), func(s *session.Session, calls []*session.Call) {
 		for _, c := range calls {
 			var n int
-			if _, err := fmt.Sscan(string(c.ClientID()), &n); err != nil || waiting[n] == nil || waiting[n].session.label != s.Label() {
-				m.Fatalf("a call %s of %s is gone on with", c.ClientID(), s.Label())
+			if _, err := fmt.Sscan(string(c.ClientID), &n); err != nil || waiting[n] == nil || waiting[n].session.label != s.Label() {
+				m.Fatalf("a call %s of %s is gone on with", c.ClientID, s.Label())
 			}
 			o := *waiting[n]
 			o.Call = c

@@ -48,7 +48,7 @@ func CarryAll(l *eventstore.Log, all []*Exchange) (over bool) {
 }
 
 func (xs *Exchanges) resume(s *session.Session, c *session.Call) *Exchange {
-	x := xs.exchange(s, s.Access(), c.ClientID(), c.Method, c.Tool)
+	x := xs.exchange(s, s.Access(), c.ClientID, c.Method, c.Tool)
 	x.call = c
 	x.setTime(c.Began)
 	x.deadline = time.Now().Add(xs.Timeout)

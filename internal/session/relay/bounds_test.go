@@ -14,7 +14,7 @@ import (
 func (r *Relay) waits() (bool, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.room != nil, r.queued
+	return r.changed != nil, r.queued
 }
 
 // Responses that nobody takes stop the reading; taking them, or leaving, has it go

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -18,19 +19,24 @@ const (
 	overhead = 128
 )
 
+// Request is what a client asked for. Its ids and token are JSON, kept as bytes since JSON
+// in JSON may be changed in form.
+type Request struct {
+	ID            uint64    `json:"id"` // the child's for it
+	ClientID      []byte    `json:"client_id"`
+	ProgressToken []byte    `json:"token,omitempty"` // the client's; nil without one
+	Method        string    `json:"method"`
+	Tool          string    `json:"tool,omitempty"` // that a tools/call names
+	Began         time.Time `json:"began"`          // when it came
+}
+
 // Call is one request in flight.
 type Call struct {
-	Method string    // of the request
-	Tool   string    // that a tools/call names
-	Began  time.Time // when the client's request came
-
+	Request
 	relay    *Relay
-	id       uint64 // the child's for it
-	clientID json.RawMessage
-	token    json.RawMessage // the client's progress token; nil without one
-	standing bool            // subscriptions/listen
-	gated    bool            // takes part in turns
-	ready    chan struct{}   // holds one value when there may be something to take
+	standing bool          // subscriptions/listen
+	gated    bool          // takes part in turns
+	ready    chan struct{} // holds one value when there may be something to take
 
 	// under relay.mu
 	tag       string
@@ -41,8 +47,7 @@ type Call struct {
 	cancelled bool        // the child was told; nothing more comes of it
 	left      bool        // nobody takes what comes
 	events    []Event
-	final     *Event
-	queued    int         // size of events and final
+	queued    int         // size of events
 	stop      func() bool // the timer that ends the wait for a child's answer
 }
 
@@ -89,12 +94,11 @@ func (c *Call) pop() (e Event, ok bool, err error) {
 		e = c.events[0]
 		c.events[0] = Event{}
 		c.events = c.events[1:]
+		if e.Final {
+			delete(r.answered, c)
+		}
 	case c.cancelled:
 		return Event{Final: true}, true, nil
-	case c.final != nil:
-		e = *c.final
-		c.final = nil
-		delete(r.answered, c)
 	case r.closed:
 		r.endLocked(c)
 		return Event{}, false, ErrClosed
@@ -119,19 +123,6 @@ func (c *Call) Tag() string {
 	return c.tag
 }
 
-// ClientID is the raw JSON of the client's id for the call.
-func (c *Call) ClientID() json.RawMessage { return c.clientID }
-
-// ProgressToken is the raw JSON of the client's progress token, nil without one.
-func (c *Call) ProgressToken() json.RawMessage { return c.token }
-
-// Cancelled reports whether the child was told that the call is cancelled.
-func (c *Call) Cancelled() bool {
-	c.relay.mu.Lock()
-	defer c.relay.mu.Unlock()
-	return c.cancelled
-}
-
 // Cancel tells the child that the call is cancelled, and ends it for its client:
 // Next gives a final event without a message. The call keeps its slot until the
 // child answers, at most for Config.Abandon; a standing call has none to keep.
@@ -141,13 +132,13 @@ func (c *Call) Cancel(reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cancelLocked(c) {
-		r.child.Put(cancellation(c.id, reason))
+		r.child.Put(cancellation(c.ID, reason))
 	}
 }
 
 func cancellation(id uint64, reason string) []byte {
 	why, _ := json.Marshal(reason)
-	return append(append(append(append([]byte(`{"jsonrpc":"2.0","method":"`+mcp.MethodCancelled+`","params":{"requestId":`), number(id)...), `,"reason":`...), why...), "}}\n"...)
+	return fmt.Appendf(nil, `{"jsonrpc":"2.0","method":%q,"params":{"requestId":%d,"reason":%s}}`+"\n", mcp.MethodCancelled, id, why)
 }
 
 // Leave says that nobody will take what comes of the call. It stays in flight, but
@@ -162,9 +153,13 @@ func (c *Call) Leave() {
 	c.left = true
 	c.discardLocked()
 	r.unaskLocked(c)
-	if r.calls[c.id] == c && c.stop == nil && !r.closed {
-		c.stop = r.cfg.AfterFunc(r.cfg.Abandon, func() { r.abandon(c) })
+	if r.calls[c.ID] == c && c.stop == nil && !r.closed {
+		c.abandonLaterLocked()
 	}
+}
+
+func (c *Call) abandonLaterLocked() {
+	c.stop = c.relay.cfg.AfterFunc(c.relay.cfg.Abandon, func() { c.relay.abandon(c) })
 }
 
 // Abandon is Cancel of a call whose slot is free at once.
@@ -181,7 +176,7 @@ func (r *Relay) cancelLocked(c *Call) (tell bool) {
 	c.cancelled = true
 	c.discardLocked()
 	c.wake()
-	if r.calls[c.id] != c || !c.sent { // it has ended, or the child does not know of it yet
+	if r.calls[c.ID] != c || !c.sent { // it has ended, or the child does not know of it yet
 		r.endLocked(c)
 		return false
 	}
@@ -191,7 +186,7 @@ func (r *Relay) cancelLocked(c *Call) (tell bool) {
 		return true
 	}
 	c.stopTimerLocked()
-	c.stop = r.cfg.AfterFunc(r.cfg.Abandon, func() { r.abandon(c) })
+	c.abandonLaterLocked()
 	return true
 }
 
@@ -199,14 +194,14 @@ func (r *Relay) cancelLocked(c *Call) (tell bool) {
 func (r *Relay) abandon(c *Call) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.calls[c.id] != c || r.closed || r.paused {
+	if r.calls[c.ID] != c || r.closed || r.paused {
 		return
 	}
 	if !c.cancelled {
-		r.reply(cancellation(c.id, "no client waits for it"), c.Method)
+		r.reply(cancellation(c.ID, "no client waits for it"), c.Method)
 	}
 	if !c.standing {
-		r.abandoned[c.id] = true
+		r.abandoned[c.ID] = true
 	}
 	if len(r.abandoned) > maxAbandoned {
 		r.abandoned, r.overflowed = map[uint64]bool{}, true
@@ -226,10 +221,8 @@ func (c *Call) finishLocked(e Event) {
 	if c.deafLocked() {
 		return
 	}
-	c.final = &e
 	c.relay.answered[c] = true
-	c.countLocked(e.size())
-	c.wake()
+	c.addLocked(e)
 }
 
 // deafLocked reports whether nobody takes what comes.
@@ -241,15 +234,19 @@ func (c *Call) offerLocked(e Event) bool {
 	if c.deafLocked() || n >= maxEvents || n > 0 && c.queued+e.size() > maxEventBytes {
 		return false
 	}
+	c.addLocked(e)
+	return true
+}
+
+func (c *Call) addLocked(e Event) {
 	c.events = append(c.events, e)
 	c.countLocked(e.size())
 	c.wake()
-	return true
 }
 
 // discardLocked drops what waits.
 func (c *Call) discardLocked() {
-	c.events, c.final = nil, nil
+	c.events = nil
 	delete(c.relay.answered, c)
 	c.countLocked(-c.queued)
 }
@@ -276,9 +273,8 @@ func (c *Call) countLocked(bytes int) {
 
 func (r *Relay) countLocked(bytes int) {
 	r.queued += bytes
-	if r.room != nil && r.queued <= r.cfg.MaxQueued {
-		close(r.room)
-		r.room = nil
+	if r.queued <= r.cfg.MaxQueued {
+		r.tellLocked()
 	}
 }
 

@@ -100,7 +100,7 @@ func TestAmbiguousCancellationIsDropped(t *testing.T) {
 	if err := r.Notify(t.Context(), cancel); err != nil {
 		t.Fatal(err)
 	}
-	if m := child.reads(); string(m.Param("requestId")) != string(second) || !b.Cancelled() {
+	if m := child.reads(); string(m.Param("requestId")) != string(second) || !b.cancelled {
 		t.Errorf("child read %s", m.Raw)
 	}
 }

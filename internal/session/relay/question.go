@@ -39,28 +39,26 @@ func (r *Relay) askLocked(m mcp.Message) bool {
 	}
 	ours := "fjmcp-" + rand.Text()
 	raw := m.WithID(json.RawMessage(strconv.Quote(ours)))
-	q := question{id: bytes.Clone(m.ID()), call: c}
-	if c == nil {
-		if !r.cfg.Other(raw) {
-			return false
-		}
-		r.asked[ours] = q
-		return true
+	switch {
+	case c == nil:
+		ok = r.cfg.Other(raw)
+	case c.offerLocked(Event{Raw: raw, Question: ours}):
+		c.questions++
+		r.restSoonLocked(c)
+	default:
+		ok = false
 	}
-	if !c.offerLocked(Event{Raw: raw, Question: ours}) {
-		return false
+	if ok {
+		r.asked[ours] = question{id: bytes.Clone(m.ID()), call: c}
 	}
-	r.asked[ours] = q
-	c.questions++
-	r.restSoonLocked(c)
-	return true
+	return ok
 }
 
 // addresseeLocked is the call that a question belongs to; nil when it is besides all calls.
 // ok is false when it cannot be told.
 func (r *Relay) addresseeLocked() (c *Call, ok bool) {
 	if r.turns.serial {
-		if c, several := r.oneLocked(func(c *Call) bool { return c.running }); c != nil || several {
+		if c, several := r.oneLocked(func(c *Call) bool { return c.sent && c.running }); c != nil || several {
 			return c, !several
 		}
 		if c, several := r.oneLocked(func(c *Call) bool { return c.questions > 0 }); c != nil || several {
@@ -71,11 +69,11 @@ func (r *Relay) addresseeLocked() (c *Call, ok bool) {
 	return c, !several
 }
 
-// oneLocked returns the call with a property, of those that the child has, when there is
-// just one; several reports that there are more.
+// oneLocked returns the call with a property when there is just one; several reports that
+// there are more.
 func (r *Relay) oneLocked(is func(*Call) bool) (found *Call, several bool) {
 	for _, c := range r.calls {
-		if !c.sent || !is(c) {
+		if !is(c) {
 			continue
 		}
 		if found != nil {

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -31,20 +32,7 @@ func (r *Relay) read() {
 func (r *Relay) awaitRoom() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.queued > r.cfg.MaxQueued && !r.closed && !r.paused {
-		if r.room == nil {
-			r.room = make(chan struct{})
-		}
-		taken := r.room
-		r.mu.Unlock()
-		select {
-		case <-taken:
-		case <-r.done:
-		case <-r.suspended:
-		}
-		r.mu.Lock()
-	}
-	return !r.closed && !r.paused
+	return r.awaitLocked(context.Background(), func() bool { return r.queued <= r.cfg.MaxQueued }) == nil
 }
 
 // handle routes one line. It keeps nothing of it.
@@ -81,7 +69,7 @@ func (r *Relay) handleResponse(m mcp.Message) {
 	if c == nil || !c.sent {
 		if n, err := strconv.ParseUint(string(m.ID()), 10, 64); err == nil {
 			delete(r.abandoned, n)
-			r.tellDrainedLocked()
+			r.tellLocked()
 		}
 		r.cfg.Log.Debug("backend answered a call that is not in flight", "id", string(m.ID()))
 		return
@@ -90,7 +78,7 @@ func (r *Relay) handleResponse(m mcp.Message) {
 		r.mu.Unlock() // the message may be large
 		e := c.response(m)
 		r.mu.Lock()
-		if r.calls[c.id] == c {
+		if r.calls[c.ID] == c {
 			c.finishLocked(e)
 		}
 	}
@@ -100,10 +88,10 @@ func (r *Relay) handleResponse(m mcp.Message) {
 // response is the last event of a call that was answered.
 func (c *Call) response(m mcp.Message) Event {
 	if c.standing {
-		m = m.WithResultField(c.clientID, "_meta", mcp.MetaSubscriptionID)
+		m = m.WithResultField(c.ClientID, "_meta", mcp.MetaSubscriptionID)
 	}
 	failed := m.IsError() || c.Method == mcp.MethodToolsCall && m.Failed()
-	return Event{Raw: m.WithID(c.clientID), Final: true, Failed: failed}
+	return Event{Raw: m.WithID(c.ClientID), Final: true, Failed: failed}
 }
 
 // handleNotification routes what the child says besides its answers. Progress and
@@ -131,17 +119,17 @@ func (r *Relay) handleNotification(m mcp.Message) {
 // progress and notice are m as the call's client knows it, nil when it cannot be
 // the call's.
 func (c *Call) progress(m mcp.Message) []byte {
-	if c.token == nil {
+	if c.ProgressToken == nil {
 		return nil
 	}
-	return m.WithParam(c.token, "progressToken").Raw
+	return m.WithParam(c.ProgressToken, "progressToken").Raw
 }
 
 func (c *Call) notice(m mcp.Message) []byte {
 	if !c.standing {
 		return nil
 	}
-	return m.WithParam(c.clientID, "_meta", mcp.MetaSubscriptionID).Raw
+	return m.WithParam(c.ClientID, "_meta", mcp.MetaSubscriptionID).Raw
 }
 
 // forward hands m to the call that id names.

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -28,7 +29,7 @@ var (
 // Config is what a Relay is made of.
 type Config struct {
 	// Conn is our end of the child's stdout, a stream socket, and Stdin that of its
-	// stdin; nil where it is Conn too. The Relay closes them, unless it is suspended.
+	// stdin. The Relay closes them, unless it is suspended.
 	Conn  *net.UnixConn
 	Stdin lines.Output
 	Log   *slog.Logger
@@ -53,7 +54,7 @@ type Config struct {
 	// so it is dropped as such; a whole first line is taken.
 	Resync bool
 
-	Now func() time.Time // nil means time.Now
+	Now func() time.Time
 	// AfterFunc is time.AfterFunc, but returns the timer's Stop; nil means that.
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
 }
@@ -94,14 +95,13 @@ type Relay struct {
 	answered map[*Call]bool   // their responses have yet to be taken
 	standing int              // of calls
 	queued   int              // bytes that wait for Next, or are held
-	room     chan struct{}    // closed when there is room in queued; nil while nobody waits for it
 	asked    map[string]question
 	turns    turns
 	// abandoned are cancelled calls that lost their slot. The child may still work
 	// on them, and answer or not.
 	abandoned  map[uint64]bool
 	overflowed bool          // there were too many of them to remember, so the child is never known to be idle
-	drained    chan struct{} // closed when the child works on nothing; nil while nobody waits for it
+	changed    chan struct{} // closed by tellLocked; nil while awaitLocked does not wait
 }
 
 // faults are what a child may do wrong again and again.
@@ -120,7 +120,13 @@ func newFaults(cfg Config) faults {
 
 // New starts relaying over cfg.Conn and cfg.Stdin. It fails only when one is closed.
 func New(cfg Config) (*Relay, error) {
-	cfg = cfg.withDefaults()
+	cfg.MaxLine = cmp.Or(cfg.MaxLine, 64<<20)
+	cfg.MaxCalls = cmp.Or(cfg.MaxCalls, 100)
+	cfg.MaxQueued = cmp.Or(cfg.MaxQueued, 64<<20)
+	cfg.Abandon = cmp.Or(cfg.Abandon, 5*time.Minute)
+	if cfg.AfterFunc == nil {
+		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
+	}
 	r := &Relay{
 		cfg: cfg, faults: newFaults(cfg), resync: cfg.Resync, done: make(chan struct{}), suspended: make(chan struct{}), halted: make(chan struct{}),
 		calls: map[uint64]*Call{}, answered: map[*Call]bool{}, asked: map[string]question{}, abandoned: map[uint64]bool{},
@@ -142,31 +148,6 @@ func New(cfg Config) (*Relay, error) {
 	}
 	go r.read()
 	return r, nil
-}
-
-func (cfg Config) withDefaults() Config {
-	if cfg.MaxLine == 0 {
-		cfg.MaxLine = 64 << 20
-	}
-	if cfg.MaxCalls == 0 {
-		cfg.MaxCalls = 100
-	}
-	if cfg.MaxQueued == 0 {
-		cfg.MaxQueued = 64 << 20
-	}
-	if cfg.Abandon == 0 {
-		cfg.Abandon = 5 * time.Minute
-	}
-	if cfg.Other == nil {
-		cfg.Other = func([]byte) bool { return false }
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.AfterFunc == nil {
-		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
-	}
-	return cfg
 }
 
 // Done is closed when the child can no longer be spoken to.
@@ -193,6 +174,7 @@ func (r *Relay) Close() {
 	}
 	r.closed = true
 	close(r.done)
+	r.tellLocked()
 	for _, f := range r.after {
 		go f()
 	}
@@ -234,14 +216,7 @@ func (r *Relay) InFlight() int {
 func (r *Relay) Pending() []*Call {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var calls []*Call
-	for _, c := range r.calls {
-		if !c.standing {
-			calls = append(calls, c)
-		}
-	}
-	sortCalls(calls)
-	return calls
+	return r.listLocked(func(c *Call) bool { return !c.standing })
 }
 
 // Calls returns the calls that the child has and has yet to answer, standing ones
@@ -249,13 +224,16 @@ func (r *Relay) Pending() []*Call {
 func (r *Relay) Calls() []*Call {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var calls []*Call
+	return r.listLocked(func(c *Call) bool { return c.sent })
+}
+
+func (r *Relay) listLocked(is func(*Call) bool) (calls []*Call) {
 	for _, c := range r.calls {
-		if c.sent {
+		if is(c) {
 			calls = append(calls, c)
 		}
 	}
-	sortCalls(calls)
+	slices.SortFunc(calls, func(a, b *Call) int { return cmp.Compare(a.ID, b.ID) })
 	return calls
 }
 
@@ -263,43 +241,40 @@ func (r *Relay) Calls() []*Call {
 // comes with Next, as for those that Start returns.
 func (r *Relay) Restored() []*Call { return slices.Clone(r.restored) }
 
-func sortCalls(calls []*Call) {
-	slices.SortFunc(calls, func(a, b *Call) int { return int(int64(a.id) - int64(b.id)) })
-}
-
 // Drain waits until the child works on no call but standing ones, so that it has
 // answered the cancelled ones too, also those that have lost their slot. It keeps
-// nobody from starting another. ErrClosed: the child has ended.
+// nobody from starting another. Errors: ErrClosed, ErrSuspended, or ctx's.
 func (r *Relay) Drain(ctx context.Context) error {
 	r.mu.Lock()
-	if r.idleLocked() {
+	defer r.mu.Unlock()
+	return r.awaitLocked(ctx, func() bool { return len(r.calls)-r.standing+len(r.abandoned) == 0 && !r.overflowed })
+}
+
+// awaitLocked waits until ready returns true, which tellLocked has it asked again. Releases
+// the lock while it waits. Errors are those of Drain.
+func (r *Relay) awaitLocked(ctx context.Context, ready func() bool) error {
+	for {
+		if err := r.usableLocked(); err != nil || ready() {
+			return err
+		}
+		if r.changed == nil {
+			r.changed = make(chan struct{})
+		}
+		changed := r.changed
 		r.mu.Unlock()
-		return nil
-	}
-	if r.drained == nil {
-		r.drained = make(chan struct{})
-	}
-	drained := r.drained
-	r.mu.Unlock()
-	select {
-	case <-drained:
-		return nil
-	case <-r.done:
-		return ErrClosed
-	case <-r.suspended:
-		return ErrSuspended
-	case <-ctx.Done():
-		return context.Cause(ctx)
+		select {
+		case <-changed:
+			r.mu.Lock()
+		case <-ctx.Done():
+			r.mu.Lock()
+			return context.Cause(ctx)
+		}
 	}
 }
 
-func (r *Relay) idleLocked() bool {
-	return len(r.calls)-r.standing+len(r.abandoned) == 0 && !r.overflowed
-}
-
-func (r *Relay) tellDrainedLocked() {
-	if r.drained != nil && r.idleLocked() {
-		close(r.drained)
-		r.drained = nil
+func (r *Relay) tellLocked() {
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
 	}
 }

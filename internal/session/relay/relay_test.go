@@ -55,7 +55,13 @@ func over(t testing.TB, conn *net.UnixConn, cfg Config) *Relay {
 	if cfg.Log == nil {
 		cfg.Log = logTo(io.Discard)
 	}
-	cfg.Conn = conn
+	if cfg.Other == nil {
+		cfg.Other = func([]byte) bool { return false }
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	cfg.Conn, cfg.Stdin = conn, conn
 	r, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -23,19 +23,22 @@ func (r *Relay) Start(ctx context.Context, request mcp.Message) (*Call, error) {
 // must neither wait nor use the Relay. It may be called several times, or never.
 func (r *Relay) StartNext(ctx context.Context, request mcp.Message, placed func()) (*Call, error) {
 	c := &Call{
-		Method: request.Method, Began: r.cfg.Now(), relay: r, id: r.cfg.Epoch<<counterBits | r.counter.Add(1),
-		// Cloned, since the request may be long and is not kept.
-		clientID: bytes.Clone(request.ID()), token: bytes.Clone(request.Param("_meta", "progressToken")),
+		relay: r,
+		Request: Request{
+			ID: r.cfg.Epoch<<counterBits | r.counter.Add(1), Method: request.Method, Began: r.cfg.Now(),
+			// Cloned, since the request may be long and is not kept.
+			ClientID: bytes.Clone(request.ID()), ProgressToken: bytes.Clone(request.Param("_meta", "progressToken")),
+		},
 	}
 	if c.Method == mcp.MethodToolsCall {
 		c.Tool = request.ParamString("name")
 	}
 	c.init()
 	var token json.RawMessage
-	if c.token != nil {
-		token = number(c.id)
+	if c.ProgressToken != nil {
+		token = number(c.ID)
 	}
-	line := request.LineWith(number(c.id), token)
+	line := request.LineWith(number(c.ID), token)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.addLocked(c); err != nil {
@@ -72,17 +75,21 @@ func (r *Relay) addLocked(c *Call) error {
 	if c.standing && r.standing >= maxStanding || !c.standing && len(r.calls)-r.standing >= r.cfg.MaxCalls {
 		return ErrTooManyCalls
 	}
-	r.calls[c.id] = c
+	r.enterLocked(c)
+	return nil
+}
+
+func (r *Relay) enterLocked(c *Call) {
+	r.calls[c.ID] = c
 	if c.standing {
 		r.standing++
 	}
-	return nil
 }
 
 // endLocked gives a call's slot and turn back, and refuses what the child still asks for
 // it.
 func (r *Relay) endLocked(c *Call) {
-	if r.calls[c.id] != c {
+	if r.calls[c.ID] != c {
 		return
 	}
 	c.stopTimerLocked()
@@ -90,12 +97,12 @@ func (r *Relay) endLocked(c *Call) {
 		c.asking()
 	}
 	r.unaskLocked(c)
-	delete(r.calls, c.id)
+	delete(r.calls, c.ID)
 	if c.standing {
 		r.standing--
 	}
 	r.leaveTurnsLocked(c)
-	r.tellDrainedLocked()
+	r.tellLocked()
 }
 
 // Notify sends a client's notification. A cancellation is passed on under the
@@ -106,33 +113,21 @@ func (r *Relay) Notify(ctx context.Context, n mcp.Message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n.Method == mcp.MethodCancelled {
-		c := r.byClientIDLocked(n.Param("requestId"))
+		id := string(n.Param("requestId"))
+		c, several := r.oneLocked(func(c *Call) bool { return !c.cancelled && string(c.ClientID) == id })
+		if several {
+			r.cfg.Log.Debug("dropped a cancellation that may mean several calls")
+		}
 		if c == nil || !r.cancelLocked(c) {
 			return nil
 		}
-		n = n.WithParam(number(c.id), "requestId")
+		n = n.WithParam(number(c.ID), "requestId")
 	}
 	if err := r.awaitOutputLocked(ctx, func() {}); err != nil {
 		return err
 	}
 	r.child.Put(mcp.Line(n.Raw))
 	return nil
-}
-
-// byClientIDLocked finds the one call in flight that a client knows by id.
-func (r *Relay) byClientIDLocked(id json.RawMessage) *Call {
-	var found *Call
-	for _, c := range r.calls {
-		if c.cancelled || string(c.clientID) != string(id) {
-			continue
-		}
-		if found != nil {
-			r.cfg.Log.Debug("dropped a cancellation that may mean several calls")
-			return nil
-		}
-		found = c
-	}
-	return found
 }
 
 // byIDLocked finds a call by the id we gave the child.
@@ -147,7 +142,7 @@ func (r *Relay) byIDLocked(id json.RawMessage) *Call {
 // onlyLocked returns the call that the child works on when there is just one, standing
 // ones aside; several reports that there are more.
 func (r *Relay) onlyLocked() (one *Call, several bool) {
-	return r.oneLocked(func(c *Call) bool { return !c.standing })
+	return r.oneLocked(func(c *Call) bool { return c.sent && !c.standing })
 }
 
 // awaitOutputLocked waits until there is room for what is to be written, and calls placed

@@ -1,10 +1,10 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
 )
@@ -23,20 +23,15 @@ type State struct {
 }
 
 // SavedCall is a call that the child has yet to answer, or whose answer has yet to
-// be taken. Ids and tokens are bytes, since JSON in JSON may be changed in form.
+// be taken.
 type SavedCall struct {
-	ID        uint64    `json:"id"`
-	ClientID  []byte    `json:"client_id"`
-	Token     []byte    `json:"token,omitempty"`
-	Method    string    `json:"method"`
-	Tool      string    `json:"tool,omitempty"`
-	Began     time.Time `json:"began"`
-	Tag       string    `json:"tag,omitempty"`
-	Ended     bool      `json:"ended,omitempty"` // the child has answered it
-	Running   bool      `json:"running,omitempty"`
-	Cancelled bool      `json:"cancelled,omitempty"`
-	Left      bool      `json:"left,omitempty"`
-	Events    []Event   `json:"events,omitempty"` // not yet taken
+	Request
+	Tag       string  `json:"tag,omitempty"`
+	Ended     bool    `json:"ended,omitempty"` // the child has answered it
+	Running   bool    `json:"running,omitempty"`
+	Cancelled bool    `json:"cancelled,omitempty"`
+	Left      bool    `json:"left,omitempty"`
+	Events    []Event `json:"events,omitempty"` // not yet taken
 }
 
 // SavedQuestion is a request of the child that a client has yet to answer.
@@ -65,6 +60,7 @@ func (r *Relay) Suspend(ctx context.Context) (State, error) {
 	}
 	r.paused = true
 	close(r.suspended)
+	r.tellLocked()
 	r.stopTimersLocked()
 	r.child.Stop()
 	r.mu.Unlock()
@@ -90,44 +86,24 @@ func (r *Relay) saveLocked() State {
 		Counter: r.counter.Load(), Serial: r.turns.serial,
 		Abandoned: slices.Sorted(maps.Keys(r.abandoned)), Forgotten: r.overflowed,
 	}
-	var calls []*Call
-	for _, c := range r.calls {
-		if c.sent {
-			calls = append(calls, c)
-		}
+	for _, c := range slices.AppendSeq(r.listLocked(func(c *Call) bool { return c.sent }), maps.Keys(r.answered)) {
+		s.Calls = append(s.Calls, SavedCall{
+			Request: c.Request, Tag: c.tag, Ended: r.answered[c], Running: c.running, Cancelled: c.cancelled, Left: c.left,
+			Events: slices.Clone(c.events),
+		})
 	}
-	for c := range r.answered {
-		if r.calls[c.id] != c {
-			calls = append(calls, c)
-		}
-	}
-	sortCalls(calls)
-	for _, c := range calls {
-		s.Calls = append(s.Calls, c.saveLocked())
-	}
+	slices.SortFunc(s.Calls, func(a, b SavedCall) int { return cmp.Compare(a.ID, b.ID) })
 	for id, q := range r.asked {
 		saved := SavedQuestion{ID: id, Childs: q.id}
 		if q.call != nil {
-			saved.Call = q.call.id
+			saved.Call = q.call.ID
 		}
 		s.Questions = append(s.Questions, saved)
 	}
 	for _, w := range r.turns.waiting {
 		if w.answer != nil {
-			s.Answers = append(s.Answers, SavedAnswer{w.call.id, w.answer})
+			s.Answers = append(s.Answers, SavedAnswer{w.call.ID, w.answer})
 		}
-	}
-	return s
-}
-
-func (c *Call) saveLocked() SavedCall {
-	s := SavedCall{
-		ID: c.id, ClientID: c.clientID, Token: c.token, Method: c.Method, Tool: c.Tool, Began: c.Began, Tag: c.tag,
-		Ended: c.relay.calls[c.id] != c, Running: c.running, Cancelled: c.cancelled, Left: c.left,
-	}
-	s.Events = slices.Clone(c.events)
-	if c.final != nil {
-		s.Events = append(s.Events, *c.final)
 	}
 	return s
 }
@@ -157,32 +133,24 @@ func (r *Relay) restore(s *State) {
 }
 
 func (r *Relay) restoreCallLocked(s SavedCall) *Call {
-	c := &Call{
-		Method: s.Method, Tool: s.Tool, Began: s.Began, relay: r, id: s.ID,
-		clientID: s.ClientID, token: s.Token, tag: s.Tag, sent: true, cancelled: s.Cancelled, left: s.Left,
-	}
+	c := &Call{Request: s.Request, relay: r, tag: s.Tag, sent: true, cancelled: s.Cancelled, left: s.Left}
 	c.init()
 	for _, e := range s.Events {
 		if e.Final {
 			c.finishLocked(e)
-			continue
+		} else {
+			c.addLocked(e)
 		}
-		c.events = append(c.events, e)
-		c.countLocked(e.size())
-		c.wake()
 	}
 	if s.Ended {
 		return c
 	}
-	r.calls[c.id] = c
-	if c.standing {
-		r.standing++
-	}
+	r.enterLocked(c)
 	if s.Running {
 		r.runLocked(c)
 	}
 	if c.deafLocked() {
-		c.stop = r.cfg.AfterFunc(r.cfg.Abandon, func() { r.abandon(c) })
+		c.abandonLaterLocked()
 	}
 	return c
 }

@@ -80,7 +80,7 @@ func (r *Relay) restSoonLocked(c *Call) {
 	c.asking = r.cfg.AfterFunc(Gather, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if c.questions > 0 && r.calls[c.id] == c && !r.closed && !r.paused {
+		if c.questions > 0 && r.calls[c.ID] == c && !r.closed && !r.paused {
 			r.restLocked(c)
 		}
 	})
@@ -105,7 +105,7 @@ func (r *Relay) passLocked() {
 // putInTurnLocked passes an answer to the child when its call has the turn, which it may
 // have kept. A call that waits for another answer still continues without.
 func (r *Relay) putInTurnLocked(c *Call, answer []byte) {
-	if c == nil || !c.gated || c.running || c.questions > 0 || r.calls[c.id] != c {
+	if c == nil || !c.gated || c.running || c.questions > 0 || r.calls[c.ID] != c {
 		r.child.Put(answer)
 		return
 	}

@@ -88,7 +88,7 @@ func TestCallsTakeTurnsOnceTheChildHasAsked(t *testing.T) {
 		child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, first)
 		next(t, a)
 		first, a = child.reads().ID(), <-want
-		if got, want := string(a.ClientID()), []string{`"b"`, `"c"`}[i]; got != want {
+		if got, want := string(a.ClientID), []string{`"b"`, `"c"`}[i]; got != want {
 			t.Fatalf("%s had the turn, want %s", got, want)
 		}
 	}

@@ -12,11 +12,10 @@ import (
 // ErrStopped: Stop was called.
 var ErrStopped = errors.New("the conversation was stopped")
 
-// Config is what a Conn is made of. All fields but Output and Rest
-// are required.
+// Config is what a Conn is made of. All fields but Rest are required.
 type Config struct {
 	Socket  *net.UnixConn   // a stream socket to read from; Close closes it
-	Output  Output          // to write to; nil for Socket; Close closes it too
+	Output  Output          // to write to; Close closes it too
 	MaxLine int             // bytes
 	TooLong func(bytes int) // called by Next for a longer line, which it skips
 
@@ -55,9 +54,6 @@ type Conn struct {
 // New returns a Conn over cfg.Socket and cfg.Output. It fails only when one of them
 // is closed.
 func New(cfg Config) (*Conn, error) {
-	if cfg.Output == nil {
-		cfg.Output = cfg.Socket
-	}
 	c := &Conn{cfg: cfg}
 	var err error
 	if c.from, err = cfg.Socket.SyscallConn(); err != nil {

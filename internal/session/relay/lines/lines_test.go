@@ -45,6 +45,9 @@ func over(t testing.TB, cfg Config) *Conn {
 	if cfg.TooLong == nil {
 		cfg.TooLong = func(n int) { t.Errorf("skipped a line of %d bytes", n) }
 	}
+	if cfg.Output == nil {
+		cfg.Output = cfg.Socket
+	}
 	c, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +184,7 @@ func TestOutputOfItsOwn(t *testing.T) {
 // and in order.
 func TestOutput(t *testing.T) {
 	c, peer := pair(t, Config{})
-	back, _ := New(Config{Socket: peer, MaxLine: 4 << 20})
+	back, _ := New(Config{Socket: peer, Output: peer, MaxLine: 4 << 20})
 	n := 0
 	for room := (<-chan struct{})(nil); room == nil; n++ {
 		c.Put(fmt.Appendf(nil, "%d %s\n", n, strings.Repeat("x", n*1000)))
