@@ -32,13 +32,13 @@ type Hub struct {
 	order []*Log // oldest first
 	bytes int    // of all messages
 	owed  int    // of those that a follower has yet to be told
-	room  chan struct{}
 
 	own       *Log      // the stream at GET
 	delivered int       // position in own up to which a listener was told
 	listener  *Follower // of own; nil without one
 
-	fillers fillers
+	filling int           // how many have messages to come for a stream
+	changed chan struct{} // closed and replaced when there is room, or nobody fills a stream
 }
 
 // NewHub returns a Hub that keeps at most limit bytes of messages. What a follower
@@ -50,7 +50,7 @@ func NewHub(limit int) *Hub {
 }
 
 func newHub(limit int, name string) *Hub {
-	return &Hub{limit: limit, name: name, logs: map[int]*Log{}, room: make(chan struct{})}
+	return &Hub{limit: limit, name: name, logs: map[int]*Log{}, changed: make(chan struct{})}
 }
 
 // Own is the stream for messages that belong to no request.
@@ -192,10 +192,10 @@ func (h *Hub) dropLocked(l *Log, n int) {
 	l.first += n
 }
 
-// makeRoomLocked wakes those who wait to write.
-func (h *Hub) makeRoomLocked() {
-	close(h.room)
-	h.room = make(chan struct{})
+// tellLocked wakes those who wait to write, or for the streams to be filled.
+func (h *Hub) tellLocked() {
+	close(h.changed)
+	h.changed = make(chan struct{})
 }
 
 func size(item []byte) int { return len(item) + overhead }
@@ -256,46 +256,31 @@ func Restore(limit int, s Saved) (*Hub, error) {
 // Fill says that the caller has messages to come for l, and the function it returns,
 // that all are in it.
 func (l *Log) Fill() (done func()) {
-	l.hub.fillers.add(1)
-	return func() { l.hub.fillers.add(-1) }
+	l.hub.fill(1)
+	return func() { l.hub.fill(-1) }
+}
+
+func (h *Hub) fill(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.filling += n; h.filling == 0 {
+		h.tellLocked()
+	}
 }
 
 // Filled waits until nobody fills any of the streams. Its error is ctx's.
-func (h *Hub) Filled(ctx context.Context) error { return h.fillers.wait(ctx) }
-
-// fillers counts who fills a Hub's streams.
-type fillers struct {
-	mu   sync.Mutex
-	n    int
-	none chan struct{} // closed when n is 0; nil while nobody waits for it
-}
-
-func (f *fillers) add(n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.n += n
-	if f.n == 0 && f.none != nil {
-		close(f.none)
-		f.none = nil
-	}
-}
-
-// wait returns when nobody fills.
-func (f *fillers) wait(ctx context.Context) error {
-	f.mu.Lock()
-	if f.n == 0 {
-		f.mu.Unlock()
-		return nil
-	}
-	if f.none == nil {
-		f.none = make(chan struct{})
-	}
-	none := f.none
-	f.mu.Unlock()
-	select {
-	case <-none:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+func (h *Hub) Filled(ctx context.Context) error {
+	for {
+		h.mu.Lock()
+		filling, changed := h.filling, h.changed
+		h.mu.Unlock()
+		if filling == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }

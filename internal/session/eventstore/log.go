@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 // Log is one stream: messages in order, each with an id that names it in the Hub.
@@ -83,7 +85,7 @@ func (l *Log) write(raw []byte) <-chan struct{} {
 	// A follower that waits for nothing gets a message of any size, unless others
 	// fill the memory.
 	if len(l.followers) > 0 && owed > h.limit && (l.owed() || owed > ceiling && h.owed > 0) {
-		return h.room
+		return h.changed
 	}
 	l.addLocked(raw)
 	return nil
@@ -118,7 +120,7 @@ func (l *Log) recountLocked() {
 		l.hub.owed += size(item)
 	}
 	if l.hub.owed < before {
-		l.hub.makeRoomLocked()
+		l.hub.tellLocked()
 	}
 	l.hub.trimLocked()
 }
@@ -134,7 +136,7 @@ func (l *Log) Close() {
 func (l *Log) closeLocked() {
 	if !l.closed {
 		l.closed = true
-		l.hub.makeRoomLocked()
+		l.hub.tellLocked()
 		l.wakeLocked()
 	}
 }
@@ -220,17 +222,11 @@ func (f *Follower) Close() {
 	l.recountLocked()
 }
 
-// Writer is where the messages of a stream go, an event stream over HTTP.
-type Writer interface {
-	Message(id string, raw []byte) error
-	KeepAlive() error
-}
-
 // Serve writes what f is told to out, with a keep-alive each time keepAlive has
 // passed, and closes f. It returns when the stream or ctx ends, when out fails, or
 // when another has taken the listener's place; once end is closed, after what has
 // come by then.
-func (f *Follower) Serve(ctx context.Context, out Writer, keepAlive time.Duration, end <-chan struct{}) {
+func (f *Follower) Serve(ctx context.Context, out *mcp.EventStream, keepAlive time.Duration, end <-chan struct{}) {
 	defer f.Close()
 	quiet := time.NewTicker(keepAlive)
 	defer quiet.Stop()
