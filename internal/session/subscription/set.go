@@ -131,11 +131,10 @@ func (s *Set) Subscribe(ctx context.Context, f Filter) (*Subscription, error) {
 		f.URIs = nil
 	}
 	sub := newSubscription(s, f)
-	sub.lists = Filter{Tools: f.Tools && s.lists.Tools, Prompts: f.Prompts && s.lists.Prompts, Resources: f.Resources && s.lists.Resources}
+	sub.honoured = Filter{Tools: f.Tools && s.lists.Tools, Prompts: f.Prompts && s.lists.Prompts, Resources: f.Resources && s.lists.Resources}
 	if err := s.add(sub); err != nil {
 		return nil, err
 	}
-	honoured := sub.lists
 	for _, uri := range f.URIs {
 		err := s.applyLocked(ctx, uri)
 		switch {
@@ -144,11 +143,10 @@ func (s *Set) Subscribe(ctx context.Context, f Filter) (*Subscription, error) {
 		case err != nil:
 			sub.Close()
 			return nil, err
-		case !slices.Contains(honoured.URIs, uri):
-			honoured.URIs = append(honoured.URIs, uri)
+		case !slices.Contains(sub.honoured.URIs, uri):
+			sub.honoured.URIs = append(sub.honoured.URIs, uri)
 		}
 	}
-	sub.honoured = honoured
 	return sub, nil
 }
 

@@ -16,8 +16,7 @@ const (
 // Subscription is one listener.
 type Subscription struct {
 	set      *Set
-	lists    Filter
-	honoured Filter
+	honoured Filter        // its URIs for Honoured alone
 	changed  chan struct{} // has room for one: something is pending
 	done     chan struct{}
 
@@ -91,11 +90,11 @@ func (s *Subscription) putLocked(key string, raw []byte) {
 func (s *Subscription) wantsLocked(method, uri string) bool {
 	switch method {
 	case mcp.MethodToolsChanged:
-		return s.lists.Tools
+		return s.honoured.Tools
 	case mcp.MethodPromptsChanged:
-		return s.lists.Prompts
+		return s.honoured.Prompts
 	case mcp.MethodResourcesChanged:
-		return s.lists.Resources
+		return s.honoured.Resources
 	case mcp.MethodResourceUpdated:
 		return s.hearsLocked(uri)
 	}
