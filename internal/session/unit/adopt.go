@@ -112,24 +112,12 @@ var errLost = errors.New("the backend does not follow any more")
 func (u *Unit) follows(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, followTimeout, errLost)
 	defer cancel()
-	ping, err := mcp.Parse([]byte(`{"jsonrpc":"2.0","id":"fjmcp","method":"` + mcp.MethodPing + `"}`))
-	if err == nil {
-		_, err = u.ask(ctx, ping)
-	}
+	_, err := u.Inquire(ctx, mcp.MethodPing, struct{}{})
 	return err
 }
 
 // awaitReady waits for Settle. relay.ErrClosed: the unit did not get there.
-func (u *Unit) awaitReady(ctx context.Context) error {
-	select {
-	case <-u.ready:
-		return nil
-	case <-u.relay.Done():
-		return relay.ErrClosed
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
+func (u *Unit) awaitReady(ctx context.Context) error { return u.await(ctx, u.ready) }
 
 // Restored are the calls of Left.State, as Call returns them.
 func (u *Unit) Restored() []*Call {
@@ -158,9 +146,6 @@ func (u *Unit) Suspend(ctx context.Context) (State, error) {
 		u.renewals.Wait()
 		close(renewed)
 	}()
-	select {
-	case <-renewed:
-	case <-ctx.Done():
-	}
+	_ = await(ctx, renewed)
 	return State{Relay: s, Initialized: u.initialized.Load()}, nil
 }

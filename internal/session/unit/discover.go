@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
@@ -16,29 +15,43 @@ import (
 // ReasonProtocol: the backend speaks no revision of MCP that the broker knows.
 const ReasonProtocol control.Reason = "protocol"
 
-// openBackend begins to speak with b on the broker's own behalf, for clients that have no
-// session: it asks server/discover, waits for as long as patience for the answer, and
-// initializes a backend that does not know that (2026-07-28, stdio, Backward
-// Compatibility). Errors: *StartError, or b's.
-func openBackend(ctx context.Context, b *Unit, patience time.Duration) (Server, error) {
-	server, err := negotiate(ctx, b, patience)
-	if err != nil {
-		return Server{}, err
+// Discover begins to speak with the backend on the broker's own behalf, for clients that
+// have no session. Errors are those of Initialize.
+func (u *Unit) Discover(ctx context.Context) (Server, error) {
+	err := u.awaitMode(ctx)
+	var server Server
+	if err == nil {
+		server, err = u.negotiate(ctx)
 	}
-	return server, checkVersion(server.Info)
+	if err == nil {
+		err = checkVersion(server.Info)
+	}
+	if err != nil {
+		return Server{}, u.startFailure(ctx, err)
+	}
+	return server, nil
 }
 
-func negotiate(ctx context.Context, b *Unit, patience time.Duration) (Server, error) {
-	answer, err := discover(ctx, b, patience)
+// negotiate asks server/discover, waits for as long as Config.ProbeTimeout for the answer,
+// and initializes a backend that does not know that (2026-07-28, stdio, Backward
+// Compatibility).
+func (u *Unit) negotiate(ctx context.Context) (Server, error) {
+	bounded, cancel := context.WithTimeoutCause(ctx, u.cfg.ProbeTimeout, errSilent)
+	defer cancel()
+	answer, err := u.Inquire(bounded, mcp.MethodDiscover, map[string]any{"_meta": map[string]any{
+		mcp.MetaProtocolVersion:    mcp.Version20260728,
+		mcp.MetaClientInfo:         implementation(),
+		mcp.MetaClientCapabilities: struct{}{},
+	}})
 	if errors.Is(err, errSilent) {
-		return handshake(ctx, b, mcp.Version20251125)
+		return u.handshake(ctx, mcp.Version20251125)
 	}
 	if err != nil {
 		return Server{}, err
 	}
 	server, older, err := discovered(answer)
 	if older != "" {
-		return handshake(ctx, b, older)
+		return u.handshake(ctx, older)
 	}
 	return server, err
 }
@@ -55,18 +68,6 @@ var errSilent = errors.New("no answer to server/discover")
 // implementation is how the broker calls itself.
 func implementation() map[string]string {
 	return map[string]string{"name": "fjmcp-broker", "version": version.Version}
-}
-
-// discover asks server/discover, and gives up on a backend that does not answer in
-// time.
-func discover(ctx context.Context, b *Unit, patience time.Duration) (mcp.Message, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errSilent)
-	defer cancel()
-	return b.Inquire(ctx, mcp.MethodDiscover, map[string]any{"_meta": map[string]any{
-		mcp.MetaProtocolVersion:    mcp.Version20260728,
-		mcp.MetaClientInfo:         implementation(),
-		mcp.MetaClientCapabilities: struct{}{},
-	}})
 }
 
 // discovered reads the answer to server/discover: the server if it is modern, or
@@ -112,9 +113,9 @@ func discovered(answer mcp.Message) (s Server, older string, err error) {
 
 // handshake initializes a backend with all a client can be able to do: whether
 // the client of a request is, is seen when the backend asks for it.
-func handshake(ctx context.Context, b *Unit, revision string) (Server, error) {
+func (u *Unit) handshake(ctx context.Context, revision string) (Server, error) {
 	type can = struct{}
-	answer, err := b.Inquire(ctx, mcp.MethodInitialize, map[string]any{
+	answer, err := u.Inquire(ctx, mcp.MethodInitialize, map[string]any{
 		"protocolVersion": revision,
 		"clientInfo":      implementation(),
 		"capabilities": map[string]any{
@@ -136,7 +137,7 @@ func handshake(ctx context.Context, b *Unit, revision string) (Server, error) {
 		Protocol: answer.ResultString("protocolVersion"), Info: answer.ResultField("serverInfo"),
 		Capabilities: answer.ResultField("capabilities"), Instructions: answer.ResultField("instructions"),
 	}
-	return s, b.Notify(ctx, initialized())
+	return s, u.Notify(ctx, initialized())
 }
 
 const backendName = "Forgejo MCP Server" // serverInfo.name, since its first release

@@ -18,10 +18,7 @@ func (u *Unit) Stop(ctx context.Context) {
 		u.relay.Close()
 		<-u.gone
 	}()
-	select {
-	case <-over:
-	case <-ctx.Done():
-	}
+	_ = await(ctx, over)
 }
 
 // Ending reports whether the unit is to end or has ended, so that it is gone in a
@@ -31,12 +28,7 @@ func (u *Unit) Ending() bool { return u.stopping.Load() || u.Closed() }
 // AwaitGone waits until the unit has ended and Spec.Ended has returned. The error is
 // ctx's.
 func (u *Unit) AwaitGone(ctx context.Context) error {
-	select {
-	case <-u.gone:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return await(ctx, u.gone)
 }
 
 // remove has the launcher stop what is left of the unit, its reap timer included,

@@ -47,12 +47,7 @@ func (u *Unit) handOver(ctx context.Context) error {
 // AwaitKept waits until the descriptors of a unit that was launched are kept, or
 // cannot be.
 func (u *Unit) AwaitKept(ctx context.Context) error {
-	select {
-	case <-u.keeping:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return await(ctx, u.keeping)
 }
 
 // Kept reports whether the unit can continue under the broker's next process.

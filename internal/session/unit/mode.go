@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
-	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
 // raiseTimeout bounds the wait for calls in flight, and for the proxy, when a
@@ -67,14 +66,7 @@ func (u *Unit) awaitMode(ctx context.Context) error {
 	u.mu.Lock()
 	c := u.mode
 	u.mu.Unlock()
-	select {
-	case <-c.inForce:
-		return nil
-	case <-u.relay.Done():
-		return relay.ErrClosed
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return u.await(ctx, c.inForce)
 }
 
 // modeConfirmed takes an answer of fjmcp-session, which may repeat itself.

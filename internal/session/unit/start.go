@@ -59,27 +59,13 @@ func (u *Unit) Initialize(ctx context.Context, request mcp.Message) (mcp.Message
 	if err == nil {
 		answer, err = u.ask(ctx, request)
 	}
+	if err == nil {
+		err = checkVersion(answer.ResultField("serverInfo"))
+	}
 	if err != nil {
 		return mcp.Message{}, u.startFailure(ctx, err)
 	}
-	if err := checkVersion(answer.ResultField("serverInfo")); err != nil {
-		return answer, u.startFailure(ctx, err)
-	}
 	return answer, nil
-}
-
-// Discover begins to speak with the backend on the broker's own behalf, see
-// openBackend. Errors are those of Initialize.
-func (u *Unit) Discover(ctx context.Context) (Server, error) {
-	err := u.awaitMode(ctx)
-	var server Server
-	if err == nil {
-		server, err = openBackend(ctx, u, u.cfg.ProbeTimeout)
-	}
-	if err != nil {
-		return Server{}, u.startFailure(ctx, err)
-	}
-	return server, nil
 }
 
 // startFailure words why there was no first answer, or none to continue with.

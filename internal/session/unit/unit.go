@@ -198,6 +198,29 @@ func (u *Unit) Used() time.Time {
 // GrantDead reports whether the forge has refused the user's login for good.
 func (u *Unit) GrantDead() bool { return u.grantDead.Load() }
 
+// await waits until c is closed. Errors: relay.ErrClosed when the unit ends before, or
+// ctx's.
+func (u *Unit) await(ctx context.Context, c <-chan struct{}) error {
+	select {
+	case <-c:
+		return nil
+	case <-u.relay.Done():
+		return relay.ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// await waits until c is closed. The error is ctx's.
+func await(ctx context.Context, c <-chan struct{}) error {
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // Notify sends a client's notification; notifications/initialized once.
 func (u *Unit) Notify(ctx context.Context, n mcp.Message) error {
 	if n.Method == mcp.MethodInitialized && u.initialized.Swap(true) {
