@@ -124,7 +124,7 @@ func (w *world) begin(access model.Access) *session.Session {
 	w.t.Helper()
 	s, _, err := w.Create(w.t.Context(), access, message(beginning))
 	w.must(err)
-	w.must(s.Notify(w.t.Context(), message(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)))
+	w.must(s.Tell(w.t.Context(), message(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)))
 	w.works(s, access)
 	return s
 }

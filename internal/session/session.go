@@ -113,35 +113,19 @@ func (s *Session) keepLevel(ctx context.Context, request string) {
 	}
 }
 
-// Tell sends what asks for no response: a notification or a response. Errors are
-// those of Respond.
-func (s *Session) Tell(ctx context.Context, m mcp.Message) error {
-	if m.Kind == mcp.Notification {
-		return s.Notify(ctx, m)
-	}
-	return s.Respond(m)
-}
-
-// Notify sends a client's notification. A dormant session is not woken for one:
-// it would have nothing to refer to.
-func (s *Session) Notify(ctx context.Context, n mcp.Message) error {
+// Tell sends what asks for no response: a notification, or an answer to what the backend
+// asked. A dormant session is not woken for it: it would have nothing to refer to. Errors
+// are those of relay.Relay.Respond but ErrClosed.
+func (s *Session) Tell(ctx context.Context, m mcp.Message) (err error) {
 	u := s.running()
-	if u == nil {
-		return nil
+	switch {
+	case m.Kind == mcp.Notification && u != nil:
+		err = u.Notify(ctx, m)
+	case u != nil:
+		err = u.Respond(m)
+	case m.Kind != mcp.Notification:
+		err = relay.ErrNoQuestion
 	}
-	return ignoreClosed(u.Notify(ctx, n))
-}
-
-// Respond passes a client's answer to what the backend asked.
-func (s *Session) Respond(response mcp.Message) error {
-	u := s.running()
-	if u == nil {
-		return relay.ErrNoQuestion
-	}
-	return ignoreClosed(u.Respond(response))
-}
-
-func ignoreClosed(err error) error {
 	if errors.Is(err, relay.ErrClosed) {
 		return nil
 	}

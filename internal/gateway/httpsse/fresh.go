@@ -121,5 +121,5 @@ func (h *Handler) replace(ctx context.Context, f *fresh, access model.Access) (*
 		return s, nil
 	}
 	initialized, _ := mcp.Parse([]byte(`{"jsonrpc":"2.0","method":"` + mcp.MethodInitialized + `"}`))
-	return s, s.Notify(ctx, initialized)
+	return s, s.Tell(ctx, initialized)
 }
