@@ -12,12 +12,12 @@
 //
 // # The pool of units
 //
-//	Enter (drain.go) ──▶ Start: token, a unit started ahead or a place and a launch, first words
-//	                 ──▶ Serve: may be stopped for another from now on ──▶ Remove
+//	enter (drain.go) ──▶ start: token, a unit started ahead or a place and a launch, first words
+//	                 ──▶ serve: may be stopped for another from now on ──▶ unitEnded
 //
 // A unit that starts has its place before it is launched, so that its credential is
 // found when PID 1 asks. Where all places are taken, the longest idle unit that serves
-// a session is stopped. During a drain none is started; Close ends all for good. A
+// a session is stopped. During a drain none is started, nor after Shutdown. A
 // backend that dies again and again is not started again at once (breaker.go).
 //
 // # Pre-start

@@ -46,7 +46,7 @@ func (m *Manager) end(ctx context.Context, s *Session, why string) error {
 // of a start that was cut short, which does not wait for it.
 func (m *Manager) stopUnits(ctx context.Context, sessions ...*Session) {
 	var ends sync.WaitGroup
-	for _, o := range m.pool.Members() {
+	for _, o := range m.members() {
 		if slices.Contains(sessions, o.Session) {
 			ends.Go(func() { _ = stopAndAwait(ctx, o.Unit) })
 		}
@@ -65,10 +65,7 @@ func (m *Manager) remove(s *Session) {
 	if key := s.key(); m.shared[key] == s {
 		delete(m.shared, key)
 	}
-	if u := s.unit; u != nil {
-		s.unit = nil
-		m.pool.Withdraw(u)
-	}
+	s.unit = nil
 	m.mu.Unlock()
 	close(s.done)
 	s.streams.Close()
@@ -77,7 +74,7 @@ func (m *Manager) remove(s *Session) {
 
 // EndGrant ends all sessions of a grant, after its revocation.
 func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
-	m.pool.prestart.EndGrant(ctx, grantID)
+	m.prestart.dropAll(ctx, func(w *prestartUnit) bool { return w.grantID == grantID })
 	cut := m.interrupt(model.ErrRevoked, revoked, func(row model.Session) bool { return row.GrantID == grantID })
 	ids, err := m.cfg.Store.GrantSessions(ctx, grantID)
 	if err != nil {
@@ -91,7 +88,7 @@ func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
 // endSuspended ends all sessions of a user who may not sign in at Forgejo any more.
 func (m *Manager) endSuspended(userID string) {
 	ctx := context.Background()
-	m.pool.prestart.EndUser(ctx, userID)
+	m.prestart.dropAll(ctx, func(w *prestartUnit) bool { return w.userID == userID })
 	ids, err := m.cfg.Store.UserSessions(ctx, userID)
 	if err == nil {
 		err = m.endAll(ctx, suspended, ids)

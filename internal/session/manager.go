@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -39,13 +38,15 @@ type Config struct {
 // Manager owns all sessions of this broker.
 type Manager struct {
 	*door
-	cfg  Config
-	pool *pool
+	cfg      Config
+	prestart *prestart // units for sessions to come, which have no place yet
 
-	mu       sync.Mutex          // locked before the pool's
+	mu       sync.Mutex          // locked before prestart's
 	sessions map[string]*Session // by id, loaded from the store on use
 	shared   map[sharedKey]*Session
 	attempts map[*Session]*attempt // under way
+	units    map[string]member     // that run or start here, by id
+	closed   bool                  // none starts any more
 	// restoring is closed, and another in its place, when more sessions are restored;
 	// nil when all are.
 	restoring chan struct{}
@@ -62,23 +63,18 @@ func New(cfg Config) *Manager {
 	if cfg.AfterFunc == nil {
 		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
-	m := &Manager{sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, attempts: map[*Session]*attempt{}}
+	m := &Manager{sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, attempts: map[*Session]*attempt{}, units: map[string]member{}}
 	cfg.Suspended = func(userID string) { go m.endSuspended(userID) }
-	m.cfg, m.door = cfg, &door{now: cfg.Now}
-	m.pool = newPool(cfg, m.door)
+	m.cfg, m.door, m.prestart = cfg, &door{now: cfg.Now}, newPrestart(cfg)
 	return m
 }
 
 // Reconcile stops units that no broker serves any more and marks the stored
 // sessions dormant, ending those past their maximum age.
 func (m *Manager) Reconcile(ctx context.Context) error {
-	if err := m.pool.Reconcile(ctx); err != nil {
+	if err := m.stopStrays(ctx); err != nil {
 		return err
 	}
-	return m.clearStale(ctx)
-}
-
-func (m *Manager) clearStale(ctx context.Context) error {
 	old, err := m.cfg.Store.OldSessions(ctx, m.oldest())
 	if err != nil {
 		return err
@@ -93,7 +89,7 @@ func (m *Manager) clearStale(ctx context.Context) error {
 		return err
 	}
 	for unitID, id := range units {
-		if m.pool.Find(unitID) != nil {
+		if m.find(unitID) != nil {
 			continue
 		}
 		if err := m.cfg.Store.ClearSessionUnit(ctx, id, unitID); err != nil {
@@ -118,7 +114,7 @@ func (m *Manager) Prestart(access model.Access) {
 		return
 	}
 	defer leave()
-	m.pool.prestart.Start(access)
+	m.prestart.Start(access)
 }
 
 // Create starts a session for access with the client's initialize request and
@@ -126,10 +122,7 @@ func (m *Manager) Prestart(access model.Access) {
 // no session. Errors: *StartError, ErrBusy, ErrDraining, model.ErrForgejoDown,
 // model.ErrForgejoGrantDead.
 func (m *Manager) Create(ctx context.Context, access model.Access, initialize mcp.Message) (*Session, []byte, error) {
-	id, began, ok := m.pool.prestart.Claim(access.GrantID, model.ReadOnly(access.Scope))
-	if !ok {
-		id, began = rand.Text(), m.cfg.Now()
-	}
+	id, began := m.prestart.Claim(access.GrantID, model.ReadOnly(access.Scope))
 	return m.create(ctx, id, began, NewStreams(), access, initialize)
 }
 
@@ -201,11 +194,11 @@ func (m *Manager) serve(s *Session, u *unit.Unit) bool {
 }
 
 func (m *Manager) serveLocked(s *Session, u *unit.Unit) bool {
-	if !m.pool.Serve(u) {
-		return false
+	_, runs := m.units[u.ID()]
+	if runs {
+		s.unit, s.row.UnitID = u, u.ID()
 	}
-	s.unit, s.row.UnitID = u, u.ID()
-	return true
+	return runs
 }
 
 // LastInitialize returns the initialize request of the session that access's user
@@ -271,7 +264,7 @@ func (m *Manager) loadedLocked(row model.Session) *Session {
 // Token is the launchclient.TokenFunc of this broker: the user's access token for a
 // unit that is starting, once.
 func (m *Manager) Token(ctx context.Context, unitID string) (string, error) {
-	u := m.pool.Find(unitID)
+	u := m.find(unitID)
 	if u == nil {
 		return "", fmt.Errorf("there is no unit %s", launchproto.UnitName(unitID))
 	}

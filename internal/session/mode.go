@@ -81,10 +81,7 @@ func (s *Session) confirm(ctx context.Context, u *unit.Unit) error {
 	if err := m.cfg.Store.ConfirmSessionUnit(ctx, s.row.ID, u.ID()); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	serves := s.unit == u
-	m.mu.Unlock()
-	if serves {
+	if s.servedBy(u) {
 		return nil
 	}
 	return m.cfg.Store.ClearSessionUnit(ctx, s.row.ID, u.ID())

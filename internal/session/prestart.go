@@ -52,14 +52,17 @@ func (p *prestart) Start(access model.Access) {
 	go func() {
 		defer p.work.Done()
 		err := p.launch(w)
-		dropped := !p.has(w)
-		w.failed = err != nil
+		p.mu.Lock()
+		dropped := p.units[w.session] != w
+		if err != nil {
+			p.removeLocked(w)
+		}
+		p.mu.Unlock()
 		close(w.launched)
 		switch {
 		case dropped: // perhaps before there was something to stop
 			w.Stop(context.Background())
 		case err != nil:
-			p.remove(w)
 			p.cfg.Log.Info("cannot start a session's unit ahead", "unit", w.Name(), "user", access.User.Name, "error", err)
 		}
 	}()
@@ -140,13 +143,6 @@ func (p *prestart) removeLocked(w *prestartUnit) bool {
 	return true
 }
 
-// has reports whether a unit has its place.
-func (p *prestart) has(w *prestartUnit) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.units[w.session] == w
-}
-
 // drop stops a unit if it is here.
 func (p *prestart) drop(ctx context.Context, w *prestartUnit) {
 	p.mu.Lock()
@@ -159,16 +155,6 @@ func (p *prestart) drop(ctx context.Context, w *prestartUnit) {
 		w.Stop(ctx)
 		p.work.Done()
 	}
-}
-
-// EndGrant stops what waits for a session of a grant that has ended.
-func (p *prestart) EndGrant(ctx context.Context, grantID string) {
-	p.dropAll(ctx, func(w *prestartUnit) bool { return w.grantID == grantID })
-}
-
-// EndUser stops what waits for sessions of a user.
-func (p *prestart) EndUser(ctx context.Context, userID string) {
-	p.dropAll(ctx, func(w *prestartUnit) bool { return w.userID == userID })
 }
 
 func (p *prestart) dropAll(ctx context.Context, of func(*prestartUnit) bool) {
@@ -221,7 +207,6 @@ type prestartUnit struct {
 	began    time.Time
 	late     func() bool   // stops the timer, false if it has fired
 	launched chan struct{} // closed when the launch is over
-	failed   bool          // the launch has failed; constant once launched
 
 	// under prestart.mu
 	claimed bool // a session has the id
@@ -229,19 +214,19 @@ type prestartUnit struct {
 	owner   *Session // from Bind on
 }
 
-// Claim is for a session of a grant and mode that is about to begin: its id, and when
-// it began if a unit was started for it, which Await gives. At most one session gets a
-// unit's id.
-func (p *prestart) Claim(grantID string, readOnly bool) (sessionID string, began time.Time, ok bool) {
+// Claim is for a session of a grant and mode that is about to begin: its id, and when it
+// began, which is now unless a unit was started for it, which Await gives. At most one
+// session gets a unit's id.
+func (p *prestart) Claim(grantID string, readOnly bool) (sessionID string, began time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, w := range p.units {
 		if w.grantID == grantID && w.readOnly == readOnly && !w.claimed {
 			w.claimed = true
-			return w.session, w.began, true
+			return w.session, w.began
 		}
 	}
-	return "", time.Time{}, false
+	return rand.Text(), p.cfg.Now()
 }
 
 // Release undoes Claim for a session that got another id.
@@ -269,7 +254,7 @@ func (p *prestart) Await(ctx context.Context, sessionID string) *prestartUnit {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.units[sessionID] != w || w.failed || !w.late() {
+	if p.units[sessionID] != w || !w.late() {
 		return nil
 	}
 	return w
@@ -306,7 +291,7 @@ func (w *prestartUnit) ended(u *unit.Unit) {
 		owner.unitEnded(u)
 		return
 	}
-	if fail := u.Failure(); p.remove(w) && fail != nil && !w.failed {
+	if fail := u.Failure(); p.remove(w) && fail != nil {
 		p.cfg.Log.Info("a unit that was started ahead has ended", "unit", u.Name(), "error", fail)
 	}
 }

@@ -165,12 +165,11 @@ func (m *Manager) restore(r store.Resumed, files []*os.File, resume func(*Sessio
 	if saved != nil {
 		left.State = &saved.Unit
 	}
-	u, err := m.pool.Adopt(left, s)
+	u, err := m.adopt(left, s)
 	if err != nil {
 		m.cfg.Forget(left.ID)
 		return restored{}, err
 	}
-	s.unit = u // nobody else knows the session yet
 	u.Attend()
 	calls := u.Restored()
 	if saved != nil {
@@ -238,17 +237,28 @@ func (m *Manager) Shutdown(ctx context.Context) {
 	if err := m.awaitAll(ctx); err != nil {
 		m.cfg.Log.Warn("not all sessions of the process before are restored; the others will wake in other units", "error", err)
 	}
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
 	states := make(chan store.SessionState, savedAtOnce)
-	var written sync.WaitGroup
+	var written, ends sync.WaitGroup
 	written.Go(func() { m.save(ctx, states) })
-	m.pool.Close(ctx, func(ctx context.Context, o member) {
-		state, err := o.Session.suspend(ctx, o.Unit)
-		if err != nil {
-			m.cfg.Log.Warn("a session continues without what it was about to say", "session", o.Session.label, "unit", o.Unit.Name(), "error", err)
-			return
-		}
-		states <- state
-	})
+	for _, o := range m.members() {
+		ends.Go(func() {
+			if !o.Unit.Kept() || !o.Session.servedBy(o.Unit) {
+				o.Unit.Stop(ctx)
+				return
+			}
+			state, err := o.Session.suspend(ctx, o.Unit)
+			if err != nil {
+				m.cfg.Log.Warn("a session continues without what it was about to say", "session", o.Session.label, "unit", o.Unit.Name(), "error", err)
+				return
+			}
+			states <- state
+		})
+	}
+	ends.Go(func() { m.prestart.Close(ctx) })
+	ends.Wait()
 	close(states)
 	written.Wait()
 }

@@ -185,6 +185,12 @@ func (s *Session) running() *unit.Unit {
 	return s.unit
 }
 
+func (s *Session) servedBy(u *unit.Unit) bool {
+	s.manager.mu.Lock()
+	defer s.manager.mu.Unlock()
+	return s.unit == u
+}
+
 // ensure returns the running unit, or starts one. Called at the queue's head.
 func (s *Session) ensure(ctx context.Context) (*unit.Unit, error) {
 	if u := s.running(); u != nil {

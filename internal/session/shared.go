@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"time"
 
@@ -60,16 +59,13 @@ func (m *Manager) findShared(ctx context.Context, access model.Access) (*Session
 	if err != nil || s != nil {
 		return s, err
 	}
-	id, began, ahead := m.pool.prestart.Claim(key.grantID, key.readOnly)
-	if !ahead {
-		id, began = rand.Text(), m.cfg.Now()
-	}
+	id, began := m.prestart.Claim(key.grantID, key.readOnly)
 	row, err := m.cfg.Store.SharedSession(ctx, model.Session{
 		ID: id, UserID: access.User.ID, ClientID: access.ClientID, GrantID: key.grantID,
 		ReadOnly: key.readOnly, CreatedAt: began, LastUsedAt: m.cfg.Now(),
 	})
-	if ahead && row.ID != id {
-		m.pool.prestart.Release(id)
+	if row.ID != id {
+		m.prestart.Release(id)
 	}
 	if err != nil {
 		return nil, err

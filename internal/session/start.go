@@ -31,12 +31,21 @@ func StartReason(err error) control.Reason {
 	return ""
 }
 
-// start starts a unit for s and has begin speak with its backend first.
+// start starts a unit for s within the limits and has begin speak with its backend first.
+// One for which begin fails is stopped. Errors: *unit.StartError, ErrBusy, ErrDraining, and
+// those of tokens.Tokens.Token.
 func (m *Manager) start(ctx context.Context, s *Session, begin beginning) (*unit.Unit, error) {
 	if err := m.awaitAll(ctx); err != nil { // they count for the limits
 		return nil, err
 	}
-	u, err := m.pool.Start(ctx, s, begin)
+	leave, err := m.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	timed, cancel := context.WithTimeoutCause(ctx, m.cfg.StartTimeout, unit.ErrStartTimeout)
+	defer cancel()
+	u, err := m.first(timed, ctx, s, begin)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +70,7 @@ func (s *Session) spec() unit.Spec {
 func (s *Session) unitEnded(u *unit.Unit) {
 	m := s.manager
 	m.mu.Lock()
-	m.pool.Remove(u)
+	delete(m.units, u.ID())
 	dormant := s.unit == u
 	if dormant {
 		s.unit, s.row.UnitID = nil, ""
@@ -110,30 +119,17 @@ func (s *Session) report(u *unit.Unit, err error) {
 // beginning speaks with the backend of a fresh unit first.
 type beginning func(context.Context, *unit.Unit) error
 
-// Start starts a unit for s within the limits. One for which begin fails is stopped.
-// Errors: *unit.StartError, ErrBusy, ErrDraining, and those of tokens.Tokens.Token.
-func (p *pool) Start(ctx context.Context, s *Session, begin beginning) (*unit.Unit, error) {
-	leave, err := p.door.enter()
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	timed, cancel := context.WithTimeoutCause(ctx, p.cfg.StartTimeout, unit.ErrStartTimeout)
-	defer cancel()
-	return p.first(timed, ctx, s, begin)
-}
-
 // first begins with the unit that was started ahead, or else with another. One that
 // does not begin in time is waited for beyond that, until whole ends, lest it is in the
 // way of the next.
-func (p *pool) first(ctx, whole context.Context, s *Session, begin beginning) (*unit.Unit, error) {
-	u, err := p.prestarted(ctx, s)
+func (m *Manager) first(ctx, whole context.Context, s *Session, begin beginning) (*unit.Unit, error) {
+	u, err := m.prestarted(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	for ahead := u != nil; ; ahead = false {
 		if !ahead {
-			if u, err = p.launch(ctx, s); err != nil {
+			if u, err = m.launch(ctx, s); err != nil {
 				return nil, err
 			}
 		}
@@ -143,7 +139,7 @@ func (p *pool) first(ctx, whole context.Context, s *Session, begin beginning) (*
 		if !ahead || ctx.Err() != nil {
 			break
 		}
-		p.cfg.Log.Info("a unit that was started ahead is of no use; starting another", "unit", u.Name(), "session", s.label, "error", err)
+		m.cfg.Log.Info("a unit that was started ahead is of no use; starting another", "unit", u.Name(), "session", s.label, "error", err)
 	}
 	s.startFailed(ctx, u, err)
 	return nil, err
@@ -160,17 +156,19 @@ func (s *Session) startFailed(ctx context.Context, u *unit.Unit, err error) {
 // prestarted gives the session the unit that was started for it: within the limits, its
 // token good and its idle time begun anew. It is nil if there is none that works.
 // Errors are those of reserve.
-func (p *pool) prestarted(ctx context.Context, s *Session) (*unit.Unit, error) {
-	w := p.prestart.Await(ctx, s.row.ID)
+func (m *Manager) prestarted(ctx context.Context, s *Session) (*unit.Unit, error) {
+	w := m.prestart.Await(ctx, s.row.ID)
 	if w == nil {
 		return nil, nil
 	}
-	if err := p.reserve(ctx, w.Unit, s); err != nil {
+	if err := m.reserve(ctx, w.Unit, s); err != nil {
 		w.Stop(ctx)
 		return nil, err
 	}
 	if !w.Bind(s) {
-		p.Remove(w.Unit)
+		m.mu.Lock()
+		delete(m.units, w.ID())
+		m.mu.Unlock()
 		return nil, nil
 	}
 	if err := w.Prepare(ctx); err != nil {
@@ -181,17 +179,17 @@ func (p *pool) prestarted(ctx context.Context, s *Session) (*unit.Unit, error) {
 }
 
 // launch makes a unit, finds a place for it and has it started.
-func (p *pool) launch(ctx context.Context, s *Session) (*unit.Unit, error) {
+func (m *Manager) launch(ctx context.Context, s *Session) (*unit.Unit, error) {
 	// Asked here too so that a dead login or a forge that is down is told apart
 	// from a unit that does not start.
-	if _, err := p.cfg.Tokens.Token(ctx, s.row.UserID); err != nil {
+	if _, err := m.cfg.Tokens.Token(ctx, s.row.UserID); err != nil {
 		return nil, err
 	}
-	u, err := unit.New(p.cfg.Config, s.spec())
+	u, err := unit.New(m.cfg.Config, s.spec())
 	if err != nil {
 		return nil, err
 	}
-	if err := p.reserve(ctx, u, s); err != nil {
+	if err := m.reserve(ctx, u, s); err != nil {
 		u.Discard()
 		return nil, err
 	}
@@ -214,15 +212,15 @@ func (begin beginning) with(ctx, whole context.Context, u *unit.Unit) error {
 	return err
 }
 
-// Adopt continues with a unit of the process before, which serves s and needs no place
+// adopt continues with a unit of the process before, which serves s and needs no place
 // to be free for it. unit.Unit.Attend must follow.
-func (p *pool) Adopt(left unit.Left, s *Session) (*unit.Unit, error) {
-	u, err := unit.Adopt(p.cfg.Config, s.spec(), left)
+func (m *Manager) adopt(left unit.Left, s *Session) (*unit.Unit, error) {
+	u, err := unit.Adopt(m.cfg.Config, s.spec(), left)
 	if err != nil {
 		return nil, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.members[u.ID()] = &member{Unit: u, Session: s, serves: true}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.units[u.ID()], s.unit = member{u, s}, u
 	return u, nil
 }

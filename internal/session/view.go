@@ -89,7 +89,7 @@ func (v *View) runs(u *unit.Unit) {
 
 // Awake views the sessions whose units run or start, without the store.
 func (m *Manager) Awake() []View {
-	all := m.pool.Members()
+	all := m.members()
 	list := make([]View, len(all))
 	m.mu.Lock()
 	for i, o := range all {
@@ -105,7 +105,7 @@ func (m *Manager) Awake() []View {
 // Running counts the running sessions between a user and a client, and tells when
 // one of them was last used; the zero time if none runs.
 func (m *Manager) Running(userID, clientID string) (n int, lastUsed time.Time) {
-	for _, o := range m.pool.Members() {
+	for _, o := range m.members() {
 		if row := &o.Session.row; row.UserID != userID || row.ClientID != clientID {
 			continue
 		}
@@ -129,5 +129,5 @@ func (m *Manager) Stop(ctx context.Context, id string) error {
 
 // Waiting counts the units that were started for sessions to come, or start.
 func (m *Manager) Waiting() int {
-	return len(m.pool.prestart.all(func(*prestartUnit) bool { return true }))
+	return len(m.prestart.all(func(*prestartUnit) bool { return true }))
 }
