@@ -57,7 +57,7 @@ type Event struct {
 	Final  bool   `json:"final,omitempty"`  // nothing follows
 	Failed bool   `json:"failed,omitempty"` // the response is an error, or the result of a tool that failed
 
-	// Question, if not empty, is the id under which Relay.Respond or Relay.Refuse
+	// Question, if not empty, is the id under which Relay.Respond or Call.Refuse
 	// takes the answer to a request of the child. It is the id in Raw.
 	Question string `json:"question,omitempty"`
 }

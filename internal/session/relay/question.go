@@ -96,10 +96,13 @@ func (r *Relay) Respond(response mcp.Message) error {
 	return r.answer(id, func(childs json.RawMessage) []byte { return response.LineWith(childs, nil) })
 }
 
+// Respond is Relay.Respond of the call's own child.
+func (c *Call) Respond(response mcp.Message) error { return c.relay.Respond(response) }
+
 // Refuse answers a question (Event.Question) with an error. Errors are those of
-// Respond.
-func (r *Relay) Refuse(question string, code int, message string) error {
-	return r.answer(question, func(childs json.RawMessage) []byte {
+// Relay.Respond.
+func (c *Call) Refuse(question string, code int, message string) error {
+	return c.relay.answer(question, func(childs json.RawMessage) []byte {
 		return mcp.Line(mcp.ErrorResponse(childs, code, message))
 	})
 }

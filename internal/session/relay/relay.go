@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,17 +27,16 @@ var (
 
 // Config is what a Relay is made of.
 type Config struct {
-	// Conn is our end of the child's stdout, a stream socket, and Stdin that of its
-	// stdin. The Relay closes them, unless it is suspended.
-	Conn  *net.UnixConn
-	Stdin lines.Output
-	Log   *slog.Logger
+	// Config has in Socket our end of the child's stdout and in Output that of its stdin.
+	// The Relay closes them, unless it is suspended. A MaxLine of 0 means 64 MiB. TooLong
+	// and Rest are the Relay's own.
+	lines.Config
+	Log *slog.Logger
 
 	// Epoch tells this Relay's calls from those of earlier Relays over the same
 	// child: 0 to MaxEpoch, other than theirs.
 	Epoch uint64
 
-	MaxLine   int           // longest line taken from the child, bytes; 0 means 64 MiB
 	MaxCalls  int           // calls in flight; 0 means 100, the length of forgejo-mcp's queue
 	MaxQueued int           // bytes waiting to be taken by Next beyond which the child is not read, and bytes waiting for the child; 0 means 64 MiB
 	Abandon   time.Duration // how long a cancelled call keeps its slot without an answer; 0 means 5 min
@@ -88,7 +86,7 @@ type Relay struct {
 
 	mu       sync.Mutex
 	closed   bool
-	after    []func() // of AfterDone
+	after    func() // of AfterDone
 	paused   bool
 	restored []*Call
 	calls    map[uint64]*Call // the child has yet to answer them, or to be sent them
@@ -118,7 +116,7 @@ func newFaults(cfg Config) faults {
 	}
 }
 
-// New starts relaying over cfg.Conn and cfg.Stdin. It fails only when one is closed.
+// New starts relaying. It fails only when an end of ours is closed.
 func New(cfg Config) (*Relay, error) {
 	cfg.MaxLine = cmp.Or(cfg.MaxLine, 64<<20)
 	cfg.MaxCalls = cmp.Or(cfg.MaxCalls, 100)
@@ -131,18 +129,14 @@ func New(cfg Config) (*Relay, error) {
 		cfg: cfg, faults: newFaults(cfg), resync: cfg.Resync, done: make(chan struct{}), suspended: make(chan struct{}), halted: make(chan struct{}),
 		calls: map[uint64]*Call{}, answered: map[*Call]bool{}, asked: map[string]question{}, abandoned: map[uint64]bool{},
 	}
-	over := lines.Config{
-		Socket: cfg.Conn, Output: cfg.Stdin, MaxLine: cfg.MaxLine,
-		TooLong: func(bytes int) { r.faults.tooLong.Note("bytes", bytes, "limit", cfg.MaxLine) },
-	}
+	cfg.TooLong = func(bytes int) { r.faults.tooLong.Note("bytes", bytes, "limit", cfg.MaxLine) }
 	if cfg.State != nil {
-		over.Rest = &cfg.State.Rest
+		cfg.Rest = &cfg.State.Rest
 	}
-	child, err := lines.New(over)
-	if err != nil {
+	var err error
+	if r.child, err = lines.New(cfg.Config); err != nil {
 		return nil, err
 	}
-	r.child = child
 	if cfg.State != nil {
 		r.restore(cfg.State)
 	}
@@ -154,15 +148,14 @@ func New(cfg Config) (*Relay, error) {
 func (r *Relay) Done() <-chan struct{} { return r.done }
 
 // AfterDone has f called in a goroutine of its own once Done is closed, so that none
-// has to wait for it.
+// has to wait for it. It replaces one that was not called yet.
 func (r *Relay) AfterDone(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		go f()
-		return
 	}
-	r.after = append(r.after, f)
+	r.after = f
 }
 
 // Close ends the relay; calls in flight see ErrClosed.
@@ -175,8 +168,8 @@ func (r *Relay) Close() {
 	r.closed = true
 	close(r.done)
 	r.tellLocked()
-	for _, f := range r.after {
-		go f()
+	if r.after != nil {
+		go r.after()
 	}
 	r.stopTimersLocked()
 	if !r.paused { // else another Relay has it

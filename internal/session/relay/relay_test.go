@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
 )
 
 // child is the far end of a relay's socket, scripted by the test.
@@ -61,7 +62,7 @@ func over(t testing.TB, conn *net.UnixConn, cfg Config) *Relay {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	cfg.Conn, cfg.Stdin = conn, conn
+	cfg.Socket, cfg.Output = conn, conn
 	r, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -267,7 +268,7 @@ func TestDrain(t *testing.T) {
 func TestRubbishCostsALogLineNotTheSession(t *testing.T) {
 	var log strings.Builder
 	clock := &clock{}
-	r, child := start(t, Config{MaxLine: 1000, Log: logTo(&log), AfterFunc: clock.after})
+	r, child := start(t, Config{Config: lines.Config{MaxLine: 1000}, Log: logTo(&log), AfterFunc: clock.after})
 	answer := func() {
 		t.Helper()
 		a := call(t, r, `{"jsonrpc":"2.0","id":1,"method":"a"}`)

@@ -30,7 +30,7 @@ func handOver(t *testing.T, r *Relay, cfg Config) *Relay {
 	if err := json.Unmarshal(raw, cfg.State); err != nil {
 		t.Fatal(err)
 	}
-	return over(t, r.cfg.Conn, cfg)
+	return over(t, r.cfg.Socket, cfg)
 }
 
 // restored finds a call by its tag.
@@ -156,7 +156,7 @@ func resync(t *testing.T, rest string) {
 	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{"of":"the old epoch"}}`, id)
 	var log strings.Builder
 	changes := make(chan []byte, 10)
-	r := over(t, first.cfg.Conn, Config{Epoch: 2, Resync: true, Log: logTo(&log), Other: func(raw []byte) bool { changes <- raw; return true }})
+	r := over(t, first.cfg.Socket, Config{Epoch: 2, Resync: true, Log: logTo(&log), Other: func(raw []byte) bool { changes <- raw; return true }})
 	c := call(t, r, `{"jsonrpc":"2.0","id":1,"method":"a"}`)
 	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, child.reads().ID())
 	if got := next(t, c); got != `{"jsonrpc":"2.0","id":1,"result":{}}` || log.Len() != 0 || len(changes) != 1 {

@@ -113,7 +113,7 @@ func TestQuestionsInTurns(t *testing.T) {
 	q3 := asked(t, b)
 	respond(t, r, q2)
 	child.wantAnswer("q2", false)
-	if err := r.Refuse(q3, mcp.CodeInternalError, "no"); err != nil {
+	if err := b.Refuse(q3, mcp.CodeInternalError, "no"); err != nil {
 		t.Fatal(err)
 	}
 	child.wantAnswer("q3", true)
@@ -238,7 +238,7 @@ func TestChildCancelsItsQuestion(t *testing.T) {
 	if got, want := next(t, a), fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%q}}`, question); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if err := r.Refuse(question, 0, ""); !errors.Is(err, ErrNoQuestion) {
+	if err := a.Refuse(question, 0, ""); !errors.Is(err, ErrNoQuestion) {
 		t.Errorf("the question is still open: %v", err)
 	}
 	queue(t, t.Context(), r, "b") // a works on, with the turn

@@ -38,14 +38,6 @@ func (c *Call) Next(ctx context.Context) (relay.Event, error) {
 	return e, err
 }
 
-// Respond is relay.Relay.Respond of the call's own backend.
-func (c *Call) Respond(response mcp.Message) error { return c.unit.relay.Respond(response) }
-
-// Refuse is relay.Relay.Refuse of the call's own backend.
-func (c *Call) Refuse(question string, code int, message string) error {
-	return c.unit.relay.Refuse(question, code, message)
-}
-
 // Refusal tells, after the final event, why a request that the tool made to the
 // forge was not sent; "" if none was held back.
 func (c *Call) Refusal() control.Reason { return c.refusal }

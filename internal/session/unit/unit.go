@@ -126,7 +126,7 @@ func attend(cfg Config, spec Spec, id string, near nearEnds, rc relay.Config) (*
 	}
 	u.lastTouch, u.lastUsed = u.born, u.born
 	u.listening, u.silence = context.WithCancel(context.Background())
-	rc.Conn, rc.Stdin = near.MCP, near.Stdin
+	rc.Socket, rc.Output = near.MCP, near.Stdin
 	rc.Other, rc.Now, rc.Log = spec.Other, cfg.Now, cfg.Log.With("unit", u.Name())
 	var err error
 	if u.relay, err = relay.New(rc); err != nil {
