@@ -154,14 +154,10 @@ func (a *attempt) over() {
 	m := a.session.manager
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	a.leaveLocked()
-	a.cancel()
-}
-
-func (a *attempt) leaveLocked() {
-	if m := a.session.manager; m.attempts[a.session] == a {
+	if m.attempts[a.session] == a { // and not one of the next request's
 		delete(m.attempts, a.session)
 	}
+	a.cancel()
 }
 
 // outcome is err, unless the attempt was ended.

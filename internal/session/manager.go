@@ -173,7 +173,7 @@ func (m *Manager) create(ctx context.Context, id string, began time.Time, stream
 // after all that could have noticed.
 func (m *Manager) establish(s *Session, u *unit.Unit, a *attempt) error {
 	m.mu.Lock()
-	a.leaveLocked()
+	delete(m.attempts, s)
 	m.sessions[s.row.ID] = s
 	serves := m.serveLocked(s, u)
 	m.mu.Unlock()

@@ -127,13 +127,7 @@ func (p *prestart) stands(ctx context.Context, w *prestartUnit) error {
 	return err
 }
 
-// remove deletes a unit's place, and reports whether it had one.
-func (p *prestart) remove(w *prestartUnit) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.removeLocked(w)
-}
-
+// removeLocked deletes a unit's place, and reports whether it had one.
 func (p *prestart) removeLocked(w *prestartUnit) bool {
 	if p.units[w.session] != w {
 		return false
@@ -285,13 +279,11 @@ func (w *prestartUnit) ended(u *unit.Unit) {
 	p := w.prestart
 	p.mu.Lock()
 	w.gone = true
-	owner := w.owner
+	owner, waited := w.owner, p.removeLocked(w)
 	p.mu.Unlock()
 	if owner != nil {
 		owner.unitEnded(u)
-		return
-	}
-	if fail := u.Failure(); p.remove(w) && fail != nil {
+	} else if fail := u.Failure(); waited && fail != nil {
 		p.cfg.Log.Info("a unit that was started ahead has ended", "unit", u.Name(), "error", fail)
 	}
 }
