@@ -92,7 +92,7 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 	if err := tokens.CheckScopes(ctx); err != nil {
 		return nil, err
 	}
-	if s.launcher, err = newLauncher(cfg, func(ctx context.Context, unit string) (string, error) { return s.sessions.Token(ctx, unit) }, log); err != nil {
+	if s.launcher, err = newLauncher(cfg, log); err != nil {
 		return nil, err
 	}
 	if err := checkLimits(ctx, s.launcher); err != nil {
@@ -164,7 +164,7 @@ func (s *server) listen(cfg *config.Config) error {
 	return nil
 }
 
-func newLauncher(cfg *config.Config, token launchclient.TokenFunc, log *slog.Logger) (launchclient.Launcher, error) {
+func newLauncher(cfg *config.Config, log *slog.Logger) (launchclient.Launcher, error) {
 	if cfg.Launcher == config.LauncherSystemd {
 		return launchclient.NewSystemd(launcherSocket, cfg.SessionsMax), nil
 	}
@@ -174,7 +174,7 @@ func newLauncher(cfg *config.Config, token launchclient.TokenFunc, log *slog.Log
 	}
 	return launchclient.NewProcess(launchclient.ProcessConfig{
 		SessionBinary: binary, ForgejoSocket: cfg.ForgejoSocket, ForgejoURL: cfg.ForgejoURL.String(), ForgejoMCP: cfg.ForgejoMCP, CAFile: cfg.ForgejoCAFile,
-		DeniedPaths: cfg.DeniedPaths.String(), Token: token, Now: time.Now, Log: log,
+		DeniedPaths: cfg.DeniedPaths.String(), Now: time.Now, Log: log,
 	})
 }
 

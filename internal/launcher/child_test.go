@@ -46,7 +46,7 @@ func broker() int {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		fmt.Printf("credential %s: %q %v\n", name, data, err)
 	}
-	token := func(_ context.Context, id string) (string, error) {
+	token := func(id string) (string, error) {
 		if id == noToken {
 			return "", errors.New("no such session")
 		}

@@ -261,14 +261,14 @@ func (m *Manager) loadedLocked(row model.Session) *Session {
 	return s
 }
 
-// Token is the launchclient.TokenFunc of this broker: the user's access token for a
-// unit that is starting, once.
-func (m *Manager) Token(ctx context.Context, unitID string) (string, error) {
+// Token is the credential.TokenFunc of this broker: the user's access token for a unit
+// that is starting, once.
+func (m *Manager) Token(unitID string) (string, error) {
 	u := m.find(unitID)
 	if u == nil {
 		return "", fmt.Errorf("there is no unit %s", launchproto.UnitName(unitID))
 	}
-	return u.Token(ctx)
+	return u.Token()
 }
 
 // label is the id by which the journal knows a session. It does not tell the

@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -172,7 +171,7 @@ type owedCall struct {
 func (s *stage) play(t *rapid.T) *machine {
 	m := &machine{T: t, stage: s, attended: attending(), owed: map[int]*owedCall{}, kept: &slowKeeper{keeper: &keeper{files: map[string][]*os.File{}}}}
 	m.launcher = newScripted(s.now, modelMax, modelPerUser)
-	m.launcher.token = func(ctx context.Context, id string) (string, error) { return m.manager.Token(ctx, id) }
+	m.launcher.token = func(id string) (string, error) { return m.manager.Token(id) }
 	dir, err := os.MkdirTemp(s.t.TempDir(), "run")
 	m.must(err)
 	store := teststore.Open(s.t, filepath.Join(dir, "fjmcp.db"), s.now)

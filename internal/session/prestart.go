@@ -98,31 +98,26 @@ func (p *prestart) add(access model.Access) (*prestartUnit, error) {
 }
 
 // launch is for a unit that has its place, so that whoever ends the login from now on
-// ends the unit too.
+// ends the unit too. The login must still be good, here and at the forge.
 func (p *prestart) launch(w *prestartUnit) error {
 	ctx, cancel := context.WithTimeoutCause(p.ctx, p.cfg.StartTimeout, unit.ErrStartTimeout)
 	defer cancel()
-	if err := p.stands(ctx, w); err != nil {
-		w.Discard()
-		return err
-	}
-	err := w.Launch(ctx)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err != nil && p.units[w.session] == w {
-		p.paused = p.cfg.Now().Add(prestartPause)
-	}
-	return err
-}
-
-// stands reports whether the login is still good, here and at the forge.
-func (p *prestart) stands(ctx context.Context, w *prestartUnit) error {
 	grant, err := p.cfg.Store.Grant(ctx, w.grantID)
 	if err == nil && !grant.RevokedAt.IsZero() {
 		err = model.ErrRevoked
 	}
 	if err == nil {
-		_, err = p.cfg.Tokens.Token(ctx, w.userID)
+		err = w.FetchToken(ctx)
+	}
+	if err != nil {
+		w.Discard()
+		return err
+	}
+	err = w.Launch(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil && p.units[w.session] == w {
+		p.paused = p.cfg.Now().Add(prestartPause)
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
+	"github.com/fjmcp/fjmcp-broker/internal/launcher/credential"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 )
 
@@ -18,7 +19,7 @@ import (
 // It reaps by the test's clock, and notes what must never be.
 type scripted struct {
 	now          func() time.Time
-	token        launchclient.TokenFunc
+	token        credential.TokenFunc
 	max, perUser int
 
 	mu       sync.Mutex
@@ -65,7 +66,7 @@ func (l *scripted) Start(ctx context.Context, s launchclient.Spec) error {
 	if err := l.refused(); err != nil {
 		return err
 	}
-	token, err := l.token(ctx, s.UnitID)
+	token, err := l.token(s.UnitID)
 	if err != nil {
 		return err
 	}

@@ -180,16 +180,14 @@ func (m *Manager) prestarted(ctx context.Context, s *Session) (*unit.Unit, error
 
 // launch makes a unit, finds a place for it and has it started.
 func (m *Manager) launch(ctx context.Context, s *Session) (*unit.Unit, error) {
-	// Asked here too so that a dead login or a forge that is down is told apart
-	// from a unit that does not start.
-	if _, err := m.cfg.Tokens.Token(ctx, s.row.UserID); err != nil {
-		return nil, err
-	}
 	u, err := unit.New(m.cfg.Config, s.spec())
 	if err != nil {
 		return nil, err
 	}
-	if err := m.reserve(ctx, u, s); err != nil {
+	if err = u.FetchToken(ctx); err == nil {
+		err = m.reserve(ctx, u, s)
+	}
+	if err != nil {
 		u.Discard()
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func start(t *testing.T, backend string) *world {
 	w.must(err)
 	launcher, err := launchclient.NewProcess(launchclient.ProcessConfig{
 		SessionBinary: filepath.Join(bin, "fjmcp-session"), ForgejoURL: strings.Replace(forge.URL, "127.0.0.1", "forge.localhost", 1), ForgejoMCP: backend,
-		Token: func(ctx context.Context, id string) (string, error) { return w.Token(ctx, id) }, Now: w.now, Log: log,
+		Now: w.now, Log: log,
 	})
 	w.must(err)
 	w.cfg = session.Config{

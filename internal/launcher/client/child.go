@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -36,7 +37,10 @@ type child struct {
 	ending bool
 }
 
-func startChild(cfg ProcessConfig, spec Spec, mcp, token string) (*child, error) {
+func startChild(cfg ProcessConfig, spec Spec, mcp string) (*child, error) {
+	if spec.Token == "" {
+		return nil, errors.New("no token")
+	}
 	cred, err := newCredentialDir()
 	if err != nil {
 		return nil, err
@@ -56,7 +60,7 @@ func startChild(cfg ProcessConfig, spec Spec, mcp, token string) (*child, error)
 	pidfd := -1
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}
 	c.cmd.WaitDelay = stopTimeout // should a process that left the group hold on to stderr
-	go cred.serve(token)
+	go cred.serve(spec.Token)
 	if err := c.cmd.Start(); err != nil {
 		cred.remove()
 		return nil, err

@@ -27,8 +27,7 @@ type ProcessConfig struct {
 	ForgejoSocket string // unix socket on which the forge speaks plain HTTP; "" to connect to ForgejoURL
 	ForgejoMCP    string // as backend.Find takes it
 	CAFile        string
-	DeniedPaths   string // as denypath.Parse takes them
-	Token         TokenFunc
+	DeniedPaths   string           // as denypath.Parse takes them
 	Now           func() time.Time // the clock of idle times and ages
 	Log           *slog.Logger     // takes what the sessions write to standard error, too
 }
@@ -47,8 +46,8 @@ type Process struct {
 
 // NewProcess returns a Process, whose Close must be called.
 func NewProcess(cfg ProcessConfig) (*Process, error) {
-	if cfg.Token == nil || cfg.Now == nil || cfg.Log == nil || cfg.ForgejoURL == "" {
-		return nil, errors.New("spawn: Token, Now, Log and ForgejoURL must be set")
+	if cfg.Now == nil || cfg.Log == nil || cfg.ForgejoURL == "" {
+		return nil, errors.New("spawn: Now, Log and ForgejoURL must be set")
 	}
 	if _, err := backend.File(cfg.SessionBinary); err != nil {
 		return nil, fmt.Errorf("cannot use fjmcp-session at %q: %w", cfg.SessionBinary, err)
@@ -60,7 +59,7 @@ func NewProcess(cfg ProcessConfig) (*Process, error) {
 }
 
 // Start implements Launcher. Errors are of type *Error.
-func (p *Process) Start(ctx context.Context, spec Spec) error {
+func (p *Process) Start(_ context.Context, spec Spec) error {
 	if err := request(spec).Check(); err != nil {
 		return &Error{launchproto.CodeBadRequest, err.Error()}
 	}
@@ -71,7 +70,7 @@ func (p *Process) Start(ctx context.Context, spec Spec) error {
 	if err := p.reserve(spec.UnitID); err != nil {
 		return err
 	}
-	c, err := p.start(ctx, spec, mcp)
+	c, err := startChild(p.cfg, spec, mcp)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {
@@ -85,14 +84,6 @@ func (p *Process) Start(ctx context.Context, spec Spec) error {
 		c.terminate()
 	}
 	return nil
-}
-
-func (p *Process) start(ctx context.Context, spec Spec, mcp string) (*child, error) {
-	token, err := p.cfg.Token(ctx, spec.UnitID)
-	if err != nil {
-		return nil, fmt.Errorf("no token: %w", err)
-	}
-	return startChild(p.cfg, spec, mcp, token)
 }
 
 // reserve takes the id before the start, which may take its time.

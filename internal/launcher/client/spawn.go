@@ -17,6 +17,7 @@ type Spec struct {
 	User      string        // forge login name, for the journal
 	Idle      time.Duration // reap after this long without Touch; whole seconds, at least 1 s
 	MaxAge    time.Duration // end at the latest after this; whole seconds, at least 1 s
+	Token     string        // of the user at the forge; PID 1 asks the broker for it instead
 	MCP       *os.File      // the session's end of the MCP stream socket
 	Control   *os.File      // the session's end of the control socket
 }
@@ -37,6 +38,3 @@ type Launcher interface {
 	// sessions) and releases resources.
 	Close() error
 }
-
-// TokenFunc returns the Forgejo access token to hand to the unit of this id.
-type TokenFunc func(ctx context.Context, unitID string) (string, error)

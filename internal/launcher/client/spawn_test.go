@@ -3,7 +3,6 @@ package client
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -105,8 +104,7 @@ func newFixture(t *testing.T, change func(*ProcessConfig)) *fixture {
 	t.Setenv("TMPDIR", f.temp)
 	cfg := ProcessConfig{
 		SessionBinary: os.Args[0], ForgejoURL: forgeURL, ForgejoMCP: os.Args[0], CAFile: "/ca.pem", DeniedPaths: "/user/keys",
-		Token: func(_ context.Context, id string) (string, error) { return "token-of-" + id, nil },
-		Now:   f.clock.Now, Log: slog.New(slog.NewTextHandler(f.log, nil)),
+		Now: f.clock.Now, Log: slog.New(slog.NewTextHandler(f.log, nil)),
 	}
 	if change != nil {
 		change(&cfg)
@@ -147,7 +145,7 @@ func newSpec(t *testing.T, id string) (spec Spec, mcp, control *os.File) {
 	t.Helper()
 	mcp, theirMCP := pair(t, unix.SOCK_STREAM)
 	control, theirControl := pair(t, unix.SOCK_SEQPACKET)
-	return Spec{UnitID: id, SessionID: "journal01", User: "alice", Idle: 10 * time.Minute, MaxAge: time.Hour,
+	return Spec{UnitID: id, SessionID: "journal01", User: "alice", Token: "token-of-" + id, Idle: 10 * time.Minute, MaxAge: time.Hour,
 		MCP: theirMCP, Control: theirControl}, mcp, control
 }
 
@@ -320,9 +318,6 @@ func TestProcessCannotStart(t *testing.T) {
 		want   string
 	}{
 		{"backend missing", func(c *ProcessConfig) { c.ForgejoMCP = absent }, "aaaaaaaa", launchproto.CodeConfig, absent},
-		{"no token", func(c *ProcessConfig) {
-			c.Token = func(context.Context, string) (string, error) { return "", errors.New("grant is dead") }
-		}, "aaaaaaaa", launchproto.CodeFailed, "grant is dead"},
 		{"not executable", func(c *ProcessConfig) { c.SessionBinary = notExecutable }, "aaaaaaaa", launchproto.CodeFailed, "permission denied"},
 		{"bad id", nil, "../../etc", launchproto.CodeBadRequest, "bad session id"},
 	} {
@@ -340,13 +335,21 @@ func TestProcessCannotStart(t *testing.T) {
 	}
 }
 
+func TestProcessWantsAToken(t *testing.T) {
+	spec, _, _ := newSpec(t, "aaaaaaaa")
+	spec.Token = ""
+	if e := assertCode(t, newFixture(t, nil).Start(t.Context(), spec), launchproto.CodeFailed); !strings.Contains(e.Message, "no token") {
+		t.Errorf("message %q", e.Message)
+	}
+}
+
 func TestProcessCheck(t *testing.T) {
 	if err := newFixture(t, nil).Check(t.Context()); err != nil {
 		t.Error(err)
 	}
 	f := newFixture(t, func(c *ProcessConfig) { c.ForgejoMCP = "/nonexistent/forgejo-mcp" })
 	assertCode(t, f.Check(t.Context()), launchproto.CodeConfig)
-	if _, err := NewProcess(ProcessConfig{SessionBinary: "/nonexistent", ForgejoURL: forgeURL, Token: f.cfg.Token, Now: time.Now, Log: f.cfg.Log}); err == nil {
+	if _, err := NewProcess(ProcessConfig{SessionBinary: "/nonexistent", ForgejoURL: forgeURL, Now: time.Now, Log: f.cfg.Log}); err == nil {
 		t.Error("a missing fjmcp-session is no error")
 	}
 }

@@ -7,19 +7,20 @@ import (
 	"net"
 	"sync"
 	"time"
-
-	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 )
 
-// timeout bounds one answer, the token's refresh included. The session's unit
-// gives up after its TimeoutStartSec=, 10 s.
+// timeout bounds one answer. The session's unit gives up after its TimeoutStartSec=, 10 s.
 const timeout = 5 * time.Second
+
+// TokenFunc returns the Forgejo access token to hand to the unit of this id. It does not
+// wait.
+type TokenFunc func(unitID string) (string, error)
 
 // Serve answers connections on l, a unix stream socket, with the token of the
 // session they ask for, until ctx ends; that is no error. It closes l and waits
 // for answers under way. Whoever is not root, asks for anything else, or asks
 // for a session that token refuses gets no byte; the reason is logged.
-func Serve(ctx context.Context, l net.Listener, token launchclient.TokenFunc, log *slog.Logger) error {
+func Serve(ctx context.Context, l net.Listener, token TokenFunc, log *slog.Logger) error {
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	defer l.Close()
 	var answers sync.WaitGroup
@@ -34,14 +35,14 @@ func Serve(ctx context.Context, l net.Listener, token launchclient.TokenFunc, lo
 		}
 		answers.Go(func() {
 			defer c.Close()
-			if err := answer(ctx, c, token); err != nil {
+			if err := answer(c, token); err != nil {
 				log.Warn("cannot hand out a session's credential", "peer", c.RemoteAddr().String(), "error", err)
 			}
 		})
 	}
 }
 
-func answer(ctx context.Context, c net.Conn, token launchclient.TokenFunc) error {
+func answer(c net.Conn, token TokenFunc) error {
 	u, ok := c.(*net.UnixConn)
 	if !ok {
 		return errors.New("not a unix socket")
@@ -53,9 +54,7 @@ func answer(ctx context.Context, c net.Conn, token launchclient.TokenFunc) error
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	secret, err := token(ctx, id)
+	secret, err := token(id)
 	if err != nil {
 		return err
 	}

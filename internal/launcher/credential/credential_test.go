@@ -65,7 +65,7 @@ func serve(t *testing.T) (string, func() string) {
 	if err := errors.Join(err, os.Chmod(dir, 0o755), os.Chmod(path, 0o666)); err != nil {
 		t.Fatal(err)
 	}
-	token := func(_ context.Context, unit string) (string, error) {
+	token := func(unit string) (string, error) {
 		switch unit {
 		case id:
 			return secret, nil

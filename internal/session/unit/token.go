@@ -15,32 +15,45 @@ import (
 // running unit.
 const refreshAhead = 5 * time.Minute
 
-// Token is the credential the unit starts with. It is handed over once.
-func (u *Unit) Token(ctx context.Context) (string, error) {
+// FetchToken gets the token that the unit is to start with, before Launch, so that a dead
+// login or a forge that is down is told apart from a unit that does not start. Errors are
+// those of tokens.Tokens.Token.
+func (u *Unit) FetchToken(ctx context.Context) error {
+	set, err := u.current(ctx)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.token = set
+	return err
+}
+
+// Token hands over what FetchToken got, once.
+func (u *Unit) Token() (string, error) {
 	if !u.tokenGiven.CompareAndSwap(false, true) {
 		return "", fmt.Errorf("%s has taken its token already", u.Name())
 	}
-	changes := u.cfg.Tokens.Changes(u.spec.UserID) // before, so that one meanwhile is noticed
-	set, err := u.cfg.Tokens.Token(ctx, u.spec.UserID)
-	if err != nil {
-		return "", err
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.token, u.changes = set, changes
-	return set.AccessToken, nil
+	return u.token.AccessToken, nil
+}
+
+// current returns the user's token of now.
+func (u *Unit) current(ctx context.Context) (model.ForgejoTokens, error) {
+	changes := u.cfg.Tokens.Changes(u.spec.UserID) // before, so that one meanwhile is noticed
+	set, err := u.cfg.Tokens.Token(ctx, u.spec.UserID)
+	if err == nil {
+		u.mu.Lock()
+		u.changes = changes
+		u.mu.Unlock()
+	}
+	return set, err
 }
 
 // refresh hands the unit the user's current token when that is another.
 func (u *Unit) refresh(ctx context.Context) error {
-	changes := u.cfg.Tokens.Changes(u.spec.UserID)
-	set, err := u.cfg.Tokens.Token(ctx, u.spec.UserID)
+	set, err := u.current(ctx)
 	if err != nil {
 		return err
 	}
-	u.mu.Lock()
-	u.changes = changes
-	u.mu.Unlock()
 	return u.push(ctx, set)
 }
 

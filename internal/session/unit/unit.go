@@ -93,8 +93,8 @@ type Unit struct {
 	mode      *modeChange     // the latest
 }
 
-// New makes a unit's sockets and begins to attend to our ends of them. Launch or
-// Discard must follow.
+// New makes a unit's sockets and begins to attend to our ends of them. FetchToken and
+// Launch must follow, or Discard.
 func New(cfg Config, spec Spec) (*Unit, error) {
 	near, far, err := socketPair()
 	if err != nil {
@@ -150,7 +150,7 @@ func (u *Unit) Launch(ctx context.Context) error {
 	err := u.cfg.Launcher.Start(ctx, launchclient.Spec{
 		UnitID: u.id, SessionID: u.spec.Session, User: u.spec.User,
 		Idle: u.cfg.IdleTimeout, MaxAge: u.spec.MaxAge,
-		MCP: u.far.MCP, Control: u.far.Control,
+		Token: u.token.AccessToken, MCP: u.far.MCP, Control: u.far.Control,
 	})
 	if err != nil {
 		u.relay.Close()
@@ -162,6 +162,7 @@ func (u *Unit) Launch(ctx context.Context) error {
 
 // Discard undoes New.
 func (u *Unit) Discard() {
+	u.stopping.Store(true) // the launcher does not know of it
 	u.far.Close()
 	u.relay.Close()
 }

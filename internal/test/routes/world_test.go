@@ -62,14 +62,12 @@ func start(t *testing.T) *world {
 	st := teststore.Open(t, teststore.Path(t), w.now)
 	tokens, err := tokens.New(tokens.Config{Store: st, Forgejo: client, Log: log, Audit: events, Now: w.now})
 	w.must(err)
-	var sessions *session.Manager
 	launcher, err := launchclient.NewProcess(launchclient.ProcessConfig{
-		SessionBinary: filepath.Join(bin, "fjmcp-session"), ForgejoMCP: filepath.Join(bin, "backend"), Now: time.Now, Log: log,
+		SessionBinary: filepath.Join(bin, "fjmcp-session"), ForgejoMCP: filepath.Join(bin, "backend"), Now: w.now, Log: log,
 		ForgejoURL: w.watched(forge.URL),
-		Token:      func(ctx context.Context, id string) (string, error) { return w.asked(ctx, id, sessions.Token) },
 	})
 	w.must(err)
-	sessions = session.New(session.Config{
+	sessions := session.New(session.Config{
 		Config: unit.Config{
 			Launcher: launcher, Tokens: tokens, Log: log, Now: w.now,
 			IdleTimeout: time.Hour, StartTimeout: time.Minute, ProbeTimeout: 30 * time.Second,
@@ -106,18 +104,6 @@ func (w *world) watched(forge string) string {
 	}))
 	w.t.Cleanup(server.Close)
 	return strings.Replace(server.URL, "127.0.0.1", "forge.localhost", 1)
-}
-
-// asked has a unit's token asked for as PID 1 does it in production, on a way of its own.
-func (w *world) asked(ctx context.Context, id string, token launchclient.TokenFunc) (got string, err error) {
-	w.note("") // the launcher
-	done := make(chan struct{})
-	go func() {
-		got, err = token(ctx, id)
-		close(done)
-	}()
-	<-done
-	return got, err
 }
 
 func (w *world) must(err error) {
