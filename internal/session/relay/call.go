@@ -285,5 +285,14 @@ func (c *Call) wake() {
 	}
 }
 
-// number is an id as JSON.
+// number is a call's id as the child gets it, as JSON.
 func number(id uint64) json.RawMessage { return strconv.AppendUint(nil, id, 10) }
+
+// numbered reads what number wrote; 0, which is no call's, if it did not.
+func numbered(id json.RawMessage) uint64 {
+	n, err := strconv.ParseUint(string(id), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}

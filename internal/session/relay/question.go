@@ -170,7 +170,7 @@ func (r *Relay) handleCancellation(m mcp.Message) {
 		}
 		return
 	}
-	if c := r.byIDLocked(id); c != nil && c.standing {
+	if c := r.calls[numbered(id)]; c != nil && c.standing {
 		c.finishLocked(Event{Final: true})
 		r.endLocked(c)
 		return

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strconv"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
@@ -65,12 +64,11 @@ func (r *Relay) handle(line []byte) {
 func (r *Relay) handleResponse(m mcp.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := r.byIDLocked(m.ID())
+	id := numbered(m.ID())
+	c := r.calls[id]
 	if c == nil || !c.sent {
-		if n, err := strconv.ParseUint(string(m.ID()), 10, 64); err == nil {
-			delete(r.abandoned, n)
-			r.tellLocked()
-		}
+		delete(r.abandoned, id)
+		r.tellLocked()
 		r.cfg.Log.Debug("backend answered a call that is not in flight", "id", string(m.ID()))
 		return
 	}
@@ -137,7 +135,7 @@ func (r *Relay) forward(m mcp.Message, id json.RawMessage, as func(*Call, mcp.Me
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var raw []byte
-	c := r.byIDLocked(id)
+	c := r.calls[numbered(id)]
 	if c != nil {
 		raw = as(c, m)
 	}

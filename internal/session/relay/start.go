@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"strconv"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
@@ -128,15 +127,6 @@ func (r *Relay) Notify(ctx context.Context, n mcp.Message) error {
 	}
 	r.child.Put(mcp.Line(n.Raw))
 	return nil
-}
-
-// byIDLocked finds a call by the id we gave the child.
-func (r *Relay) byIDLocked(id json.RawMessage) *Call {
-	n, err := strconv.ParseUint(string(id), 10, 64)
-	if err != nil {
-		return nil
-	}
-	return r.calls[n]
 }
 
 // onlyLocked returns the call that the child works on when there is just one, standing
