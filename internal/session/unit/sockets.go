@@ -19,11 +19,15 @@ type nearEnds struct {
 	Control *control.Conn
 }
 
-// Close closes them.
+// Close closes those there are.
 func (n nearEnds) Close() {
-	n.Stdin.Close()
-	n.MCP.Close()
-	n.Control.Close()
+	n.Stdin.Close() // does nothing to nil
+	if n.MCP != nil {
+		n.MCP.Close()
+	}
+	if n.Control != nil {
+		n.Control.Close()
+	}
 }
 
 // Files are duplicates of them, which the caller must close.
@@ -63,18 +67,19 @@ func (f farEnds) Close() { closeAll([]*os.File{f.Stdin, f.MCP, f.Control}) }
 // socketPair makes them.
 func socketPair() (near nearEnds, far farEnds, err error) {
 	if far.Stdin, near.Stdin, err = os.Pipe(); err != nil {
-		return nearEnds{}, farEnds{}, fmt.Errorf("cannot make a pipe: %w", err)
+		err = fmt.Errorf("cannot make a pipe: %w", err)
 	}
-	if near.MCP, far.MCP, err = streamPair(); err != nil {
-		closeAll([]*os.File{near.Stdin, far.Stdin})
-		return nearEnds{}, farEnds{}, err
+	if err == nil {
+		near.MCP, far.MCP, err = streamPair()
 	}
-	if near.Control, far.Control, err = control.Pair(); err != nil {
-		near.MCP.Close()
-		closeAll([]*os.File{near.Stdin, far.Stdin, far.MCP})
-		return nearEnds{}, farEnds{}, err
+	if err == nil {
+		near.Control, far.Control, err = control.Pair()
 	}
-	return near, far, nil
+	if err != nil {
+		near.Close()
+		far.Close()
+	}
+	return near, far, err
 }
 
 // streamPair makes the MCP socket: our end as a connection, the child's as a
@@ -86,53 +91,45 @@ func streamPair() (*net.UnixConn, *os.File, error) {
 	}
 	near, far := os.NewFile(uintptr(fds[0]), "mcp"), os.NewFile(uintptr(fds[1]), "mcp-remote")
 	defer near.Close()
-	conn, err := net.FileConn(near)
+	conn, err := connOf(near)
 	if err != nil {
 		far.Close()
-		return nil, nil, fmt.Errorf("cannot use the socket pair: %w", err)
 	}
-	return conn.(*net.UnixConn), far, nil
+	return conn, far, err
 }
 
-// nearFromFiles tells them apart by their type. files, in any order, stay the caller's.
+// connOf is a stream socket as a connection. f stays the caller's.
+func connOf(f *os.File) (*net.UnixConn, error) {
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the socket: %w", err)
+	}
+	return conn.(*net.UnixConn), nil
+}
+
+// nearFromFiles tells them apart by their type, of which it wants one each. files, in any
+// order, stay the caller's.
 func nearFromFiles(files []*os.File) (near nearEnds, err error) {
-	pipe, stream, packets, err := byType(files)
-	if err != nil {
-		return nearEnds{}, err
-	}
-	if near.Stdin, err = duplicate(pipe); err != nil {
-		return nearEnds{}, err
-	}
-	if near.Control, err = control.FromFile(packets); err != nil {
-		near.Stdin.Close()
-		return nearEnds{}, err
-	}
-	conn, err := net.FileConn(stream)
-	if err != nil {
-		near.Stdin.Close()
-		near.Control.Close()
-		return nearEnds{}, err
-	}
-	near.MCP = conn.(*net.UnixConn)
-	return near, nil
-}
-
-// byType wants one of each.
-func byType(files []*os.File) (pipe, stream, packets *os.File, err error) {
 	for _, f := range files {
-		switch kind, err := socketType(f); {
-		case errors.Is(err, unix.ENOTSOCK) && pipe == nil:
-			pipe = f
-		case err == nil && kind == unix.SOCK_STREAM && stream == nil:
-			stream = f
-		case err == nil && kind == unix.SOCK_SEQPACKET && packets == nil:
-			packets = f
+		kind, kindErr := socketType(f)
+		switch {
+		case err != nil:
+		case errors.Is(kindErr, unix.ENOTSOCK) && near.Stdin == nil:
+			near.Stdin, err = duplicate(f)
+		case kindErr == nil && kind == unix.SOCK_STREAM && near.MCP == nil:
+			near.MCP, err = connOf(f)
+		case kindErr == nil && kind == unix.SOCK_SEQPACKET && near.Control == nil:
+			near.Control, err = control.FromFile(f)
 		}
 	}
-	if len(files) != 3 || pipe == nil || stream == nil || packets == nil {
-		return nil, nil, nil, fmt.Errorf("%d descriptors were kept, want a pipe and two sockets", len(files))
+	if err == nil && (len(files) != 3 || near.Stdin == nil || near.MCP == nil || near.Control == nil) {
+		err = fmt.Errorf("%d descriptors were kept, want a pipe and two sockets", len(files))
 	}
-	return pipe, stream, packets, nil
+	if err != nil {
+		near.Close()
+		return nearEnds{}, err
+	}
+	return near, nil
 }
 
 func socketType(f *os.File) (kind int, err error) {
