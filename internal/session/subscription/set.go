@@ -53,17 +53,13 @@ type Set struct {
 	lists   Filter          // under talk; lists whose changes the backend tells
 	updates bool            // under talk; it takes subscriptions to resources
 
-	mu     sync.Mutex
-	all    map[*Subscription]bool
-	wanted map[string]int // listeners of a resource
-	uris   int            // sum of wanted
-	ended  bool
+	mu    sync.Mutex
+	all   map[*Subscription]bool
+	ended bool
 }
 
 // NewSet returns a Set without a backend.
-func NewSet() *Set {
-	return &Set{all: map[*Subscription]bool{}, wanted: map[string]int{}}
-}
+func NewSet() *Set { return &Set{all: map[*Subscription]bool{}} }
 
 // Attach is for a fresh backend, which it has tell of what is listened to. lists are the
 // lists whose changes it tells, updates whether it takes subscriptions to
@@ -75,7 +71,7 @@ func (s *Set) Attach(ctx context.Context, ask Ask, lists Filter, updates bool) e
 	if !updates {
 		return nil
 	}
-	for _, uri := range s.listened() {
+	for uri := range s.listened() {
 		if err := s.applyLocked(ctx, uri); err != nil && !errors.Is(err, unit.ErrRefused) {
 			return err
 		}
@@ -83,10 +79,15 @@ func (s *Set) Attach(ctx context.Context, ask Ask, lists Filter, updates bool) e
 	return nil
 }
 
-func (s *Set) listened() []string {
+// listened are the resources that somebody listens to.
+func (s *Set) listened() map[string]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.wanted))
+	all := map[string]bool{}
+	for sub := range s.all {
+		maps.Copy(all, sub.uris)
+	}
+	return all
 }
 
 // applyLocked has the backend tell of uri if somebody listens, and else not. A backend
@@ -94,9 +95,7 @@ func (s *Set) listened() []string {
 func (s *Set) applyLocked(ctx context.Context, uri string) error {
 	bounded, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	s.mu.Lock()
-	wanted := s.wanted[uri] > 0
-	s.mu.Unlock()
+	wanted := s.wanted(uri)
 	tells, asked := s.telling[uri]
 	if !wanted && asked {
 		delete(s.telling, uri) // whatever it answers, nobody will hear it
@@ -122,6 +121,17 @@ func (s *Set) applyLocked(ctx context.Context, uri string) error {
 	return err
 }
 
+func (s *Set) wanted(uri string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sub := range s.all {
+		if sub.uris[uri] {
+			return true
+		}
+	}
+	return false
+}
+
 // Subscribe opens a subscription to what of f the backend can tell. Errors:
 // ErrTooMany, ErrURITooLong, ErrEnded, or the backend's. Attach comes first.
 func (s *Set) Subscribe(ctx context.Context, f Filter) (*Subscription, error) {
@@ -139,7 +149,9 @@ func (s *Set) Subscribe(ctx context.Context, f Filter) (*Subscription, error) {
 		err := s.applyLocked(ctx, uri)
 		switch {
 		case errors.Is(err, unit.ErrRefused):
-			s.remove(sub, uri)
+			s.mu.Lock()
+			delete(sub.uris, uri)
+			s.mu.Unlock()
 		case err != nil:
 			sub.Close()
 			return nil, err
@@ -157,7 +169,11 @@ func (s *Set) add(sub *Subscription) error {
 	if s.ended {
 		return ErrEnded
 	}
-	if len(s.all) >= MaxSubscriptions || s.uris+len(sub.uris) > MaxURIs {
+	total := len(sub.uris)
+	for other := range s.all {
+		total += len(other.uris)
+	}
+	if len(s.all) >= MaxSubscriptions || total > MaxURIs {
 		return ErrTooMany
 	}
 	for uri := range sub.uris {
@@ -166,28 +182,7 @@ func (s *Set) add(sub *Subscription) error {
 		}
 	}
 	s.all[sub] = true
-	for uri := range sub.uris {
-		s.wanted[uri]++
-	}
-	s.uris += len(sub.uris)
 	return nil
-}
-
-// remove takes one resource out of a subscription.
-func (s *Set) remove(sub *Subscription, uri string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if sub.uris[uri] { // else it has ended meanwhile
-		s.dropLocked(sub, uri)
-	}
-}
-
-func (s *Set) dropLocked(sub *Subscription, uri string) {
-	delete(sub.uris, uri)
-	s.uris--
-	if s.wanted[uri]--; s.wanted[uri] == 0 {
-		delete(s.wanted, uri)
-	}
 }
 
 // release tells the backend which resources have no listener any more.
@@ -233,12 +228,8 @@ func (s *Set) Close() {
 
 // endLocked ends a subscription.
 func (s *Set) endLocked(sub *Subscription) {
-	if !s.all[sub] {
-		return
+	if s.all[sub] {
+		delete(s.all, sub)
+		close(sub.done)
 	}
-	delete(s.all, sub)
-	for uri := range sub.uris {
-		s.dropLocked(sub, uri)
-	}
-	close(sub.done)
 }

@@ -119,10 +119,10 @@ func (s *Subscription) hearsLocked(uri string) bool {
 // listens to any more.
 func (s *Subscription) Close() {
 	s.set.mu.Lock()
-	left := slices.Collect(maps.Keys(s.uris))
+	open, left := s.set.all[s], slices.Collect(maps.Keys(s.uris))
 	s.set.endLocked(s)
 	s.set.mu.Unlock()
-	if len(left) > 0 {
+	if open && len(left) > 0 {
 		go s.set.release(left)
 	}
 }
