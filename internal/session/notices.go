@@ -8,7 +8,6 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
-	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
@@ -32,8 +31,7 @@ func (s *Session) attach(ctx context.Context, u *unit.Unit, server Server) error
 	ask := func(ctx context.Context, method, uri string) error {
 		return u.Ask(ctx, method, map[string]string{"uri": uri})
 	}
-	lists := subscription.Filter{Tools: can.ToolsChanged, Prompts: can.PromptsChanged, Resources: can.ResourcesChanged}
-	return s.subscriptions.Attach(ctx, ask, lists, can.ResourcesSubscribe)
+	return s.subscriptions.Attach(ctx, ask, can)
 }
 
 // logLevel has a shared session's backend log from the lowest level that any

@@ -31,15 +31,10 @@ func (q *queue) busy() bool {
 	return q.size > 0
 }
 
-// place is one request at the head.
-type place struct {
-	queue *queue
-	leave func() // to be called once or more
-}
-
-// join waits for the head. Errors: ctx's, or that of a start that failed meanwhile:
-// who waited for it shares its end, lest each has to wait for another.
-func (q *queue) join(ctx context.Context) (place, error) {
+// join waits for the head, and returns what is to be called, once or more, to leave it.
+// Errors: ctx's, or that of a start that failed meanwhile: who waited for it shares its
+// end, lest each has to wait for another.
+func (q *queue) join(ctx context.Context) (leave func(), err error) {
 	q.mu.Lock()
 	q.size++
 	q.last++
@@ -47,17 +42,17 @@ func (q *queue) join(ctx context.Context) (place, error) {
 	q.mu.Unlock()
 	if q.head.Acquire(ctx, 1) != nil {
 		q.shrink()
-		return place{}, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
-	p := place{queue: q, leave: sync.OnceFunc(func() {
+	leave = sync.OnceFunc(func() {
 		q.shrink()
 		q.head.Release(1)
-	})}
+	})
 	if err := q.outcome(number); err != nil {
-		p.leave()
-		return place{}, err
+		leave()
+		return nil, err
 	}
-	return p, nil
+	return leave, nil
 }
 
 // outcome is how a start that failed since a request joined ended, if one did.
@@ -78,15 +73,15 @@ func (q *queue) shrink() {
 	}
 }
 
-// failed tells those that wait how the start ended, unless that is the request's own
-// matter.
-func (p place) failed(ctx context.Context, err error) {
+// failed tells those that wait how the start at the head ended, unless that is the
+// request's own matter.
+func (q *queue) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil || errors.Is(err, relay.ErrClosed) {
 		return
 	}
-	p.queue.mu.Lock()
-	defer p.queue.mu.Unlock()
-	p.queue.spent, p.queue.err = p.queue.last, err
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.spent, q.err = q.last, err
 }
 
 // lead waits for the head for what is no request.

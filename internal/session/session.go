@@ -159,14 +159,13 @@ func (s *Session) use(ctx context.Context, access model.Access, do func(u *unit.
 func (s *Session) try(ctx context.Context, do func(u *unit.Unit, placed func()) error) (*unit.Unit, error) {
 	u, leave := s.running(), func() {}
 	if u == nil || s.queue.busy() {
-		place, err := s.queue.join(ctx)
-		if err != nil {
+		var err error
+		if leave, err = s.queue.join(ctx); err != nil {
 			return nil, err
 		}
-		leave = place.leave
 		defer leave()
 		if u, err = s.ensure(ctx); err != nil {
-			place.failed(ctx, err)
+			s.queue.failed(ctx, err)
 			return nil, err
 		}
 	}

@@ -33,7 +33,7 @@ var (
 	ErrEnded = errors.New("the subscription has ended")
 )
 
-// Filter is what a subscription is to, or what a backend can tell.
+// Filter is what a subscription is to.
 type Filter struct {
 	Tools, Prompts, Resources bool     // changes of a list
 	URIs                      []string // updates of these resources
@@ -50,8 +50,7 @@ type Set struct {
 	talk    sync.Mutex
 	ask     Ask             // under talk; nil before the first backend
 	telling map[string]bool // under talk; resources the backend tells of; false where it may
-	lists   Filter          // under talk; lists whose changes the backend tells
-	updates bool            // under talk; it takes subscriptions to resources
+	can     unit.Supports   // under talk; what the backend tells
 
 	mu    sync.Mutex
 	all   map[*Subscription]bool
@@ -61,14 +60,13 @@ type Set struct {
 // NewSet returns a Set without a backend.
 func NewSet() *Set { return &Set{all: map[*Subscription]bool{}} }
 
-// Attach is for a fresh backend, which it has tell of what is listened to. lists are the
-// lists whose changes it tells, updates whether it takes subscriptions to
-// resources. The error is ask's, unless the backend refuses.
-func (s *Set) Attach(ctx context.Context, ask Ask, lists Filter, updates bool) error {
+// Attach is for a fresh backend, which it has tell of what is listened to as far as it can.
+// The error is ask's, unless the backend refuses.
+func (s *Set) Attach(ctx context.Context, ask Ask, can unit.Supports) error {
 	s.talk.Lock()
 	defer s.talk.Unlock()
-	s.ask, s.lists, s.updates, s.telling = ask, lists, updates, map[string]bool{}
-	if !updates {
+	s.ask, s.can, s.telling = ask, can, map[string]bool{}
+	if !can.ResourcesSubscribe {
 		return nil
 	}
 	for uri := range s.listened() {
@@ -104,13 +102,13 @@ func (s *Set) applyLocked(ctx context.Context, uri string) error {
 	if !wanted || tells {
 		return nil
 	}
-	if !s.updates {
+	if !s.can.ResourcesSubscribe {
 		return unit.ErrRefused
 	}
 	s.telling[uri] = false
 	err := s.ask(bounded, mcp.MethodSubscribe, uri)
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
-		s.updates, err = false, unit.ErrRefused
+		s.can.ResourcesSubscribe, err = false, unit.ErrRefused
 	}
 	switch {
 	case err == nil:
@@ -137,11 +135,11 @@ func (s *Set) wanted(uri string) bool {
 func (s *Set) Subscribe(ctx context.Context, f Filter) (*Subscription, error) {
 	s.talk.Lock()
 	defer s.talk.Unlock()
-	if !s.updates {
+	if !s.can.ResourcesSubscribe {
 		f.URIs = nil
 	}
 	sub := newSubscription(s, f)
-	sub.honoured = Filter{Tools: f.Tools && s.lists.Tools, Prompts: f.Prompts && s.lists.Prompts, Resources: f.Resources && s.lists.Resources}
+	sub.honoured = Filter{Tools: f.Tools && s.can.ToolsChanged, Prompts: f.Prompts && s.can.PromptsChanged, Resources: f.Resources && s.can.ResourcesChanged}
 	if err := s.add(sub); err != nil {
 		return nil, err
 	}

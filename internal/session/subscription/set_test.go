@@ -46,10 +46,13 @@ func (b *backend) log() string {
 
 var all = subscription.Filter{Tools: true, Prompts: true, Resources: true}
 
-func newSet(t *testing.T, b *backend, lists subscription.Filter, updates bool) *subscription.Set {
+// able is a backend that can tell of everything.
+var able = unit.Supports{ToolsChanged: true, PromptsChanged: true, ResourcesChanged: true, ResourcesSubscribe: true}
+
+func newSet(t *testing.T, b *backend, can unit.Supports) *subscription.Set {
 	t.Helper()
 	s := subscription.NewSet()
-	if err := s.Attach(t.Context(), b.ask, lists, updates); err != nil {
+	if err := s.Attach(t.Context(), b.ask, can); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -112,7 +115,7 @@ func heard(t *testing.T, s *subscription.Set, sub *subscription.Subscription) st
 
 func TestResourcesAreCounted(t *testing.T) {
 	b := &backend{}
-	s := newSet(t, b, all, true)
+	s := newSet(t, b, able)
 	one := subscribe(t, s, uris("a", "b", "a", "no:c"))
 	if h := one.Honoured(); fmt.Sprint(h.URIs) != "[a b]" || h.Tools {
 		t.Errorf("honoured %+v", h)
@@ -130,7 +133,7 @@ func TestResourcesAreCounted(t *testing.T) {
 
 func TestOnlyWhatTheBackendTellsIsHonoured(t *testing.T) {
 	b := &backend{}
-	s := newSet(t, b, subscription.Filter{Prompts: true}, false)
+	s := newSet(t, b, unit.Supports{PromptsChanged: true})
 	sub := subscribe(t, s, subscription.Filter{Tools: true, Prompts: true, Resources: true, URIs: []string{"a"}})
 	if h := sub.Honoured(); h.Tools || !h.Prompts || h.Resources || len(h.URIs) > 0 || b.log() != "" {
 		t.Errorf("honoured %+v, asked %q", h, b.log())
@@ -139,13 +142,13 @@ func TestOnlyWhatTheBackendTellsIsHonoured(t *testing.T) {
 
 func TestNextBackendIsAskedAgain(t *testing.T) {
 	first, second := &backend{}, &backend{}
-	s := newSet(t, first, all, true)
+	s := newSet(t, first, able)
 	sub := subscribe(t, s, uris("a"))
 	first.gone = true
 	if _, err := s.Subscribe(t.Context(), uris("b")); !errors.Is(err, errGone) {
 		t.Errorf("got %v", err)
 	}
-	if err := s.Attach(t.Context(), second.ask, all, true); err != nil {
+	if err := s.Attach(t.Context(), second.ask, able); err != nil {
 		t.Fatal(err)
 	}
 	waitLog(t, second, "+a")
@@ -154,7 +157,7 @@ func TestNextBackendIsAskedAgain(t *testing.T) {
 }
 
 func TestNotificationsWaitOnce(t *testing.T) {
-	s := newSet(t, &backend{}, all, true)
+	s := newSet(t, &backend{}, able)
 	f := all
 	f.URIs = []string{"test://end", "test://a", "test://dir/"}
 	sub := subscribe(t, s, f)
@@ -181,7 +184,7 @@ func TestNotificationsWaitOnce(t *testing.T) {
 
 // A backend cannot make a listener that does not read take memory without end.
 func TestNotificationsAreBounded(t *testing.T) {
-	s := newSet(t, &backend{}, all, true)
+	s := newSet(t, &backend{}, able)
 	sub := subscribe(t, s, uris("test://dir/", "test://end"))
 	for i := range 5000 {
 		say(s, mcp.MethodResourceUpdated, fmt.Sprintf("test://dir/%d", i))
@@ -194,7 +197,7 @@ func TestNotificationsAreBounded(t *testing.T) {
 }
 
 func TestSubscriptionsAreBounded(t *testing.T) {
-	s := newSet(t, &backend{}, all, true)
+	s := newSet(t, &backend{}, able)
 	many := make([]string, subscription.MaxURIs)
 	for i := range many {
 		many[i] = fmt.Sprint("test://", i)
@@ -231,7 +234,7 @@ func TestSilentBackendIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &deaf{}
 		s := subscription.NewSet()
-		if err := s.Attach(t.Context(), d.ask, all, true); err != nil {
+		if err := s.Attach(t.Context(), d.ask, able); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 {
@@ -246,7 +249,7 @@ func TestSilentBackendIsAskedOnce(t *testing.T) {
 
 func TestSubscriptionsEnd(t *testing.T) {
 	b := &backend{}
-	s := newSet(t, b, all, true)
+	s := newSet(t, b, able)
 	closed, ended := subscribe(t, s, uris("a")), subscribe(t, s, uris("b"))
 	closed.Close()
 	waitLog(t, b, "+a +b -a")
@@ -259,7 +262,7 @@ func TestSubscriptionsEnd(t *testing.T) {
 	if _, err := s.Subscribe(t.Context(), all); !errors.Is(err, subscription.ErrEnded) {
 		t.Errorf("a late one: %v", err)
 	}
-	open := subscribe(t, newSet(t, b, all, true), all)
+	open := subscribe(t, newSet(t, b, able), all)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := open.Next(ctx); !errors.Is(err, context.Canceled) {
