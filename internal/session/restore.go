@@ -52,23 +52,27 @@ func (m *Manager) Restore(ctx context.Context, kept map[string][]*os.File, resum
 	m.Expect()
 	defer m.progress(nil)
 	defer m.discard(kept)
-	settle := make(chan func(), len(kept))
+	settle := make(chan restored, len(kept))
 	defer close(settle)
 	for range min(settledAtOnce, len(kept)) {
 		go func() {
-			for next := range settle {
-				next()
+			for s := range settle {
+				s.settle()
 			}
 		}()
 	}
 	total, certain := 0, 0
 	for ids := range slices.Chunk(slices.Sorted(maps.Keys(kept)), restoredAtOnce) {
-		sessions, err := m.restoreSome(ctx, ids, kept, resume)
+		rows, err := m.cfg.Store.ResumeSessions(ctx, ids)
 		if err != nil {
 			return err
 		}
-		for _, s := range sessions {
-			settle <- s.settle
+		for _, r := range rows {
+			s, ok := m.restore(r, kept, resume)
+			if !ok {
+				continue
+			}
+			settle <- s
 			total++
 			if s.certain {
 				certain++
@@ -123,30 +127,6 @@ type restored struct {
 	certain bool // what the process before wrote down is there
 }
 
-// restoreSome restores those sessions in the units of these ids that can be, and takes
-// their files out of kept.
-func (m *Manager) restoreSome(ctx context.Context, ids []string, kept map[string][]*os.File, resume func(*Session, []*Call)) ([]restored, error) {
-	rows, err := m.cfg.Store.ResumeSessions(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	var sessions []restored
-	for _, r := range rows {
-		files := kept[r.Session.UnitID]
-		if m.aged(r.Session.CreatedAt) {
-			continue
-		}
-		delete(kept, r.Session.UnitID)
-		s, err := m.restore(r, files, resume)
-		if err != nil {
-			m.cfg.Log.Warn("cannot continue with a session in its unit; it will wake in another", "session", label(r.Session.ID), "unit", launchproto.UnitName(r.Session.UnitID), "error", err)
-			continue
-		}
-		sessions = append(sessions, s)
-	}
-	return sessions, nil
-}
-
 // discard lets go of units that have no session; their backends see the end of
 // their input.
 func (m *Manager) discard(kept map[string][]*os.File) {
@@ -158,17 +138,23 @@ func (m *Manager) discard(kept map[string][]*os.File) {
 	}
 }
 
-// restore continues with one session. It can be found when resume has its calls.
-func (m *Manager) restore(r store.Resumed, files []*os.File, resume func(*Session, []*Call)) (restored, error) {
-	left := unit.Left{ID: r.Session.UnitID, Files: files, Epoch: r.Epoch, Used: r.Session.LastUsedAt}
+// restore continues with one session, if it can, and deletes its files from kept. The
+// session can be found when resume has its calls.
+func (m *Manager) restore(r store.Resumed, kept map[string][]*os.File, resume func(*Session, []*Call)) (restored, bool) {
+	if m.aged(r.Session.CreatedAt) {
+		return restored{}, false
+	}
+	left := unit.Left{ID: r.Session.UnitID, Files: kept[r.Session.UnitID], Epoch: r.Epoch, Used: r.Session.LastUsedAt}
+	delete(kept, left.ID)
 	s, saved := m.recall(r)
 	if saved != nil {
 		left.State = &saved.Unit
 	}
 	u, err := m.adopt(left, s)
 	if err != nil {
+		m.cfg.Log.Warn("cannot continue with a session in its unit; it will wake in another", "session", s.label, "unit", launchproto.UnitName(left.ID), "error", err)
 		m.cfg.Forget(left.ID)
-		return restored{}, err
+		return restored{}, false
 	}
 	u.Attend()
 	calls := u.Restored()
@@ -182,7 +168,7 @@ func (m *Manager) restore(r store.Resumed, files []*os.File, resume func(*Sessio
 	if s.row.Kind == model.SessionShared {
 		m.shared[s.key()] = s
 	}
-	return restored{s, u, saved != nil}, nil
+	return restored{s, u, saved != nil}, true
 }
 
 // recall makes the session of a row again, with its streams if they were written
@@ -192,8 +178,8 @@ func (m *Manager) recall(r store.Resumed) (*Session, *state) {
 		return newSession(m, NewStreams(), r.Session), nil
 	}
 	var saved state
-	err := json.Unmarshal(r.State, &saved)
 	var streams *eventstore.Hub
+	err := json.Unmarshal(r.State, &saved)
 	if err == nil {
 		streams, err = eventstore.Restore(streamMemory, saved.Streams)
 	}
