@@ -164,7 +164,7 @@ func (s *Session) try(ctx context.Context, do func(u *unit.Unit, placed func()) 
 			return nil, err
 		}
 		defer leave()
-		if u, err = s.ensure(ctx); err != nil {
+		if u, err = s.awaken(ctx); err != nil {
 			s.queue.failed(ctx, err)
 			return nil, err
 		}
@@ -190,20 +190,15 @@ func (s *Session) servedBy(u *unit.Unit) bool {
 	return s.unit == u
 }
 
-// ensure returns the running unit, or starts one. Called at the queue's head.
-func (s *Session) ensure(ctx context.Context) (*unit.Unit, error) {
+// awaken returns the running unit, or starts one, brings it to where the last one was
+// left, and makes it the session's. Called at the queue's head.
+func (s *Session) awaken(ctx context.Context) (*unit.Unit, error) {
 	if u := s.running(); u != nil {
 		return u, nil
 	}
 	if s.ended() {
 		return nil, model.ErrNotFound
 	}
-	return s.awaken(ctx)
-}
-
-// awaken starts a unit, brings it to where the last one was left, and makes it
-// the session's. Called at the queue's head.
-func (s *Session) awaken(ctx context.Context) (*unit.Unit, error) {
 	if err := s.admit(); err != nil {
 		return nil, err
 	}

@@ -20,13 +20,14 @@ func (u *Unit) Prepare(ctx context.Context) error {
 	u.lastUsed = u.cfg.Now()
 	stale := u.lastUsed.Add(refreshAhead).After(u.token.ExpiresAt) || u.changes != u.cfg.Tokens.Changes(u.spec.UserID)
 	u.mu.Unlock()
-	if err := u.keepAwake(ctx); err != nil {
+	if err := u.keepAwake(ctx); err != nil || !stale {
 		return err
 	}
-	if stale {
-		return u.refresh(ctx)
+	set, err := u.current(ctx)
+	if err == nil {
+		err = u.push(ctx, set)
 	}
-	return nil
+	return err
 }
 
 // keepAwake touches the reap timer when the last touch is older than a third of

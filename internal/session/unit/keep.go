@@ -25,7 +25,12 @@ func (u *Unit) keep() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), u.cfg.StartTimeout)
 	defer cancel()
-	if err := u.handOver(ctx); err != nil {
+	files, err := u.near.Files()
+	if err == nil {
+		err = u.cfg.Keeper.Keep(ctx, u.id, files...)
+		closeAll(files)
+	}
+	if err != nil {
 		u.cfg.Log.Warn("a session will not outlive this process", "unit", u.Name(), "error", err)
 		return
 	}
@@ -33,15 +38,6 @@ func (u *Unit) keep() {
 	if u.Closed() { // meanwhile, and may have been forgotten before it was kept
 		u.cfg.Forget(u.id)
 	}
-}
-
-func (u *Unit) handOver(ctx context.Context) error {
-	files, err := u.near.Files()
-	if err != nil {
-		return err
-	}
-	defer closeAll(files)
-	return u.cfg.Keeper.Keep(ctx, u.id, files...)
 }
 
 // AwaitKept waits until the descriptors of a unit that was launched are kept, or

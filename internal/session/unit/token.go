@@ -48,15 +48,7 @@ func (u *Unit) current(ctx context.Context) (model.ForgejoTokens, error) {
 	return set, err
 }
 
-// refresh hands the unit the user's current token when that is another.
-func (u *Unit) refresh(ctx context.Context) error {
-	set, err := u.current(ctx)
-	if err != nil {
-		return err
-	}
-	return u.push(ctx, set)
-}
-
+// push hands the unit the user's token when that is another.
 func (u *Unit) push(ctx context.Context, set model.ForgejoTokens) error {
 	u.mu.Lock()
 	same := set.AccessToken == u.token.AccessToken
