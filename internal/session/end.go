@@ -74,7 +74,7 @@ func (m *Manager) remove(s *Session) {
 
 // EndGrant ends all sessions of a grant, after its revocation.
 func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
-	m.prestart.dropAll(ctx, func(w *prestartUnit) bool { return w.grantID == grantID })
+	m.prestart.dropAll(ctx, func(w *prestartUnit) bool { return w.access.GrantID == grantID })
 	cut := m.interrupt(model.ErrRevoked, revoked, func(row model.Session) bool { return row.GrantID == grantID })
 	ids, err := m.cfg.Store.GrantSessions(ctx, grantID)
 	if err != nil {
@@ -88,7 +88,7 @@ func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
 // endSuspended ends all sessions of a user who may not sign in at Forgejo any more.
 func (m *Manager) endSuspended(userID string) {
 	ctx := context.Background()
-	m.prestart.dropAll(ctx, func(w *prestartUnit) bool { return w.userID == userID })
+	m.prestart.dropAll(ctx, func(w *prestartUnit) bool { return w.access.User.ID == userID })
 	ids, err := m.cfg.Store.UserSessions(ctx, userID)
 	if err == nil {
 		err = m.endAll(ctx, suspended, ids)

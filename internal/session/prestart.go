@@ -54,8 +54,8 @@ func (p *prestart) Start(access model.Access) {
 		err := p.launch(w)
 		p.mu.Lock()
 		dropped := p.units[w.session] != w
-		if err != nil {
-			p.removeLocked(w)
+		if err != nil && p.removeLocked(w) && StartReason(err) != "" { // not the login's fault
+			p.paused = p.cfg.Now().Add(prestartPause)
 		}
 		p.mu.Unlock()
 		close(w.launched)
@@ -78,14 +78,14 @@ func (p *prestart) add(access model.Access) (*prestartUnit, error) {
 		return nil, nil
 	}
 	for _, w := range p.units {
-		if w.grantID == access.GrantID {
+		if w.access.GrantID == access.GrantID {
 			return nil, nil
 		}
 	}
-	w := &prestartUnit{prestart: p, session: rand.Text(), userID: access.User.ID, grantID: access.GrantID, readOnly: model.ReadOnly(access.Scope), began: now, launched: make(chan struct{})}
+	w := &prestartUnit{prestart: p, session: rand.Text(), access: access, began: now, launched: make(chan struct{})}
 	var err error
 	w.Unit, err = unit.New(p.cfg.Config, unit.Spec{
-		Session: label(w.session), UserID: access.User.ID, User: access.User.Name, ReadOnly: w.readOnly, MaxAge: p.cfg.MaxAge,
+		Session: label(w.session), UserID: access.User.ID, User: access.User.Name, ReadOnly: model.ReadOnly(access.Scope), MaxAge: p.cfg.MaxAge,
 		Other: w.hear, Ended: w.ended,
 	})
 	if err != nil {
@@ -98,11 +98,12 @@ func (p *prestart) add(access model.Access) (*prestartUnit, error) {
 }
 
 // launch is for a unit that has its place, so that whoever ends the login from now on
-// ends the unit too. The login must still be good, here and at the forge.
+// ends the unit too. The login must still be good, here and at the forge. A *StartError is
+// the launcher's.
 func (p *prestart) launch(w *prestartUnit) error {
 	ctx, cancel := context.WithTimeoutCause(p.ctx, p.cfg.StartTimeout, unit.ErrStartTimeout)
 	defer cancel()
-	grant, err := p.cfg.Store.Grant(ctx, w.grantID)
+	grant, err := p.cfg.Store.Grant(ctx, w.access.GrantID)
 	if err == nil && !grant.RevokedAt.IsZero() {
 		err = model.ErrRevoked
 	}
@@ -113,13 +114,7 @@ func (p *prestart) launch(w *prestartUnit) error {
 		w.Discard()
 		return err
 	}
-	err = w.Launch(ctx)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err != nil && p.units[w.session] == w {
-		p.paused = p.cfg.Now().Add(prestartPause)
-	}
-	return err
+	return w.Launch(ctx)
 }
 
 // removeLocked deletes a unit's place, and reports whether it had one.
@@ -190,9 +185,7 @@ type prestartUnit struct {
 	*unit.Unit
 	prestart *prestart
 	session  string // id of the session to come
-	userID   string
-	grantID  string
-	readOnly bool
+	access   model.Access
 	began    time.Time
 	late     func() bool   // stops the timer, false if it has fired
 	launched chan struct{} // closed when the launch is over
@@ -210,7 +203,7 @@ func (p *prestart) Claim(grantID string, readOnly bool) (sessionID string, began
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, w := range p.units {
-		if w.grantID == grantID && w.readOnly == readOnly && !w.claimed {
+		if w.access.GrantID == grantID && model.ReadOnly(w.access.Scope) == readOnly && !w.claimed {
 			w.claimed = true
 			return w.session, w.began
 		}
