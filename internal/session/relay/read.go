@@ -48,7 +48,7 @@ func (r *Relay) handle(line []byte) {
 		r.cfg.Log.Debug("dropped the rest of a line", "bytes", len(line))
 		return
 	case err != nil:
-		r.faults.rubbish.Note("bytes", len(line), "error", err)
+		r.faults.Note("backend wrote something that is not a JSON-RPC message; skipped it", "bytes", len(line), "error", err)
 		return
 	}
 	switch m.Kind {

@@ -77,7 +77,7 @@ type Relay struct {
 	cfg     Config
 	child   *lines.Conn
 	counter atomic.Uint64 // of the last id
-	faults  faults
+	faults  lines.Faults
 	resync  bool // the reader's: nothing has come since a Relay was lost
 
 	done      chan struct{} // closed by Close
@@ -102,20 +102,6 @@ type Relay struct {
 	changed    chan struct{} // closed by tellLocked; nil while awaitLocked does not wait
 }
 
-// faults are what a child may do wrong again and again.
-type faults struct{ rubbish, tooLong, unread lines.Fault }
-
-func newFaults(cfg Config) faults {
-	fault := func(text string) lines.Fault {
-		return lines.Fault{Log: cfg.Log, AfterFunc: cfg.AfterFunc, Text: text}
-	}
-	return faults{
-		rubbish: fault("backend wrote something that is not a JSON-RPC message; skipped it"),
-		tooLong: fault("backend wrote a line over the limit; skipped it"),
-		unread:  fault("backend does not read its input; dropped the answer to its request"),
-	}
-}
-
 // New starts relaying. It fails only when an end of ours is closed.
 func New(cfg Config) (*Relay, error) {
 	cfg.MaxLine = cmp.Or(cfg.MaxLine, 64<<20)
@@ -126,10 +112,12 @@ func New(cfg Config) (*Relay, error) {
 		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
 	r := &Relay{
-		cfg: cfg, faults: newFaults(cfg), resync: cfg.Resync, done: make(chan struct{}), suspended: make(chan struct{}), halted: make(chan struct{}),
+		cfg: cfg, faults: lines.Faults{Log: cfg.Log, AfterFunc: cfg.AfterFunc}, resync: cfg.Resync, done: make(chan struct{}), suspended: make(chan struct{}), halted: make(chan struct{}),
 		calls: map[uint64]*Call{}, answered: map[*Call]bool{}, asked: map[string]question{}, abandoned: map[uint64]bool{},
 	}
-	cfg.TooLong = func(bytes int) { r.faults.tooLong.Note("bytes", bytes, "limit", cfg.MaxLine) }
+	cfg.TooLong = func(bytes int) {
+		r.faults.Note("backend wrote a line over the limit; skipped it", "bytes", bytes, "limit", cfg.MaxLine)
+	}
 	if cfg.State != nil {
 		cfg.Rest = &cfg.State.Rest
 	}
@@ -181,9 +169,7 @@ func (r *Relay) stopTimersLocked() {
 	for _, c := range r.calls {
 		c.stopTimerLocked()
 	}
-	for _, f := range []*lines.Fault{&r.faults.rubbish, &r.faults.tooLong, &r.faults.unread} {
-		f.Stop()
-	}
+	r.faults.Stop()
 }
 
 // usableLocked is nil while the child can be spoken to.

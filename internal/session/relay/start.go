@@ -169,7 +169,7 @@ func (r *Relay) awaitOutputLocked(ctx context.Context, placed func()) error {
 // it waits for us.
 func (r *Relay) reply(line []byte, method string) {
 	if r.child.Pending() >= lines.MaxPending {
-		r.faults.unread.Note("method", method)
+		r.faults.Note("backend does not read its input; dropped the answer to its request", "method", method)
 		return
 	}
 	r.child.Put(line)

@@ -41,8 +41,8 @@ func (u *Unit) remove(ctx context.Context) {
 	}
 }
 
-// settleEnd settles the unit's end, however it came.
-func (u *Unit) settleEnd() {
+// recordEnd records the unit's end, however it came.
+func (u *Unit) recordEnd() {
 	u.lookNoMore()
 	if u.leaving.Load() { // it may take its time, which is not to be taken for a crash
 		u.remove(context.Background())

@@ -140,7 +140,7 @@ func attend(cfg Config, spec Spec, id string, near nearEnds, rc relay.Config) (*
 func (u *Unit) begin() {
 	go u.listen()
 	u.lookAgain()
-	u.relay.AfterDone(u.settleEnd)
+	u.relay.AfterDone(u.recordEnd)
 }
 
 // Launch has the unit started, hands over its sockets and begins to have ours kept. Errors are of type
