@@ -1,23 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
-	"io"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
-func clientsCommand(socket *string) *cobra.Command {
-	return group("clients", "OAuth clients", addClientCommand(socket), listClientsCommand(socket), removeClientCommand(socket))
-}
-
-func addClientCommand(socket *string) *cobra.Command {
+func (a *app) addClient() *cobra.Command {
 	var n admin.NewClient
-	var out format
 	add := &cobra.Command{
 		Use:   "add NAME",
 		Short: "Add a client that cannot register itself, and print its ID and secret",
@@ -29,78 +23,59 @@ The secret is stored as a hash and cannot be shown again.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n.Name = args[0]
-			added, err := admin.NewCaller(*socket).AddClient(cmd.Context(), n)
+			added, err := a.caller().AddClient(cmd.Context(), n)
 			if err != nil {
 				return err
 			}
-			return out.print(cmd, added, func(w io.Writer) error { return printAdded(w, added) })
+			return a.print(cmd, added, func(w *bytes.Buffer) {
+				if added.Secret == "" {
+					fmt.Fprintf(w, "client ID: %s\n", word(added.ID))
+					return
+				}
+				fmt.Fprintf(w, "client ID:     %s\nclient secret: %s\n\nThe secret is not shown again.\n", word(added.ID), word(added.Secret))
+			})
 		},
 	}
 	add.Flags().StringArrayVar(&n.RedirectURIs, "redirect-uri", nil, "where logins return to; give it once for each URI")
 	add.Flags().BoolVar(&n.Public, "public", false, "the client can keep no secret")
 	add.Flags().BoolVar(&n.Introspect, "introspect", false, "let it ask what tokens stand for (RFC 7662)")
-	out.flag(add, "")
-	return add
+	return a.printing(add, "")
 }
 
-func printAdded(w io.Writer, added admin.AddedClient) error {
-	if added.Secret == "" {
-		_, err := fmt.Fprintf(w, "client ID: %s\n", word(added.ID))
-		return err
-	}
-	_, err := fmt.Fprintf(w, "client ID:     %s\nclient secret: %s\n\nThe secret is not shown again.\n", word(added.ID), word(added.Secret))
-	return err
-}
-
-func listClientsCommand(socket *string) *cobra.Command {
-	var out format
-	list := &cobra.Command{
+func (a *app) listClients() *cobra.Command {
+	return a.printing(&cobra.Command{
 		Use:   "list",
 		Short: "List all clients, the oldest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := admin.NewCaller(*socket).ListClients(cmd.Context())
+			all, err := a.caller().ListClients(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return out.print(cmd, all, func(w io.Writer) error { return printClients(w, all, time.Now()) })
+			return a.print(cmd, all, func(w *bytes.Buffer) { printClients(w, all) })
 		},
-	}
-	out.flag(list, ", with the redirect URIs")
-	return list
+	}, ", with the redirect URIs")
 }
 
-func printClients(w io.Writer, all []admin.Client, now time.Time) error {
+func printClients(w *bytes.Buffer, all []admin.Client) {
+	yesNo := map[bool]string{true: "yes", false: "no"}
 	t := newTable(w, "CLIENT", "NAME", "ADDED BY", "AUTHENTICATION", "INTROSPECTS", "LOGINS", "AGE")
 	for _, c := range all {
-		introspects := "no"
-		if c.Introspect {
-			introspects = "yes"
+		by := c.Kind
+		if by == "registered" {
+			by = "itself"
 		}
-		t.row(c.ID, c.Name, addedBy(c.Kind), c.AuthMethod, introspects, strconv.Itoa(c.Grants), since(now, c.Created))
+		t.row(c.ID, c.Name, by, c.AuthMethod, yesNo[c.Introspect], strconv.Itoa(c.Grants), since(c.Created))
 	}
-	if err := t.flush(); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n"+count(len(all), "client")+".\n")
-	return err
+	t.Flush()
+	fmt.Fprintf(w, "\n%s.\n", count(len(all), "client"))
 }
 
-// addedBy is a client's kind in the operator's words.
-func addedBy(kind string) string {
-	if kind == "registered" {
-		return "itself"
-	}
-	return kind
-}
-
-func removeClientCommand(socket *string) *cobra.Command {
+func (a *app) removeClient() *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove CLIENT",
 		Short: "Remove a client, and end its users' logins and sessions with it",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return admin.NewCaller(*socket).RemoveClient(cmd.Context(), args[0])
-		},
+		RunE:  func(cmd *cobra.Command, args []string) error { return a.caller().RemoveClient(cmd.Context(), args[0]) },
 	}
 }

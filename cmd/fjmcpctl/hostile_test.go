@@ -104,7 +104,7 @@ func everyCommand(ts *testscript.TestScript, _ bool, args []string) {
 		"drain": {"--timeout", "10ms"}, "clients list": {}, "clients add": {"A", "--public", "--redirect-uri", "http://127.0.0.1/"},
 		"clients remove": {"x"}, "key rotate": {},
 	}
-	leaves(root(), func(cmd *cobra.Command) {
+	leaves((&app{}).root(), func(cmd *cobra.Command) {
 		path := strings.TrimPrefix(cmd.CommandPath(), "fjmcpctl ")
 		rest, known := arguments[path]
 		if !known {

@@ -22,48 +22,52 @@ const (
 // errTold ends a command that has said itself what is wrong.
 var errTold = errors.New("told already")
 
-func main() { os.Exit(run()) }
+// app is what all commands share.
+type app struct {
+	socket     string
+	json       bool // print JSON, for scripts
+	understood bool // the command line; what fails before is a usage error
+}
 
-func run() int {
-	understood := false
-	cmd := root()
+func main() {
+	a := &app{}
+	cmd := a.root()
 	cmd.SetOut(printable{os.Stdout})
 	cmd.SetErr(printable{os.Stderr})
-	// cobra comes here after it has understood the command line.
-	cmd.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
 	err := cmd.Execute()
 	if err != nil && !errors.Is(err, errTold) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "fjmcpctl:", err)
 	}
-	var misuse usageError
 	switch {
 	case err == nil:
-		return 0
-	case !understood, errors.As(err, &misuse):
-		return exitUsage
+	case !a.understood:
+		os.Exit(exitUsage)
 	case errors.Is(err, admin.ErrNotRunning):
-		return exitNotRunning
+		os.Exit(exitNotRunning)
+	default:
+		os.Exit(exitFailure)
 	}
-	return exitFailure
 }
 
-// usageError is a command line that asks for nothing that could be done.
-type usageError string
-
-// Error returns the text.
-func (e usageError) Error() string { return string(e) }
-
-func root() *cobra.Command {
+func (a *app) root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "fjmcpctl",
 		Short:         "Look after a running fjmcp-broker",
 		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		// cobra comes here when flags and arguments (Args) are accepted.
+		PersistentPreRun: func(*cobra.Command, []string) { a.understood = true },
 	}
 	cmd.SetVersionTemplate("fjmcpctl {{.Version}}\n")
-	socket := cmd.PersistentFlags().String("socket", admin.DefaultSocket, "admin socket of the broker")
-	cmd.AddCommand(statusCommand(socket), sessionsCommand(socket), drainCommand(socket), clientsCommand(socket), keyCommand(socket), versionCommand())
+	cmd.PersistentFlags().StringVar(&a.socket, "socket", admin.DefaultSocket, "admin socket of the broker")
+	cmd.AddCommand(a.status(), a.drain(),
+		group("sessions", "Sessions of MCP clients", a.listSessions(), a.showSession(), a.stopSessions()),
+		group("clients", "OAuth clients", a.addClient(), a.listClients(), a.removeClient()),
+		group("key", "The key that seals secrets in the database", a.rotateKey()),
+		&cobra.Command{Use: "version", Short: "Print version and commit", Args: cobra.NoArgs, Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintln(cmd.OutOrStdout(), "fjmcpctl", version.String())
+		}})
 	return cmd
 }
 
@@ -78,13 +82,4 @@ func group(name, short string, commands ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print version and commit",
-		Args:  cobra.NoArgs,
-		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintln(cmd.OutOrStdout(), "fjmcpctl", version.String())
-		},
-	}
-}
+func (a *app) caller() *admin.Caller { return admin.NewCaller(a.socket) }

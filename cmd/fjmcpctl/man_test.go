@@ -33,5 +33,5 @@ func TestManualPage(t *testing.T) {
 			walk(sub)
 		}
 	}
-	walk(root())
+	walk((&app{}).root())
 }

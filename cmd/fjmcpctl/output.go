@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -47,25 +48,25 @@ func word(s string) string {
 	return "…"
 }
 
-// format is how a command prints.
-type format struct{ json bool }
-
-// flag adds --json to a command; note says what is special about it, if anything.
-func (f *format) flag(cmd *cobra.Command, note string) {
-	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON"+note)
+// printing adds --json to a command; note says what is special about it, if anything.
+func (a *app) printing(cmd *cobra.Command, note string) *cobra.Command {
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON"+note)
+	return cmd
 }
 
-// print prints v for scripts, one value in one line, or has text print it for people.
-func (f *format) print(cmd *cobra.Command, v any, text func(w io.Writer) error) error {
-	if f.json {
+// print prints v for scripts, one value in one line, or what text makes of it for people.
+func (a *app) print(cmd *cobra.Command, v any, text func(*bytes.Buffer)) error {
+	if a.json {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 	}
-	return text(cmd.OutOrStdout())
+	var out bytes.Buffer
+	text(&out)
+	_, err := out.WriteTo(cmd.OutOrStdout())
+	return err
 }
 
-// table aligns columns. What others named is cleaned first, so that a row stays a
-// row.
-type table struct{ t *tabwriter.Writer }
+// table aligns columns. What others named is cleaned first, so that a row stays a row.
+type table struct{ *tabwriter.Writer }
 
 func newTable(w io.Writer, head ...string) table {
 	t := table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
@@ -79,10 +80,8 @@ func (t table) row(cells ...string) {
 	for i, c := range cells {
 		cells[i] = audit.Clean(c)
 	}
-	fmt.Fprintln(t.t, strings.Join(cells, "\t"))
+	fmt.Fprintln(t, strings.Join(cells, "\t"))
 }
-
-func (t table) flush() error { return t.t.Flush() }
 
 // count is "1 session", "2 sessions".
 func count(n int, noun string) string {
@@ -100,9 +99,9 @@ func orDash(s string) string {
 	return s
 }
 
-// since is the whole seconds, minutes or hours from then to now.
-func since(now, then time.Time) string {
-	d := max(now.Sub(then), 0)
+// since is the whole seconds, minutes or hours since then.
+func since(then time.Time) string {
+	d := max(time.Since(then), 0)
 	switch {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", int(d.Seconds()))
@@ -116,4 +115,4 @@ func since(now, then time.Time) string {
 func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 MST") }
 
 // moment is a time for people, with how long ago it was.
-func moment(now, t time.Time) string { return clock(t) + " (" + since(now, t) + " ago)" }
+func moment(t time.Time) string { return clock(t) + " (" + since(t) + " ago)" }

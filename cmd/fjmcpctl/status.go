@@ -1,19 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
-func statusCommand(socket *string) *cobra.Command {
-	var out format
-	status := &cobra.Command{
+func (a *app) status() *cobra.Command {
+	return a.printing(&cobra.Command{
 		Use:   "status",
 		Short: "One look at the broker and all it needs",
 		Long: `One look at the broker and all it needs: whether Forgejo answers, sessions can be
@@ -26,45 +24,43 @@ Exit status: 0 if it is healthy, 1 if something is wrong or it is drained, 3 if 
 does not run and could not be started.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := admin.NewCaller(*socket).Status(cmd.Context())
+			s, err := a.caller().Status(cmd.Context())
 			if err != nil {
-				if out.json && errors.Is(err, admin.ErrNotRunning) {
-					_ = out.print(cmd, map[string]string{"health": admin.NotRunning}, nil) // err says more
+				if a.json && errors.Is(err, admin.ErrNotRunning) {
+					_ = a.print(cmd, map[string]string{"health": admin.NotRunning}, nil) // err says more
 				}
 				return err
 			}
-			err = out.print(cmd, s, func(w io.Writer) error { return printStatus(w, s, time.Now()) })
+			err = a.print(cmd, s, func(w *bytes.Buffer) { printStatus(w, s) })
 			if err == nil && s.Health != admin.Healthy {
 				err = errTold
 			}
 			return err
 		},
-	}
-	out.flag(status, "")
-	return status
+	}, "")
 }
 
-func printStatus(w io.Writer, s admin.Status, now time.Time) error {
+func printStatus(w *bytes.Buffer, s admin.Status) {
 	t := newTable(w)
 	t.row("broker", s.Health)
 	t.row("version", s.Version)
-	t.row("started", moment(now, s.Started))
+	t.row("started", moment(s.Started))
 	if !s.DrainingSince.IsZero() {
-		t.row("drained", moment(now, s.DrainingSince)+"; fjmcpctl drain --resume ends it")
+		t.row("drained", moment(s.DrainingSince)+"; fjmcpctl drain --resume ends it")
 	}
 	t.row("public URL", s.PublicURL)
 	t.row("Forgejo", s.Forgejo.URL+": "+state(s.Forgejo.Problem, s.Forgejo.Version))
 	t.row("launcher", s.Launcher.Kind+": "+state(s.Launcher.Problem, ""))
 	t.row("store", s.Store.Path+": "+state(s.Store.Problem, fmt.Sprintf("%s, schema %s", size(s.Store.Bytes), s.Store.Schema)))
 	t.row("store key", keyState(s.Store))
-	t.row("sessions", fmt.Sprintf("%d of %d running, at most %d of a user; %d dormant; %d units warm", s.Sessions.Running, s.Sessions.Max, s.Sessions.PerUser, s.Sessions.Dormant, s.Sessions.Warm))
+	t.row("sessions", fmt.Sprintf("%d of %d running, at most %d of a user; %d dormant; %d units warm",
+		s.Sessions.Running, s.Sessions.Max, s.Sessions.PerUser, s.Sessions.Dormant, s.Sessions.Warm))
 	t.row("in flight", count(s.Sessions.InFlight, "call"))
 	t.row("known", fmt.Sprintf("%s, %s, %s", count(s.Store.Users, "user"), count(s.Store.Clients, "client"), count(s.Store.Logins, "login")))
-	if err := t.flush(); err != nil || s.Health != admin.Degraded {
-		return err
+	t.Flush()
+	if s.Health == admin.Degraded {
+		fmt.Fprint(w, "\nSee also: journalctl -u fjmcp-broker.service -p warning -n 20\n")
 	}
-	_, err := io.WriteString(w, "\nSee also: journalctl -u fjmcp-broker.service -p warning -n 20\n")
-	return err
 }
 
 // state is "ok" with a detail, or what is wrong.
@@ -79,7 +75,7 @@ func state(problem, detail string) string {
 }
 
 func keyState(s admin.StoreStatus) string {
-	text := fmt.Sprintf("seals %s", count(s.Sealed, "value"))
+	text := "seals " + count(s.Sealed, "value")
 	if s.OlderKey > 0 {
 		text += fmt.Sprintf(", %d of them under an older key: fjmcpctl key rotate", s.OlderKey)
 	}
@@ -99,4 +95,41 @@ func size(n int64) string {
 		v, unit = v/1000, larger
 	}
 	return fmt.Sprintf("%.1f %s", v, unit)
+}
+
+func (a *app) rotateKey() *cobra.Command {
+	return a.printing(&cobra.Command{
+		Use:   "rotate",
+		Short: "Seal everything in the database with the current key",
+		Long: `Seal everything in the database with the current key.
+
+Before, keep the old key as store-key-old, make a new store-key, and restart the
+broker, which then seals with the new one and still reads with the old one:
+
+  cd /etc/fjmcp/credentials
+  mv store-key store-key-old
+  (umask 077; head -c 32 /dev/urandom >store-key)
+  systemctl restart fjmcp-broker.service
+  fjmcpctl key rotate
+
+Afterwards store-key-old can go. The broker serves all the while, and the command
+may be repeated.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := a.caller().RotateKey(cmd.Context())
+			if err != nil {
+				return err
+			}
+			err = a.print(cmd, r, func(w *bytes.Buffer) {
+				fmt.Fprintf(w, "%d of %d sealed values moved to the current key.\n", r.Moved, r.Values)
+				if r.Unreadable == 0 {
+					fmt.Fprintln(w, "store-key-old is not needed any more; backups from before need it.")
+				}
+			})
+			if err == nil && r.Unreadable > 0 { // the broker lacks a key to what is sealed
+				err = fmt.Errorf("%d values can be read with no key that the broker has\nhint: add the key they were sealed with to store-key-old, restart the broker and rotate again. If it is lost, those users log in again; logins on their way are forgotten within two days", r.Unreadable)
+			}
+			return err
+		},
+	}, "")
 }
