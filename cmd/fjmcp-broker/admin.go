@@ -17,6 +17,6 @@ func (s *server) serveAdmin(ctx context.Context) error {
 	if len(sockets) == 0 {
 		return nil
 	}
-	handler := admin.Handler(admin.Config{Sessions: s.operator, Clients: s.clients, Status: s.operator.Status, RotateKey: s.rotate, Log: s.log})
+	handler := admin.Handler(s.operator, s.log)
 	return httpserver.Serve(ctx, sockets, handler, s.operator.Release, s.log)
 }

@@ -54,9 +54,7 @@ type server struct {
 	auth     *authserver.Server
 	mcp      *gateway.Handler
 	handler  http.Handler
-	rotate   func(context.Context) (admin.Rotation, error)
 	operator *operator.Operator
-	clients  *operator.Clients
 }
 
 func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, log *slog.Logger) (*server, error) {
@@ -84,7 +82,6 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 		return nil, err
 	}
 	events := audit.New(os.Stderr)
-	s.rotate = rotateKey(s.store, events)
 	tokens, err := tokens.New(tokens.Config{Store: s.store, Forgejo: forge, Log: log, Audit: events})
 	if err != nil {
 		return nil, err
@@ -105,9 +102,9 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 		Store: s.store, Audit: events, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
 	})
 	s.operator = operator.New(operator.Config{
-		Settings: cfg, Sessions: s.sessions, Store: s.store, Forgejo: forge, Launcher: s.launcher, Audit: events, Log: log, Started: time.Now(),
+		Settings: cfg, Sessions: s.sessions, Store: s.store, Forgejo: forge, Launcher: s.launcher, Audit: events, Log: log,
+		Now: time.Now, Revoked: s.endGrant,
 	})
-	s.clients = operator.NewClients(operator.ClientsConfig{Store: s.store, Audit: events, Now: time.Now, Revoked: s.endGrant})
 	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.auth, err = authserver.New(authserver.Config{
 		PublicURL: cfg.PublicURL, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now,

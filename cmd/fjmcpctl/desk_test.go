@@ -5,17 +5,22 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 // desk is a broker with four sessions, one of which cannot be stopped, and a call
 // that never ends. A file "ill" in the script's directory makes it ill.
 type desk struct {
-	dir string
+	*operator.Operator // of clients
+	keys               *operator.Operator
+	dir                string
 
 	mu    sync.Mutex
 	all   []admin.Session
@@ -30,7 +35,9 @@ func newDesk(env *testscript.Env) *desk {
 	}
 	busy := session("bb22222222222222", "bob", "VS\nCode", admin.Running, 5*time.Minute, 2*time.Minute)
 	busy.Unit, busy.InFlight, busy.ReadOnly = "fjmcp-session@x.service", 1, true
-	return &desk{dir: env.WorkDir, all: []admin.Session{
+	t := env.T().(testing.TB)
+	clients := operatorOf(teststore.Open(t, teststore.Path(t), nil))
+	return &desk{Operator: clients, keys: keys(env), dir: env.WorkDir, all: []admin.Session{
 		busy,
 		session("aa11111111111111", "alice", "Claude", admin.Dormant, 3*time.Hour, 2*time.Hour),
 		session("aa11000000000000", "alice", "Claude", admin.Dormant, 4*time.Hour, 3*time.Hour),
@@ -98,7 +105,9 @@ func (d *desk) Undrain(context.Context) {
 	d.since = time.Time{}
 }
 
-func (d *desk) status(context.Context) admin.Status {
+func (d *desk) RotateKey(ctx context.Context) (admin.Rotation, error) { return d.keys.RotateKey(ctx) }
+
+func (d *desk) Status(context.Context) admin.Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := admin.Status{

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+
+	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
 // steers is what a terminal obeys, and what makes a line read as another: escape
@@ -25,7 +28,7 @@ const steers = "\x1b]0;owned\x07\x1b[2J\u009b2J\r\b\x7f\u202e\u200b\x00\nhint: c
 // puts what steers a terminal into all texts of its answers, and into its errors.
 func TestHostileBroker(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/hostile", Setup: func(env *testscript.Env) error {
-		honest := adminHandler(env)
+		honest := admin.Handler(newDesk(env), slog.New(slog.DiscardHandler))
 		for name, h := range map[string]http.Handler{
 			"TEXTS": hostileTexts(honest), "FAULTS": hostileFaults("400 Bad"), "DOWN": hostileFaults("503 Down"), "RAW": hostileFaults("418 " + strings.ReplaceAll(steers, "\n", "")),
 		} {

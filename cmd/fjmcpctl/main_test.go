@@ -39,18 +39,11 @@ func TestScripts(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		s := &http.Server{Handler: adminHandler(env)}
+		s := &http.Server{Handler: admin.Handler(newDesk(env), slog.New(slog.DiscardHandler))}
 		go func() { _ = s.Serve(admin.Peers(l)) }()
 		env.Defer(func() { s.Close() })
 		return nil
 	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"removeclient": removeClient, "forget": forget, "exits": exits}})
-}
-
-func adminHandler(env *testscript.Env) http.Handler {
-	d := newDesk(env)
-	return admin.Handler(admin.Config{
-		Sessions: d, Clients: clients(env.T().(testing.TB)), Status: d.status, RotateKey: keys(env), Log: slog.New(slog.DiscardHandler),
-	})
 }
 
 // removeClient removes the client of a name with fjmcpctl, which wants its ID.
@@ -66,14 +59,8 @@ func removeClient(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("there is no client %q", args[0])
 }
 
-func clients(t testing.TB) admin.Clients {
-	return operator.NewClients(operator.ClientsConfig{
-		Store: teststore.Open(t, teststore.Path(t), nil), Audit: audit.New(io.Discard), Now: time.Now, Revoked: func(context.Context, string) {},
-	})
-}
-
-// keys fills a store under two older keys, of which the broker still has one.
-func keys(env *testscript.Env) func(context.Context) (admin.Rotation, error) {
+// keys is an operator of a store under two older keys, of which it still has one.
+func keys(env *testscript.Env) *operator.Operator {
 	t := env.T().(testing.TB)
 	path := teststore.Path(t)
 	logIn := func(name string, keys ...string) *store.Store {
@@ -83,11 +70,11 @@ func keys(env *testscript.Env) func(context.Context) (admin.Rotation, error) {
 	}
 	env.Values["lost"] = logIn("lost", "lost")
 	logIn("kept", "old")
-	s := openStore(t, path, "new", "old")
-	return func(ctx context.Context) (admin.Rotation, error) {
-		n, err := s.Reseal(ctx)
-		return admin.Rotation(n), err
-	}
+	return operatorOf(openStore(t, path, "new", "old"))
+}
+
+func operatorOf(s *store.Store) *operator.Operator {
+	return operator.New(operator.Config{Store: s, Audit: audit.New(io.Discard), Now: time.Now, Revoked: func(context.Context, string) {}})
 }
 
 func openStore(t testing.TB, path string, names ...string) *store.Store {

@@ -113,8 +113,8 @@ func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
 }
 
 // clients is what the operator adds and removes clients by.
-func (w *world) clients() *operator.Clients {
-	return operator.NewClients(operator.ClientsConfig{
+func (w *world) clients() *operator.Operator {
+	return operator.New(operator.Config{
 		Store: w.store, Audit: audit.New(w.trail), Now: w.now, Revoked: func(context.Context, string) { w.ended.Add(1) },
 	})
 }

@@ -4,51 +4,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
-	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
-
-// ClientsConfig is what Clients are made of. All fields are required.
-type ClientsConfig struct {
-	Store *store.Store
-	Audit *audit.Logger
-	Now   func() time.Time
-	// Revoked is told of every grant that ends with its client.
-	Revoked func(ctx context.Context, grantID string)
-}
-
-// Clients implements admin.Clients. It is safe for concurrent use.
-type Clients struct{ cfg ClientsConfig }
-
-var _ admin.Clients = (*Clients)(nil)
-
-// NewClients returns the Clients of one broker.
-func NewClients(cfg ClientsConfig) *Clients { return &Clients{cfg} }
 
 // AddClient adds a client of the operator's. An *admin.Error says what is wrong
 // with it.
-func (c *Clients) AddClient(ctx context.Context, n admin.NewClient) (admin.AddedClient, error) {
+func (o *Operator) AddClient(ctx context.Context, n admin.NewClient) (admin.AddedClient, error) {
 	if err := checkNew(&n); err != nil {
 		return admin.AddedClient{}, err
 	}
 	client := model.Client{
 		ID: model.NewID(), Kind: model.ClientOperator, Name: n.Name, AuthMethod: oauth.AuthNone,
-		RedirectURIs: n.RedirectURIs, GrantTypes: oauth.GrantTypes(), Introspect: n.Introspect, CreatedAt: c.cfg.Now(),
+		RedirectURIs: n.RedirectURIs, GrantTypes: oauth.GrantTypes(), Introspect: n.Introspect, CreatedAt: o.cfg.Now(),
 	}
 	added := admin.AddedClient{ID: client.ID}
 	if !n.Public {
 		added.Secret = model.NewToken(model.PrefixClientSecret)
 		client.AuthMethod, client.SecretHash = oauth.AuthBasic, model.Hash(added.Secret)
 	}
-	if err := c.cfg.Store.CreateClient(ctx, client); err != nil {
+	if err := o.cfg.Store.CreateClient(ctx, client); err != nil {
 		return admin.AddedClient{}, fmt.Errorf("cannot store the client: %w", err)
 	}
-	c.event(ctx, audit.ClientRegistered, client)
+	o.event(ctx, audit.ClientRegistered, client)
 	return added, nil
 }
 
@@ -71,8 +52,8 @@ func checkNew(n *admin.NewClient) error {
 }
 
 // ListClients lists all clients, the oldest first.
-func (c *Clients) ListClients(ctx context.Context) ([]admin.Client, error) {
-	all, err := c.cfg.Store.Clients(ctx)
+func (o *Operator) ListClients(ctx context.Context) ([]admin.Client, error) {
+	all, err := o.cfg.Store.Clients(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -87,11 +68,11 @@ func (c *Clients) ListClients(ctx context.Context) ([]admin.Client, error) {
 }
 
 // RemoveClient removes any client with its grants and their sessions.
-func (c *Clients) RemoveClient(ctx context.Context, id string) error {
-	client, err := c.cfg.Store.Client(ctx, id)
+func (o *Operator) RemoveClient(ctx context.Context, id string) error {
+	client, err := o.cfg.Store.Client(ctx, id)
 	var grants []string
 	if err == nil {
-		grants, err = c.cfg.Store.DeleteClient(ctx, id)
+		grants, err = o.cfg.Store.DeleteClient(ctx, id)
 	}
 	if errors.Is(err, model.ErrNotFound) {
 		return &admin.Error{Text: fmt.Sprintf("there is no client %q; fjmcpctl clients list shows all", id), NotFound: true}
@@ -100,12 +81,26 @@ func (c *Clients) RemoveClient(ctx context.Context, id string) error {
 		return err
 	}
 	for _, grant := range grants {
-		c.cfg.Revoked(ctx, grant)
+		o.cfg.Revoked(ctx, grant)
 	}
-	c.event(ctx, audit.ClientRemoved, client)
+	o.event(ctx, audit.ClientRemoved, client)
 	return nil
 }
 
-func (c *Clients) event(ctx context.Context, kind audit.Kind, client model.Client) {
-	c.cfg.Audit.Event(ctx, audit.Event{Kind: kind, Client: oauth.ClientName(client), Outcome: "ok", Detail: client.ID + " by the operator"})
+func (o *Operator) event(ctx context.Context, kind audit.Kind, client model.Client) {
+	o.cfg.Audit.Event(ctx, audit.Event{Kind: kind, Client: oauth.ClientName(client), Outcome: "ok", Detail: client.ID + " by the operator"})
+}
+
+// RotateKey moves everything to the current key and audits that.
+func (o *Operator) RotateKey(ctx context.Context) (admin.Rotation, error) {
+	n, err := o.cfg.Store.Reseal(ctx)
+	e := audit.Event{
+		Kind: audit.KeyRotated, Outcome: "ok",
+		Detail: fmt.Sprintf("%d of %d values moved, %d unreadable", n.Moved, n.Values, n.Unreadable),
+	}
+	if err != nil || n.Unreadable > 0 {
+		e.Outcome, e.Failed = "error", true
+	}
+	o.cfg.Audit.Event(ctx, e)
+	return admin.Rotation(n), err
 }

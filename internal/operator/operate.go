@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -11,7 +12,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
-	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
@@ -24,20 +24,25 @@ type Config struct {
 	Launcher launchclient.Launcher
 	Audit    *audit.Logger
 	Log      *slog.Logger
-	Started  time.Time // of the broker
+	Now      func() time.Time
+	// Revoked is told of every grant that ends with its client.
+	Revoked func(ctx context.Context, grantID string)
 }
 
-// Operator implements admin.Sessions.
+// Operator implements admin.Operator. It is safe for concurrent use.
 type Operator struct {
 	cfg      Config
+	started  time.Time
 	released chan struct{}
 	release  sync.Once
 }
 
-var _ admin.Sessions = (*Operator)(nil)
+var _ admin.Operator = (*Operator)(nil)
 
 // New returns the Operator of one broker.
-func New(cfg Config) *Operator { return &Operator{cfg: cfg, released: make(chan struct{})} }
+func New(cfg Config) *Operator {
+	return &Operator{cfg: cfg, started: cfg.Now(), released: make(chan struct{})}
+}
 
 // Release ends all waits for calls in flight: the broker itself is about to end.
 func (o *Operator) Release() { o.release.Do(func() { close(o.released) }) }
@@ -58,11 +63,7 @@ func sessionOf(v session.View) admin.Session {
 func callsOf(v session.View) []admin.Call {
 	all := make([]admin.Call, len(v.Calls))
 	for i, c := range v.Calls {
-		all[i] = callOf(v, c)
+		all[i] = admin.Call{Session: v.Label, User: v.UserName, Method: c.Method, Tool: c.Tool, Began: c.Began}
 	}
 	return all
-}
-
-func callOf(v session.View, c *relay.Call) admin.Call {
-	return admin.Call{Session: v.Label, User: v.UserName, Method: c.Method, Tool: c.Tool, Began: c.Began}
 }

@@ -49,7 +49,7 @@ func newWorld(t *testing.T, ids ...string) *world {
 	})
 	w.Operator = operator.New(operator.Config{
 		Settings: &config.Config{Settings: config.Settings{SessionMaxAge: 24 * time.Hour}, Launcher: config.LauncherProcess},
-		Sessions: w.sessions, Store: st, Audit: events, Log: log,
+		Sessions: w.sessions, Store: st, Audit: events, Log: log, Now: now,
 	})
 	return w
 }

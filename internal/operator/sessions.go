@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
@@ -16,7 +19,7 @@ import (
 // stopsAtOnce bounds how many sessions Stop ends at a time.
 const stopsAtOnce = 8
 
-// List implements admin.Sessions.
+// List implements admin.Operator.
 func (o *Operator) List(ctx context.Context) ([]admin.Session, error) {
 	views, err := o.cfg.Sessions.List(ctx)
 	all := make([]admin.Session, len(views))
@@ -26,7 +29,7 @@ func (o *Operator) List(ctx context.Context) ([]admin.Session, error) {
 	return all, err
 }
 
-// Show implements admin.Sessions.
+// Show implements admin.Operator.
 func (o *Operator) Show(ctx context.Context, id string) (admin.Detail, error) {
 	all, err := o.cfg.Sessions.Labels(ctx)
 	if err != nil {
@@ -42,7 +45,7 @@ func (o *Operator) Show(ctx context.Context, id string) (admin.Detail, error) {
 	}, nil
 }
 
-// Stop implements admin.Sessions.
+// Stop implements admin.Operator.
 func (o *Operator) Stop(ctx context.Context, ids []string) (admin.Stopped, error) {
 	all, err := o.cfg.Sessions.Labels(ctx)
 	if err != nil {
@@ -97,4 +100,46 @@ func (o *Operator) view(ctx context.Context, all map[string]string, id string) (
 
 func noSuch(id string) *admin.Error {
 	return &admin.Error{Text: fmt.Sprintf("there is no session %q; fjmcpctl sessions list shows all", id), NotFound: true}
+}
+
+// drainLook is how often Drain looks whether calls are in flight.
+const drainLook = 50 * time.Millisecond
+
+// Drain implements admin.Operator. It lasts until Undrain or the broker's end.
+func (o *Operator) Drain(ctx context.Context) (admin.Drain, error) {
+	if o.cfg.Sessions.ShutDoor() {
+		o.cfg.Audit.Event(ctx, audit.Event{Kind: audit.Drained, Outcome: "ok"})
+	}
+	tick := time.NewTicker(drainLook)
+	defer tick.Stop()
+	for {
+		since, entering := o.cfg.Sessions.Door() // before the look at calls, see there
+		d := admin.Drain{Since: since, Calls: o.calls()}
+		if entering+len(d.Calls) == 0 || since.IsZero() || ctx.Err() != nil {
+			return d, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		case <-o.released:
+			return d, nil
+		}
+	}
+}
+
+// Undrain implements admin.Operator.
+func (o *Operator) Undrain(ctx context.Context) {
+	if o.cfg.Sessions.OpenDoor() {
+		o.cfg.Audit.Event(ctx, audit.Event{Kind: audit.Undrained, Outcome: "ok"})
+	}
+}
+
+// calls are those in flight in all sessions, the oldest first.
+func (o *Operator) calls() []admin.Call {
+	all := []admin.Call{}
+	for _, v := range o.cfg.Sessions.Awake() {
+		all = append(all, callsOf(v)...)
+	}
+	slices.SortFunc(all, func(a, b admin.Call) int { return a.Began.Compare(b.Began) })
+	return all
 }

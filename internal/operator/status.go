@@ -20,7 +20,7 @@ func (o *Operator) Status(ctx context.Context) admin.Status {
 	defer cancel()
 	settings := o.cfg.Settings
 	s := admin.Status{
-		Version: version.String(), Started: o.cfg.Started, PublicURL: settings.PublicURL.String(),
+		Version: version.String(), Started: o.started, PublicURL: settings.PublicURL.String(),
 		Forgejo: admin.ForgejoStatus{URL: settings.ForgejoURL.String()}, Launcher: admin.LauncherStatus{Kind: settings.Launcher},
 	}
 	s.DrainingSince, _ = o.cfg.Sessions.Door()

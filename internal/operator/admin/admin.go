@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 )
@@ -34,36 +37,71 @@ func Listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// Config says what stands behind the admin socket. All fields are required.
-type Config struct {
-	Sessions Sessions
-	Clients  Clients
-	Status   func(context.Context) Status
+// Operator is what stands behind the admin socket. Errors that the operator can mend
+// are *Error.
+type Operator interface {
+	Status(context.Context) Status
+	List(context.Context) ([]Session, error)
+	Show(ctx context.Context, id string) (Detail, error)
+	// Stop ends sessions for good. The error is about all of them.
+	Stop(ctx context.Context, ids []string) (Stopped, error)
+	// Drain lets no further call begin, and returns when none is in flight or ctx
+	// has ended.
+	Drain(context.Context) (Drain, error)
+	Undrain(context.Context)
+	AddClient(ctx context.Context, n NewClient) (AddedClient, error)
+	ListClients(ctx context.Context) ([]Client, error)
+	RemoveClient(ctx context.Context, id string) error
 	// RotateKey seals everything with the current key.
-	RotateKey func(context.Context) (Rotation, error)
-	Log       *slog.Logger
+	RotateKey(context.Context) (Rotation, error)
 }
 
-type handler struct{ cfg Config }
+// stopRequest is the body of POST /sessions/stop.
+type stopRequest struct {
+	IDs []string `json:"ids"`
+}
+
+// drainRequest is the body of POST /drain.
+type drainRequest struct {
+	Wait time.Duration `json:"wait_ns"` // for calls in flight
+}
 
 // Handler serves the admin socket, on listeners of Peers: what a request causes is
 // audited under the name of the peer.
-func Handler(cfg Config) http.Handler {
-	h := &handler{cfg}
+func Handler(o Operator, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	for pattern, e := range map[string]endpoint{
-		"GET /status":         {"tell the status", h.status},
-		"GET /sessions":       {"list sessions", h.listSessions},
-		"GET /sessions/{id}":  {"show the session", h.showSession},
-		"POST /sessions/stop": {"stop sessions", h.stopSessions},
-		"POST /drain":         {"drain", h.drain},
-		"DELETE /drain":       {"undrain", h.undrain},
-		"POST /key/rotate":    {"rotate the key", h.rotateKey},
-		"POST /clients":       {"add the client", h.addClient},
-		"GET /clients":        {"list clients", h.listClients},
-		"DELETE /clients":     {"remove the client", h.removeClient},
+		"GET /status": {"tell the status", func(r *http.Request) (any, error) { return o.Status(r.Context()), nil }},
+		"GET /sessions": {"list sessions", func(r *http.Request) (any, error) {
+			list, err := o.List(r.Context())
+			slices.SortFunc(list, func(a, b Session) int {
+				return cmp.Or(a.LastUsed.Compare(b.LastUsed), cmp.Compare(a.ID, b.ID))
+			})
+			return list, err
+		}},
+		"GET /sessions/{id}": {"show the session", func(r *http.Request) (any, error) { return o.Show(r.Context(), r.PathValue("id")) }},
+		"POST /sessions/stop": {"stop sessions", reading(func(ctx context.Context, req stopRequest) (any, error) {
+			return o.Stop(ctx, req.IDs)
+		})},
+		"POST /drain": {"drain", reading(func(ctx context.Context, req drainRequest) (any, error) {
+			ctx, cancel := context.WithTimeout(ctx, req.Wait)
+			defer cancel()
+			return o.Drain(ctx)
+		})},
+		"DELETE /drain": {"undrain", func(r *http.Request) (any, error) {
+			o.Undrain(r.Context())
+			return struct{}{}, nil
+		}},
+		"POST /key/rotate": {"rotate the key", func(r *http.Request) (any, error) { return o.RotateKey(r.Context()) }},
+		"POST /clients": {"add the client", reading(func(ctx context.Context, n NewClient) (any, error) {
+			return o.AddClient(ctx, n)
+		})},
+		"GET /clients": {"list clients", func(r *http.Request) (any, error) { return o.ListClients(r.Context()) }},
+		"DELETE /clients": {"remove the client", func(r *http.Request) (any, error) {
+			return struct{}{}, o.RemoveClient(r.Context(), r.URL.Query().Get("id"))
+		}},
 	} {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { h.serve(w, r, e) })
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { e.serve(w, r, log) })
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mux.ServeHTTP(w, r.WithContext(audit.By(r.Context(), r.RemoteAddr)))
@@ -86,7 +124,7 @@ type Error struct {
 func (e *Error) Error() string { return e.Text }
 
 // serve sends a value, what the operator can mend, or where to look.
-func (h *handler) serve(w http.ResponseWriter, r *http.Request, e endpoint) {
+func (e endpoint) serve(w http.ResponseWriter, r *http.Request, log *slog.Logger) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	v, err := e.do(r)
 	status := http.StatusOK
@@ -97,7 +135,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, e endpoint) {
 	case errors.As(err, &fault):
 		status, v = http.StatusBadRequest, failure{fault.Text}
 	case err != nil:
-		h.cfg.Log.Error("cannot "+e.what, "error", err)
+		log.Error("cannot "+e.what, "error", err)
 		status, v = http.StatusInternalServerError, failure{"cannot " + e.what + "; see the journal of fjmcp-broker"}
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -112,11 +150,15 @@ type failure struct {
 
 const maxBody = 1 << 20 // bytes
 
-func read(r *http.Request, v any) error {
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	if d.Decode(v) != nil {
-		return &Error{Text: "the request cannot be read; are fjmcpctl and fjmcp-broker of one version?"}
+// reading has do work with the request's body.
+func reading[T any](do func(context.Context, T) (any, error)) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		var v T
+		d := json.NewDecoder(r.Body)
+		d.DisallowUnknownFields()
+		if d.Decode(&v) != nil {
+			return nil, &Error{Text: "the request cannot be read; are fjmcpctl and fjmcp-broker of one version?"}
+		}
+		return do(r.Context(), v)
 	}
-	return nil
 }

@@ -18,16 +18,23 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
-// serve serves cfg on a socket of its own and returns a caller of it.
-func serve(t *testing.T, cfg admin.Config) *admin.Caller {
+// keys is an operator who can only rotate the key.
+type keys struct {
+	admin.Operator
+	rotate func(context.Context) (admin.Rotation, error)
+}
+
+func (k keys) RotateKey(ctx context.Context) (admin.Rotation, error) { return k.rotate(ctx) }
+
+// serve serves o on a socket of its own and returns a caller of it.
+func serve(t *testing.T, o admin.Operator) *admin.Caller {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "admin.sock")
 	l, err := admin.Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Log = slog.New(slog.DiscardHandler)
-	s := &http.Server{Handler: admin.Handler(cfg)}
+	s := &http.Server{Handler: admin.Handler(o, slog.New(slog.DiscardHandler))}
 	go func() { _ = s.Serve(admin.Peers(l)) }()
 	t.Cleanup(func() { s.Close() })
 	return admin.NewCaller(path)
@@ -37,7 +44,7 @@ func serve(t *testing.T, cfg admin.Config) *admin.Caller {
 func TestRequestsAreTheirSenders(t *testing.T) {
 	var out bytes.Buffer
 	events := audit.New(&out)
-	c := serve(t, admin.Config{RotateKey: func(ctx context.Context) (admin.Rotation, error) {
+	c := serve(t, keys{rotate: func(ctx context.Context) (admin.Rotation, error) {
 		events.Event(ctx, audit.Event{Kind: audit.KeyRotated})
 		return admin.Rotation{Values: 3}, nil
 	}})
@@ -63,7 +70,7 @@ func TestErrors(t *testing.T) {
 		{&admin.Error{Text: "not there", NotFound: true}, "not there"},
 		{errors.New("sqlite: secret"), "cannot rotate the key; see the journal of fjmcp-broker"},
 	} {
-		c := serve(t, admin.Config{RotateKey: func(context.Context) (admin.Rotation, error) { return admin.Rotation{}, tt.err }})
+		c := serve(t, keys{rotate: func(context.Context) (admin.Rotation, error) { return admin.Rotation{}, tt.err }})
 		if _, err := c.RotateKey(t.Context()); err == nil || err.Error() != tt.want {
 			t.Errorf("got %v, want %s", err, tt.want)
 		}

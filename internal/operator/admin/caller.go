@@ -27,43 +27,99 @@ func NewCaller(path string) *Caller {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
-	return &Caller{http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 30 * time.Second}}
+	return &Caller{http.Client{Transport: &http.Transport{DialContext: dial}}}
 }
 
-// patient returns a caller that waits that long for an answer.
-func (c *Caller) patient(timeout time.Duration) *Caller {
-	p := &Caller{c.http}
-	p.http.Timeout = timeout
-	return p
-}
-
-// call sends in, if any, as JSON and reads the answer into out, if any.
-func (c *Caller) call(ctx context.Context, method, path string, in, out any) error {
+// ask sends in, if any, as JSON, and returns the answer, for which it waits that long.
+func ask[T any](ctx context.Context, c *Caller, timeout time.Duration, method, path string, in any) (out T, err error) {
 	var body bytes.Buffer
 	if in != nil {
 		if err := json.NewEncoder(&body).Encode(in); err != nil {
-			return err
+			return out, err
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "http://fjmcp"+path, &body)
 	if err != nil {
-		return err
+		return out, err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return explain(err)
+		return out, explain(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return refusal(resp)
+		return out, refusal(resp)
 	}
-	if out == nil {
-		return nil
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+		return out, fmt.Errorf("cannot read the broker's answer: %w", err)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return fmt.Errorf("cannot read the broker's answer: %w", err)
-	}
-	return nil
+	return out, nil
+}
+
+// How long the broker may take.
+const (
+	soon = 30 * time.Second
+	// stopTimeout is enough for thousands of units, each of which may take a start or
+	// its own end to stop.
+	stopTimeout = 5 * time.Minute
+	// rotateTimeout is enough for millions of values. Cut off, the rest can be done
+	// again.
+	rotateTimeout = 10 * time.Minute
+)
+
+// Status takes one look at the broker.
+func (c *Caller) Status(ctx context.Context) (Status, error) {
+	return ask[Status](ctx, c, soon, http.MethodGet, "/status", nil)
+}
+
+// Sessions lists all sessions, the longest unused first.
+func (c *Caller) Sessions(ctx context.Context) ([]Session, error) {
+	return ask[[]Session](ctx, c, soon, http.MethodGet, "/sessions", nil)
+}
+
+// ShowSession tells all of the session of that ID.
+func (c *Caller) ShowSession(ctx context.Context, id string) (Detail, error) {
+	return ask[Detail](ctx, c, soon, http.MethodGet, "/sessions/"+url.PathEscape(id), nil)
+}
+
+// StopSessions ends the sessions of those IDs for good.
+func (c *Caller) StopSessions(ctx context.Context, ids []string) (Stopped, error) {
+	return ask[Stopped](ctx, c, stopTimeout, http.MethodPost, "/sessions/stop", stopRequest{ids})
+}
+
+// Drain has the broker let no further call begin, and waits up to wait for those
+// in flight. Cut off, the drain continues without the wait.
+func (c *Caller) Drain(ctx context.Context, wait time.Duration) (Drain, error) {
+	return ask[Drain](ctx, c, wait+soon, http.MethodPost, "/drain", drainRequest{wait})
+}
+
+// Undrain has the broker take calls again.
+func (c *Caller) Undrain(ctx context.Context) error {
+	_, err := ask[struct{}](ctx, c, soon, http.MethodDelete, "/drain", nil)
+	return err
+}
+
+// AddClient adds a client.
+func (c *Caller) AddClient(ctx context.Context, n NewClient) (AddedClient, error) {
+	return ask[AddedClient](ctx, c, soon, http.MethodPost, "/clients", n)
+}
+
+// ListClients lists all clients, the oldest first.
+func (c *Caller) ListClients(ctx context.Context) ([]Client, error) {
+	return ask[[]Client](ctx, c, soon, http.MethodGet, "/clients", nil)
+}
+
+// RemoveClient removes a client with its grants and sessions.
+func (c *Caller) RemoveClient(ctx context.Context, id string) error {
+	_, err := ask[struct{}](ctx, c, soon, http.MethodDelete, "/clients?"+url.Values{"id": {id}}.Encode(), nil)
+	return err
+}
+
+// RotateKey has the broker seal everything with its current key.
+func (c *Caller) RotateKey(ctx context.Context) (Rotation, error) {
+	return ask[Rotation](ctx, c, rotateTimeout, http.MethodPost, "/key/rotate", nil)
 }
 
 // refusal passes on, in one line, what the operator can mend. 503 is plain text of a

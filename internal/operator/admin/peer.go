@@ -27,27 +27,27 @@ func (l peerListener) Accept() (net.Conn, error) {
 		c.Close()
 		return nil, errors.New("the admin socket is no unix socket")
 	}
-	return peerConn{u, operatorOf(u)}, nil
+	return peerConn{u, nameOf(u)}, nil
 }
 
 type peerConn struct {
 	*net.UnixConn
-	operator operator
+	name peerName
 }
 
 // RemoteAddr implements net.Conn.
-func (c peerConn) RemoteAddr() net.Addr { return c.operator }
+func (c peerConn) RemoteAddr() net.Addr { return c.name }
 
-// operator says who connected.
-type operator string
+// peerName says who connected.
+type peerName string
 
 // Network implements net.Addr.
-func (operator) Network() string { return "unix" }
+func (peerName) Network() string { return "unix" }
 
 // String implements net.Addr.
-func (o operator) String() string { return string(o) }
+func (n peerName) String() string { return string(n) }
 
-func operatorOf(c *net.UnixConn) operator {
+func nameOf(c *net.UnixConn) peerName {
 	uid, err := peercred.UID(c)
 	if err != nil {
 		return "unknown" // the socket's mode has let it in
@@ -55,7 +55,7 @@ func operatorOf(c *net.UnixConn) operator {
 	number := strconv.FormatUint(uint64(uid), 10)
 	known, err := user.LookupId(number)
 	if err != nil {
-		return operator("uid " + number)
+		return peerName("uid " + number)
 	}
-	return operator(fmt.Sprintf("%s (uid %s)", known.Username, number))
+	return peerName(fmt.Sprintf("%s (uid %s)", known.Username, number))
 }
