@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -126,7 +128,7 @@ func (l *loader) load() (*Config, error) {
 	c.AllowedOrigins = l.allowedOrigins()
 	c.TrustedProxies = l.trustedProxies()
 	c.ClientDocuments = l.onOff("CLIENT_METADATA_DOCUMENTS", l.raw.ClientDocuments)
-	c.StateDir = l.stateDir()
+	c.StateDir = filepath.Clean(cmp.Or(l.raw.StateDir, l.env["STATE_DIRECTORY"], "state"))
 	l.forgejoUser(c.Launcher)
 	l.clientID()
 	l.files()
@@ -166,61 +168,35 @@ func (l *loader) refuseUnknown() {
 // parse fills raw. A value that does not parse becomes a fault and leaves the
 // field at its default, so that later checks do not stumble over it.
 func (l *loader) parse() {
-	env := maps.Clone(l.env)
-	for {
-		l.raw = raw{}
-		bad := parseInto(&l.raw, env)
-		if bad == nil {
-			return
-		}
-		for name, want := range bad {
-			if _, set := env[name]; !set {
-				l.fault("%s: %s", name, want)
-				return
-			}
-			l.fault("%s=%q: %s", name, env[name], want)
-			delete(env, name)
-		}
-	}
-}
-
-// parseInto returns the names of the variables that do not parse, each with
-// what it should look like.
-func parseInto(r *raw, environ map[string]string) map[string]string {
-	err := env.ParseWithOptions(r, env.Options{Prefix: prefix, Environment: environ})
+	options := env.Options{Prefix: prefix, Environment: maps.Clone(l.env)}
 	var all env.AggregateError
-	if err == nil || !errors.As(err, &all) {
-		return nil
+	if !errors.As(env.ParseWithOptions(&l.raw, options), &all) {
+		return
 	}
-	bad := map[string]string{}
 	for _, err := range all.Errors {
 		var p env.ParseError
 		if !errors.As(err, &p) {
+			l.fault("cannot read the configuration: %v", err)
 			continue
 		}
-		switch p.Type.String() {
-		case "time.Duration":
-			bad[variable(p.Name)] = `want a duration such as "90s", "15m" or "24h"`
-		default:
-			bad[variable(p.Name)] = "want a whole number"
+		field, _ := reflect.TypeFor[raw]().FieldByName(p.Name)
+		name, want := prefix+field.Tag.Get("env"), "a whole number"
+		if p.Type == reflect.TypeFor[time.Duration]() {
+			want = `a duration such as "90s", "15m" or "24h"`
 		}
+		l.fault("%s=%q: want %s", name, l.env[name], want)
+		delete(options.Environment, name)
 	}
-	return bad
+	l.raw = raw{}
+	_ = env.ParseWithOptions(&l.raw, options) // what is left parses
 }
 
 func (l *loader) clientID() {
 	if l.raw.ForgejoClientID == "" {
-		l.fault("%sFORGEJO_CLIENT_ID is missing; register an OAuth2 application at the forge (Settings → Applications) with the redirect URI %s and set its client ID", prefix, l.callback())
+		base := cmp.Or(strings.TrimRight(l.raw.PublicURL, "/"), "<FJMCP_BROKER_PUBLIC_URL>")
+		l.fault("%sFORGEJO_CLIENT_ID is missing; register an OAuth2 application at the forge (Settings → Applications) "+
+			"with the redirect URI %s/oauth/callback and set its client ID", prefix, base)
 	}
-}
-
-// callback is the redirect URI to register, as far as the public URL is known.
-func (l *loader) callback() string {
-	u := strings.TrimRight(l.raw.PublicURL, "/")
-	if u == "" {
-		u = "<FJMCP_BROKER_PUBLIC_URL>"
-	}
-	return u + "/oauth/callback"
 }
 
 func (l *loader) launcher() string {
@@ -272,15 +248,6 @@ func (l *loader) deniedPaths() denypath.List {
 		l.fault("%s=%q: %v", denypath.Variable, l.raw.DeniedPaths, err)
 	}
 	return list
-}
-
-func (l *loader) stateDir() string {
-	for _, dir := range []string{l.raw.StateDir, l.env["STATE_DIRECTORY"]} {
-		if dir != "" {
-			return filepath.Clean(dir)
-		}
-	}
-	return "state"
 }
 
 func (l *loader) files() {

@@ -2,9 +2,9 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 )
@@ -20,27 +20,16 @@ const (
 	storeKeyOldName  = "store-key-old"
 )
 
-// credential returns the credential's bytes and where it is looked for.
+// credential returns the credential's bytes and the file that an operator has to mend:
+// under the package's unit that is the source of the credential, not systemd's copy.
 // Missing and empty are the same: the unit supplies an empty default.
 func (l *loader) credential(name string) ([]byte, string) {
-	dir := l.env["CREDENTIALS_DIRECTORY"]
-	if dir == "" {
-		dir = packageCredentials
-	}
-	b, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		return nil, where(dir, name)
-	}
-	return b, where(dir, name)
-}
-
-// where names the file an operator has to mend: under the package's unit that
-// is the source of the credential, not systemd's copy.
-func where(dir, name string) string {
+	dir := cmp.Or(l.env["CREDENTIALS_DIRECTORY"], packageCredentials)
+	b, _ := os.ReadFile(filepath.Join(dir, name))
 	if strings.HasPrefix(dir, "/run/credentials/") {
 		dir = packageCredentials
 	}
-	return filepath.Join(dir, name)
+	return b, filepath.Join(dir, name)
 }
 
 func (l *loader) clientSecret() string {
@@ -78,10 +67,4 @@ func (l *loader) storeKeysOld() [][]byte {
 		return nil
 	}
 	return slices.Collect(slices.Chunk(b, 32))
-}
-
-// variable gives the environment variable of a field of raw.
-func variable(field string) string {
-	f, _ := reflect.TypeFor[raw]().FieldByName(field)
-	return prefix + f.Tag.Get("env")
 }
