@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
@@ -63,7 +64,7 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 // such a forge is reached through a listener on its own address, which only a
 // private network leaves free.
 func (c Config) checkLoopback() error {
-	if !forge.PastProxies(c.Forge.Hostname()) {
+	if !localhost.Literal(c.Forge.Hostname()) {
 		return nil
 	}
 	port, _ := strconv.Atoi(c.Forge.Port())

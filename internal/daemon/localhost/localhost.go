@@ -3,6 +3,7 @@ package localhost
 import (
 	"context"
 	"net"
+	"net/netip"
 	"strings"
 )
 
@@ -12,6 +13,18 @@ import (
 func Is(host string) bool {
 	return strings.HasSuffix(strings.ToLower(strings.TrimSuffix(host, ".")), ".localhost")
 }
+
+// Literal reports whether host, without port, is a loopback host by its name or
+// address. Go's HTTP clients, and with them forgejo-mcp, reach such a one past every
+// proxy (golang.org/x/net/http/httpproxy). Names under .localhost are not among them.
+func Literal(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && addr.Unmap().IsLoopback()
+}
+
+// Loopback reports whether host, without port, is this machine: Literal, or a name
+// under .localhost.
+func Loopback(host string) bool { return Literal(host) || Is(host) }
 
 // Resolve returns "127.0.0.1" for a name under ".localhost" and host itself,
 // unchanged, for anything else. host carries no port.

@@ -42,3 +42,14 @@ func TestDialContext(t *testing.T) {
 		t.Error("an address without a port was accepted")
 	}
 }
+
+func TestLiteral(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "LocalHost": true, "127.0.0.1": true, "127.1.2.3": true, "::1": true, "::ffff:127.0.0.1": true,
+		"forgejo.localhost": false, "10.0.0.1": false, "example.org": false, "": false, "localhost.": false,
+	} {
+		if got := Literal(host); got != want {
+			t.Errorf("%s: %v, want %v", host, got, want)
+		}
+	}
+}

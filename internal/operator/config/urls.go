@@ -20,7 +20,7 @@ func (l *loader) publicURL() *url.URL {
 		return nil
 	}
 	u := l.httpURL(name, l.raw.PublicURL)
-	if u != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+	if u != nil && u.Scheme == "http" && !localhost.Loopback(u.Hostname()) {
 		l.fault("%s=%q: want https; http is allowed on loopback only", name, l.raw.PublicURL)
 		return nil
 	}
@@ -37,7 +37,7 @@ func (l *loader) forgejoURL(launcher string) *url.URL {
 		return nil
 	}
 	u := l.httpURL(name, l.raw.ForgejoURL)
-	if u == nil || !forge.PastProxies(u.Hostname()) {
+	if u == nil || !localhost.Literal(u.Hostname()) {
 		return u
 	}
 	port, _ := strconv.Atoi(u.Port())
@@ -45,10 +45,7 @@ func (l *loader) forgejoURL(launcher string) *url.URL {
 		return u
 	}
 	cure := *u
-	cure.Host = "forgejo.localhost"
-	if u.Port() != "" {
-		cure.Host += ":" + u.Port()
-	}
+	cure.Host = strings.TrimSuffix("forgejo.localhost:"+u.Port(), ":")
 	l.fault("%s=%q: forgejo-mcp reaches a literal loopback host past the proxy that holds the token; set it, and ROOT_URL of the forge, to %s (names under .localhost mean loopback)", name, l.raw.ForgejoURL, cure.String())
 	return nil
 }
@@ -98,14 +95,16 @@ func (l *loader) httpURL(name, value string) *url.URL {
 	return nil
 }
 
-func isLoopback(host string) bool { return forge.PastProxies(host) || localhost.Is(host) }
+func listed(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(", \t", r) })
+}
 
 // allowedOrigins checks the web origins (RFC 6454 §6.2) whose pages may use the
 // endpoint, and gives them the form that browsers send.
 func (l *loader) allowedOrigins() []string {
 	const name = prefix + "ALLOWED_ORIGINS"
 	var origins []string
-	for _, value := range strings.FieldsFunc(l.raw.AllowedOrigins, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
+	for _, value := range listed(l.raw.AllowedOrigins) {
 		u, err := url.Parse(value)
 		switch {
 		case strings.Contains(value, "*"):
@@ -128,7 +127,7 @@ func (l *loader) allowedOrigins() []string {
 func (l *loader) trustedProxies() []netip.Prefix {
 	const name = prefix + "TRUSTED_PROXIES"
 	var list []netip.Prefix
-	for _, value := range strings.FieldsFunc(l.raw.TrustedProxies, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
+	for _, value := range listed(l.raw.TrustedProxies) {
 		p, err := netip.ParsePrefix(value)
 		if err != nil {
 			var addr netip.Addr

@@ -2,7 +2,6 @@ package forge
 
 import (
 	"errors"
-	"net/netip"
 	"net/url"
 	"strings"
 )
@@ -51,12 +50,4 @@ func Port(u *url.URL) string {
 		return port
 	}
 	return defaultPorts[u.Scheme]
-}
-
-// PastProxies reports whether host, without port, is a loopback host by its name or
-// address. Go's HTTP clients, and with them forgejo-mcp, reach such a one past every
-// proxy (golang.org/x/net/http/httpproxy). Names under .localhost are not among them.
-func PastProxies(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && addr.Unmap().IsLoopback()
 }

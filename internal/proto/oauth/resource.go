@@ -3,6 +3,8 @@ package oauth
 import (
 	"net/url"
 	"strings"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 )
 
 // MatchResource finds the endpoint URL that a resource indicator (RFC 8707)
@@ -40,9 +42,5 @@ func canonicalResource(raw string) (string, bool) {
 	if err != nil || u.Host == "" || u.User != nil || strings.Contains(raw, "#") || u.RawQuery != "" {
 		return "", false
 	}
-	host, port := strings.ToLower(u.Hostname()), u.Port()
-	if u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
-		port = ""
-	}
-	return u.Scheme + "|" + host + "|" + port + "|" + strings.TrimSuffix(u.EscapedPath(), "/"), true
+	return u.Scheme + "|" + strings.ToLower(u.Hostname()) + "|" + forge.Port(u) + "|" + strings.TrimSuffix(u.EscapedPath(), "/"), true
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
@@ -55,7 +56,7 @@ type Proxy struct {
 }
 
 // New starts a proxy on a free port of 127.0.0.1 and, for a forge that clients
-// reach past any proxy (forge.PastProxies), on the forge's own address.
+// reach past any proxy (localhost.Literal), on the forge's own address.
 func New(c Config) (*Proxy, error) {
 	if err := CheckToken(c.Token); err != nil {
 		return nil, err
@@ -97,7 +98,7 @@ func (p *Proxy) URL() string { return "http://" + p.addr }
 func (p *Proxy) Ports() []int {
 	_, own, _ := net.SplitHostPort(p.addr)
 	all := []string{own}
-	if forge.PastProxies(p.origin.url.Hostname()) {
+	if localhost.Literal(p.origin.url.Hostname()) {
 		all = append(all, forge.Port(p.origin.url))
 	}
 	var numbers []int
@@ -147,7 +148,7 @@ func (p *Proxy) listen() error {
 	p.addr = l.Addr().String()
 	p.serve(l, http.HandlerFunc(p.proxyRequest))
 	p.serve(p.tunnels, http.HandlerFunc(p.originRequest))
-	if forge.PastProxies(p.origin.url.Hostname()) {
+	if localhost.Literal(p.origin.url.Hostname()) {
 		return p.serveForgeAddress()
 	}
 	return nil
