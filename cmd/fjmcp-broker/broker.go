@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
@@ -23,7 +21,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
-	"github.com/fjmcp/fjmcp-broker/internal/launcher/credential"
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
@@ -35,10 +32,6 @@ import (
 
 const (
 	launcherSocket = "/run/fjmcp-private/launcher.sock"
-	// tidyInterval is for expired rows and orphaned units. It is shorter than the
-	// launcher stays without being asked anything, so that no start has to wait for
-	// the launcher's own.
-	tidyInterval = 5 * time.Minute
 	// limitsTimeout is for a launcher that has to be started first.
 	limitsTimeout = 5 * time.Second
 )
@@ -127,6 +120,14 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 	return s, nil
 }
 
+// keeper is nil where sessions end with the broker.
+func keeper(cfg *config.Config) unit.Keeper {
+	if cfg.Launcher != config.LauncherSystemd || os.Getenv("NOTIFY_SOCKET") == "" {
+		return nil
+	}
+	return systemd.Store{}
+}
+
 // documents is nil where nothing may be fetched on behalf of clients.
 func documents(cfg *config.Config, log *slog.Logger) *clientmeta.Fetcher {
 	if !cfg.ClientDocuments {
@@ -204,63 +205,4 @@ func sessionBinary() (string, error) {
 		}
 	}
 	return "", fmt.Errorf("cannot find the program fjmcp-session beside %s or in /usr/libexec/fjmcp", self)
-}
-
-// serve runs until ctx ends and leaves nothing behind.
-func (s *server) serve(ctx context.Context) error {
-	s.sessions.Expect()
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return httpserver.Serve(ctx, s.sockets["http"], s.handler, s.mcp.Drain, s.log) })
-	g.Go(func() error { return s.serveAdmin(ctx) })
-	defer s.serveCredentials(ctx)()
-	g.Go(func() error { return systemd.Watchdog(ctx, func() bool { return s.store.Check(ctx) == nil }) })
-	g.Go(func() error { s.restore(ctx); s.tidy(ctx); return nil })
-	if err := systemd.Notify(systemd.Ready); err != nil {
-		s.log.Warn(err.Error())
-	}
-	err := g.Wait()
-	return errors.Join(err, s.close())
-}
-
-// serveCredentials continues while requests drain, since one of them may start a
-// session; the function it returns ends it.
-func (s *server) serveCredentials(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var g errgroup.Group
-	for _, l := range s.sockets["credentials"] {
-		g.Go(func() error { return credential.Serve(ctx, l, s.sessions.Token, s.log) })
-	}
-	return func() {
-		cancel()
-		if err := g.Wait(); err != nil {
-			s.log.Error("cannot serve credentials", "error", err)
-		}
-	}
-}
-
-// tidy collects what nobody needs any more, now and then.
-func (s *server) tidy(ctx context.Context) {
-	if err := s.auth.Tidy(ctx); err != nil {
-		s.log.Warn("cannot finish logins that were cut off; trying again later", "error", err)
-	}
-	tick := time.NewTicker(tidyInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if err := errors.Join(s.store.Collect(ctx), s.sessions.Reconcile(ctx), s.auth.Tidy(ctx)); err != nil && ctx.Err() == nil {
-			s.log.Error("cannot tidy up; trying again later", "error", err)
-		}
-	}
-}
-
-func (s *server) close() error {
-	_ = systemd.Notify(systemd.Stopping)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	s.sessions.Shutdown(ctx)
-	return errors.Join(s.launcher.Close(), s.store.Close())
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/cli"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 )
 
@@ -19,30 +19,23 @@ const healthTimeout = 8 * time.Second
 
 // healthcheck asks the broker that runs with this environment, as a container's
 // health check does, where there is neither a shell nor curl. It returns 0 if all is
-// well, else 1 and says on w what is not, or config.ExitStatus.
-func healthcheck(w io.Writer) int {
+// well, else 1 and says what is not, or config.ExitStatus.
+func healthcheck() int {
 	cfg, err := config.Load(os.Environ())
 	if err != nil {
-		fmt.Fprintln(w, "fjmcp-broker:", err)
+		cli.Failed("fjmcp-broker", err)
 		return config.ExitStatus
 	}
-	if err := askHealth(cfg.Listen); err != nil {
-		fmt.Fprintln(w, "fjmcp-broker: not healthy:", err)
-		return 1
+	if err = askHealth(cfg.Listen); err != nil {
+		err = fmt.Errorf("not healthy: %w", err)
 	}
-	return 0
+	return cli.Failed("fjmcp-broker", err)
 }
 
 // askHealth asks the broker that listens at listen.
 func askHealth(listen string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), healthTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(listen)+"/healthz", nil)
-	if err != nil {
-		return err
-	}
-	client := http.Client{Transport: &http.Transport{}} // no proxy from the environment
-	resp, err := client.Do(req)
+	client := http.Client{Transport: &http.Transport{}, Timeout: healthTimeout} // no proxy from the environment
+	resp, err := client.Get("http://" + reachable(listen) + "/healthz")
 	if err != nil {
 		return err
 	}

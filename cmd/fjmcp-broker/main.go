@@ -5,40 +5,30 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"syscall"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/cli"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/logging"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
-	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
 )
 
 func main() { os.Exit(run()) }
 
 func run() int {
-	showVersion := flag.Bool("version", false, "print version and commit")
-	askHealth := flag.Bool("healthcheck", false, "ask a running broker for its health")
-	flag.Usage = usage
-	flag.Parse()
-	if *showVersion {
-		fmt.Println("fjmcp-broker", version.String())
-		return 0
-	}
-	if flag.NArg() > 0 {
-		usage()
-		return 2
-	}
-	if *askHealth {
-		return healthcheck(os.Stderr)
-	}
+	return cli.Run("fjmcp-broker", "[--version | --healthcheck]\n\nIt takes its configuration from the environment, see fjmcp-broker.env(5).",
+		os.Args[1:], map[string]func() int{"": broker, "--healthcheck": healthcheck})
+}
+
+func broker() int {
 	shareProcessors()
 	log := logging.New(os.Stderr)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -51,6 +41,16 @@ func run() int {
 	return serve(ctx, passed, log)
 }
 
+// shareProcessors has the broker compute on half of the processors that it may use,
+// at least one: a call is carried out by broker and backend in turn, and threads that
+// look for work on the others only have to be woken for it (docs/adr/0048). Whoever
+// sets GOMAXPROCS in the environment knows better.
+func shareProcessors() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)/2))
+	}
+}
+
 func serve(ctx context.Context, passed systemd.Passed, log *slog.Logger) int {
 	b, err := start(ctx, passed, log)
 	var faults *config.Error
@@ -59,12 +59,12 @@ func serve(ctx context.Context, passed systemd.Passed, log *slog.Logger) int {
 			log.Error("configuration: " + fault)
 		}
 		log.Error(fmt.Sprintf("cannot start: %d fault(s) in the configuration, listed above", len(faults.Faults)))
-		refuse(ctx, passed.Sockets, "fjmcp-broker cannot start: its configuration is at fault. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
+		refuse(ctx, passed, "fjmcp-broker cannot start: its configuration is at fault.", log)
 		return config.ExitStatus
 	}
 	if err != nil {
 		log.Error("cannot start: " + err.Error())
-		refuse(ctx, passed.Sockets, "fjmcp-broker cannot start. The operator finds what is wrong with: journalctl -u fjmcp-broker.service", log)
+		refuse(ctx, passed, "fjmcp-broker cannot start.", log)
 		return 1
 	}
 	if err := b.serve(ctx); err != nil {
@@ -85,11 +85,18 @@ func start(ctx context.Context, passed systemd.Passed, log *slog.Logger) (*serve
 	return assemble(ctx, cfg, passed, log)
 }
 
-// refuse tells clients and fjmcpctl.
-func refuse(ctx context.Context, sockets map[string][]net.Listener, message string, log *slog.Logger) {
-	httpserver.Refuse(ctx, slices.Concat(sockets["http"], sockets["admin"]), message, log)
+// checkLandlock fails with a *config.Error where Landlock is required and missing.
+func checkLandlock(cfg *config.Config) error {
+	if !cfg.RequireLandlock || confine.Landlock() {
+		return nil
+	}
+	return &config.Error{Faults: []string{"FJMCP_BROKER_REQUIRE_LANDLOCK=on: there is no Landlock, so forgejo-mcp could read the database and the secrets; " +
+		"run Linux 5.13 or later with landlock among its security modules (/sys/kernel/security/lsm), and in a container a seccomp profile " +
+		"that allows landlock_create_ruleset, landlock_add_rule and landlock_restrict_self"}}
 }
 
-func usage() {
-	fmt.Fprintln(os.Stderr, "usage: fjmcp-broker [--version | --healthcheck]\n\nIt takes its configuration from the environment, see fjmcp-broker.env(5).")
+// refuse tells clients and fjmcpctl.
+func refuse(ctx context.Context, passed systemd.Passed, message string, log *slog.Logger) {
+	message += " The operator finds what is wrong with: journalctl -u fjmcp-broker.service"
+	httpserver.Refuse(ctx, slices.Concat(passed.Sockets["http"], passed.Sockets["admin"]), message, log)
 }

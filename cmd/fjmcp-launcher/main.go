@@ -18,33 +18,20 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/cli"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/logging"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
-	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 	"github.com/fjmcp/fjmcp-broker/internal/launcher"
 )
 
 func main() {
-	var err error
-	switch args := os.Args[1:]; {
-	case len(args) == 0:
-		err = serve()
-	case len(args) == 1 && args[0] == "egress":
-		err = egress()
-	case len(args) == 1 && args[0] == "apply":
-		err = launcher.Apply(context.Background(), os.Getenv, launcher.AppliedFile)
-	case len(args) == 1 && args[0] == "unmount":
-		err = launcher.Unmount(context.Background())
-	case len(args) == 1 && args[0] == "--version":
-		fmt.Println("fjmcp-launcher", version.String())
-	default:
-		fmt.Fprintln(os.Stderr, "usage: fjmcp-launcher [egress | apply | unmount | --version]")
-		os.Exit(2)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "fjmcp-launcher:", err)
-		os.Exit(1)
-	}
+	way := func(do func() error) func() int { return func() int { return cli.Failed("fjmcp-launcher", do()) } }
+	os.Exit(cli.Run("fjmcp-launcher", "[egress | apply | unmount | --version]", os.Args[1:], map[string]func() int{
+		"":        way(serve),
+		"egress":  way(egress),
+		"apply":   way(func() error { return launcher.Apply(context.Background(), os.Getenv, launcher.AppliedFile) }),
+		"unmount": way(func() error { return launcher.Unmount(context.Background()) }),
+	}))
 }
 
 func serve() error {
@@ -56,11 +43,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	s, err := launcher.New(launcher.Config{
-		Getenv:   os.Getenv,
-		PeerUIDs: []uint32{0, uid},
-		Log:      logging.Untimed(os.Stderr),
-	})
+	s, err := launcher.New(launcher.Config{Getenv: os.Getenv, PeerUIDs: []uint32{0, uid}, Log: logging.Untimed(os.Stderr)})
 	if err != nil {
 		return err
 	}

@@ -6,46 +6,34 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
 	"syscall"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/cli"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/logging"
-	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
 )
 
-const exitUsage = 2
-
 // init keeps the main thread for main: were the backend's goroutine to run there,
 // its confinement would be what /proc shows of the whole process.
 func init() { runtime.LockOSThread() }
 
-func main() { os.Exit(run(os.Args[1:])) }
-
-func run(args []string) int {
+func main() {
 	hardened := confine.Harden() // before anything secret is near
-	if len(args) == 1 && args[0] == "--version" {
-		fmt.Println("fjmcp-session", version.String())
-		return 0
-	}
-	if len(args) > 0 {
-		fmt.Fprintln(os.Stderr, "usage: fjmcp-session [--version]\n\nfjmcp-launcher starts it; it takes its configuration from the environment.")
-		return exitUsage
-	}
+	os.Exit(cli.Run("fjmcp-session", "[--version]\n\nfjmcp-launcher starts it; it takes its configuration from the environment.",
+		os.Args[1:], map[string]func() int{"": func() int { return serve(hardened) }}))
+}
+
+func serve(hardened error) int {
 	log := logging.Untimed(os.Stderr)
 	if hardened != nil {
 		log.Error(hardened.Error())
 		return 1
 	}
-	return serve(log)
-}
-
-func serve(log *slog.Logger) int {
 	config, configErr := sandbox.ConfigFromEnv(os.Getenv)
 	mcp, ctl, err := sandbox.Descriptors()
 	if err != nil {

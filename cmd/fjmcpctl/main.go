@@ -8,14 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/cli"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 )
 
-// Exit statuses besides 0.
+// Exit statuses besides 0 and cli.ExitUsage.
 const (
 	exitFailure    = 1
-	exitUsage      = 2
 	exitNotRunning = 3 // as systemctl's for a unit that is not active
 )
 
@@ -41,7 +41,7 @@ func main() {
 	switch {
 	case err == nil:
 	case !a.understood:
-		os.Exit(exitUsage)
+		os.Exit(cli.ExitUsage)
 	case errors.Is(err, admin.ErrNotRunning):
 		os.Exit(exitNotRunning)
 	default:

@@ -21,13 +21,16 @@ const storedPrefix = "@"
 // ErrNoStore says that no service manager is there to keep descriptors.
 var ErrNoStore = errors.New("no service manager keeps file descriptors here")
 
-// StoreFiles has the service manager keep duplicates of files under name for
+// Store is the service manager's file descriptor store.
+type Store struct{}
+
+// Keep has the service manager keep duplicates of files under name for
 // this service's next process (FDSTORE=1, sd_pid_notify_with_fds(3)); the unit
 // needs FileDescriptorStoreMax=. It returns when the manager has them. The
 // manager drops those whose peer closes by itself. name holds letters, digits
 // and "-", at most 200 bytes; names and colons of all that is kept must stay below 128 KiB.
 // ErrNoStore: there is no $NOTIFY_SOCKET.
-func StoreFiles(ctx context.Context, name string, files ...*os.File) error {
+func (Store) Keep(ctx context.Context, name string, files ...*os.File) error {
 	state := "FDSTORE=1\nFDNAME=" + storedPrefix + name
 	if err := notifyWith(state, files); err != nil {
 		return fmt.Errorf("cannot have descriptors kept: %w", err)
@@ -35,9 +38,9 @@ func StoreFiles(ctx context.Context, name string, files ...*os.File) error {
 	return barrier(ctx)
 }
 
-// ForgetFiles has the service manager drop what StoreFiles gave it under name.
+// Forget has the service manager drop what Keep gave it under name.
 // Names that it does not know are no error.
-func ForgetFiles(name string) error {
+func (Store) Forget(name string) error {
 	if err := notifyWith("FDSTOREREMOVE=1\nFDNAME="+storedPrefix+name, nil); err != nil {
 		return fmt.Errorf("cannot have descriptors forgotten: %w", err)
 	}

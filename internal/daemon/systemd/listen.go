@@ -16,7 +16,7 @@ type Passed struct {
 	// Sockets are the listening sockets by the FileDescriptorName= of their
 	// socket unit, in the order of its Listen…= lines.
 	Sockets map[string][]net.Listener
-	// Stored are the descriptors that StoreFiles gave away in an earlier process
+	// Stored are the descriptors that Store.Keep gave away in an earlier process
 	// of this service, by their name there.
 	Stored map[string][]*os.File
 }

@@ -243,7 +243,7 @@ func TestStoredFilesComeBack(t *testing.T) {
 	}
 	defer r.Close()
 	stored := make(chan error, 1)
-	go func() { stored <- StoreFiles(t.Context(), "abc-mcp", r) }()
+	go func() { stored <- Store{}.Keep(t.Context(), "abc-mcp", r) }()
 	state, kept := keep(t, c)
 	if state != "FDSTORE=1\nFDNAME=@abc-mcp" || len(kept) != 1 {
 		t.Fatalf("manager got %q and %d descriptors", state, len(kept))
@@ -272,7 +272,7 @@ func TestStoredFilesComeBack(t *testing.T) {
 	}
 	kept[0].Close()
 
-	if err := ForgetFiles("abc-mcp"); err != nil {
+	if err := (Store{}).Forget("abc-mcp"); err != nil {
 		t.Fatal(err)
 	}
 	if state, _ := keep(t, c); state != "FDSTOREREMOVE=1\nFDNAME=@abc-mcp" {
@@ -280,22 +280,22 @@ func TestStoredFilesComeBack(t *testing.T) {
 	}
 }
 
-func TestStoreFilesGivesUp(t *testing.T) {
+func TestKeepGivesUp(t *testing.T) {
 	c := manager(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error, 1)
-	go func() { failed <- StoreFiles(ctx, "x", os.Stdin) }()
+	go func() { failed <- Store{}.Keep(ctx, "x", os.Stdin) }()
 	_, kept := keep(t, c)
 	_, sync := keep(t, c) // and never closes it
 	cancel()
 	if err := <-failed; !errors.Is(err, context.Canceled) {
-		t.Errorf("StoreFiles = %v, want the context's end", err)
+		t.Errorf("Keep = %v, want the context's end", err)
 	}
 	for _, f := range append(kept, sync...) {
 		f.Close()
 	}
 	t.Setenv("NOTIFY_SOCKET", "")
-	if err := StoreFiles(t.Context(), "x", os.Stdin); !errors.Is(err, ErrNoStore) {
+	if err := (Store{}).Keep(t.Context(), "x", os.Stdin); !errors.Is(err, ErrNoStore) {
 		t.Errorf("without a manager: %v", err)
 	}
 }

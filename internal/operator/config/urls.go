@@ -79,7 +79,7 @@ func (c *Config) ForgeWay() (socket string, plaintext bool) {
 // certificate nor FORGEJO_USER tells who listens.
 func (c *Config) ForgeCanBeReplaced() bool {
 	port, _ := strconv.Atoi(forge.Port(c.ForgejoURL))
-	return c.ForgejoURL.Scheme == "http" && isLoopback(c.ForgejoURL.Hostname()) && port >= 1024 &&
+	return c.ForgejoURL.Scheme == "http" && localhost.Loopback(c.ForgejoURL.Hostname()) && port >= 1024 &&
 		c.ForgejoSocket == "" && c.ForgejoUser == ""
 }
 
