@@ -94,23 +94,14 @@ func (s *Server) reportReuse(ctx context.Context, c model.Client, g model.Grant,
 		return
 	}
 	s.event(ctx, audit.Event{
-		Kind: audit.TokenReused, User: s.userName(ctx, g.UserID), Client: oauth.ClientName(c), Outcome: "revoked",
+		Kind: audit.TokenReused, User: s.cfg.Store.UserName(ctx, g.UserID), Client: oauth.ClientName(c), Outcome: "revoked",
 		Detail: "the " + what + " was used again; all tokens of this login are revoked", Failed: true,
 	})
 	s.revoked(ctx, g.ID)
 }
 
 func (s *Server) tokenEvent(ctx context.Context, kind audit.Kind, c model.Client, g model.Grant) {
-	s.event(ctx, audit.Event{Kind: kind, User: s.userName(ctx, g.UserID), Client: oauth.ClientName(c), Outcome: "ok"})
-}
-
-// userName is for the audit trail, which takes the id when there is no name.
-func (s *Server) userName(ctx context.Context, id string) string {
-	user, err := s.cfg.Store.User(ctx, id)
-	if err != nil {
-		return id
-	}
-	return user.Name
+	s.event(ctx, audit.Event{Kind: kind, User: s.cfg.Store.UserName(ctx, g.UserID), Client: oauth.ClientName(c), Outcome: "ok"})
 }
 
 func (s *Server) newPair() store.Pair {
@@ -142,7 +133,7 @@ func (s *Server) revoke(ctx context.Context, req tokenRequest) (any, error) {
 	case err != nil:
 		return nil, err
 	}
-	s.event(ctx, audit.Event{Kind: audit.TokenRevoked, User: s.userName(ctx, grant.UserID), Client: oauth.ClientName(req.client), Outcome: "ok", Detail: kind})
+	s.event(ctx, audit.Event{Kind: audit.TokenRevoked, User: s.cfg.Store.UserName(ctx, grant.UserID), Client: oauth.ClientName(req.client), Outcome: "ok", Detail: kind})
 	if kind == store.KindRefresh {
 		s.revoked(ctx, grant.ID)
 	}

@@ -28,24 +28,12 @@ const (
 	Denied
 )
 
-// String returns the kind's name in snake case, as logs and audit events use it.
-func (k Kind) String() string {
-	switch k {
-	case Down:
-		return "down"
-	case GrantDead:
-		return "grant_dead"
-	case Misconfigured:
-		return "misconfigured"
-	case Suspended:
-		return "suspended"
-	case ScopeTooBroad:
-		return "scope_too_broad"
-	case Denied:
-		return "denied"
-	}
-	return fmt.Sprintf("kind(%d)", int(k))
+var kindNames = [...]string{
+	Down: "down", GrantDead: "grant_dead", Misconfigured: "misconfigured", Suspended: "suspended", ScopeTooBroad: "scope_too_broad", Denied: "denied",
 }
+
+// String returns the kind's name in snake case, as logs and audit events use it.
+func (k Kind) String() string { return kindNames[k] }
 
 // Error is every failure of this package that came from talking to Forgejo.
 // Error() is for the operator's log; UserMessage is what a person may see.

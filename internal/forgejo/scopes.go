@@ -130,7 +130,7 @@ func effective(scope string) rights {
 }
 
 func everything() rights {
-	r := rights{level: make(map[string]int)}
+	r := rights{level: map[string]int{}}
 	for _, category := range categories {
 		r.level[category] = 2
 	}
@@ -160,4 +160,20 @@ func ScopeWithin(granted, asked string) bool {
 // tools will answer 403 until the user revokes it and logs in again.
 func ScopeSame(granted, asked string) bool {
 	return ScopeWithin(granted, asked) && ScopeWithin(asked, granted)
+}
+
+// Categories lists the parts of Forgejo's API that a scope list opens, as
+// Forgejo enforces it: those that can be read, and of them those that can be
+// changed. Names are those of the scopes, such as "issue".
+func Categories(scope string) (read, write []string) {
+	r := effective(scope)
+	for _, category := range categories {
+		if r.level[category] >= 1 {
+			read = append(read, category)
+		}
+		if r.level[category] >= 2 {
+			write = append(write, category)
+		}
+	}
+	return read, write
 }

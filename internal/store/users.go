@@ -33,3 +33,12 @@ func (s *Store) User(ctx context.Context, id string) (model.User, error) {
 	err := s.reader(ctx).Where("id = ?", id).Take(&u).Error
 	return u, wrap(err)
 }
+
+// UserName returns the user's login name for the journal, or the id where there is none.
+func (s *Store) UserName(ctx context.Context, id string) string {
+	user, err := s.User(ctx, id)
+	if err != nil {
+		return id
+	}
+	return user.Name
+}

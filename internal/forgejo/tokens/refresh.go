@@ -45,7 +45,7 @@ func (t *Tokens) refused(ctx context.Context, userID string, set model.ForgejoTo
 		if err := sleep(ctx, pause); err != nil {
 			return model.ForgejoTokens{}, err
 		}
-		stored, err := t.read(ctx, userID)
+		stored, err := t.Stored(ctx, userID)
 		if err != nil || stored.RefreshToken != set.RefreshToken {
 			return stored, err
 		}
@@ -55,7 +55,7 @@ func (t *Tokens) refused(ctx context.Context, userID string, set model.ForgejoTo
 		return model.ForgejoTokens{}, err
 	}
 	if !dropped {
-		return t.read(ctx, userID)
+		return t.Stored(ctx, userID)
 	}
 	t.report(ctx, userID, cause)
 	return model.ForgejoTokens{}, cause
@@ -72,7 +72,7 @@ func (t *Tokens) report(ctx context.Context, userID string, err error) {
 }
 
 func (t *Tokens) event(ctx context.Context, userID, outcome, detail string) {
-	user := t.name(ctx, userID)
+	user := t.cfg.Store.UserName(ctx, userID)
 	t.cfg.Log.WarnContext(ctx, "forgejo refresh failed", "user", user, "outcome", outcome, "detail", detail)
 	t.cfg.Audit.Event(ctx, audit.Event{Kind: audit.ForgejoRefresh, User: user, Outcome: outcome, Detail: detail, Failed: true})
 }
@@ -98,4 +98,35 @@ func (t *Tokens) noteDown(userID string, err error) {
 		return
 	}
 	t.down[userID] = failure{at: t.cfg.Now(), err: err}
+}
+
+// Suspended asks Forgejo whether the user, whose requests it answers with 403, may
+// not sign in any more: it continues to refresh such a user's tokens, and only its
+// API tells. Then the user's set is dropped, so that the user's clients get 401
+// until a new login succeeds. Forgejo is asked once in 10 s at most, since 403 is also
+// what forgejo-mcp gets at will. Errors are those of Token, or say that Forgejo could
+// not be asked.
+func (t *Tokens) Suspended(ctx context.Context, userID string) (bool, error) {
+	set, err := t.Token(ctx, userID)
+	if err != nil {
+		return false, err
+	}
+	signIn := userID + "\x00may sign in"
+	if t.isVouched(signIn, set.AccessToken) {
+		return false, nil
+	}
+	_, err = t.cfg.Forgejo.Identity(ctx, set.AccessToken)
+	if err == nil {
+		t.vouch(signIn, set.AccessToken)
+	}
+	var e *forgejo.Error
+	if !errors.As(err, &e) || e.Kind != forgejo.Suspended {
+		return false, err
+	}
+	dropped, err := t.cfg.Store.DropForgejoTokens(ctx, userID, set.RefreshToken)
+	if err != nil || !dropped {
+		return false, err
+	}
+	t.cfg.Audit.Event(ctx, audit.Event{Kind: audit.ForgejoRefresh, User: t.cfg.Store.UserName(ctx, userID), Outcome: e.Kind.String(), Detail: e.Detail, Failed: true})
+	return true, nil
 }

@@ -34,7 +34,7 @@ type renewals struct {
 // comes back as it is if the token is good. It is refreshed only if the stored token
 // still is stale, at most six times a minute for each user. Errors are those of Token.
 func (t *Tokens) Renew(ctx context.Context, userID, stale string) (model.ForgejoTokens, error) {
-	set, err := t.read(ctx, userID)
+	set, err := t.Stored(ctx, userID)
 	if err != nil || set.AccessToken != stale || t.isVouched(userID, stale) {
 		return set, err
 	}

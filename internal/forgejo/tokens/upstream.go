@@ -79,10 +79,25 @@ func (t *Tokens) Put(ctx context.Context, userID string, set model.ForgejoTokens
 	return err
 }
 
+// store writes set and returns what is stored then.
+func (t *Tokens) store(ctx context.Context, userID string, set model.ForgejoTokens) (model.ForgejoTokens, error) {
+	stored, err := t.cfg.Store.ReplaceForgejoTokens(ctx, userID, set, func(current model.ForgejoTokens) bool {
+		return forgejo.Supersedes(set, current)
+	})
+	if err != nil {
+		return model.ForgejoTokens{}, fmt.Errorf("cannot store the user's forgejo tokens: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.down, userID)
+	t.changes[userID]++
+	return stored, nil
+}
+
 // Discard drops the user's stored set if it is of the same grant at Forgejo as
 // refused, which must not be used: what one opens the other does too.
 func (t *Tokens) Discard(ctx context.Context, userID string, refused model.ForgejoTokens) error {
-	current, err := t.read(ctx, userID)
+	current, err := t.Stored(ctx, userID)
 	if errors.Is(err, model.ErrForgejoGrantDead) {
 		return nil
 	}
@@ -91,6 +106,20 @@ func (t *Tokens) Discard(ctx context.Context, userID string, refused model.Forge
 	}
 	_, err = t.cfg.Store.DropForgejoTokens(ctx, userID, current.RefreshToken)
 	return err
+}
+
+// Forget deletes the user's set if none of the user's clients can use it any
+// more, and reports whether none can. It waits for a refresh on its way, which
+// would else bring the set back.
+func (t *Tokens) Forget(ctx context.Context, userID string) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
+	defer cancel()
+	release, err := t.lease(ctx, userID, func() bool { return false })
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	return t.cfg.Store.DropUnusedForgejoTokens(ctx, userID)
 }
 
 // CheckScopes compares the scopes of the stored sets with the one asked for now,
@@ -124,21 +153,6 @@ func (t *Tokens) CheckScopes(ctx context.Context) error {
 	return nil
 }
 
-// store writes set and returns what is stored then.
-func (t *Tokens) store(ctx context.Context, userID string, set model.ForgejoTokens) (model.ForgejoTokens, error) {
-	stored, err := t.cfg.Store.ReplaceForgejoTokens(ctx, userID, set, func(current model.ForgejoTokens) bool {
-		return forgejo.Supersedes(set, current)
-	})
-	if err != nil {
-		return model.ForgejoTokens{}, fmt.Errorf("cannot store the user's forgejo tokens: %w", err)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.down, userID)
-	t.changes[userID]++
-	return stored, nil
-}
-
 // Changes counts the sets that this process has stored for the user. Whoever holds a set
 // from before the last change looks at it anew, whatever the clock says of its end.
 func (t *Tokens) Changes(userID string) uint64 {
@@ -152,7 +166,7 @@ func (t *Tokens) Changes(userID string) uint64 {
 // Errors wrap model.ErrForgejoDown or model.ErrForgejoGrantDead, the latter
 // also for a user without a set, or are failures of the store or ctx.
 func (t *Tokens) Token(ctx context.Context, userID string) (model.ForgejoTokens, error) {
-	set, err := t.read(ctx, userID)
+	set, err := t.Stored(ctx, userID)
 	if err != nil || !t.endsSoon(set) {
 		return set, err
 	}
@@ -163,14 +177,9 @@ func (t *Tokens) Token(ctx context.Context, userID string) (model.ForgejoTokens,
 	return next, err
 }
 
-// Stored returns the user's stored set as it is, without asking Forgejo. Errors
-// are those of Token but model.ErrForgejoDown.
+// Stored returns the user's stored set as it is, without asking Forgejo; none means
+// that the grant is dead. Errors are those of Token but model.ErrForgejoDown.
 func (t *Tokens) Stored(ctx context.Context, userID string) (model.ForgejoTokens, error) {
-	return t.read(ctx, userID)
-}
-
-// read returns the stored set; none means the grant is dead.
-func (t *Tokens) read(ctx context.Context, userID string) (model.ForgejoTokens, error) {
 	set, err := t.cfg.Store.ForgejoTokens(ctx, userID)
 	if errors.Is(err, model.ErrNotFound) {
 		return model.ForgejoTokens{}, model.ErrForgejoGrantDead
@@ -216,31 +225,40 @@ func (t *Tokens) flight(ctx context.Context, key string, do func(context.Context
 	}
 }
 
-// leaseName names the lease of whoever changes the user's set.
-func leaseName(userID string) string { return "forgejo-refresh/" + userID }
-
 // refreshLeased waits for the user's lease and then refreshes set, unless
 // another process has replaced it meanwhile.
-func (t *Tokens) refreshLeased(ctx context.Context, userID string, set model.ForgejoTokens) (model.ForgejoTokens, error) {
-	name, holder := leaseName(userID), rand.Text()
+func (t *Tokens) refreshLeased(ctx context.Context, userID string, set model.ForgejoTokens) (stored model.ForgejoTokens, err error) {
+	replaced := func() bool {
+		stored, err = t.Stored(ctx, userID)
+		return err != nil || stored.RefreshToken != set.RefreshToken
+	}
+	release, leaseErr := t.lease(ctx, userID, replaced)
+	if leaseErr != nil {
+		return model.ForgejoTokens{}, leaseErr
+	}
+	defer release()
+	if replaced() {
+		return stored, err
+	}
+	return t.refreshNow(ctx, userID, stored)
+}
+
+// lease waits until nobody else changes the user's set, or until needless says that
+// there is nothing to change any more. The caller calls release.
+func (t *Tokens) lease(ctx context.Context, userID string, needless func() bool) (release func(), err error) {
+	name, holder := "forgejo-refresh/"+userID, rand.Text()
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		got, err := t.cfg.Store.AcquireLease(ctx, name, holder, leaseTTL)
-		if err != nil {
-			return model.ForgejoTokens{}, fmt.Errorf("cannot take the lease on the user's forgejo tokens: %w", err)
-		}
-		stored, err := t.read(ctx, userID)
 		switch {
-		case got && (err != nil || stored.RefreshToken != set.RefreshToken):
-			t.release(ctx, name, holder)
-			return stored, err
+		case err != nil:
+			return nil, fmt.Errorf("cannot take the lease on the user's forgejo tokens: %w", err)
 		case got:
-			defer t.release(ctx, name, holder)
-			return t.refreshNow(ctx, userID, stored)
-		case err != nil || stored.RefreshToken != set.RefreshToken:
-			return stored, err
+			return func() { t.release(ctx, name, holder) }, nil
+		case needless():
+			return func() {}, nil
 		}
 		if err := sleep(ctx, pause); err != nil {
-			return model.ForgejoTokens{}, fmt.Errorf("cannot get a turn to refresh the user's forgejo tokens: %w", err)
+			return nil, fmt.Errorf("cannot get a turn to change the user's forgejo tokens: %w", err)
 		}
 	}
 }
