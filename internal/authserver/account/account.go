@@ -39,11 +39,8 @@ func New(cfg Config) *Handler { return &Handler{cfg: cfg} }
 
 // Routes registers the page below prefix.
 func (h *Handler) Routes(mux *http.ServeMux, prefix string) {
-	broken := site.Refusal{Message: pages.Message{
-		Status: http.StatusServiceUnavailable, Title: "Something went wrong here",
-		Text:    "The server cannot answer at the moment. Try again in a minute.",
-		Actions: []pages.Action{{Label: "Try again", URL: template.URL(h.cfg.AccountURL())}},
-	}}
+	broken := site.Refuse(http.StatusServiceUnavailable, "", "Something went wrong here",
+		"The server cannot answer at the moment. Try again in a minute.", pages.Link("Try again", h.cfg.AccountURL()))
 	mux.Handle("GET "+prefix+"/account", h.cfg.Serve(h.show, broken))
 	mux.Handle("POST "+prefix+"/account/disconnect", h.cfg.Serve(h.disconnect, broken))
 	mux.Handle("POST "+prefix+"/account/logout", h.cfg.Serve(h.logout, broken))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"sync"
@@ -46,10 +45,7 @@ func (h *Handler) read(r *http.Request, purpose string) (user model.User, client
 }
 
 func (h *Handler) refusal(title, text string) *site.Refusal {
-	return &site.Refusal{Message: pages.Message{
-		Status: http.StatusForbidden, Title: title, Text: text,
-		Actions: []pages.Action{{Label: "Show my applications", URL: template.URL(h.cfg.AccountURL())}},
-	}}
+	return site.Refuse(http.StatusForbidden, "", title, text, pages.Link("Show my applications", h.cfg.AccountURL()))
 }
 
 // done goes to the page and has it say what was done.

@@ -2,9 +2,7 @@ package authorize
 
 import (
 	"errors"
-	"html/template"
 	"net/http"
-	"net/url"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
@@ -36,11 +34,8 @@ func (h *Handler) beginAccount(r *http.Request) (site.Answer, error) {
 		return site.Answer{}, err
 	}
 	if !pages.ValidFormToken(r.PostFormValue("form_token"), h.browserOf(r), accountForm, nil) {
-		return site.Answer{}, &site.Refusal{Code: oauth.AccessDenied, Message: pages.Message{
-			Status: http.StatusForbidden, Title: "Please try again",
-			Text:    "This form does not belong to this browser, or cookies are switched off.",
-			Actions: []pages.Action{{Label: "Try again", URL: template.URL(h.cfg.AccountURL())}},
-		}}
+		return site.Answer{}, site.Refuse(http.StatusForbidden, oauth.AccessDenied, "Please try again",
+			"This form does not belong to this browser, or cookies are switched off.", pages.Link("Try again", h.cfg.AccountURL()))
 	}
 	return h.toForgejo(r, store.Login{})
 }
@@ -55,7 +50,7 @@ func (h *Handler) accountCallback(r *http.Request, login store.Login) (site.Answ
 	}
 	user, err := h.logIn(r.Context(), &login, query)
 	if err != nil && !identified(user, err) {
-		return site.Answer{}, h.accountFailed(r, login, user, err)
+		return site.Answer{}, h.failed(r, login, model.Client{}, user, err)
 	}
 	h.drop(r.Context(), login)
 	return h.cfg.SignedIn(r, user)
@@ -68,18 +63,4 @@ func identified(user model.User, err error) bool {
 	var e *forgejo.Error
 	tooBroad := errors.As(err, &e) && e.Kind == forgejo.ScopeTooBroad
 	return user.ID != "" && (tooBroad || errors.Is(err, errNarrower))
-}
-
-func (h *Handler) accountFailed(r *http.Request, login store.Login, user model.User, err error) error {
-	f := explain(err)
-	h.cfg.Log.WarnContext(r.Context(), "login to the account page failed", "user", user.Name, "error", err)
-	again := h.cfg.AccountURL()
-	if login.Set != (model.ForgejoTokens{}) && resumable(err) {
-		again = h.resumeURL(r, url.Values{})
-	} else {
-		h.drop(r.Context(), login)
-	}
-	m := pages.Message{Status: f.status, Title: f.title, Text: f.text, Actions: []pages.Action{{Label: "Try again", URL: template.URL(again)}}}
-	failed := audit.Event{Kind: audit.LoginFailed, User: user.Name, Outcome: f.outcome, Detail: "for the account page: " + err.Error(), Failed: true}
-	return &site.Refusal{Message: m, Code: f.code, Events: []audit.Event{failed}}
 }

@@ -31,21 +31,18 @@ var authorizeParams = []string{
 	"response_type", "client_id", "redirect_uri", "state", "scope", "code_challenge", "code_challenge_method", "resource",
 }
 
-// authorization is a checked authorization request.
+// authorization is a checked authorization request: a login to be, and what its form
+// has to carry.
 type authorization struct {
-	client      model.Client
-	redirectURI string
-	state       string
-	challenge   string
-	scope       string // to grant
-	resource    string
-	params      url.Values // as sent, those of authorizeParams
+	store.Login
+	client model.Client
+	params url.Values // as sent, those of authorizeParams
 }
 
 // badRequest must be shown to the user, since there is no trusted redirect URI to return
 // it to (RFC 6749 §4.1.2.1).
 func badRequest(title, text, code string) *site.Refusal {
-	return &site.Refusal{Code: code, Message: pages.Message{Status: http.StatusBadRequest, Title: title, Text: text}}
+	return site.Refuse(http.StatusBadRequest, code, title, text)
 }
 
 // A clientError is one to tell the client, at its redirect URI.
@@ -82,49 +79,47 @@ func (h *Handler) readAuthorization(ctx context.Context, values url.Values) (*au
 func (h *Handler) readClient(ctx context.Context, a *authorization, p oauth.Params) (err error) {
 	a.client, err = h.cfg.Clients.Find(ctx, p.Get("client_id"))
 	var document *clientmeta.Error
-	if errors.As(err, &document) {
-		return badRequest("This application's description cannot be read",
-			"The client_id of the request is the address of a document that describes the application, but "+document.Reason+". Go back to the application and connect again in a minute; if that does not help, tell its makers.", oauth.InvalidClient)
-	}
-	if errors.Is(err, model.ErrNotFound) {
-		return badRequest("This application is not registered here",
-			"The application used a client_id that this server does not know. Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidClient)
-	}
-	if err != nil {
+	switch {
+	case errors.As(err, &document):
+		return badRequest("This application's description cannot be read", "The client_id of the request is the address of a document that describes the application, but "+
+			document.Reason+". Go back to the application and connect again in a minute; if that does not help, tell its makers.", oauth.InvalidClient)
+	case errors.Is(err, model.ErrNotFound):
+		return badRequest("This application is not registered here", "The application used a client_id that this server does not know. "+
+			"Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidClient)
+	case err != nil:
 		return fmt.Errorf("cannot read a client: %w", err)
 	}
-	a.redirectURI = p.Get("redirect_uri")
-	if a.redirectURI == "" && len(a.client.RedirectURIs) == 1 {
-		a.redirectURI = a.client.RedirectURIs[0]
+	a.ClientID, a.RedirectURI = a.client.ID, p.Get("redirect_uri")
+	if a.RedirectURI == "" && len(a.client.RedirectURIs) == 1 {
+		a.RedirectURI = a.client.RedirectURIs[0]
 	}
-	if !oauth.MatchRedirectURI(a.client.RedirectURIs, a.redirectURI) {
-		return badRequest("This application asks for an address it did not register",
-			"The redirect_uri of the request is not one that the application registered. Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidRequest)
+	if !oauth.MatchRedirectURI(a.client.RedirectURIs, a.RedirectURI) {
+		return badRequest("This application asks for an address it did not register", "The redirect_uri of the request is not one that the application registered. "+
+			"Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidRequest)
 	}
 	return nil
 }
 
 // readRequest checks what is asked for.
-func (h *Handler) readRequest(a *authorization, p oauth.Params) *oauth.Error {
+func (h *Handler) readRequest(a *authorization, p oauth.Params) (refused *oauth.Error) {
 	if len(p.Get("state")) > maxState {
 		return oauth.Errorf(oauth.InvalidRequest, "state is longer than %d bytes", maxState)
 	}
-	a.state, a.challenge = p.Get("state"), p.Get("code_challenge")
+	a.ClientState, a.Challenge = p.Get("state"), p.Get("code_challenge")
 	switch {
 	case p.Get("response_type") == "":
 		return oauth.Errorf(oauth.InvalidRequest, "response_type is missing; use code")
 	case p.Get("response_type") != oauth.ResponseCode:
 		return oauth.Errorf(oauth.UnsupportedResponseType, "response_type must be code")
-	case a.challenge == "":
+	case a.Challenge == "":
 		return oauth.Errorf(oauth.InvalidRequest, "code_challenge is missing; PKCE with S256 is required")
 	case p.Get("code_challenge_method") != oauth.S256:
 		return oauth.Errorf(oauth.InvalidRequest, "code_challenge_method must be S256")
-	case !oauth.ValidChallenge(a.challenge):
+	case !oauth.ValidChallenge(a.Challenge):
 		return oauth.Errorf(oauth.InvalidRequest, "code_challenge is not the base64url form of a SHA-256 hash")
 	}
-	var refused *oauth.Error
-	a.scope = model.GrantedScope(p.Get("scope"))
-	a.resource, refused = oauth.MatchResources(h.cfg.Resources, p)
+	a.Requested = model.GrantedScope(p.Get("scope"))
+	a.Resource, refused = oauth.MatchResources(h.cfg.Resources, p)
 	return refused
 }
 
@@ -144,9 +139,9 @@ func (h *Handler) page(r *http.Request) (site.Answer, error) {
 
 func (h *Handler) consent(a *authorization, browser string) pages.Consent {
 	c := pages.Consent{
-		Client: oauth.ClientName(a.client), Publisher: oauth.Publisher(a.client), Forge: h.cfg.ForgeHost(), Destination: destination(a.redirectURI),
+		Client: oauth.ClientName(a.client), Publisher: oauth.Publisher(a.client), Forge: h.cfg.ForgeHost(), Destination: destination(a.RedirectURI),
 		Account: h.cfg.AccountURL(), Action: h.cfg.Issuer + "/oauth/authorize",
-		Parts: permissions(h.cfg.Forgejo.Scope()), ReadOnly: model.ReadOnly(a.scope),
+		Parts: permissions(h.cfg.Forgejo.Scope()), ReadOnly: model.ReadOnly(a.Requested),
 		Fields: []pages.Field{{Name: "form_token", Value: pages.FormToken(browser, consentForm, a.params)}},
 	}
 	for _, name := range authorizeParams {
@@ -170,26 +165,21 @@ func (h *Handler) decide(r *http.Request) (site.Answer, error) {
 		return h.refuseAuthorization(err)
 	}
 	if !pages.ValidFormToken(r.PostForm.Get("form_token"), h.browserOf(r), consentForm, a.params) {
-		return site.Answer{}, &site.Refusal{Code: oauth.AccessDenied, Message: pages.Message{
-			Status: http.StatusForbidden, Title: "Please confirm again",
-			Text:    "This form does not belong to this browser, or cookies are switched off. Nothing was agreed to.",
-			Actions: []pages.Action{{Label: "Show the question again", URL: template.URL(h.authorizeURL(a.params))}},
-		}}
+		return site.Answer{}, site.Refuse(http.StatusForbidden, oauth.AccessDenied, "Please confirm again",
+			"This form does not belong to this browser, or cookies are switched off. Nothing was agreed to.",
+			pages.Link("Show the question again", h.authorizeURL(a.params)))
 	}
 	if r.PostForm.Get("decision") != "allow" {
-		return h.denied(a.client, a.redirectURI, a.state, "at the consent page")
+		return h.denied(a.client, a.Login, "at the consent page")
 	}
-	requested := a.scope
+	a.Scope = a.Requested
 	if r.PostForm.Get("access") != "write" {
-		a.scope = model.ScopeRead
+		a.Scope = model.ScopeRead
 	}
 	if err := h.cfg.Clients.Keep(r.Context(), a.client); err != nil {
 		return site.Answer{}, fmt.Errorf("cannot store a client: %w", err)
 	}
-	return h.toForgejo(r, store.Login{
-		ClientID: a.client.ID, RedirectURI: a.redirectURI, ClientState: a.state, Challenge: a.challenge, Scope: a.scope, Requested: requested,
-		Resource: a.resource,
-	})
+	return h.toForgejo(r, a.Login)
 }
 
 // toForgejo stores the login, bound to the browser, and sends it to Forgejo.
@@ -208,11 +198,10 @@ func (h *Handler) authorizeURL(params url.Values) string {
 }
 
 // denied tells the client that the user said no.
-func (h *Handler) denied(c model.Client, redirectURI, state, where string) (site.Answer, error) {
-	return h.sendBack(c, redirectURI, state, oauth.Errorf(oauth.AccessDenied, "the user did not agree"), pages.Message{
-		Status: http.StatusForbidden, Title: "Not connected",
-		Text: "You did not agree, so the application was not connected. You can close this page.",
-	}, audit.Event{Kind: audit.LoginDenied, Client: oauth.ClientName(c), Outcome: "denied", Detail: where})
+func (h *Handler) denied(c model.Client, l store.Login, where string) (site.Answer, error) {
+	return h.sendBack(c, l, oauth.Errorf(oauth.AccessDenied, "the user did not agree"), site.Refuse(http.StatusForbidden, oauth.AccessDenied,
+		"Not connected", "You did not agree, so the application was not connected. You can close this page."),
+		audit.Event{Kind: audit.LoginDenied, Client: oauth.ClientName(c), Outcome: "denied", Detail: where})
 }
 
 // refuseAuthorization tells the client what readAuthorization has found, where the client
@@ -222,9 +211,35 @@ func (h *Handler) refuseAuthorization(err error) (site.Answer, error) {
 	if !errors.As(err, &told) {
 		return site.Answer{}, err
 	}
-	a := told.request
-	return h.sendBack(a.client, a.redirectURI, a.state, told.reason, pages.Message{
-		Status: told.reason.Status(), Title: "This application cannot be connected",
-		Text: "Nothing was agreed to. The application asked in a way that this server does not accept: " + told.reason.Description,
-	})
+	return h.sendBack(told.request.client, told.request.Login, told.reason, site.Refuse(told.reason.Status(), told.reason.Code,
+		"This application cannot be connected", "Nothing was agreed to. The application asked in a way that this server does not accept: "+told.reason.Description))
+}
+
+// sendBack returns to a client without a code. Only to what the operator vouches
+// for does the browser go by itself: anybody may register any address, and the user
+// has not agreed to be sent there, or has changed his mind (RFC 9700 §4.11.2).
+func (h *Handler) sendBack(c model.Client, l store.Login, e *oauth.Error, shown *site.Refusal, events ...audit.Event) (site.Answer, error) {
+	back := h.backWithError(l, e)
+	if c.Kind == model.ClientOperator {
+		return site.Answer{Location: string(back.URL), Events: events}, nil
+	}
+	shown.Back, shown.Events = back, events
+	return site.Answer{}, shown
+}
+
+// back is the URL that returns to the client: params plus state, and iss as
+// RFC 9207 wants it.
+func (h *Handler) back(l store.Login, params url.Values) string {
+	if l.ClientState != "" {
+		params.Set("state", l.ClientState)
+	}
+	params.Set("iss", h.cfg.Issuer)
+	return oauth.WithParams(l.RedirectURI, params)
+}
+
+// backWithError links to the client. The redirect URI's scheme was checked at
+// registration.
+func (h *Handler) backWithError(l store.Login, e *oauth.Error) *pages.Back {
+	to := h.back(l, url.Values{"error": {e.Code}, "error_description": {e.Description}})
+	return &pages.Back{Destination: destination(l.RedirectURI), URL: template.URL(to)}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"time"
@@ -37,11 +36,11 @@ func (h *Handler) callback(r *http.Request) (site.Answer, error) {
 	query := r.URL.Query()
 	if query.Get("error") == oauth.AccessDenied && login.Set == (model.ForgejoTokens{}) {
 		h.drop(r.Context(), login)
-		return h.denied(client, login.RedirectURI, login.ClientState, "at forgejo")
+		return h.denied(client, login, "at forgejo")
 	}
 	user, err := h.logIn(r.Context(), &login, query)
 	if err != nil {
-		return site.Answer{}, h.loginFailed(r, login, client, user, err)
+		return site.Answer{}, h.failed(r, login, client, user, err)
 	}
 	return h.finish(r, login, client, user)
 }
@@ -74,18 +73,17 @@ func (h *Handler) takeLogin(r *http.Request) (store.Login, model.Client, error) 
 func (h *Handler) refuseCallback(err error) error {
 	switch {
 	case errors.Is(err, errOtherBrowser):
-		return &site.Refusal{Code: oauth.AccessDenied, Message: pages.Message{
-			Status: http.StatusForbidden, Title: "This login was started in another browser",
-			Text: "Finish it in the browser where you started it, with cookies allowed, or go back to your application and connect again. If you have not started a login, close this page: nothing was agreed to.",
-		}, Events: []audit.Event{
+		refused := site.Refuse(http.StatusForbidden, oauth.AccessDenied, "This login was started in another browser",
+			"Finish it in the browser where you started it, with cookies allowed, or go back to your application and connect again. "+
+				"If you have not started a login, close this page: nothing was agreed to.")
+		refused.Events = []audit.Event{
 			{Kind: audit.LoginFailed, Outcome: "other_browser", Detail: "the callback came to a browser that did not start the login", Failed: true},
-		}}
+		}
+		return refused
 	case errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrExpired), errors.Is(err, model.ErrReused):
-		return &site.Refusal{Code: oauth.InvalidRequest, Message: pages.Message{
-			Status: http.StatusBadRequest, Title: "This login is over",
-			Text:    "It was already finished or took too long. If your application is not connected, go back to it and connect again.",
-			Actions: []pages.Action{{Label: "Show my applications", URL: template.URL(h.cfg.AccountURL())}},
-		}}
+		return site.Refuse(http.StatusBadRequest, oauth.InvalidRequest, "This login is over",
+			"It was already finished or took too long. If your application is not connected, go back to it and connect again.",
+			pages.Link("Show my applications", h.cfg.AccountURL()))
 	}
 	return fmt.Errorf("cannot read a login: %w", err)
 }
@@ -135,10 +133,10 @@ func (h *Handler) finish(r *http.Request, login store.Login, client model.Client
 	case errors.Is(err, model.ErrNotFound):
 		return site.Answer{}, h.refuseCallback(err)
 	case err != nil:
-		return site.Answer{}, h.loginFailed(r, login, client, user, err)
+		return site.Answer{}, h.failed(r, login, client, user, err)
 	}
 	return site.Answer{
-		Location: h.back(login.RedirectURI, login.ClientState, url.Values{"code": {code}}),
+		Location: h.back(login, url.Values{"code": {code}}),
 		Events:   []audit.Event{{Kind: audit.LoginSucceeded, User: user.Name, Client: oauth.ClientName(client), Outcome: "ok"}},
 	}, nil
 }

@@ -23,7 +23,7 @@ var knownDestinations = map[string]string{
 
 // destination describes a redirect URI for the consent page.
 func destination(redirectURI string) pages.Destination {
-	d := pages.Destination{Host: oauth.RedirectHost(redirectURI), Kind: pages.UnknownSite}
+	d := pages.Destination{Host: oauth.RedirectHost(redirectURI)}
 	u, err := url.Parse(redirectURI)
 	if err != nil {
 		return d

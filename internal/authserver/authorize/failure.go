@@ -2,7 +2,6 @@ package authorize
 
 import (
 	"errors"
-	"html/template"
 	"net/http"
 	"net/url"
 
@@ -15,42 +14,51 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
-// loginFailed tells the person what to do next, with a way to try again and one
-// back to the client.
-func (h *Handler) loginFailed(r *http.Request, login store.Login, client model.Client, user model.User, err error) error {
-	f := explain(err)
-	h.cfg.Log.WarnContext(r.Context(), "login failed", "user", user.Name, "client", oauth.ClientName(client), "error", err)
-	again := h.authorizeURL(again(login))
-	if login.Set != (model.ForgejoTokens{}) && resumable(err) {
-		again = h.resumeURL(r, nil)
-	} else if !errors.Is(err, errNarrower) {
-		h.drop(r.Context(), login)
+// failed tells the person what to do next, with a way to try again and, where a client
+// wanted the login, one back to it.
+func (h *Handler) failed(r *http.Request, l store.Login, client model.Client, user model.User, err error) error {
+	f, narrower, again := explain(err), errors.Is(err, errNarrower), h.again(l)
+	switch {
+	case l.Set != (model.ForgejoTokens{}) && resumable(err):
+		again = h.resumeURL(r, "")
+	case !narrower:
+		h.drop(r.Context(), l)
 	}
-	m := pages.Message{Status: f.status, Title: f.title, Text: f.text}
+	refused := site.Refuse(f.status, f.code, f.title, f.text)
 	if f.revoke {
-		m.Actions = append(m.Actions, pages.Action{Label: "Open Forgejo's settings", URL: template.URL(h.cfg.Forgejo.ApplicationsURL())})
+		refused.Actions = append(refused.Actions, pages.Link("Open Forgejo's settings", h.cfg.Forgejo.ApplicationsURL()))
 	}
-	m.Actions = append(m.Actions, pages.Action{Label: "Try again", URL: template.URL(again)})
-	if errors.Is(err, errNarrower) {
-		m.Actions = append(m.Actions, pages.Action{Label: "Continue with fewer permissions", URL: template.URL(h.resumeURL(r, url.Values{acceptParam: {"narrower"}}))})
+	refused.Actions = append(refused.Actions, pages.Link("Try again", again))
+	if narrower {
+		refused.Actions = append(refused.Actions, pages.Link("Continue with fewer permissions", h.resumeURL(r, "narrower")))
 	}
-	m.Back = back(login.RedirectURI, h.backWithError(login.RedirectURI, login.ClientState, oauth.Errorf(f.code, "%s", f.text)))
-	failed := audit.Event{Kind: audit.LoginFailed, User: user.Name, Client: oauth.ClientName(client), Outcome: f.outcome, Detail: err.Error(), Failed: true}
-	return &site.Refusal{Message: m, Code: f.code, Events: []audit.Event{failed}}
+	e := audit.Event{Kind: audit.LoginFailed, User: user.Name, Outcome: f.outcome, Detail: err.Error(), Failed: true}
+	if l.ClientID != "" {
+		e.Client = oauth.ClientName(client)
+		refused.Back = h.backWithError(l, oauth.Errorf(f.code, "%s", f.text))
+	} else {
+		e.Detail = "for the account page: " + e.Detail
+	}
+	h.cfg.Log.WarnContext(r.Context(), "login failed", "user", user.Name, "client", e.Client, "error", e.Detail)
+	refused.Events = []audit.Event{e}
+	return refused
 }
 
 // resumeURL leads back to the callback, without Forgejo's code: the login has
 // its token set.
-func (h *Handler) resumeURL(r *http.Request, params url.Values) string {
+func (h *Handler) resumeURL(r *http.Request, accept string) string {
 	v := url.Values{"state": {r.URL.Query().Get("state")}}
-	for name := range params {
-		v.Set(name, params.Get(name))
+	if accept != "" {
+		v.Set(acceptParam, accept)
 	}
 	return h.cfg.Issuer + "/oauth/callback?" + v.Encode()
 }
 
-// again is the authorization request that a login came from.
-func again(l store.Login) url.Values {
+// again is where a login began: an authorization request, or the account page.
+func (h *Handler) again(l store.Login) string {
+	if l.ClientID == "" {
+		return h.cfg.AccountURL()
+	}
 	v := url.Values{
 		"response_type": {oauth.ResponseCode}, "client_id": {l.ClientID}, "redirect_uri": {l.RedirectURI}, "scope": {l.Requested},
 		"code_challenge": {l.Challenge}, "code_challenge_method": {oauth.S256},
@@ -60,7 +68,7 @@ func again(l store.Login) url.Values {
 			v.Set(name, value)
 		}
 	}
-	return v
+	return h.authorizeURL(v)
 }
 
 // resumable reports whether the same token set may serve later: nothing was

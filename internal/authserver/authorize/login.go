@@ -8,6 +8,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 // Config is what a Handler needs. All fields but the limiters are required.
@@ -21,6 +22,10 @@ type Config struct {
 	// SignedIn answers the callback of a login to the account page.
 	SignedIn func(*http.Request, model.User) (site.Answer, error)
 }
+
+// broken is what people are told of a failure on our side.
+var broken = site.Refuse(http.StatusServiceUnavailable, oauth.TemporarilyUnavailable, "Something went wrong here",
+	"The server cannot answer at the moment. Go back to your application and connect again in a minute.")
 
 // Handler serves the authorization endpoint and the callback. It is safe for
 // concurrent use.
@@ -58,4 +63,17 @@ func (h *Handler) ensureBrowser(r *http.Request) (string, *http.Cookie) {
 	}
 	value := model.NewToken("")
 	return value, h.cfg.Cookie("fjmcp-browser").With(value)
+}
+
+// limit refuses if there were too many requests of this kind in the name of client.
+func (h *Handler) limit(r *http.Request, l *ratelimit.Limiter, client string) error {
+	wait := l.Take(r, client)
+	if wait == 0 {
+		return nil
+	}
+	refused := site.Refuse(http.StatusTooManyRequests, oauth.TemporarilyUnavailable, "Please wait a moment",
+		"There were too many requests from your network or by this application. Nothing was agreed to. "+
+			"Wait a minute, go back to your application and connect again.")
+	refused.Wait = wait
+	return refused
 }

@@ -15,33 +15,19 @@ type Page interface {
 // Field is a hidden form field.
 type Field struct{ Name, Value string }
 
-// DestinationKind says what is known of an address that a client wants the
-// browser sent to.
-type DestinationKind int
-
-// Kinds of destination.
-const (
-	UnknownSite  DestinationKind = iota // some https address
-	KnownSite                           // that of a well-known client
-	ThisComputer                        // a program that listens on loopback
-	App                                 // what the device opens for a scheme
-)
-
-// Destination is where the browser ends up.
+// Destination is where a client wants the browser to end up.
 type Destination struct {
 	Host  string // or scheme, of an app
-	Kind  DestinationKind
+	Kind  string // one of those below; else some https address
 	Owner string // whose it is, of a known site or app
 }
 
-// Loopback reports whether it is a program that listens on this computer.
-func (d Destination) Loopback() bool { return d.Kind == ThisComputer }
-
-// App reports whether the device opens an app for it.
-func (d Destination) App() bool { return d.Kind == App }
-
-// Known reports whether it is the site of a well-known client.
-func (d Destination) Known() bool { return d.Kind == KnownSite }
+// Kinds of destination, as the template knows them.
+const (
+	KnownSite    = "known"    // that of a well-known client
+	ThisComputer = "loopback" // a program that listens on loopback
+	App          = "app"      // what the device opens for a scheme
+)
 
 // Part is a part of what the forge keeps.
 type Part struct {
@@ -75,6 +61,9 @@ type Action struct {
 	Label string
 	URL   template.URL // trusted: the caller has checked its scheme
 }
+
+// Link is an Action to an address whose scheme the caller has checked.
+func Link(label, to string) Action { return Action{label, template.URL(to)} }
 
 // Form is a button that sends a form.
 type Form struct {

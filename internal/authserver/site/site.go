@@ -54,12 +54,17 @@ type Refusal struct {
 	Events []audit.Event
 }
 
+// Refuse returns a Refusal with what to tell, and links to what can be done about it.
+func Refuse(status int, code, title, text string, actions ...pages.Action) *Refusal {
+	return &Refusal{Message: pages.Message{Status: status, Title: title, Text: text, Actions: actions}, Code: code}
+}
+
 // Error returns the text.
 func (r *Refusal) Error() string { return r.Text }
 
 // Serve answers with what handle returns. An error that is no *Refusal is a failure of
 // ours: it is logged, and people are told what to do by broken.
-func (s *Site) Serve(handle func(*http.Request) (Answer, error), broken Refusal) http.HandlerFunc {
+func (s *Site) Serve(handle func(*http.Request) (Answer, error), broken *Refusal) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		a, err := handle(r)
@@ -67,7 +72,7 @@ func (s *Site) Serve(handle func(*http.Request) (Answer, error), broken Refusal)
 			s.answer(w, r, a)
 			return
 		}
-		refused := &broken
+		refused := broken
 		if !errors.As(err, &refused) {
 			s.Log.ErrorContext(r.Context(), "cannot answer a browser", "path", r.URL.Path, "error", err)
 		}
