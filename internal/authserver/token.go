@@ -35,11 +35,15 @@ func (s *Server) redeem(ctx context.Context, req tokenRequest) (any, error) {
 	if refused != nil {
 		return nil, refused
 	}
-	pair := s.newPair()
-	grant, err := s.cfg.Store.RedeemCode(ctx, code, pair, func(g model.Grant, c store.Code) error {
-		return checkCode(req, resource, g, c)
-	})
+	grant, stored, err := s.cfg.Store.Code(ctx, code)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkCode(req, resource, grant, stored); err != nil {
+		return nil, err
+	}
+	pair := s.newPair()
+	if grant, err = s.cfg.Store.RedeemCode(ctx, code, pair); err != nil {
 		s.reportReuse(ctx, req.client, grant, "authorization code", err)
 		return nil, err
 	}

@@ -70,8 +70,8 @@ func again(t *testing.T, s *store.Store, l teststore.Login, scope string, at tim
 	t.Helper()
 	code := model.NewToken(model.PrefixCode)
 	g := model.Grant{ID: model.NewID(), UserID: l.User.ID, ClientID: l.Client.ID, Scope: scope, CreatedAt: at}
-	must(t, s.CreateGrant(t.Context(), g, store.Code{Hash: model.Hash(code), RedirectURI: "http://127.0.0.1:7/cb", ExpiresAt: at.Add(time.Minute)}))
-	_, err := s.RedeemCode(t.Context(), code, teststore.Pair(at), func(model.Grant, store.Code) error { return nil })
+	must(t, teststore.Grant(t.Context(), s, g, store.Code{Hash: model.Hash(code), RedirectURI: "http://127.0.0.1:7/cb", ExpiresAt: at.Add(time.Minute)}))
+	_, err := s.RedeemCode(t.Context(), code, teststore.Pair(at))
 	must(t, err)
 }
 

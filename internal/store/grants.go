@@ -35,11 +35,6 @@ type codeRow struct {
 
 func (codeRow) TableName() string { return "codes" }
 
-// CreateGrant stores a grant and the code that redeems it.
-func (s *Store) CreateGrant(ctx context.Context, g model.Grant, c Code) error {
-	return s.update(ctx, func(tx *gorm.DB) error { return insertGrant(tx, g, c) })
-}
-
 func insertGrant(tx *gorm.DB, g model.Grant, c Code) error {
 	if err := tx.Create(&grantRow{Grant: g, RedirectURI: c.RedirectURI}).Error; err != nil {
 		return err
@@ -64,32 +59,38 @@ func (p Pair) GoString() string { return p.String() }
 // LogValue hides the tokens.
 func (p Pair) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
-// RedeemCode trades a code for the first tokens of its family, once. check sees
-// the grant and the code before anything is consumed, and its error is returned
-// as it is.
-//
-// Other errors: model.ErrNotFound for an unknown code, model.ErrExpired,
-// model.ErrRevoked when the grant has ended, model.ErrReused when the code
-// was used before, in which case the family is revoked and the grant returned.
-func (s *Store) RedeemCode(ctx context.Context, code string, first Pair, check func(model.Grant, Code) error) (model.Grant, error) {
+// Code returns a code, used or not, and its grant, for the caller to hold against what
+// comes with the code: neither changes but by its use. model.ErrNotFound: it is unknown.
+func (s *Store) Code(ctx context.Context, code string) (model.Grant, Code, error) {
+	g, c, err := readCode(s.reader(ctx), code)
+	return g.Grant, c.Code, wrap(err)
+}
+
+func readCode(tx *gorm.DB, code string) (g grantRow, c codeRow, err error) {
+	if err = tx.Where("hash = ?", model.Hash(code)).Take(&c).Error; err == nil {
+		err = tx.Where("id = ?", c.GrantID).Take(&g).Error
+	}
+	return g, c, err
+}
+
+// RedeemCode trades a code for the first tokens of its family, once. Errors:
+// model.ErrNotFound for an unknown code, model.ErrExpired, model.ErrRevoked when the
+// grant has ended, model.ErrReused when the code was used before, in which case the
+// family is revoked and the grant returned.
+func (s *Store) RedeemCode(ctx context.Context, code string, first Pair) (model.Grant, error) {
 	var g grantRow
 	var reused bool // this refusal must not roll back
 	err := s.update(ctx, func(tx *gorm.DB) error {
-		reused = false
 		var c codeRow
-		if err := tx.Where("hash = ?", model.Hash(code)).Take(&c).Error; err != nil {
+		var err error
+		if g, c, err = readCode(tx, code); err != nil {
 			return err
 		}
-		if err := tx.Where("id = ?", c.GrantID).Take(&g).Error; err != nil {
+		used, err := s.useCode(tx, g, c)
+		if err != nil {
 			return err
 		}
-		if err := check(g.Grant, c.Code); err != nil {
-			return err
-		}
-		if used, err := s.useCode(tx, g, c); err != nil {
-			return err
-		} else if !used {
-			reused = true
+		if reused = !used; reused {
 			return s.revoke(tx, g.ID)
 		}
 		if err := tx.Model(&g).Update("redeemed_at", ms(s.now())).Error; err != nil {

@@ -13,8 +13,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
-func anyCode(model.Grant, store.Code) error { return nil }
-
 func TestAccess(t *testing.T) {
 	s, c := open(t)
 	l := teststore.LogIn(t, s, "alice", c.Now())
@@ -155,26 +153,29 @@ func TestCodeRefusals(t *testing.T) {
 	l := teststore.LogIn(t, s, "alice", c.Now())
 	code := model.NewToken(model.PrefixCode)
 	grant := model.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
-	must(t, s.CreateGrant(t.Context(), grant, store.Code{Hash: model.Hash(code), Challenge: "ch", ExpiresAt: c.Now().Add(time.Minute)}))
-	redeem := func(code string, check func(model.Grant, store.Code) error) error {
-		_, err := s.RedeemCode(t.Context(), code, teststore.Pair(c.Now()), check)
+	must(t, teststore.Grant(t.Context(), s, grant, store.Code{Hash: model.Hash(code), Challenge: "ch", ExpiresAt: c.Now().Add(time.Minute)}))
+	redeem := func(code string) error {
+		_, err := s.RedeemCode(t.Context(), code, teststore.Pair(c.Now()))
 		return err
 	}
-	wantErr(t, redeem("unknown", anyCode), model.ErrNotFound)
-	mismatch := errors.New("wrong verifier")
-	wantErr(t, redeem(code, func(g model.Grant, c store.Code) error {
-		if g.ID != "g2" || c.Challenge != "ch" {
-			t.Errorf("check saw grant %v, code %v", g, c)
+	look := func() {
+		t.Helper()
+		if g, c, err := s.Code(t.Context(), code); err != nil || g.ID != "g2" || c.Challenge != "ch" {
+			t.Errorf("got grant %v, code %v, %v", g, c, err)
 		}
-		return mismatch
-	}), mismatch)
+	}
+	_, _, err := s.Code(t.Context(), "unknown")
+	wantErr(t, err, model.ErrNotFound)
+	wantErr(t, redeem("unknown"), model.ErrNotFound)
+	look()
 	c.Add(time.Minute)
-	wantErr(t, redeem(code, anyCode), model.ErrExpired)
+	wantErr(t, redeem(code), model.ErrExpired)
 	c.Add(-time.Second)
-	must(t, redeem(code, anyCode)) // a refusal consumed nothing
+	must(t, redeem(code)) // a look and a refusal consumed nothing
 	c.Add(time.Hour)
-	wantErr(t, redeem(code, anyCode), model.ErrReused)
-	wantErr(t, redeem(code, anyCode), model.ErrRevoked)
+	look() // also at a used one, else who sent it could not be told from its owner
+	wantErr(t, redeem(code), model.ErrReused)
+	wantErr(t, redeem(code), model.ErrRevoked)
 }
 
 // race calls fn n times at once, by turns on two stores of one file, and counts
@@ -217,9 +218,9 @@ func TestConcurrentRedemptionMakesOneFamily(t *testing.T) {
 	l := teststore.LogIn(t, stores[0], "alice", c.Now())
 	code := model.NewToken(model.PrefixCode)
 	grant := model.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
-	must(t, stores[0].CreateGrant(t.Context(), grant, store.Code{Hash: model.Hash(code), ExpiresAt: c.Now().Add(time.Minute)}))
+	must(t, teststore.Grant(t.Context(), stores[0], grant, store.Code{Hash: model.Hash(code), ExpiresAt: c.Now().Add(time.Minute)}))
 	ok, refused := race(t, 100, stores, func(s *store.Store) error {
-		_, err := s.RedeemCode(t.Context(), code, teststore.Pair(c.Now()), anyCode)
+		_, err := s.RedeemCode(t.Context(), code, teststore.Pair(c.Now()))
 		return err
 	})
 	if ok != 1 || refused != 99 {

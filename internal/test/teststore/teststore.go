@@ -70,11 +70,19 @@ func LogIn(t testing.TB, s *store.Store, name string, now time.Time) Login {
 	}))
 	code := model.NewToken(model.PrefixCode)
 	grant := model.Grant{ID: model.NewID(), UserID: user.ID, ClientID: client.ID, Scope: "forgejo:read forgejo:write", CreatedAt: now}
-	must(s.CreateGrant(ctx, grant, store.Code{Hash: model.Hash(code), ExpiresAt: now.Add(time.Minute)}))
+	must(Grant(ctx, s, grant, store.Code{Hash: model.Hash(code), ExpiresAt: now.Add(time.Minute)}))
 	pair := Pair(now)
-	_, err = s.RedeemCode(ctx, code, pair, func(model.Grant, store.Code) error { return nil })
+	_, err = s.RedeemCode(ctx, code, pair)
 	must(err)
 	return Login{User: user, Client: client, Grant: grant, Pair: pair}
+}
+
+// Grant makes a grant and the code that redeems it, by a login that ends in them.
+func Grant(ctx context.Context, s *store.Store, g model.Grant, c store.Code) error {
+	if err := s.CreateLogin(ctx, store.Login{StateHash: c.Hash, BrowserHash: c.Hash, ClientID: g.ClientID, ExpiresAt: c.ExpiresAt}); err != nil {
+		return err
+	}
+	return s.FinishLogin(ctx, c.Hash, g, c)
 }
 
 // Pair returns fresh tokens, valid for an hour and a day from now.
