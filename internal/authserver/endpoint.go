@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
@@ -89,23 +90,42 @@ func claimedClient(r *http.Request) string {
 	return "none stated"
 }
 
-// refusal maps the words of the store and of Forgejo to what a client is told. It is
-// the one place that does. What it does not know is told without detail.
+// refusals are what is told of a code or a refresh token that the store or Forgejo
+// refuses, and of an access token.
+var refusals = []struct {
+	err           error
+	grant, access string
+}{
+	{model.ErrNotFound, "it is unknown, or was issued to another client", "the access token is unknown"},
+	{model.ErrExpired, "it has expired", "the access token has expired"},
+	{model.ErrReused, "it was already used; all tokens of this login are revoked", ""},
+	{model.ErrRevoked, "the login behind it was revoked", "the access token was revoked"},
+	{model.ErrForgejoGrantDead, "forgejo no longer accepts this login; log in again", "forgejo no longer accepts this login"},
+}
+
+// refusal is what a client is told of err. What it does not know is told without detail.
 func refusal(err error) *oauth.Error {
 	var e *oauth.Error
-	switch {
-	case errors.As(err, &e):
+	if errors.As(err, &e) {
 		return e
-	case errors.Is(err, model.ErrNotFound):
-		return oauth.Errorf(oauth.InvalidGrant, "it is unknown, or was issued to another client")
-	case errors.Is(err, model.ErrExpired):
-		return oauth.Errorf(oauth.InvalidGrant, "it has expired")
-	case errors.Is(err, model.ErrReused):
-		return oauth.Errorf(oauth.InvalidGrant, "it was already used; all tokens of this login are revoked")
-	case errors.Is(err, model.ErrRevoked):
-		return oauth.Errorf(oauth.InvalidGrant, "the login behind it was revoked")
-	case errors.Is(err, model.ErrForgejoGrantDead):
-		return oauth.Errorf(oauth.InvalidGrant, "forgejo no longer accepts this login; log in again")
+	}
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return oauth.Errorf(oauth.InvalidGrant, "%s", r.grant)
+		}
 	}
 	return oauth.Errorf(oauth.TemporarilyUnavailable, "the server cannot answer at the moment; try again")
+}
+
+// bearerFault says what is wrong with an access token, "" if err does not.
+func bearerFault(err error) string {
+	if errors.Is(err, model.ErrInsufficientScope) {
+		return "this login may only read; log in again for " + strings.Join(model.Scopes(), " ")
+	}
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return r.access
+		}
+	}
+	return ""
 }

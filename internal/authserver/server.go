@@ -80,10 +80,16 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: NewAccessCache(cfg.Store, cfg.Now), limits: newLimits(cfg)}
+	if cfg.Revoked == nil {
+		cfg.Revoked = func(context.Context, string) {}
+	}
+	s := &Server{
+		cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/"),
+		access: NewAccessCache(cfg.Store, cfg.Now), limits: newLimits(cfg),
+	}
 	s.clients = clientauth.New(clientauth.Config{Store: cfg.Store, Documents: cfg.Documents, Audiences: s.audiences(), Now: cfg.Now})
 	shared := &site.Site{
-		Issuer: s.issuer, Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now, Revoked: s.revoked,
+		Issuer: s.issuer, Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now, Revoked: cfg.Revoked,
 	}
 	s.registry = register.New(register.Config{Site: shared, FetchKeys: cfg.Documents != nil, Limit: s.limits.register})
 	s.login = authorize.New(authorize.Config{
@@ -145,23 +151,15 @@ func (s *Server) Routes(mux *http.ServeMux) {
 // Tidy continues with logins that were cut off. Call it at start and now and then.
 func (s *Server) Tidy(ctx context.Context) error { return s.login.Unfinished(ctx) }
 
-// event writes to the audit trail.
-func (s *Server) event(ctx context.Context, e audit.Event) { s.cfg.Audit.Event(ctx, e) }
+// limits are those of the endpoints.
+type limits struct{ register, authorize, login, token *ratelimit.Limiter }
 
-// redeemed passes on that a client has its first tokens.
-func (s *Server) redeemed(ctx context.Context, accessToken string) {
-	if s.cfg.Redeemed == nil {
-		return
+func newLimits(cfg Config) limits {
+	if cfg.Addresses == nil {
+		cfg.Addresses = &ratelimit.Addresses{Log: cfg.Log}
 	}
-	// Whatever is wrong with it, the client's first request shows.
-	if access, err := s.access.Access(ctx, model.Hash(accessToken)); err == nil {
-		s.cfg.Redeemed(access)
+	of := func(rule ratelimit.Rule) *ratelimit.Limiter {
+		return ratelimit.New(ratelimit.Config{Rule: rule, Addresses: cfg.Addresses, Audit: cfg.Audit, Now: cfg.Now})
 	}
-}
-
-// revoked passes on that a grant has ended.
-func (s *Server) revoked(ctx context.Context, grantID string) {
-	if s.cfg.Revoked != nil {
-		s.cfg.Revoked(ctx, grantID)
-	}
+	return limits{of(ratelimit.Register), of(ratelimit.Authorize), of(ratelimit.Login), of(ratelimit.Token)}
 }

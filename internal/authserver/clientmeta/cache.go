@@ -92,7 +92,9 @@ func (c *cache[T]) ask(ctx context.Context, url string, old entry[T]) (entry[T],
 		e.etag = old.etag
 		return e, nil
 	}
-	e.value, err = c.parse(url, a.body)
+	if e.value, err = c.parse(url, a.body); err != nil {
+		err = &Error{err.Error(), false, nil}
+	}
 	return e, err
 }
 

@@ -36,10 +36,7 @@ func parseClient(url string, body []byte) (model.Client, error) {
 	if err == nil && c.JWKS != "" {
 		_, err = ParseKeys([]byte(c.JWKS))
 	}
-	if err != nil {
-		return model.Client{}, &Error{err.Error(), false, nil}
-	}
-	return c, nil
+	return c, err
 }
 
 // known holds the documents of well-known public clients as their publishers

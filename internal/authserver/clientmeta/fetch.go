@@ -73,7 +73,7 @@ func New(cfg Config) *Fetcher {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	f.documents = newCache(cfg.Now, f.fetch, parseClient)
-	f.keys = newCache(cfg.Now, f.fetch, parseKeys)
+	f.keys = newCache(cfg.Now, f.fetch, func(_ string, set []byte) ([]jose.JSONWebKey, error) { return ParseKeys(set) })
 	return f
 }
 

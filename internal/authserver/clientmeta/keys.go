@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -52,14 +53,6 @@ func ParseKeys(set []byte) ([]jose.JSONWebKey, error) {
 	return keys, nil
 }
 
-func parseKeys(_ string, set []byte) ([]jose.JSONWebKey, error) {
-	keys, err := ParseKeys(set)
-	if err != nil {
-		return nil, &Error{err.Error(), false, nil}
-	}
-	return keys, nil
-}
-
 // secret reports whether a JWK has the member of a private or a shared key
 // (RFC 7518 §6).
 func secret(raw json.RawMessage) bool {
@@ -90,7 +83,10 @@ func usable(k jose.JSONWebKey) bool {
 // Fetcher knows only the keys that the client gave itself.
 func (f *Fetcher) Keys(ctx context.Context, c model.Client, kid string) ([]jose.JSONWebKey, error) {
 	if c.JWKSURI == "" {
-		keys, err := parseKeys("", []byte(c.JWKS))
+		keys, err := ParseKeys([]byte(c.JWKS))
+		if err != nil {
+			err = &Error{err.Error(), false, nil}
+		}
 		return named(keys, kid), err
 	}
 	if f == nil {
@@ -112,11 +108,5 @@ func named(keys []jose.JSONWebKey, kid string) []jose.JSONWebKey {
 	if kid == "" {
 		return keys
 	}
-	var list []jose.JSONWebKey
-	for _, k := range keys {
-		if k.KeyID == kid {
-			list = append(list, k)
-		}
-	}
-	return list
+	return slices.DeleteFunc(slices.Clone(keys), func(k jose.JSONWebKey) bool { return k.KeyID != kid })
 }
