@@ -13,6 +13,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
@@ -100,9 +101,9 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 	})
 	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.auth, err = authserver.New(authserver.Config{
-		PublicURL: cfg.PublicURL, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now,
-		AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Redeemed: s.sessions.Prestart, Revoked: s.endGrant, Running: s.sessions.Running,
-		Documents: documents(cfg, log), Addresses: addresses,
+		Site:      site.Site{Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant},
+		PublicURL: cfg.PublicURL, AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Documents: documents(cfg, log), Addresses: addresses,
+		Redeemed: s.sessions.Prestart, Running: s.sessions.Running,
 	})
 	if err != nil {
 		return nil, err

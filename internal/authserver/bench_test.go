@@ -1,6 +1,7 @@
 package authserver_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
@@ -26,7 +28,7 @@ import (
 func BenchmarkRefresh(b *testing.B) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	st := teststore.Open(b, teststore.Path(b), nil)
-	handler := benchHandler(b, authserver.Config{Store: st, AccessTTL: time.Hour, RefreshTTL: 24 * time.Hour})
+	handler := benchHandler(b, authserver.Config{Site: site.Site{Store: st}, AccessTTL: time.Hour, RefreshTTL: 24 * time.Hour})
 	alice, bob := teststore.LogIn(b, st, "alice", time.Now()), teststore.LogIn(b, st, "bob", time.Now())
 
 	token := alice.Pair.Refresh
@@ -76,6 +78,7 @@ func benchHandler(b *testing.B, cfg authserver.Config) http.Handler {
 		}
 	}
 	must(err)
+	cfg.Now, cfg.Revoked = time.Now, func(context.Context, string) {}
 	cfg.PublicURL, cfg.Audit, cfg.Log = public, audit.New(io.Discard), slog.New(slog.DiscardHandler)
 	cfg.Forgejo, err = forgejo.New(forgejo.Config{URL: "https://forge.example", ClientID: "c", ClientSecret: "s", RedirectURL: authserver.CallbackURL(public)})
 	must(err)

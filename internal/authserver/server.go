@@ -3,7 +3,6 @@ package authserver
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,26 +14,17 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/register"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
-	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
-	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
-	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
-// Config is what a Server needs. All fields but Documents, Addresses, Now, Redeemed,
-// Revoked and Running are required.
+// Config is what a Server needs. All fields but Issuer, which is made here, Documents,
+// Addresses, Redeemed and Running are required.
 type Config struct {
+	site.Site
 	PublicURL  *url.URL // origin and optional path prefix, no trailing slash
-	Store      *store.Store
-	Forgejo    *forgejo.Client
-	Tokens     *tokens.Tokens
-	Audit      *audit.Logger
-	Log        *slog.Logger
-	Now        func() time.Time
 	AccessTTL  time.Duration
 	RefreshTTL time.Duration
 	// Documents reads what clients publish about themselves. Without it a client
@@ -46,9 +36,6 @@ type Config struct {
 	// Redeemed, if set, is told of every login that a client has completed, before the
 	// client is. It must not wait.
 	Redeemed func(access model.Access)
-	// Revoked, if set, is told of every grant that ends here, so that its
-	// sessions can end too.
-	Revoked func(ctx context.Context, grantID string)
 	// Running, if set, counts the running sessions between a user and a client,
 	// and tells when one was last used.
 	Running func(userID, clientID string) (n int, lastUsed time.Time)
@@ -63,8 +50,7 @@ type Server struct {
 	account  *account.Handler
 	access   *AccessCache
 	limits   limits
-	issuer   string // public URL without trailing slash
-	prefix   string // its path, "" or "/x"
+	prefix   string // path of the public URL, "" or "/x"
 }
 
 // New returns a Server.
@@ -72,25 +58,17 @@ func New(cfg Config) (*Server, error) {
 	switch {
 	case cfg.PublicURL == nil || cfg.PublicURL.Host == "":
 		return nil, errors.New("cannot serve OAuth without a public URL")
-	case cfg.Store == nil || cfg.Forgejo == nil || cfg.Tokens == nil || cfg.Audit == nil || cfg.Log == nil:
-		return nil, errors.New("cannot serve OAuth without store, forgejo, tokens, audit and log")
+	case cfg.Store == nil || cfg.Forgejo == nil || cfg.Tokens == nil || cfg.Audit == nil || cfg.Log == nil || cfg.Now == nil || cfg.Revoked == nil:
+		return nil, errors.New("cannot serve OAuth without store, forgejo, tokens, audit, log, clock and an end for sessions")
 	case cfg.AccessTTL < time.Second || cfg.RefreshTTL < cfg.AccessTTL:
 		return nil, errors.New("cannot serve OAuth: the refresh token's life must be at least the access token's, and that at least a second")
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.Revoked == nil {
-		cfg.Revoked = func(context.Context, string) {}
-	}
+	cfg.Issuer = issuer(cfg.PublicURL)
 	s := &Server{
-		cfg: cfg, issuer: issuer(cfg.PublicURL), prefix: strings.TrimRight(cfg.PublicURL.Path, "/"),
-		access: NewAccessCache(cfg.Store, cfg.Now), limits: newLimits(cfg),
+		cfg: cfg, prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: NewAccessCache(cfg.Store, cfg.Now), limits: newLimits(cfg),
 	}
 	s.clients = clientauth.New(clientauth.Config{Store: cfg.Store, Documents: cfg.Documents, Audiences: s.audiences(), Now: cfg.Now})
-	shared := &site.Site{
-		Issuer: s.issuer, Store: cfg.Store, Forgejo: cfg.Forgejo, Tokens: cfg.Tokens, Audit: cfg.Audit, Log: cfg.Log, Now: cfg.Now, Revoked: cfg.Revoked,
-	}
+	shared := &s.cfg.Site
 	s.registry = register.New(register.Config{Site: shared, FetchKeys: cfg.Documents != nil, Limit: s.limits.register})
 	s.login = authorize.New(authorize.Config{
 		Site: shared, Resources: s.resources(), Clients: s.clients, Authorizations: s.limits.authorize, Logins: s.limits.login,
@@ -111,16 +89,16 @@ func (s *Server) endpoints() []string { return []string{mcp.PathStreamable, mcp.
 func (s *Server) resources() []string {
 	list := s.endpoints()
 	for i, path := range list {
-		list[i] = s.issuer + path
+		list[i] = s.cfg.Issuer + path
 	}
 	return list
 }
 
 // audiences lists what a client may address its assertions to (RFC 7523 §3).
 func (s *Server) audiences() []string {
-	list := []string{s.issuer, s.issuer + "/", s.issuer + "/oauth/token"}
+	list := []string{s.cfg.Issuer, s.cfg.Issuer + "/", s.cfg.Issuer + "/oauth/token"}
 	if s.prefix == "" {
-		list = append(list, s.issuer+"/token")
+		list = append(list, s.cfg.Issuer+"/token")
 	}
 	return list
 }

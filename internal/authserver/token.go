@@ -168,6 +168,6 @@ func (s *Server) introspect(ctx context.Context, req tokenRequest) (any, error) 
 	}
 	return oauth.Introspection{
 		Active: true, Scope: access.Scope, ClientID: access.ClientID, Username: access.User.Name, TokenType: "Bearer",
-		ExpiresAt: access.ExpiresAt.Unix(), Subject: access.User.Subject, Issuer: s.issuer,
+		ExpiresAt: access.ExpiresAt.Unix(), Subject: access.User.Subject, Issuer: s.cfg.Issuer,
 	}, nil
 }

@@ -37,12 +37,12 @@ func (s *Server) wellKnown(mux *http.ServeMux) {
 
 func (s *Server) serverMetadata() oauth.ServerMetadata {
 	return oauth.ServerMetadata{
-		Issuer:                                     s.issuer,
-		AuthorizationEndpoint:                      s.issuer + "/oauth/authorize",
-		TokenEndpoint:                              s.issuer + "/oauth/token",
-		RegistrationEndpoint:                       s.issuer + "/oauth/register",
-		RevocationEndpoint:                         s.issuer + "/oauth/revoke",
-		IntrospectionEndpoint:                      s.issuer + "/oauth/introspect",
+		Issuer:                                     s.cfg.Issuer,
+		AuthorizationEndpoint:                      s.cfg.Issuer + "/oauth/authorize",
+		TokenEndpoint:                              s.cfg.Issuer + "/oauth/token",
+		RegistrationEndpoint:                       s.cfg.Issuer + "/oauth/register",
+		RevocationEndpoint:                         s.cfg.Issuer + "/oauth/revoke",
+		IntrospectionEndpoint:                      s.cfg.Issuer + "/oauth/introspect",
 		ScopesSupported:                            model.Scopes(),
 		ResponseTypesSupported:                     []string{oauth.ResponseCode},
 		ResponseModesSupported:                     []string{"query"},
@@ -61,7 +61,7 @@ func (s *Server) serverMetadata() oauth.ServerMetadata {
 // openIDMetadata adds what OpenID clients insist on. No ID token is ever issued.
 func (s *Server) openIDMetadata() oauth.ServerMetadata {
 	m := s.serverMetadata()
-	m.JWKSURI = s.issuer + "/oauth/jwks"
+	m.JWKSURI = s.cfg.Issuer + "/oauth/jwks"
 	m.SubjectTypesSupported = []string{"public"}
 	m.IDTokenSigningAlgValuesSupported = []string{"RS256"}
 	return m
@@ -69,8 +69,8 @@ func (s *Server) openIDMetadata() oauth.ServerMetadata {
 
 func (s *Server) resourceMetadata(path string) oauth.ResourceMetadata {
 	return oauth.ResourceMetadata{
-		Resource:               s.issuer + path,
-		AuthorizationServers:   []string{s.issuer},
+		Resource:               s.cfg.Issuer + path,
+		AuthorizationServers:   []string{s.cfg.Issuer},
 		ScopesSupported:        model.Scopes(),
 		BearerMethodsSupported: []string{"header"},
 		ResourceName:           "Forgejo at " + s.cfg.Forgejo.Origin(),
@@ -80,7 +80,7 @@ func (s *Server) resourceMetadata(path string) oauth.ResourceMetadata {
 // resourceMetadataURL is where the challenge points to: path-inserted, at the
 // origin's root (RFC 9728 §3.1).
 func (s *Server) resourceMetadataURL(path string) string {
-	root := s.issuer[:len(s.issuer)-len(s.prefix)]
+	root := s.cfg.Issuer[:len(s.cfg.Issuer)-len(s.prefix)]
 	return root + "/.well-known/oauth-protected-resource" + s.prefix + path
 }
 

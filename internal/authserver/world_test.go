@@ -19,6 +19,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
@@ -103,10 +104,12 @@ func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
 	server, err := authserver.New(authserver.Config{
 		Documents: w.documents,
 		Addresses: &ratelimit.Addresses{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
-		PublicURL: public, Store: st, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: w.now,
+		PublicURL: public, Site: site.Site{
+			Store: st, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: w.now,
+			Revoked: func(context.Context, string) { w.ended.Add(1) },
+		},
 		AccessTTL: 4 * time.Hour, RefreshTTL: 720 * time.Hour,
 		Redeemed: func(a model.Access) { w.redeemed.Add(1); w.latest.Store(&a) },
-		Revoked:  func(context.Context, string) { w.ended.Add(1) },
 	})
 	w.must(err)
 	return server

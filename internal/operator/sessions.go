@@ -35,9 +35,9 @@ func (o *Operator) Show(ctx context.Context, id string) (admin.Detail, error) {
 	if err != nil {
 		return admin.Detail{}, err
 	}
-	v, err := o.view(ctx, all, id)
+	v, err := o.cfg.Sessions.View(ctx, all[id])
 	if err != nil {
-		return admin.Detail{}, err
+		return admin.Detail{}, noSuch(id, err)
 	}
 	return admin.Detail{
 		Session: sessionOf(v), Ends: v.CreatedAt.Add(o.cfg.Settings.SessionMaxAge), HeldUntil: v.HeldUntil,
@@ -73,33 +73,23 @@ func (o *Operator) Stop(ctx context.Context, ids []string) (admin.Stopped, error
 
 // stop ends one session and returns what it was. The error is in the operator's words.
 func (o *Operator) stop(ctx context.Context, all map[string]string, id string) (session.View, error) {
-	v, err := o.view(ctx, all, id)
+	v, err := o.cfg.Sessions.View(ctx, all[id])
 	if err == nil {
 		err = o.cfg.Sessions.Stop(ctx, v.ID)
 	}
-	var known *admin.Error
-	switch {
-	case errors.Is(err, model.ErrNotFound): // it has ended meanwhile
-		return v, noSuch(id)
-	case err != nil && !errors.As(err, &known):
-		o.cfg.Log.Error("cannot stop a session", "session", id, "error", err)
-		return v, errors.New("the database cannot be used; see the journal of fjmcp-broker")
+	if err == nil || errors.Is(err, model.ErrNotFound) {
+		return v, noSuch(id, err)
 	}
-	return v, err
+	o.cfg.Log.Error("cannot stop a session", "session", id, "error", err)
+	return v, errors.New("the database cannot be used; see the journal of fjmcp-broker")
 }
 
-// view is the session that the journal knows as id, of all by that name. An
-// *admin.Error says that there is none.
-func (o *Operator) view(ctx context.Context, all map[string]string, id string) (session.View, error) {
-	v, err := o.cfg.Sessions.View(ctx, all[id])
+// noSuch is err, or that the journal knows no session as id.
+func noSuch(id string, err error) error {
 	if errors.Is(err, model.ErrNotFound) {
-		return v, noSuch(id)
+		return &admin.Error{Text: fmt.Sprintf("there is no session %q; fjmcpctl sessions list shows all", id), NotFound: true}
 	}
-	return v, err
-}
-
-func noSuch(id string) *admin.Error {
-	return &admin.Error{Text: fmt.Sprintf("there is no session %q; fjmcpctl sessions list shows all", id), NotFound: true}
+	return err
 }
 
 // drainLook is how often Drain looks whether calls are in flight.

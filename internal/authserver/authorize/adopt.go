@@ -2,6 +2,7 @@ package authorize
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -54,11 +55,12 @@ const (
 // rely on; the browser has to start again. Call it at start and now and then.
 func (h *Handler) Unfinished(ctx context.Context) (err error) {
 	const lease = "unfinished-logins"
-	got, err := h.cfg.Store.AcquireLease(ctx, lease, h.holder, unfinishedLease)
+	holder := rand.Text()
+	got, err := h.cfg.Store.AcquireLease(ctx, lease, holder, unfinishedLease)
 	if err != nil || !got {
 		return err
 	}
-	defer func() { err = errors.Join(err, h.cfg.Store.ReleaseLease(context.WithoutCancel(ctx), lease, h.holder)) }()
+	defer func() { err = errors.Join(err, h.cfg.Store.ReleaseLease(context.WithoutCancel(ctx), lease, holder)) }()
 	logins, err := h.cfg.Store.UnfinishedLogins(ctx, h.cfg.Now().Add(-unfinishedAfter))
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package authorize
 
 import (
-	"crypto/rand"
 	"net/http"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
@@ -29,13 +28,10 @@ var broken = site.Refuse(http.StatusServiceUnavailable, oauth.TemporarilyUnavail
 
 // Handler serves the authorization endpoint and the callback. It is safe for
 // concurrent use.
-type Handler struct {
-	cfg    Config
-	holder string // of leases
-}
+type Handler struct{ cfg Config }
 
 // New returns a Handler.
-func New(cfg Config) *Handler { return &Handler{cfg: cfg, holder: rand.Text()} }
+func New(cfg Config) *Handler { return &Handler{cfg} }
 
 // Routes registers the endpoints below prefix.
 func (h *Handler) Routes(mux *http.ServeMux, prefix string) {

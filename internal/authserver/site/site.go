@@ -26,14 +26,14 @@ const maxForm = 64 << 10 // bytes
 
 // Site is what all handlers work with. All fields are required.
 type Site struct {
-	Issuer  string // public URL of the server, without trailing slash
+	Issuer  string // public URL of the server, without trailing slash; set by authserver
 	Store   *store.Store
 	Forgejo *forgejo.Client
 	Tokens  *tokens.Tokens
 	Audit   *audit.Logger
 	Log     *slog.Logger
 	Now     func() time.Time
-	// Revoked ends the sessions of a revoked grant.
+	// Revoked is told of every grant that ends here, so that its sessions end too.
 	Revoked func(ctx context.Context, grantID string)
 }
 
@@ -68,54 +68,36 @@ func (s *Site) Serve(handle func(*http.Request) (Answer, error), broken *Refusal
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		a, err := handle(r)
-		if err == nil {
-			s.answer(w, r, a)
-			return
+		refused := &Refusal{}
+		if err != nil {
+			if !errors.As(err, &refused) {
+				s.Log.ErrorContext(r.Context(), "cannot answer a browser", "path", r.URL.Path, "error", err)
+				refused = broken
+			}
+			a = Answer{Page: refused.Message, Events: refused.Events}
 		}
-		refused := broken
-		if !errors.As(err, &refused) {
-			s.Log.ErrorContext(r.Context(), "cannot answer a browser", "path", r.URL.Path, "error", err)
+		for _, e := range a.Events {
+			s.Audit.Event(r.Context(), e)
 		}
-		s.refuse(w, r, refused)
-	}
-}
-
-func (s *Site) answer(w http.ResponseWriter, r *http.Request, a Answer) {
-	s.audit(r, a.Events)
-	if a.Cookie != nil {
-		http.SetCookie(w, a.Cookie)
-	}
-	if a.Page != nil {
-		s.show(w, r, a.Page)
-		return
-	}
-	w.Header().Set("Location", a.Location)
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Referrer-Policy", "no-referrer")
-	w.WriteHeader(http.StatusSeeOther)
-}
-
-func (s *Site) refuse(w http.ResponseWriter, r *http.Request, refused *Refusal) {
-	s.audit(r, refused.Events)
-	if refused.Wait > 0 {
-		ratelimit.SetRetryAfter(w, refused.Wait)
-	}
-	if refused.Code != "" && pages.PrefersJSON(r) {
-		httpserver.WriteJSON(w, refused.Status, oauth.Errorf(refused.Code, "%s", refused.Text))
-		return
-	}
-	s.show(w, r, refused.Message)
-}
-
-func (s *Site) show(w http.ResponseWriter, r *http.Request, p pages.Page) {
-	if err := p.Write(w); err != nil {
-		s.Log.ErrorContext(r.Context(), "cannot write a page", "error", err)
-	}
-}
-
-func (s *Site) audit(r *http.Request, events []audit.Event) {
-	for _, e := range events {
-		s.Audit.Event(r.Context(), e)
+		if a.Cookie != nil {
+			http.SetCookie(w, a.Cookie)
+		}
+		if refused.Wait > 0 {
+			ratelimit.SetRetryAfter(w, refused.Wait)
+		}
+		switch {
+		case refused.Code != "" && pages.PrefersJSON(r):
+			httpserver.WriteJSON(w, refused.Status, oauth.Errorf(refused.Code, "%s", refused.Text))
+		case a.Page != nil:
+			if err := a.Page.Write(w); err != nil {
+				s.Log.ErrorContext(r.Context(), "cannot write a page", "error", err)
+			}
+		default:
+			w.Header().Set("Location", a.Location)
+			w.Header().Set("Cache-Control", "no-store")
+			w.Header().Set("Referrer-Policy", "no-referrer")
+			w.WriteHeader(http.StatusSeeOther)
+		}
 	}
 }
 

@@ -32,22 +32,13 @@ func (l peerListener) Accept() (net.Conn, error) {
 
 type peerConn struct {
 	*net.UnixConn
-	name peerName
+	name string
 }
 
 // RemoteAddr implements net.Conn.
-func (c peerConn) RemoteAddr() net.Addr { return c.name }
+func (c peerConn) RemoteAddr() net.Addr { return &net.UnixAddr{Name: c.name, Net: "unix"} }
 
-// peerName says who connected.
-type peerName string
-
-// Network implements net.Addr.
-func (peerName) Network() string { return "unix" }
-
-// String implements net.Addr.
-func (n peerName) String() string { return string(n) }
-
-func nameOf(c *net.UnixConn) peerName {
+func nameOf(c *net.UnixConn) string {
 	uid, err := peercred.UID(c)
 	if err != nil {
 		return "unknown" // the socket's mode has let it in
@@ -55,7 +46,7 @@ func nameOf(c *net.UnixConn) peerName {
 	number := strconv.FormatUint(uint64(uid), 10)
 	known, err := user.LookupId(number)
 	if err != nil {
-		return peerName("uid " + number)
+		return "uid " + number
 	}
-	return peerName(fmt.Sprintf("%s (uid %s)", known.Username, number))
+	return fmt.Sprintf("%s (uid %s)", known.Username, number)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
@@ -80,9 +81,10 @@ func start(t *testing.T) *world {
 		launcher.Close()
 	})
 	auth, err := authserver.New(authserver.Config{
-		PublicURL: public, Store: st, Forgejo: client, Tokens: tokens, Audit: events, Log: log, Now: w.now,
+		Site: site.Site{
+			Store: st, Forgejo: client, Tokens: tokens, Audit: events, Log: log, Now: w.now, Revoked: func(context.Context, string) {},
+		}, PublicURL: public,
 		AccessTTL: time.Hour, RefreshTTL: 24 * time.Hour, Redeemed: sessions.Prestart, Addresses: &ratelimit.Addresses{},
-		Revoked: func(context.Context, string) {},
 	})
 	w.must(err)
 	auth.Routes(mux)
