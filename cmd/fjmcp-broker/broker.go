@@ -99,10 +99,14 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 		Settings: cfg, Sessions: s.sessions, Store: s.store, Forgejo: forge, Launcher: s.launcher, Audit: events, Log: log,
 		Now: time.Now, Revoked: s.endGrant,
 	})
+	var documents *clientmeta.Fetcher // nil where nothing may be fetched on behalf of clients
+	if cfg.ClientDocuments {
+		documents = clientmeta.New(clientmeta.Config{Log: log})
+	}
 	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.auth, err = authserver.New(authserver.Config{
 		Site:      site.Site{Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant},
-		PublicURL: cfg.PublicURL, AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Documents: documents(cfg, log), Addresses: addresses,
+		PublicURL: cfg.PublicURL, AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Documents: documents, Addresses: addresses,
 		Redeemed: s.sessions.Prestart, Running: s.sessions.Running,
 	})
 	if err != nil {
@@ -127,14 +131,6 @@ func keeper(cfg *config.Config) unit.Keeper {
 		return nil
 	}
 	return systemd.Store{}
-}
-
-// documents is nil where nothing may be fetched on behalf of clients.
-func documents(cfg *config.Config, log *slog.Logger) *clientmeta.Fetcher {
-	if !cfg.ClientDocuments {
-		return nil
-	}
-	return clientmeta.New(clientmeta.Config{Log: log})
 }
 
 // endGrant ends the sessions of a revoked grant, also when the request that

@@ -21,24 +21,24 @@ type Identity struct {
 // Down.
 func (c *Client) Identity(ctx context.Context, accessToken string) (Identity, error) {
 	const op = "read the user's identity"
-	resp, body, err := c.get(ctx, op, "login/oauth/userinfo", accessToken)
+	r, err := c.ask(ctx, op, "login/oauth/userinfo", accessToken, nil)
 	if err != nil {
 		return Identity{}, err
 	}
 	switch {
-	case resp.StatusCode == http.StatusUnauthorized:
-		return Identity{}, &Error{Kind: Denied, Op: op, Status: resp.StatusCode, Detail: "the access token is not accepted"}
-	case resp.StatusCode == http.StatusForbidden:
-		return Identity{}, suspended(op, resp.StatusCode)
-	case resp.StatusCode == http.StatusOK && !isJSON(resp):
+	case r.status == http.StatusUnauthorized:
+		return Identity{}, &Error{Kind: Denied, Op: op, Status: r.status, Detail: "the access token is not accepted"}
+	case r.status == http.StatusForbidden:
+		return Identity{}, suspended(op, r.status)
+	case r.status == http.StatusOK && !r.json:
 		return Identity{}, c.suspendedOrDown(ctx, op, accessToken)
 	}
 	var info struct {
 		Sub               string `json:"sub"`
 		PreferredUsername string `json:"preferred_username"`
 	}
-	if resp.StatusCode != http.StatusOK || json.Unmarshal(body, &info) != nil || info.Sub == "" {
-		return Identity{}, statusError(op, resp.StatusCode)
+	if !r.decode(&info) || info.Sub == "" {
+		return Identity{}, statusError(op, r.status)
 	}
 	return Identity{Subject: info.Sub, Name: info.PreferredUsername}, nil
 }
@@ -47,14 +47,14 @@ func (c *Client) Identity(ctx context.Context, accessToken string) (Identity, er
 // answer userinfo with 200 and HTML, but for a suspended account the API
 // answers 403 on every path.
 func (c *Client) suspendedOrDown(ctx context.Context, op, accessToken string) error {
-	resp, _, err := c.get(ctx, op, "api/v1/version", accessToken)
+	r, err := c.ask(ctx, op, "api/v1/version", accessToken, nil)
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode == http.StatusForbidden {
-		return suspended(op, resp.StatusCode)
+	if r.status == http.StatusForbidden {
+		return suspended(op, r.status)
 	}
-	return statusError(op, resp.StatusCode)
+	return statusError(op, r.status)
 }
 
 func suspended(op string, status int) *Error {
@@ -66,14 +66,7 @@ func suspended(op string, status int) *Error {
 // it was asked for then. Errors are *Error: Denied, Misconfigured or Down.
 func (c *Client) GrantedScope(ctx context.Context, accessToken string) (string, error) {
 	const op = "read the granted scope"
-	form := strings.NewReader(url.Values{"token": {accessToken}}.Encode())
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.JoinPath("login/oauth/introspect").String(), form)
-	if err != nil {
-		return "", transportError(op, err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(c.oauth.ClientID, c.oauth.ClientSecret)
-	resp, body, err := c.do(op, req)
+	r, err := c.ask(ctx, op, "login/oauth/introspect", "", url.Values{"token": {accessToken}})
 	if err != nil {
 		return "", err
 	}
@@ -81,14 +74,12 @@ func (c *Client) GrantedScope(ctx context.Context, accessToken string) (string, 
 		Active bool   `json:"active"`
 		Scope  string `json:"scope"`
 	}
-	refused := &Error{Kind: Denied, Op: op, Status: resp.StatusCode, Detail: "the access token or the client is not accepted"}
+	known := r.json && r.decode(&answer)
 	switch {
-	case resp.StatusCode == http.StatusUnauthorized:
-		return "", refused
-	case resp.StatusCode != http.StatusOK || !isJSON(resp) || json.Unmarshal(body, &answer) != nil:
-		return "", statusError(op, resp.StatusCode)
-	case !answer.Active:
-		return "", refused
+	case r.status == http.StatusUnauthorized, known && !answer.Active:
+		return "", &Error{Kind: Denied, Op: op, Status: r.status, Detail: "the access token or the client is not accepted"}
+	case !known:
+		return "", statusError(op, r.status)
 	}
 	return answer.Scope, nil
 }
@@ -98,19 +89,18 @@ func (c *Client) GrantedScope(ctx context.Context, accessToken string) (string, 
 // Errors are *Error: Down or Misconfigured.
 func (c *Client) Version(ctx context.Context) (string, error) {
 	const op = "read the forge's version"
-	resp, body, err := c.get(ctx, op, "api/v1/version", "")
+	r, err := c.ask(ctx, op, "api/v1/version", "", nil)
 	if err != nil {
 		return "", err
 	}
-	refused := resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden
-	if refused && isJSON(resp) {
+	if r.json && (r.status == http.StatusUnauthorized || r.status == http.StatusForbidden) {
 		return "", nil
 	}
 	var answer struct {
 		Version string `json:"version"`
 	}
-	if resp.StatusCode != http.StatusOK || json.Unmarshal(body, &answer) != nil || answer.Version == "" {
-		return "", statusError(op, resp.StatusCode)
+	if !r.decode(&answer) || answer.Version == "" {
+		return "", statusError(op, r.status)
 	}
 	return answer.Version, nil
 }
@@ -147,34 +137,44 @@ func (c *Client) CallbackError(code string) *Error {
 	return e
 }
 
-func (c *Client) get(ctx context.Context, op, path, accessToken string) (*http.Response, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base.JoinPath(path).String(), nil)
-	if err != nil {
-		return nil, nil, transportError(op, err)
-	}
-	if accessToken != "" {
-		req.Header.Set("Authorization", "Bearer "+accessToken)
-	}
-	req.Header.Set("Accept", "application/json")
-	return c.do(op, req)
+// reply is an answer of Forgejo's, read to its end.
+type reply struct {
+	status int
+	json   bool   // by its Content-Type
+	body   []byte // at most maxBody bytes
 }
 
-// do sends req and reads the whole answer, at most maxBody bytes of it. The
-// response's body is closed.
-func (c *Client) do(op string, req *http.Request) (*http.Response, []byte, error) {
+// decode reads a JSON answer of status 200 into v, and reports whether it is one.
+func (r reply) decode(v any) bool {
+	return r.status == http.StatusOK && json.Unmarshal(r.body, v) == nil
+}
+
+// ask gets path with an access token, if any, or posts form as the OAuth application.
+func (c *Client) ask(ctx context.Context, op, path, accessToken string, form url.Values) (reply, error) {
+	method := http.MethodGet
+	if form != nil {
+		method = http.MethodPost
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base.JoinPath(path).String(), strings.NewReader(form.Encode()))
+	if err != nil {
+		return reply{}, transportError(op, err)
+	}
+	req.Header.Set("Accept", "application/json")
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.SetBasicAuth(c.oauth.ClientID, c.oauth.ClientSecret)
+	} else if accessToken != "" {
+		req.Header.Set("Authorization", "Bearer "+accessToken)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, nil, transportError(op, err)
+		return reply{}, transportError(op, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err != nil {
-		return nil, nil, transportError(op, err)
+		return reply{}, transportError(op, err)
 	}
-	return resp, body, nil
-}
-
-func isJSON(resp *http.Response) bool {
 	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	return err == nil && mediaType == "application/json"
+	return reply{resp.StatusCode, err == nil && mediaType == "application/json", body}, nil
 }

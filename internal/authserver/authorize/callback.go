@@ -31,17 +31,22 @@ func (h *Handler) callback(r *http.Request) (site.Answer, error) {
 	if err != nil {
 		return site.Answer{}, h.refuseCallback(err)
 	}
-	if login.ClientID == "" {
-		return h.accountCallback(r, login)
-	}
-	query := r.URL.Query()
+	account, query := login.ClientID == "", r.URL.Query()
 	if query.Get("error") == oauth.AccessDenied && login.Set == (model.ForgejoTokens{}) {
 		h.drop(r.Context(), login)
+		if account {
+			denied := audit.Event{Kind: audit.LoginDenied, Outcome: "denied", Detail: "at forgejo, for the account page"}
+			return site.Answer{Location: h.cfg.AccountURL(), Events: []audit.Event{denied}}, nil
+		}
 		return h.denied(client, login, "at forgejo")
 	}
 	user, err := h.logIn(r.Context(), &login, query)
-	if err != nil {
+	switch {
+	case err != nil && !(account && identified(user, err)):
 		return site.Answer{}, h.failed(r, login, client, user, err)
+	case account:
+		h.drop(r.Context(), login)
+		return h.cfg.SignedIn(r, user)
 	}
 	return h.finish(r, login, client, user)
 }
@@ -174,22 +179,6 @@ func (h *Handler) beginAccount(r *http.Request) (site.Answer, error) {
 			"This form does not belong to this browser, or cookies are switched off.", pages.Link("Try again", h.cfg.AccountURL()))
 	}
 	return h.toForgejo(r, store.Login{})
-}
-
-// accountCallback is callback for a login without a client.
-func (h *Handler) accountCallback(r *http.Request, login store.Login) (site.Answer, error) {
-	query := r.URL.Query()
-	if query.Get("error") == oauth.AccessDenied {
-		h.drop(r.Context(), login)
-		denied := audit.Event{Kind: audit.LoginDenied, Outcome: "denied", Detail: "at forgejo, for the account page"}
-		return site.Answer{Location: h.cfg.AccountURL(), Events: []audit.Event{denied}}, nil
-	}
-	user, err := h.logIn(r.Context(), &login, query)
-	if err != nil && !identified(user, err) {
-		return site.Answer{}, h.failed(r, login, model.Client{}, user, err)
-	}
-	h.drop(r.Context(), login)
-	return h.cfg.SignedIn(r, user)
 }
 
 // identified reports whether err says only that the user's grant at Forgejo is

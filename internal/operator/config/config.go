@@ -20,6 +20,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
@@ -61,7 +62,6 @@ type Config struct {
 	ForgejoScopes       []string
 	DeniedPaths         denypath.List
 	Launcher            string // LauncherSystemd or LauncherProcess
-	RequireLandlock     bool   // refuse to start where backends cannot be kept from files
 	StateDir            string
 	StoreKey            []byte         // 32 bytes
 	StoreKeysOld        [][]byte       // 32 bytes each
@@ -99,7 +99,9 @@ type loader struct {
 	env    map[string]string
 	raw    raw
 	faults []string
-	booted bool // systemd is PID 1
+
+	booted   bool // systemd is PID 1
+	landlock bool // the kernel has it
 }
 
 func (l *loader) fault(format string, args ...any) {
@@ -110,7 +112,7 @@ func (l *loader) fault(format string, args ...any) {
 // On any fault the error is an *Error that names them all.
 func Load(environ []string) (*Config, error) {
 	_, err := os.Stat("/run/systemd/system") // sd_booted(3)
-	l := &loader{env: env.ToMap(environ), booted: err == nil}
+	l := &loader{env: env.ToMap(environ), booted: err == nil, landlock: confine.Landlock()}
 	return l.load()
 }
 
@@ -121,7 +123,7 @@ func (l *loader) load() (*Config, error) {
 	c := &Config{Settings: l.raw.Settings}
 	c.PublicURL = l.publicURL()
 	c.Launcher = l.launcher()
-	c.RequireLandlock = l.requireLandlock(c.Launcher)
+	l.requireLandlock(c.Launcher)
 	c.ForgejoURL = l.forgejoURL(c.Launcher)
 	c.ForgejoScopes = l.scopes()
 	c.DeniedPaths = l.deniedPaths()
@@ -213,15 +215,18 @@ func (l *loader) launcher() string {
 	return LauncherSystemd
 }
 
-// requireLandlock: with the systemd launcher the broker's own process, which could be
-// asked, says nothing about the units of sessions.
-func (l *loader) requireLandlock(launcher string) bool {
+// requireLandlock: with the systemd launcher the broker's own process, which is asked,
+// says nothing about the units of sessions.
+func (l *loader) requireLandlock(launcher string) {
 	const name = "REQUIRE_LANDLOCK"
-	on := l.onOff(name, l.raw.RequireLandlock)
-	if on && launcher == LauncherSystemd {
+	switch on := l.onOff(name, l.raw.RequireLandlock); {
+	case on && launcher == LauncherSystemd:
 		l.fault("%s%s=on: only for %sLAUNCHER=process; with systemd each session is kept from files by its unit as well. Remove it", prefix, name, prefix)
+	case on && !l.landlock:
+		l.fault("%s%s=on: there is no Landlock, so forgejo-mcp could read the database and the secrets; "+
+			"run Linux 5.13 or later with landlock among its security modules (/sys/kernel/security/lsm), and in a container a seccomp profile "+
+			"that allows landlock_create_ruleset, landlock_add_rule and landlock_restrict_self", prefix, name)
 	}
-	return on
 }
 
 func (l *loader) onOff(name, value string) bool {

@@ -18,6 +18,11 @@ import (
 // change "-NAME" removes a variable.
 func load(t *testing.T, booted bool, changes ...string) (*Config, error) {
 	t.Helper()
+	return settings(t, booted, true, changes...)
+}
+
+func settings(t *testing.T, booted, landlock bool, changes ...string) (*Config, error) {
+	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "forgejo-client-secret"), []byte("gto_secret\n"))
 	write(t, filepath.Join(dir, "store-key"), bytes.Repeat([]byte{7}, 32))
@@ -36,7 +41,7 @@ func load(t *testing.T, booted bool, changes ...string) (*Config, error) {
 		}
 		env[name] = value
 	}
-	return (&loader{env: env, booted: booted}).load()
+	return (&loader{env: env, booted: booted, landlock: landlock}).load()
 }
 
 func write(t *testing.T, path string, b []byte) {
@@ -107,9 +112,13 @@ func TestClientDocuments(t *testing.T) {
 }
 
 func TestRequireLandlock(t *testing.T) {
-	for change, want := range map[string]bool{"PATH=/usr/bin": false, "FJMCP_BROKER_REQUIRE_LANDLOCK=on": true, "FJMCP_BROKER_REQUIRE_LANDLOCK=off": false} {
-		if c, err := load(t, false, change); err != nil || c.RequireLandlock != want {
-			t.Errorf("%s: %+v, %v", change, c, err)
+	for change, refused := range map[string]bool{"PATH=/usr/bin": false, "FJMCP_BROKER_REQUIRE_LANDLOCK=on": true, "FJMCP_BROKER_REQUIRE_LANDLOCK=off": false} {
+		if _, err := load(t, false, change); err != nil {
+			t.Errorf("%s: %v", change, err)
+		}
+		_, err := settings(t, false, false, change)
+		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "there is no Landlock") {
+			t.Errorf("%s without Landlock: %v", change, err)
 		}
 	}
 }
