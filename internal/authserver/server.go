@@ -1,3 +1,12 @@
+// Package authserver is the OAuth 2.1 authorization server: metadata,
+// registration, tokens, revocation, and the bearer check for the resource
+// server. Whoever gets past it acts as a user at the forge.
+//
+// All URLs are made from the public URL, never from a request's Host.
+//
+// Access tokens are checked without asking the database for each request
+// (AccessCache). A revocation is seen at once when this process made it, and
+// within AccessMaxAge when another process that shares the database did.
 package authserver
 
 import (
@@ -83,13 +92,12 @@ func issuer(public *url.URL) string { return strings.TrimRight(public.String(), 
 // CallbackURL is the redirect URI to register at Forgejo.
 func CallbackURL(public *url.URL) string { return issuer(public) + "/oauth/callback" }
 
-// endpoints lists the paths of the protected resources, the main one first.
-func (s *Server) endpoints() []string { return []string{mcp.PathStreamable, mcp.PathSSE} }
+// endpoints are the paths of the protected resources, the main one first.
+var endpoints = []string{mcp.PathStreamable, mcp.PathSSE}
 
-func (s *Server) resources() []string {
-	list := s.endpoints()
-	for i, path := range list {
-		list[i] = s.cfg.Issuer + path
+func (s *Server) resources() (list []string) {
+	for _, path := range endpoints {
+		list = append(list, s.cfg.Issuer+path)
 	}
 	return list
 }

@@ -14,7 +14,7 @@ import (
 func (s *Server) wellKnown(mux *http.ServeMux) {
 	server := document(s.serverMetadata())
 	openid := document(s.openIDMetadata())
-	for _, tail := range append([]string{""}, s.endpoints()...) {
+	for _, tail := range append([]string{""}, endpoints...) {
 		mux.Handle("/.well-known/oauth-authorization-server"+s.prefix+tail, server)
 		mux.Handle("/.well-known/openid-configuration"+s.prefix+tail, openid)
 		if s.prefix != "" || tail != "" {
@@ -22,8 +22,8 @@ func (s *Server) wellKnown(mux *http.ServeMux) {
 			mux.Handle(s.prefix+tail+"/.well-known/openid-configuration", openid)
 		}
 	}
-	mux.Handle("/.well-known/oauth-protected-resource", document(s.resourceMetadata(s.endpoints()[0])))
-	for _, path := range s.endpoints() {
+	mux.Handle("/.well-known/oauth-protected-resource", document(s.resourceMetadata(endpoints[0])))
+	for _, path := range endpoints {
 		mux.Handle("/.well-known/oauth-protected-resource"+s.prefix+path, document(s.resourceMetadata(path)))
 	}
 	unknown := httpserver.CORS(func(w http.ResponseWriter, _ *http.Request) {

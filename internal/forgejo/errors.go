@@ -28,12 +28,19 @@ const (
 	Denied
 )
 
-var kindNames = [...]string{
-	Down: "down", GrantDead: "grant_dead", Misconfigured: "misconfigured", Suspended: "suspended", ScopeTooBroad: "scope_too_broad", Denied: "denied",
+// kinds says what each is called, in snake case, and what a person is told.
+var kinds = [...]struct{ name, message string }{
+	Down:          {"down", "Forgejo is not reachable at the moment. Try again later; there is no need to log in again."},
+	GrantDead:     {"grant_dead", "Forgejo no longer accepts this login. Log in again."},
+	Misconfigured: {"misconfigured", "This server's connection to Forgejo is not set up correctly. Tell its operator; logging in again does not help."},
+	Suspended:     {"suspended", "Forgejo does not let this account sign in. Ask the administrators of the forge."},
+	ScopeTooBroad: {"scope_too_broad", "Forgejo still holds an older authorization with other permissions. " +
+		"Revoke this application in Forgejo's settings under Applications, then log in again."},
+	Denied: {"denied", "Forgejo did not complete this login. Start again."},
 }
 
-// String returns the kind's name in snake case, as logs and audit events use it.
-func (k Kind) String() string { return kindNames[k] }
+// String returns the kind's name, as logs and audit events use it.
+func (k Kind) String() string { return kinds[k].name }
 
 // Error is every failure of this package that came from talking to Forgejo.
 // Error() is for the operator's log; UserMessage is what a person may see.
@@ -60,21 +67,7 @@ func (e *Error) Error() string {
 }
 
 // UserMessage says in one or two sentences what the person can do.
-func (e *Error) UserMessage() string {
-	switch e.Kind {
-	case GrantDead:
-		return "Forgejo no longer accepts this login. Log in again."
-	case Misconfigured:
-		return "This server's connection to Forgejo is not set up correctly. Tell its operator; logging in again does not help."
-	case Suspended:
-		return "Forgejo does not let this account sign in. Ask the administrators of the forge."
-	case ScopeTooBroad:
-		return "Forgejo still holds an older authorization with other permissions. Revoke this application in Forgejo's settings under Applications, then log in again."
-	case Denied:
-		return "Forgejo did not complete this login. Start again."
-	}
-	return "Forgejo is not reachable at the moment. Try again later; there is no need to log in again."
-}
+func (e *Error) UserMessage() string { return kinds[e.Kind].message }
 
 // Unwrap ties kinds to the broker's sentinels. Misconfigured counts as
 // ErrForgejoDown: the user's login may be perfectly good, so no client may be

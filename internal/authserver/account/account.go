@@ -115,12 +115,9 @@ func (h *Handler) session(r *http.Request) (model.User, string, error) {
 	return user, secret, err
 }
 
+// endSession ends the session of the browser, if it has one.
 func (h *Handler) endSession(r *http.Request) error {
-	secret := h.cookie().Value(r)
-	if secret == "" {
-		return nil
-	}
-	return h.cfg.Store.DeleteAccountSession(r.Context(), model.Hash(secret))
+	return h.cfg.Store.DeleteAccountSession(r.Context(), model.Hash(h.cookie().Value(r)))
 }
 
 // Values of the parameter done, which names what has just been done.
