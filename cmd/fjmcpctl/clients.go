@@ -24,10 +24,7 @@ The secret is stored as a hash and cannot be shown again.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n.Name = args[0]
 			added, err := a.caller().AddClient(cmd.Context(), n)
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, added, func(w *bytes.Buffer) {
+			return a.print(cmd, added, err, func(w *bytes.Buffer) {
 				if added.Secret == "" {
 					fmt.Fprintf(w, "client ID: %s\n", word(added.ID))
 					return
@@ -49,10 +46,7 @@ func (a *app) listClients() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			all, err := a.caller().ListClients(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, all, func(w *bytes.Buffer) { printClients(w, all) })
+			return a.print(cmd, all, err, func(w *bytes.Buffer) { printClients(w, all) })
 		},
 	}, ", with the redirect URIs")
 }

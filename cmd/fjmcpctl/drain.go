@@ -41,10 +41,8 @@ is taken all the same.`,
 			if !resume {
 				return a.beginDrain(cmd, timeout)
 			}
-			if err := a.caller().Undrain(cmd.Context()); err != nil {
-				return err
-			}
-			return a.print(cmd, struct{}{}, func(w *bytes.Buffer) { fmt.Fprintln(w, "Calls are taken again.") })
+			err := a.caller().Undrain(cmd.Context())
+			return a.print(cmd, struct{}{}, err, func(w *bytes.Buffer) { fmt.Fprintln(w, "Calls are taken again.") })
 		},
 	}
 	drain.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait for calls in flight")
@@ -59,13 +57,10 @@ func (a *app) beginDrain(cmd *cobra.Command, timeout time.Duration) error {
 		fmt.Fprintf(cmd.ErrOrStderr(), "No new calls are taken. Waiting up to %v for %s in flight.\n", timeout, count(len(state.Calls), "call"))
 		state, err = a.caller().Drain(cmd.Context(), timeout)
 	}
-	if err != nil {
-		return err
-	}
-	if state.Since.IsZero() {
+	if err == nil && state.Since.IsZero() {
 		return errors.New("the drain was ended meanwhile by another fjmcpctl drain --resume")
 	}
-	err = a.print(cmd, state, func(w *bytes.Buffer) {
+	err = a.print(cmd, state, err, func(w *bytes.Buffer) {
 		if len(state.Calls) > 0 {
 			printCalls(w, state.Calls)
 			return

@@ -54,14 +54,18 @@ func (a *app) printing(cmd *cobra.Command, note string) *cobra.Command {
 	return cmd
 }
 
-// print prints v for scripts, one value in one line, or what text makes of it for people.
-func (a *app) print(cmd *cobra.Command, v any, text func(*bytes.Buffer)) error {
+// print prints v, unless err says that there is none: for scripts as one value in one
+// line, or what text makes of it for people.
+func (a *app) print(cmd *cobra.Command, v any, err error, text func(*bytes.Buffer)) error {
+	if err != nil {
+		return err
+	}
 	if a.json {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 	}
 	var out bytes.Buffer
 	text(&out)
-	_, err := out.WriteTo(cmd.OutOrStdout())
+	_, err = out.WriteTo(cmd.OutOrStdout())
 	return err
 }
 

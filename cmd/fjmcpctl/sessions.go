@@ -26,11 +26,8 @@ func (a *app) listSessions() *cobra.Command {
 		}),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			all, err := a.caller().Sessions(cmd.Context())
-			if err != nil {
-				return err
-			}
 			all = f.of(all)
-			return a.print(cmd, all, func(w *bytes.Buffer) { printSessions(w, all) })
+			return a.print(cmd, all, err, func(w *bytes.Buffer) { printSessions(w, all) })
 		},
 	}
 	f.flags(list)
@@ -65,10 +62,7 @@ it, at least 4 characters.`,
 				return err
 			}
 			d, err := a.caller().ShowSession(cmd.Context(), s.ID)
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, d, func(w *bytes.Buffer) { printDetail(w, d) })
+			return a.print(cmd, d, err, func(w *bytes.Buffer) { printDetail(w, d) })
 		},
 	}, "")
 }

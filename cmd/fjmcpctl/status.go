@@ -25,13 +25,10 @@ does not run and could not be started.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.caller().Status(cmd.Context())
-			if err != nil {
-				if a.json && errors.Is(err, admin.ErrNotRunning) {
-					_ = a.print(cmd, map[string]string{"health": admin.NotRunning}, nil) // err says more
-				}
-				return err
+			if a.json && errors.Is(err, admin.ErrNotRunning) {
+				_ = a.print(cmd, map[string]string{"health": admin.NotRunning}, nil, nil) // err says more
 			}
-			err = a.print(cmd, s, func(w *bytes.Buffer) { printStatus(w, s) })
+			err = a.print(cmd, s, err, func(w *bytes.Buffer) { printStatus(w, s) })
 			if err == nil && s.Health != admin.Healthy {
 				err = errTold
 			}
@@ -117,10 +114,7 @@ may be repeated.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := a.caller().RotateKey(cmd.Context())
-			if err != nil {
-				return err
-			}
-			err = a.print(cmd, r, func(w *bytes.Buffer) {
+			err = a.print(cmd, r, err, func(w *bytes.Buffer) {
 				fmt.Fprintf(w, "%d of %d sealed values moved to the current key.\n", r.Moved, r.Values)
 				if r.Unreadable == 0 {
 					fmt.Fprintln(w, "store-key-old is not needed any more; backups from before need it.")

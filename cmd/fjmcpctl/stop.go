@@ -92,10 +92,7 @@ func (a *app) stop(cmd *cobra.Command, hit []admin.Session) error {
 		ids[i] = h.ID
 	}
 	done, err := a.caller().StopSessions(cmd.Context(), ids)
-	if err != nil {
-		return err
-	}
-	err = a.print(cmd, done, func(w *bytes.Buffer) {
+	err = a.print(cmd, done, err, func(w *bytes.Buffer) {
 		for _, f := range done.Failed {
 			fmt.Fprintf(cmd.ErrOrStderr(), "fjmcpctl: cannot stop %s: %s\n", audit.Clean(f.ID), audit.Clean(f.Error))
 		}
