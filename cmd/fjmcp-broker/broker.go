@@ -106,8 +106,8 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.auth, err = authserver.New(authserver.Config{
 		Site:      site.Site{Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant},
-		PublicURL: cfg.PublicURL, AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Documents: documents, Addresses: addresses,
-		Redeemed: s.sessions.Prestart, Running: s.sessions.Running,
+		PublicURL: cfg.PublicURL, AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Documents: documents,
+		Addresses: addresses, Redeemed: s.sessions.Prestart, Running: s.sessions.Running,
 	})
 	if err != nil {
 		return nil, err
@@ -120,7 +120,8 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 		RequestTimeout: cfg.RequestTimeout,
 	})
 	s.mcp.Routes(mux)
-	mux.Handle("GET /healthz", httpserver.Health(log, httpserver.Check{Name: "store", Run: s.store.Check}, httpserver.Check{Name: "launcher", Run: s.launcher.Check}))
+	mux.Handle("GET /healthz", httpserver.Health(log,
+		httpserver.Check{Name: "store", Run: s.store.Check}, httpserver.Check{Name: "launcher", Run: s.launcher.Check}))
 	s.handler = mux
 	return s, nil
 }

@@ -62,7 +62,8 @@ func inherited(name, network string) (*net.UnixListener, error) {
 			return l, nil
 		}
 	}
-	return nil, fmt.Errorf("no socket named %s was inherited; this program is started by fjmcp-%s.socket (systemctl enable --now fjmcp-broker.socket)", name, name)
+	return nil, fmt.Errorf("no socket named %s was inherited; this program is started by fjmcp-%s.socket "+
+		"(systemctl enable --now fjmcp-broker.socket)", name, name)
 }
 
 func brokerUID() (uint32, error) {

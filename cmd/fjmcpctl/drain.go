@@ -72,7 +72,8 @@ func (a *app) beginDrain(cmd *cobra.Command, timeout time.Duration) error {
 		if n == 1 {
 			are = "is"
 		}
-		return fmt.Errorf("no new call is taken, but %s %s still in flight after %v\nhint: fjmcpctl drain waits on; fjmcpctl sessions stop ends a session with its calls",
+		return fmt.Errorf("no new call is taken, but %s %s still in flight after %v\nhint: fjmcpctl drain waits on; fjmcpctl "+
+			"sessions stop ends a session with its calls",
 			count(n, "call"), are, timeout)
 	}
 	return err

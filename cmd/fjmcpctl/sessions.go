@@ -133,7 +133,8 @@ func find(all []admin.Session, id string) (admin.Session, error) {
 	case len(id) < minPrefix:
 		return admin.Session{}, fmt.Errorf("%q is too short for the ID of a session: give at least %d characters", id, minPrefix)
 	case len(found) == 0:
-		return admin.Session{}, fmt.Errorf("there is no session %q\nhint: fjmcpctl sessions list shows all; one that ended is in the journal: journalctl -u fjmcp-broker FJMCP_SESSION=…", id)
+		return admin.Session{}, fmt.Errorf("there is no session %q\nhint: fjmcpctl sessions list shows all; one that ended is in "+
+			"the journal: journalctl -u fjmcp-broker FJMCP_SESSION=…", id)
 	case len(found) > 1:
 		return admin.Session{}, fmt.Errorf("%q is the beginning of several sessions: %s", id, strings.Join(names, "; "))
 	}

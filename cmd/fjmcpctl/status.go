@@ -121,7 +121,9 @@ may be repeated.`,
 				}
 			})
 			if err == nil && r.Unreadable > 0 { // the broker lacks a key to what is sealed
-				err = fmt.Errorf("%d values can be read with no key that the broker has\nhint: add the key they were sealed with to store-key-old, restart the broker and rotate again. If it is lost, those users log in again; logins on their way are forgotten within two days", r.Unreadable)
+				err = fmt.Errorf("%d values can be read with no key that the broker has\nhint: add the key they were sealed with to "+
+					"store-key-old, restart the broker and rotate again. If it is lost, those users log in again; logins on their way are "+
+					"forgotten within two days", r.Unreadable)
 			}
 			return err
 		},

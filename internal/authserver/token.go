@@ -47,7 +47,7 @@ func (s *Server) redeem(ctx context.Context, req tokenRequest) (any, error) {
 		s.reportReuse(ctx, req.client, grant, "authorization code", err)
 		return nil, err
 	}
-	s.tokenEvent(ctx, audit.TokenIssued, req.client, grant)
+	s.tokenEvent(ctx, audit.TokenIssued, req.client, grant, "")
 	if s.cfg.Redeemed != nil {
 		// Whatever is wrong with it, the client's first request shows.
 		if access, err := s.access.Access(ctx, model.Hash(pair.Access)); err == nil {
@@ -92,7 +92,7 @@ func (s *Server) refresh(ctx context.Context, req tokenRequest) (any, error) {
 		s.reportReuse(ctx, req.client, grant, "refresh token", err)
 		return nil, err
 	}
-	s.tokenEvent(ctx, audit.TokenRefreshed, req.client, grant)
+	s.tokenEvent(ctx, audit.TokenRefreshed, req.client, grant, "")
 	return s.answer(grant, pair), nil
 }
 
@@ -109,8 +109,10 @@ func (s *Server) reportReuse(ctx context.Context, c model.Client, g model.Grant,
 	s.cfg.Revoked(ctx, g.ID)
 }
 
-func (s *Server) tokenEvent(ctx context.Context, kind audit.Kind, c model.Client, g model.Grant) {
-	s.cfg.Audit.Event(ctx, audit.Event{Kind: kind, User: s.cfg.Store.UserName(ctx, g.UserID), Client: oauth.ClientName(c), Outcome: "ok"})
+func (s *Server) tokenEvent(ctx context.Context, kind audit.Kind, c model.Client, g model.Grant, detail string) {
+	s.cfg.Audit.Event(ctx, audit.Event{
+		Kind: kind, User: s.cfg.Store.UserName(ctx, g.UserID), Client: oauth.ClientName(c), Outcome: "ok", Detail: detail,
+	})
 }
 
 func (s *Server) newPair() store.Pair {
@@ -142,7 +144,7 @@ func (s *Server) revoke(ctx context.Context, req tokenRequest) (any, error) {
 	case err != nil:
 		return nil, err
 	}
-	s.cfg.Audit.Event(ctx, audit.Event{Kind: audit.TokenRevoked, User: s.cfg.Store.UserName(ctx, grant.UserID), Client: oauth.ClientName(req.client), Outcome: "ok", Detail: kind})
+	s.tokenEvent(ctx, audit.TokenRevoked, req.client, grant, kind)
 	if kind == store.KindRefresh {
 		s.cfg.Revoked(ctx, grant.ID)
 	}
@@ -155,7 +157,8 @@ func (s *Server) introspect(ctx context.Context, req tokenRequest) (any, error) 
 	token := req.params.Get("token")
 	switch {
 	case !req.client.Introspect:
-		return nil, oauth.Errorf(oauth.UnauthorizedClient, "this client may not ask about tokens; the operator adds one that may with fjmcpctl clients add --introspect")
+		return nil, oauth.Errorf(oauth.UnauthorizedClient,
+			"this client may not ask about tokens; the operator adds one that may with fjmcpctl clients add --introspect")
 	case token == "":
 		return nil, oauth.Errorf(oauth.InvalidRequest, "token is missing")
 	}

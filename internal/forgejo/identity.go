@@ -113,7 +113,8 @@ func (c *Client) VerifyScope(granted string) error {
 		return nil
 	}
 	return &Error{Kind: ScopeTooBroad, Op: "accept the login",
-		Detail: "the granted scope is broader than FJMCP_BROKER_FORGEJO_SCOPES; an older grant of this user stands and must be revoked at " + c.ApplicationsURL()}
+		Detail: "the granted scope is broader than FJMCP_BROKER_FORGEJO_SCOPES; an older grant of this user stands and must be " +
+			"revoked at " + c.ApplicationsURL()}
 }
 
 // CallbackError is what an `error` parameter at the redirect URI means (RFC 6749

@@ -81,14 +81,16 @@ func validateScope(name string) error {
 		return nil
 	case strings.ContainsAny(name, ",;"):
 		parts := strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune(",; ", r) })
-		return fmt.Errorf("cannot use the scope list %q: Forgejo separates scopes by spaces and takes anything else for full access; write %q", name, strings.Join(parts, " "))
+		return fmt.Errorf("cannot use the scope list %q: Forgejo separates scopes by spaces and takes anything else for full "+
+			"access; write %q", name, strings.Join(parts, " "))
 	case slices.Contains(categories, strings.ToLower(name)):
 		name = strings.ToLower(name)
 		return fmt.Errorf("cannot use the scope %q: it needs a level; write \"read:%s\" or \"write:%s\"", name, name, name)
 	case validateLower(name):
 		return fmt.Errorf("cannot use the scope %q: Forgejo's names are lower case; write %q", name, strings.ToLower(name))
 	}
-	return fmt.Errorf("cannot use the scope %q: Forgejo does not know it and would grant full access; its names are read: or write: followed by one of %s, and all, public-only, %s",
+	return fmt.Errorf("cannot use the scope %q: Forgejo does not know it and would grant full access; its names are read: or "+
+		"write: followed by one of %s, and all, public-only, %s",
 		name, strings.Join(categories, ", "), strings.Join(oidc, ", "))
 }
 

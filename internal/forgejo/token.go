@@ -114,9 +114,11 @@ func classifyExchange(code string) (Kind, string) {
 func classifyClient(code string) (Kind, string) {
 	switch code {
 	case "invalid_client":
-		return Misconfigured, "forgejo does not know the OAuth application or its secret: compare FJMCP_BROKER_FORGEJO_CLIENT_ID and the credential forgejo-client-secret with the application in forgejo's settings"
+		return Misconfigured, "forgejo does not know the OAuth application or its secret: compare FJMCP_BROKER_FORGEJO_CLIENT_ID " +
+			"and the credential forgejo-client-secret with the application in forgejo's settings"
 	case "unsupported_grant_type", "unsupported_response_type", "invalid_scope":
-		return Misconfigured, "forgejo does not support this request: check that FJMCP_BROKER_FORGEJO_URL is a Forgejo or Gitea with [oauth2] ENABLED = true"
+		return Misconfigured, "forgejo does not support this request: check that FJMCP_BROKER_FORGEJO_URL is a Forgejo or Gitea " +
+			"with [oauth2] ENABLED = true"
 	}
 	return Down, "forgejo could not handle the request"
 }

@@ -113,7 +113,8 @@ func (o *Operator) counts(ctx context.Context) (admin.StoreStatus, admin.Session
 	sum, sumErr := o.cfg.Store.Summary(ctx)
 	views, listErr := o.cfg.Sessions.List(ctx)
 	sessions := admin.SessionsStatus{
-		Running: len(o.cfg.Sessions.Awake()), Warm: o.cfg.Sessions.Waiting(), Max: o.cfg.Settings.SessionsMax, PerUser: o.cfg.Settings.SessionsPerUser, InFlight: len(o.calls()),
+		Running: len(o.cfg.Sessions.Awake()), Warm: o.cfg.Sessions.Waiting(), InFlight: len(o.calls()),
+		Max: o.cfg.Settings.SessionsMax, PerUser: o.cfg.Settings.SessionsPerUser,
 	}
 	for _, v := range views {
 		if !v.Running() {

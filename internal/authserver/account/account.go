@@ -148,8 +148,8 @@ func (h *Handler) page(user model.User, secret string, connections []store.Conne
 
 func (h *Handler) connection(user model.User, secret string, c store.Connection) pages.Connection {
 	v := pages.Connection{
-		Client: oauth.ClientName(c.Client()), Publisher: oauth.Publisher(c.Client()), Host: oauth.RedirectHost(c.RedirectURI), ReadOnly: c.ReadOnly(),
-		First: c.FirstUsedAt, Last: c.LastUsedAt, Sessions: c.Sessions,
+		Client: oauth.ClientName(c.Client()), Publisher: oauth.Publisher(c.Client()),
+		Host: oauth.RedirectHost(c.RedirectURI), ReadOnly: c.ReadOnly(), First: c.FirstUsedAt, Last: c.LastUsedAt, Sessions: c.Sessions,
 		Disconnect: h.form("Disconnect", secret, purposeDisconnect, c.ClientID),
 	}
 	if h.cfg.Running != nil {
@@ -186,7 +186,8 @@ func (h *Handler) read(r *http.Request, purpose string) (user model.User, client
 	case errors.Is(err, errLoggedOut):
 		return user, "", h.refusal("You are logged out", "Nothing was changed. Log in again to see your applications.")
 	case err == nil && !pages.ValidFormToken(token, secret, purpose, url.Values{"client": {client}}):
-		return user, "", h.refusal("Please confirm again", "This form does not belong to your login, for instance because you have logged in again in another tab. Nothing was changed.")
+		return user, "", h.refusal("Please confirm again", "This form does not belong to your login, for instance because you "+
+			"have logged in again in another tab. Nothing was changed.")
 	}
 	return user, client, err
 }

@@ -81,7 +81,8 @@ func (h *Handler) readClient(ctx context.Context, a *authorization, p oauth.Para
 	var document *clientmeta.Error
 	switch {
 	case errors.As(err, &document):
-		return badRequest("This application's description cannot be read", "The client_id of the request is the address of a document that describes the application, but "+
+		return badRequest("This application's description cannot be read", "The client_id of the request is the address of a "+
+			"document that describes the application, but "+
 			document.Reason+". Go back to the application and connect again in a minute; if that does not help, tell its makers.", oauth.InvalidClient)
 	case errors.Is(err, model.ErrNotFound):
 		return badRequest("This application is not registered here", "The application used a client_id that this server does not know. "+
@@ -94,7 +95,8 @@ func (h *Handler) readClient(ctx context.Context, a *authorization, p oauth.Para
 		a.RedirectURI = a.client.RedirectURIs[0]
 	}
 	if !oauth.MatchRedirectURI(a.client.RedirectURIs, a.RedirectURI) {
-		return badRequest("This application asks for an address it did not register", "The redirect_uri of the request is not one that the application registered. "+
+		return badRequest("This application asks for an address it did not register", "The redirect_uri of the request is not "+
+			"one that the application registered. "+
 			"Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidRequest)
 	}
 	return nil
@@ -139,8 +141,8 @@ func (h *Handler) page(r *http.Request) (site.Answer, error) {
 
 func (h *Handler) consent(a *authorization, browser string) pages.Consent {
 	c := pages.Consent{
-		Client: oauth.ClientName(a.client), Publisher: oauth.Publisher(a.client), Forge: h.cfg.ForgeHost(), Destination: destination(a.RedirectURI),
-		Account: h.cfg.AccountURL(), Action: h.cfg.Issuer + "/oauth/authorize",
+		Client: oauth.ClientName(a.client), Publisher: oauth.Publisher(a.client), Forge: h.cfg.ForgeHost(),
+		Destination: destination(a.RedirectURI), Account: h.cfg.AccountURL(), Action: h.cfg.Issuer + "/oauth/authorize",
 		Parts: permissions(h.cfg.Forgejo.Scope()), ReadOnly: model.ReadOnly(a.Requested),
 		Fields: []pages.Field{{Name: "form_token", Value: pages.FormToken(browser, consentForm, a.params)}},
 	}
@@ -212,7 +214,8 @@ func (h *Handler) refuseAuthorization(err error) (site.Answer, error) {
 		return site.Answer{}, err
 	}
 	return h.sendBack(told.request.client, told.request.Login, told.reason, site.Refuse(told.reason.Status(), told.reason.Code,
-		"This application cannot be connected", "Nothing was agreed to. The application asked in a way that this server does not accept: "+told.reason.Description))
+		"This application cannot be connected", "Nothing was agreed to. The application asked in a way that this server does not "+
+			"accept: "+told.reason.Description))
 }
 
 // sendBack returns to a client without a code. Only to what the operator vouches

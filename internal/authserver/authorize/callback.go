@@ -133,7 +133,8 @@ func (h *Handler) exchange(ctx context.Context, login *store.Login, query url.Va
 func (h *Handler) finish(r *http.Request, login store.Login, client model.Client, user model.User) (site.Answer, error) {
 	code, now := model.NewToken(model.PrefixCode), h.cfg.Now()
 	err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, model.Grant{
-		ID: model.NewID(), UserID: user.ID, ClientID: client.ID, Scope: login.Scope, Requested: login.Requested, Resource: login.Resource, CreatedAt: now,
+		ID: model.NewID(), UserID: user.ID, ClientID: client.ID, CreatedAt: now,
+		Scope: login.Scope, Requested: login.Requested, Resource: login.Resource,
 	}, store.Code{Hash: model.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: now.Add(codeTTL)})
 	switch {
 	case errors.Is(err, model.ErrNotFound):

@@ -94,12 +94,14 @@ type failure struct {
 func explain(err error) failure {
 	if errors.Is(err, errNarrower) {
 		return failure{http.StatusForbidden, "An older permission is in the way",
-			"Forgejo still holds an older authorization that allows less than this server asks for now, so some tools will not work. To renew it, revoke this application in Forgejo's settings under Applications, then try again.",
+			"Forgejo still holds an older authorization that allows less than this server asks for now, so some tools will not " +
+				"work. To renew it, revoke this application in Forgejo's settings under Applications, then try again.",
 			oauth.AccessDenied, "scope_too_narrow", true}
 	}
 	var e *forgejo.Error
 	if !errors.As(err, &e) {
-		return failure{http.StatusServiceUnavailable, "Something went wrong here", "The server could not finish the login. Try again in a minute.", oauth.TemporarilyUnavailable, "error", false}
+		return failure{http.StatusServiceUnavailable, "Something went wrong here", "The server could not finish the login. Try " +
+			"again in a minute.", oauth.TemporarilyUnavailable, "error", false}
 	}
 	f := failure{http.StatusForbidden, "The login did not succeed", e.UserMessage(), oauth.AccessDenied, e.Kind.String(), false}
 	switch e.Kind {

@@ -127,6 +127,8 @@ func (t *Tokens) Suspended(ctx context.Context, userID string) (bool, error) {
 	if err != nil || !dropped {
 		return false, err
 	}
-	t.cfg.Audit.Event(ctx, audit.Event{Kind: audit.ForgejoRefresh, User: t.cfg.Store.UserName(ctx, userID), Outcome: e.Kind.String(), Detail: e.Detail, Failed: true})
+	t.cfg.Audit.Event(ctx, audit.Event{
+		Kind: audit.ForgejoRefresh, User: t.cfg.Store.UserName(ctx, userID), Outcome: e.Kind.String(), Detail: e.Detail, Failed: true,
+	})
 	return true, nil
 }

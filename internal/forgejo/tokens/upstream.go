@@ -145,11 +145,14 @@ func (t *Tokens) CheckScopes(ctx context.Context) error {
 	}
 	warn := func(users int, what string) {
 		if users > 0 {
-			t.cfg.Log.WarnContext(ctx, "FJMCP_BROKER_FORGEJO_SCOPES differs from what users have granted: "+what, "users", users, "revoke_at", t.cfg.Forgejo.ApplicationsURL())
+			t.cfg.Log.WarnContext(ctx, "FJMCP_BROKER_FORGEJO_SCOPES differs from what users have granted: "+what,
+				"users", users, "revoke_at", t.cfg.Forgejo.ApplicationsURL())
 		}
 	}
-	warn(broader, "their grants open more, so their clients get 401, and the login page asks them to revoke this application at forgejo and log in again; with the former scopes they work again")
-	warn(narrower, "their grants open less, so some tools will be refused; the login page asks them to revoke this application at forgejo the next time they connect")
+	warn(broader, "their grants open more, so their clients get 401, and the login page asks them to revoke this application at forgejo "+
+		"and log in again; with the former scopes they work again")
+	warn(narrower, "their grants open less, so some tools will be refused; "+
+		"the login page asks them to revoke this application at forgejo the next time they connect")
 	return nil
 }
 

@@ -268,7 +268,8 @@ func (l *loader) files() {
 	}
 	if f := l.raw.ForgejoCAFile; filepath.IsAbs(f) {
 		if _, err := forge.Roots(f); err != nil {
-			l.fault("%sFORGEJO_CA_FILE: %v; want a PEM file with the CA's certificate that the broker's user can read; as a service it sees those below /etc, /usr, /opt and /srv", prefix, err)
+			l.fault("%sFORGEJO_CA_FILE: %v; want a PEM file with the CA's certificate that the broker's user can read; as a service "+
+				"it sees those below /etc, /usr, /opt and /srv", prefix, err)
 		}
 	}
 }
@@ -302,7 +303,8 @@ func (l *loader) limits() {
 	access := l.within("ACCESS_TOKEN_TTL", r.AccessTokenTTL, time.Minute, 30*day)
 	refresh := l.within("REFRESH_TOKEN_TTL", r.RefreshTokenTTL, time.Hour, 10*365*day)
 	if access && refresh && r.RefreshTokenTTL < r.AccessTokenTTL {
-		l.fault("%sREFRESH_TOKEN_TTL=%s: want at least %sACCESS_TOKEN_TTL, which is %s; raise the one or lower the other", prefix, r.RefreshTokenTTL, prefix, r.AccessTokenTTL)
+		l.fault("%sREFRESH_TOKEN_TTL=%s: want at least %sACCESS_TOKEN_TTL, which is %s; raise the one or lower the "+
+			"other", prefix, r.RefreshTokenTTL, prefix, r.AccessTokenTTL)
 	}
 	if r.SessionsPerUser < 1 {
 		l.fault("%sSESSIONS_PER_USER=%d: want at least 1", prefix, r.SessionsPerUser)
@@ -311,7 +313,8 @@ func (l *loader) limits() {
 	case r.SessionsMax < 1 || r.SessionsMax > mostSessions:
 		l.fault("%sSESSIONS_MAX=%d: want 1 to %d", prefix, r.SessionsMax, mostSessions)
 	case r.SessionsMax < r.SessionsPerUser:
-		l.fault("%sSESSIONS_MAX=%d: want at least %sSESSIONS_PER_USER, which is %d; raise the one or lower the other", prefix, r.SessionsMax, prefix, r.SessionsPerUser)
+		l.fault("%sSESSIONS_MAX=%d: want at least %sSESSIONS_PER_USER, which is %d; raise the one or lower the "+
+			"other", prefix, r.SessionsMax, prefix, r.SessionsPerUser)
 	}
 }
 

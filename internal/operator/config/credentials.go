@@ -37,7 +37,8 @@ func (l *loader) clientSecret() string {
 	secret := strings.TrimSpace(string(b))
 	switch {
 	case secret == "":
-		l.fault("credential %s is missing or empty; write the client secret of the forge's OAuth2 application to %s (owner root, mode 0600)", clientSecretName, path)
+		l.fault("credential %s is missing or empty; write the client secret of the forge's OAuth2 application to %s (owner root, "+
+			"mode 0600)", clientSecretName, path)
 	case strings.ContainsAny(secret, " \t\r\n"):
 		l.fault("credential %s: want the client secret alone on one line in %s", clientSecretName, path)
 	}
@@ -50,7 +51,8 @@ func (l *loader) storeKey() []byte {
 	case len(bytes.TrimSpace(b)) == 0:
 		l.fault("credential %s is missing or empty; make it once with: (umask 077; head -c 32 /dev/urandom >%s)", storeKeyName, path)
 	case len(b) != 32:
-		l.fault("credential %s: want exactly 32 bytes in %s, found %d; restore it from your backup (without it the sealed rows of the database cannot be read)", storeKeyName, path, len(b))
+		l.fault("credential %s: want exactly 32 bytes in %s, found %d; restore it from your backup (without it the sealed rows "+
+			"of the database cannot be read)", storeKeyName, path, len(b))
 	}
 	return b
 }
@@ -63,7 +65,8 @@ func (l *loader) storeKeysOld() [][]byte {
 		return nil
 	}
 	if len(b)%32 != 0 {
-		l.fault("credential %s: want keys of exactly 32 bytes, one after the other, in %s, found %d bytes; put the file there that store-key was before", storeKeyOldName, path, len(b))
+		l.fault("credential %s: want keys of exactly 32 bytes, one after the other, in %s, found %d bytes; put the file there "+
+			"that store-key was before", storeKeyOldName, path, len(b))
 		return nil
 	}
 	return slices.Collect(slices.Chunk(b, 32))

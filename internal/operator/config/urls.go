@@ -46,7 +46,8 @@ func (l *loader) forgejoURL(launcher string) *url.URL {
 	}
 	cure := *u
 	cure.Host = strings.TrimSuffix("forgejo.localhost:"+u.Port(), ":")
-	l.fault("%s=%q: forgejo-mcp reaches a literal loopback host past the proxy that holds the token; set it, and ROOT_URL of the forge, to %s (names under .localhost mean loopback)", name, l.raw.ForgejoURL, cure.String())
+	l.fault("%s=%q: forgejo-mcp reaches a literal loopback host past the proxy that holds the token; set it, and ROOT_URL of "+
+		"the forge, to %s (names under .localhost mean loopback)", name, l.raw.ForgejoURL, cure.String())
 	return nil
 }
 
