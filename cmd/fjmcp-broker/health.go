@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"time"
 
@@ -32,10 +30,11 @@ func healthcheck() int {
 	return cli.Failed("fjmcp-broker", err)
 }
 
-// askHealth asks the broker that listens at listen.
+// askHealth asks the broker that listens at listen. One that listens on all addresses
+// is reached at the unspecified one, which is this machine for whoever connects to it.
 func askHealth(listen string) error {
 	client := http.Client{Transport: &http.Transport{}, Timeout: healthTimeout} // no proxy from the environment
-	resp, err := client.Get("http://" + reachable(listen) + "/healthz")
+	resp, err := client.Get("http://" + listen + "/healthz")
 	if err != nil {
 		return err
 	}
@@ -45,21 +44,4 @@ func askHealth(listen string) error {
 		err = errors.New(resp.Status + ": " + string(text))
 	}
 	return err
-}
-
-// reachable is an address to connect to for one to listen on, which may be that of
-// every interface.
-func reachable(listen string) string {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return listen
-	}
-	addr, err := netip.ParseAddr(host)
-	switch {
-	case host == "", err == nil && addr.Is4() && addr.IsUnspecified():
-		host = "127.0.0.1"
-	case err == nil && addr.IsUnspecified():
-		host = "::1"
-	}
-	return net.JoinHostPort(host, port)
 }
