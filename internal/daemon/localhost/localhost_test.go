@@ -31,14 +31,14 @@ func TestDialContext(t *testing.T) {
 		}
 		defer l.Close()
 		_, port, _ := net.SplitHostPort(l.Addr().String())
-		conn, err := DialContext(t.Context(), "tcp", "forgejo.localhost:"+port)
+		conn, err := new(Dialer).DialContext(t.Context(), "tcp", "forgejo.localhost:"+port)
 		if err != nil {
 			t.Errorf("cannot reach the listener on %s: %v", address, err)
 			continue
 		}
 		conn.Close()
 	}
-	if _, err := DialContext(t.Context(), "tcp", "no port"); err == nil {
+	if _, err := new(Dialer).DialContext(t.Context(), "tcp", "no port"); err == nil {
 		t.Error("an address without a port was accepted")
 	}
 }

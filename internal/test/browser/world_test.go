@@ -45,7 +45,7 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Parallel()
 	w := &world{t: t, log: &testlog.Buffer{}, site: http.NewServeMux(), transport: &http.Transport{
-		DialContext: localhost.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		DialContext: new(localhost.Dialer).DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 	}}
 	t.Cleanup(w.transport.CloseIdleConnections)
 	elsewhere := httptest.NewTLSServer(w.site)

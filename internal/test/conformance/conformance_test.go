@@ -129,7 +129,7 @@ func runBroker(t *testing.T, suite *Suite, bin, backend, revision string) []Scen
 
 // login returns an access token of a new client.
 func login(t *testing.T, broker *localbroker.Broker) string {
-	transport := &http.Transport{DialContext: localhost.DialContext}
+	transport := &http.Transport{DialContext: new(localhost.Dialer).DialContext}
 	defer transport.CloseIdleConnections()
 	client, err := loginclient.Connect(t.Context(), loginclient.Config{
 		MCPURL: broker.URL + "/mcp", Transport: transport, Browser: loginclient.NewBrowser(transport, "alice", "alice-password"),

@@ -56,7 +56,7 @@ func (w *world) grows(do func()) int {
 // reads what comes.
 func (w *world) unread(method, token, session, body string) net.Conn {
 	w.t.Helper()
-	c, err := localhost.DialContext(w.t.Context(), "tcp", strings.TrimPrefix(w.broker.URL, "http://"))
+	c, err := new(localhost.Dialer).DialContext(w.t.Context(), "tcp", strings.TrimPrefix(w.broker.URL, "http://"))
 	w.must(err)
 	w.t.Cleanup(func() { c.Close() })
 	w.must(c.(*net.TCPConn).SetReadBuffer(4 << 10))

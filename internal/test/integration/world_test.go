@@ -50,7 +50,7 @@ func start(t *testing.T, backend string, env ...string) *world {
 // startAt is start with a path prefix in the public URL.
 func startAt(t *testing.T, prefix, backend string, env ...string) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), log: &testlog.Buffer{}, transport: &http.Transport{DialContext: localhost.DialContext}}
+	w := &world{t: t, dir: t.TempDir(), log: &testlog.Buffer{}, transport: &http.Transport{DialContext: new(localhost.Dialer).DialContext}}
 	var err error
 	if w.forge, err = localbroker.StartForge("0"); err != nil {
 		t.Fatal(err)

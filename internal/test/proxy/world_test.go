@@ -176,7 +176,7 @@ func (w *world) http(p *proxy, from string) *http.Client {
 		if host, port, _ := net.SplitHostPort(address); strings.HasSuffix(host, ".example.org") {
 			return d.DialContext(ctx, network, "127.0.0.1:"+port)
 		}
-		return localhost.DialContext(ctx, network, address)
+		return new(localhost.Dialer).DialContext(ctx, network, address)
 	}}
 	w.t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: w.heard.over(transport)}

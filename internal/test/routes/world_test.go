@@ -48,7 +48,7 @@ func start(t *testing.T) *world {
 			t.Fatalf("cannot build %s: %v\n%s", name, err, out)
 		}
 	}
-	w := &world{traces: &traces{routes: map[string]map[string][]string{}, handlers: map[string]string{}}, t: t, transport: &http.Transport{DialContext: localhost.DialContext}}
+	w := &world{traces: &traces{routes: map[string]map[string][]string{}, handlers: map[string]string{}}, t: t, transport: &http.Transport{DialContext: new(localhost.Dialer).DialContext}}
 	mux := http.NewServeMux()
 	server := httptest.NewServer(w.follow(mux))
 	t.Cleanup(server.Close)

@@ -48,7 +48,7 @@ func startBroker(ctx context.Context, cfg config, forge *localbroker.Forge, dir 
 
 // logIn goes a client's whole way once.
 func logIn(ctx context.Context, url string) (endpoint, error) {
-	transport := &http.Transport{DialContext: localhost.DialContext}
+	transport := &http.Transport{DialContext: new(localhost.Dialer).DialContext}
 	defer transport.CloseIdleConnections()
 	user := fakeforge.DefaultUsers[0]
 	client, err := loginclient.Connect(ctx, loginclient.Config{

@@ -69,7 +69,7 @@ func run(ctx context.Context, backend string, once bool) error {
 // visit walks the tour and, unless once, waits for real clients.
 func visit(ctx context.Context, guide *tour.Guide, b *localbroker.Broker, once bool) error {
 	user := fakeforge.DefaultUsers[0]
-	client, err := guide.Walk(ctx, b.URL+"/mcp", user.Name, user.Password, &http.Transport{DialContext: localhost.DialContext})
+	client, err := guide.Walk(ctx, b.URL+"/mcp", user.Name, user.Password, &http.Transport{DialContext: new(localhost.Dialer).DialContext})
 	if err != nil {
 		return fmt.Errorf("%w\nThe broker's log is above", err)
 	}
