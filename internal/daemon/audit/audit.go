@@ -1,3 +1,10 @@
+// Package audit writes security events: who logged in, which client got a
+// token, which session started and ended, which tool was called.
+//
+// Under systemd each event is a journal entry with fields of its own, so that
+// `journalctl FJMCP_EVENT=tool_call FJMCP_USER=alice` answers the operator's
+// question; elsewhere it is a line on standard error. Trust the underscore
+// fields (_SYSTEMD_UNIT=fjmcp-broker.service) for where an entry came from.
 package audit
 
 import (
@@ -88,13 +95,13 @@ func New(w io.Writer) *Logger {
 // error instead: an audit trail with holes is worse than an ugly one.
 func (l *Logger) Event(ctx context.Context, e Event) {
 	e.operator, _ = ctx.Value(operatorKey{}).(string)
-	fields := e.fields()
-	if l.send != nil && l.send(message(fields), e.priority(), variables(fields)) == nil {
-		return
-	}
-	level := slog.LevelInfo
+	priority, level := journal.PriInfo, slog.LevelInfo
 	if e.Failed {
-		level = slog.LevelWarn
+		priority, level = journal.PriWarning, slog.LevelWarn
+	}
+	fields := e.fields()
+	if l.send != nil && l.send(message(fields), priority, variables(fields)) == nil {
+		return
 	}
 	r := slog.NewRecord(time.Now(), level, "audit", 0) // and no search for who called
 	r.AddAttrs(fields...)
@@ -142,17 +149,10 @@ func message(fields []slog.Attr) string {
 	return b.String()
 }
 
-func (e Event) priority() journal.Priority {
-	if e.Failed {
-		return journal.PriWarning
-	}
-	return journal.PriInfo
-}
-
 // Clean makes a value fit for a log field: valid UTF-8, printable, one line,
 // at most 256 bytes.
 func Clean(v string) string {
-	if len(v) <= maxField && plain(v) {
+	if len(v) <= maxField && !strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return v
 	}
 	v = strings.Map(func(r rune) rune {
@@ -169,14 +169,4 @@ func Clean(v string) string {
 		v = v[:len(v)-1]
 	}
 	return v
-}
-
-// plain reports whether v is printable ASCII.
-func plain(v string) bool {
-	for i := range len(v) {
-		if v[i] < ' ' || v[i] > '~' {
-			return false
-		}
-	}
-	return true
 }

@@ -2,7 +2,6 @@ package httpserver
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"time"
@@ -45,16 +44,13 @@ func newHealth(log *slog.Logger, now func() time.Time, checks []Check) *health {
 }
 
 func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	report := h.latest(r.Context())
-	if report == nil {
-		return
+	switch report := h.latest(r.Context()); {
+	case report == nil:
+	case report["status"] == "ok":
+		WriteJSON(w, http.StatusOK, report)
+	default:
+		WriteJSON(w, http.StatusServiceUnavailable, report)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	if report["status"] != "ok" {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	_ = json.NewEncoder(w).Encode(report)
 }
 
 // latest is a report that is not too old; nil when ctx has ended before there is one.

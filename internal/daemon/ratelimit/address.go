@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -54,12 +55,7 @@ func peerOf(r *http.Request) (netip.Addr, bool) {
 }
 
 func (a *Addresses) trusts(addr netip.Addr) bool {
-	for _, p := range a.Trusted {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(a.Trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // forwarded walks the hops from the last one back to the first that is no
@@ -100,9 +96,7 @@ func parseHop(hop string) (netip.Addr, bool) {
 
 func group(addr netip.Addr) string {
 	if addr.Is6() {
-		if prefix, err := addr.Prefix(64); err == nil {
-			return prefix.String()
-		}
+		return netip.PrefixFrom(addr, 64).Masked().String()
 	}
 	return addr.String()
 }

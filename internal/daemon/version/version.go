@@ -1,3 +1,4 @@
+// Package version says which version and commit of fjmcp a program was built from.
 package version
 
 import "runtime/debug"

@@ -1,2 +1,0 @@
-// Package version says which version and commit of fjmcp a program was built from.
-package version
