@@ -2,25 +2,21 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // standing is the condition of a grant, named g, that can still be used: it is
-// not revoked, and one of its tokens or its code has time left. It takes the
-// time three times, see nowThrice.
+// not revoked, and one of its tokens or its code has time left at @now.
 const standing = `g.revoked_at = 0 AND (
-	EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.grant_id = g.id AND t.expires_at > ?)
-	OR EXISTS (SELECT 1 FROM access_tokens t WHERE t.grant_id = g.id AND t.expires_at > ?)
-	OR EXISTS (SELECT 1 FROM codes t WHERE t.grant_id = g.id AND t.used_at = 0 AND t.expires_at > ?))`
-
-func (s *Store) nowThrice() []any {
-	now := ms(s.now())
-	return []any{now, now, now}
-}
+	EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.grant_id = g.id AND t.expires_at > @now)
+	OR EXISTS (SELECT 1 FROM access_tokens t WHERE t.grant_id = g.id AND t.expires_at > @now)
+	OR EXISTS (SELECT 1 FROM codes t WHERE t.grant_id = g.id AND t.used_at = 0 AND t.expires_at > @now))`
 
 // Connection is a client that a user has connected and that still has tokens.
 type Connection struct {
@@ -57,42 +53,34 @@ const connectionsQuery = `SELECT g.client_id, c.name AS client_name, c.kind,
 			COALESCE((SELECT MAX(t.created_at) FROM refresh_tokens t WHERE t.grant_id = g.id), 0))) AS last_used_at,
 		(SELECT COUNT(*) FROM sessions s WHERE s.user_id = g.user_id AND s.client_id = g.client_id) AS sessions
 	FROM grants g JOIN clients c ON c.id = g.client_id
-	WHERE g.user_id = ? AND g.redeemed_at > 0 AND ` + standing + `
+	WHERE g.user_id = @user AND g.redeemed_at > 0 AND ` + standing + `
 	GROUP BY g.client_id ORDER BY last_used_at DESC, g.client_id`
 
 // Connections returns the clients that the user has connected, the one used
 // last first.
 func (s *Store) Connections(ctx context.Context, userID string) ([]Connection, error) {
 	var list []Connection
-	err := s.reader(ctx).Raw(connectionsQuery, append([]any{userID}, s.nowThrice()...)...).Scan(&list).Error
+	err := s.reader(ctx).Raw(connectionsQuery, sql.Named("user", userID), sql.Named("now", ms(s.now()))).Scan(&list).Error
 	return list, err
 }
 
 // Disconnect revokes every grant of the user to the client, to all clients if
 // clientID is empty, and returns those that were not revoked before.
-func (s *Store) Disconnect(ctx context.Context, userID, clientID string) ([]model.Grant, error) {
-	var rows []grantRow
-	err := s.update(ctx, func(tx *gorm.DB) error {
-		rows = nil
-		err := tx.Where("user_id = ? AND revoked_at = 0 AND (client_id = ? OR ? = '')", userID, clientID, clientID).Find(&rows).Error
+func (s *Store) Disconnect(ctx context.Context, userID, clientID string) (grants []model.Grant, err error) {
+	err = s.update(ctx, func(tx *gorm.DB) error {
+		grants = nil
+		err := tx.Where("user_id = ? AND revoked_at = 0 AND (client_id = ? OR ? = '')", userID, clientID, clientID).Find(&grants).Error
 		if err != nil {
 			return err
 		}
-		for _, r := range rows {
-			if err := s.revoke(tx, r.ID); err != nil {
+		for _, g := range grants {
+			if err := s.revoke(tx, g.ID); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	grants := make([]model.Grant, len(rows))
-	for i, r := range rows {
-		grants[i] = r.Grant
-	}
-	return grants, nil
+	return grants, err
 }
 
 // DropUnusedForgejoTokens deletes the user's token set if no grant of the user
@@ -100,7 +88,8 @@ func (s *Store) Disconnect(ctx context.Context, userID, clientID string) ([]mode
 func (s *Store) DropUnusedForgejoTokens(ctx context.Context, userID string) (bool, error) {
 	var used int64
 	err := s.update(ctx, func(tx *gorm.DB) error {
-		err := tx.Raw("SELECT COUNT(*) FROM grants g WHERE g.user_id = ? AND "+standing, append([]any{userID}, s.nowThrice()...)...).Scan(&used).Error
+		err := tx.Raw("SELECT COUNT(*) FROM grants g WHERE g.user_id = @user AND "+standing,
+			sql.Named("user", userID), sql.Named("now", ms(s.now()))).Scan(&used).Error
 		if err != nil || used > 0 {
 			return err
 		}
@@ -119,27 +108,23 @@ type AccountSession struct {
 
 // CreateAccountSession stores a new session.
 func (s *Store) CreateAccountSession(ctx context.Context, v AccountSession) error {
-	return s.update(ctx, func(tx *gorm.DB) error {
-		return tx.Create(&v).Error
-	})
+	return s.update(ctx, func(tx *gorm.DB) error { return tx.Create(&v).Error })
 }
 
 // UseAccountSession returns the user of a session and has it live for at least
 // idle from now, within its ExpiresAt. The error is model.ErrNotFound or
 // model.ErrExpired.
 func (s *Store) UseAccountSession(ctx context.Context, hash []byte, idle time.Duration) (model.User, error) {
-	var r AccountSession
-	if err := s.reader(ctx).Where("hash = ?", hash).Take(&r).Error; err != nil {
-		return model.User{}, wrap(err)
+	r, err := take[AccountSession](s.reader(ctx), "hash = ?", hash)
+	if err != nil {
+		return model.User{}, err
 	}
 	now := s.now()
 	if min(ms(r.IdleAt), ms(r.ExpiresAt)) <= ms(now) {
 		return model.User{}, model.ErrExpired
 	}
-	err := s.update(ctx, func(tx *gorm.DB) error {
-		return tx.Exec("UPDATE account_sessions SET idle_at = ? WHERE hash = ? AND idle_at < ?", ms(now.Add(idle)), hash, ms(now.Add(idle))).Error
-	})
-	if err != nil {
+	next := ms(now.Add(idle))
+	if err := s.exec(ctx, "UPDATE account_sessions SET idle_at = ? WHERE hash = ? AND idle_at < ?", next, hash, next).Error; err != nil {
 		return model.User{}, err
 	}
 	return s.User(ctx, r.UserID)
@@ -147,5 +132,38 @@ func (s *Store) UseAccountSession(ctx context.Context, hash []byte, idle time.Du
 
 // DeleteAccountSession ends a session. Ending one that is gone is no error.
 func (s *Store) DeleteAccountSession(ctx context.Context, hash []byte) error {
-	return s.update(ctx, func(tx *gorm.DB) error { return tx.Where("hash = ?", hash).Delete(&AccountSession{}).Error })
+	return s.exec(ctx, "DELETE FROM account_sessions WHERE hash = ?", hash).Error
+}
+
+// UpsertUser returns the user that forge knows as subject, makes it when new,
+// and records its current name.
+func (s *Store) UpsertUser(ctx context.Context, forge, subject, name string) (model.User, error) {
+	var u model.User
+	err := s.update(ctx, func(tx *gorm.DB) error {
+		fresh := model.User{ID: model.NewID(), Forge: forge, Subject: subject, Name: name}
+		err := tx.Clauses(clause.OnConflict{
+			Columns:   []clause.Column{{Name: "forge"}, {Name: "subject"}},
+			DoUpdates: clause.AssignmentColumns([]string{"name"}),
+		}).Create(&fresh).Error
+		if err != nil {
+			return err
+		}
+		u, err = take[model.User](tx, "forge = ? AND subject = ?", forge, subject)
+		return err
+	})
+	return u, err
+}
+
+// User returns the user of that id, or model.ErrNotFound.
+func (s *Store) User(ctx context.Context, id string) (model.User, error) {
+	return take[model.User](s.reader(ctx), "id = ?", id)
+}
+
+// UserName returns the user's login name for the journal, or the id where there is none.
+func (s *Store) UserName(ctx context.Context, id string) string {
+	user, err := s.User(ctx, id)
+	if err != nil {
+		return id
+	}
+	return user.Name
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"gorm.io/gorm"
@@ -11,13 +12,86 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
+// within is s confined to one transaction.
+func (s *Store) within(tx *gorm.DB) *Store {
+	return &Store{write: tx, read: tx, keys: s.keys, now: s.now}
+}
+
+// ReplaceForgejoTokens writes next unless the user has a set that it must not
+// replace: may is asked with that set, inside the transaction, so it must not
+// use the store. A user without a set gets next unasked. The result is what is
+// stored afterwards.
+func (s *Store) ReplaceForgejoTokens(ctx context.Context, userID string, next model.ForgejoTokens, may func(current model.ForgejoTokens) bool) (model.ForgejoTokens, error) {
+	stored := next
+	err := s.update(ctx, func(tx *gorm.DB) error {
+		current, err := s.within(tx).ForgejoTokens(ctx, userID)
+		switch {
+		case err == nil && !may(current):
+			stored = current
+			return nil
+		case err != nil && !errors.Is(err, model.ErrNotFound):
+			return err
+		}
+		return s.within(tx).PutForgejoTokens(ctx, userID, next)
+	})
+	if err != nil {
+		return model.ForgejoTokens{}, err
+	}
+	return stored, nil
+}
+
+// DropForgejoTokens deletes the user's set if its refresh token still is
+// refused, which Forgejo would not take, and reports whether it was. A set that
+// a login has put there meanwhile stays.
+func (s *Store) DropForgejoTokens(ctx context.Context, userID, refused string) (bool, error) {
+	dropped := false
+	err := s.update(ctx, func(tx *gorm.DB) error {
+		current, err := s.within(tx).ForgejoTokens(ctx, userID)
+		if errors.Is(err, model.ErrNotFound) || err == nil && current.RefreshToken != refused {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		dropped = true
+		return deleteForgejoTokens(tx, userID)
+	})
+	return dropped && err == nil, err
+}
+
+// ScopeUse is a scope of Forgejo and how many users' token sets have it.
+type ScopeUse struct {
+	Scope string // as introspection told; empty where it could not be asked
+	Users int
+}
+
+// WithholdForgejoTokens has every token set whose scope is not allowed treated as
+// absent, and every other as present, and returns the scopes in use. Nothing is
+// deleted: with another answer of allowed the sets are there again.
+func (s *Store) WithholdForgejoTokens(ctx context.Context, allowed func(scope string) bool) ([]ScopeUse, error) {
+	var uses []ScopeUse
+	err := s.update(ctx, func(tx *gorm.DB) error {
+		uses = nil
+		if err := tx.Raw("SELECT scope, COUNT(*) AS users FROM forgejo_tokens GROUP BY scope ORDER BY scope").Scan(&uses).Error; err != nil {
+			return err
+		}
+		for _, use := range uses {
+			err := tx.Exec("UPDATE forgejo_tokens SET withheld = ? WHERE scope = ?", !allowed(use.Scope), use.Scope).Error
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return uses, err
+}
+
 type forgejoTokensRow struct {
-	UserID    string `gorm:"primaryKey"`
-	Sealed    []byte
-	ExpiresAt int64
-	Scope     string
-	UpdatedAt int64 `gorm:"autoUpdateTime:false"`
-	Withheld  bool
+	UserID              string `gorm:"primaryKey"`
+	model.ForgejoTokens `gorm:"embedded"`
+	Sealed              []byte
+	UpdatedAt           int64 `gorm:"autoUpdateTime:false"`
+	Withheld            bool
 }
 
 func (forgejoTokensRow) TableName() string { return "forgejo_tokens" }
@@ -33,23 +107,16 @@ func forgejoAD(userID string) []byte { return []byte("forgejo_tokens/" + userID)
 // ForgejoTokens returns the user's token set. model.ErrNotFound says that
 // there is none: never logged in, Forgejo refused it for good, or it is withheld.
 func (s *Store) ForgejoTokens(ctx context.Context, userID string) (model.ForgejoTokens, error) {
-	var r forgejoTokensRow
-	if err := s.reader(ctx).Where("user_id = ? AND withheld = 0", userID).Take(&r).Error; err != nil {
-		return model.ForgejoTokens{}, wrap(err)
-	}
-	p, err := s.openPair(r.Sealed, forgejoAD(userID))
+	r, err := take[forgejoTokensRow](s.reader(ctx), "user_id = ? AND withheld = 0", userID)
 	if err != nil {
+		return model.ForgejoTokens{}, err
+	}
+	var p tokenPair
+	if err := s.openJSON(r.Sealed, forgejoAD(userID), &p); err != nil {
 		return model.ForgejoTokens{}, fmt.Errorf("cannot read the user's forgejo tokens: %w", err)
 	}
-	return model.ForgejoTokens{AccessToken: p.Access, RefreshToken: p.Refresh, ExpiresAt: fromMS(r.ExpiresAt), Scope: r.Scope}, nil
-}
-
-func (s *Store) openPair(sealed, ad []byte) (p tokenPair, err error) {
-	plain, err := s.keys.Open(sealed, ad)
-	if err != nil {
-		return tokenPair{}, err
-	}
-	return p, json.Unmarshal(plain, &p)
+	r.AccessToken, r.RefreshToken = p.Access, p.Refresh
+	return r.ForgejoTokens, nil
 }
 
 // PutForgejoTokens replaces the user's token set.
@@ -59,8 +126,7 @@ func (s *Store) PutForgejoTokens(ctx context.Context, userID string, t model.For
 		return err
 	}
 	return s.write.WithContext(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&forgejoTokensRow{
-		UserID: userID, Sealed: s.keys.Seal(plain, forgejoAD(userID)),
-		ExpiresAt: ms(t.ExpiresAt), Scope: t.Scope, UpdatedAt: ms(s.now()),
+		UserID: userID, ForgejoTokens: t, Sealed: s.keys.Seal(plain, forgejoAD(userID)), UpdatedAt: ms(s.now()),
 	}).Error
 }
 

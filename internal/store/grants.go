@@ -63,12 +63,12 @@ func (p Pair) LogValue() slog.Value { return slog.StringValue(p.String()) }
 // comes with the code: neither changes but by its use. model.ErrNotFound: it is unknown.
 func (s *Store) Code(ctx context.Context, code string) (model.Grant, Code, error) {
 	g, c, err := readCode(s.reader(ctx), code)
-	return g.Grant, c.Code, wrap(err)
+	return g.Grant, c.Code, err
 }
 
 func readCode(tx *gorm.DB, code string) (g grantRow, c codeRow, err error) {
-	if err = tx.Where("hash = ?", model.Hash(code)).Take(&c).Error; err == nil {
-		err = tx.Where("id = ?", c.GrantID).Take(&g).Error
+	if c, err = take[codeRow](tx, "hash = ?", model.Hash(code)); err == nil {
+		g, err = take[grantRow](tx, "id = ?", c.GrantID)
 	}
 	return g, c, err
 }
@@ -120,9 +120,8 @@ func (s *Store) useCode(tx *gorm.DB, g grantRow, c codeRow) (bool, error) {
 
 // Grant returns the grant of that id, or model.ErrNotFound.
 func (s *Store) Grant(ctx context.Context, id string) (model.Grant, error) {
-	var r grantRow
-	err := s.reader(ctx).Where("id = ?", id).Take(&r).Error
-	return r.Grant, wrap(err)
+	r, err := take[grantRow](s.reader(ctx), "id = ?", id)
+	return r.Grant, err
 }
 
 // revoke also forgets the sealed successors: nothing will ask for them again.

@@ -59,9 +59,9 @@ func (s *Store) CreateLogin(ctx context.Context, l Login) error {
 // Login looks at a login without ending it. The error is model.ErrNotFound or
 // model.ErrExpired.
 func (s *Store) Login(ctx context.Context, stateHash []byte) (Login, error) {
-	var r loginRow
-	if err := s.reader(ctx).Where("state_hash = ?", stateHash).Take(&r).Error; err != nil {
-		return Login{}, wrap(err)
+	r, err := take[loginRow](s.reader(ctx), "state_hash = ?", stateHash)
+	if err != nil {
+		return Login{}, err
 	}
 	if ms(r.ExpiresAt) <= ms(s.now()) {
 		return Login{}, model.ErrExpired
@@ -74,17 +74,12 @@ func (s *Store) Login(ctx context.Context, stateHash []byte) (Login, error) {
 // that what failed after the exchange can be finished. The error is
 // model.ErrNotFound, model.ErrExpired or model.ErrReused.
 func (s *Store) TakeLogin(ctx context.Context, stateHash []byte) (Login, error) {
-	taken := false
-	err := s.update(ctx, func(tx *gorm.DB) error {
-		res := tx.Exec("UPDATE logins SET taken_at = ? WHERE state_hash = ? AND taken_at = 0", ms(s.now()), stateHash)
-		taken = res.RowsAffected == 1
-		return res.Error
-	})
-	if err != nil {
-		return Login{}, err
+	res := s.exec(ctx, "UPDATE logins SET taken_at = ? WHERE state_hash = ? AND taken_at = 0", ms(s.now()), stateHash)
+	if res.Error != nil {
+		return Login{}, res.Error
 	}
 	l, err := s.Login(ctx, stateHash)
-	if err == nil && !taken && l.Set == (model.ForgejoTokens{}) {
+	if err == nil && res.RowsAffected == 0 && l.Set == (model.ForgejoTokens{}) {
 		return Login{}, model.ErrReused
 	}
 	return l, err
@@ -97,9 +92,7 @@ func (s *Store) KeepLoginSet(ctx context.Context, stateHash []byte, set model.Fo
 	if err != nil {
 		return err
 	}
-	return s.update(ctx, func(tx *gorm.DB) error {
-		return one(tx.Exec("UPDATE logins SET set_sealed = ? WHERE state_hash = ?", s.keys.Seal(plain, loginSetAD(stateHash)), stateHash))
-	})
+	return one(s.exec(ctx, "UPDATE logins SET set_sealed = ? WHERE state_hash = ?", s.keys.Seal(plain, loginSetAD(stateHash)), stateHash))
 }
 
 // FinishLogin ends a login with a grant and the code that redeems it. Of several
@@ -115,9 +108,7 @@ func (s *Store) FinishLogin(ctx context.Context, stateHash []byte, g model.Grant
 
 // DropLogin ends a login without a grant. Dropping one that is gone is no error.
 func (s *Store) DropLogin(ctx context.Context, stateHash []byte) error {
-	return s.update(ctx, func(tx *gorm.DB) error {
-		return tx.Exec("DELETE FROM logins WHERE state_hash = ?", stateHash).Error
-	})
+	return s.exec(ctx, "DELETE FROM logins WHERE state_hash = ?", stateHash).Error
 }
 
 // UnfinishedLogins returns the logins taken before that hold a token set. They
@@ -147,11 +138,7 @@ func (s *Store) openLogin(r loginRow) (Login, error) {
 	if r.SetSealed == nil {
 		return l, nil
 	}
-	plain, err := s.keys.Open(r.SetSealed, loginSetAD(r.StateHash))
-	if err == nil {
-		err = json.Unmarshal(plain, &l.Set)
-	}
-	if err != nil {
+	if err := s.openJSON(r.SetSealed, loginSetAD(r.StateHash), &l.Set); err != nil {
 		return Login{}, fmt.Errorf("cannot read the login's token set: %w", err)
 	}
 	return l, nil

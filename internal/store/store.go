@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -98,7 +99,32 @@ func (s *Store) update(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	return wrap(err)
 }
 
+// exec runs one statement, which changes nothing that Access returns.
+func (s *Store) exec(ctx context.Context, sql string, args ...any) (res *gorm.DB) {
+	err := sqlite.RetryBusy(ctx, func() error {
+		res = s.write.WithContext(ctx).Exec(sql, args...)
+		return res.Error
+	})
+	res.Error = err
+	return res
+}
+
 func (s *Store) reader(ctx context.Context) *gorm.DB { return s.read.WithContext(ctx) }
+
+// take returns the row that matches, or model.ErrNotFound.
+func take[T any](db *gorm.DB, where string, args ...any) (row T, err error) {
+	err = wrap(db.Where(where, args...).Take(&row).Error)
+	return row, err
+}
+
+// openJSON reads what was sealed as JSON.
+func (s *Store) openJSON(sealed, ad []byte, v any) error {
+	plain, err := s.keys.Open(sealed, ad)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(plain, v)
+}
 
 // wrap turns gorm's words into the broker's.
 func wrap(err error) error {

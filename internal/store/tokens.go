@@ -141,11 +141,11 @@ func (s *Store) Rotate(ctx context.Context, refresh, clientID string, next Pair)
 
 // refreshable finds the row of a refresh token and refuses what cannot refresh.
 func (s *Store) refreshable(tx *gorm.DB, refresh, clientID string, g *grantRow) (refreshRow, error) {
-	var r refreshRow
-	if err := tx.Where("hash = ?", model.Hash(refresh)).Take(&r).Error; err != nil {
+	r, err := take[refreshRow](tx, "hash = ?", model.Hash(refresh))
+	if err != nil {
 		return r, err
 	}
-	if err := tx.Where("id = ? AND client_id = ?", r.GrantID, clientID).Take(g).Error; err != nil {
+	if *g, err = take[grantRow](tx, "id = ? AND client_id = ?", r.GrantID, clientID); err != nil {
 		return r, err
 	}
 	switch {
@@ -207,12 +207,8 @@ func (s *Store) graceOver(tx *gorm.DB, r refreshRow) (bool, error) {
 // repeat returns the successor of r again. A successor whose access token has
 // run out unused gets the one in next.
 func (s *Store) repeat(tx *gorm.DB, r refreshRow, next Pair) (Pair, error) {
-	plain, err := s.keys.Open(r.SuccessorSealed, successorAD(r.Hash))
-	if err != nil {
-		return Pair{}, fmt.Errorf("cannot read the successor of a refresh token: %w", err)
-	}
 	var p Pair
-	if err := json.Unmarshal(plain, &p); err != nil {
+	if err := s.openJSON(r.SuccessorSealed, successorAD(r.Hash), &p); err != nil {
 		return Pair{}, fmt.Errorf("cannot read the successor of a refresh token: %w", err)
 	}
 	if p.AccessExpiresAt.After(s.now()) {
@@ -238,19 +234,18 @@ func (s *Store) RevokeToken(ctx context.Context, token, clientID string) (g mode
 	var row grantRow
 	hash := model.Hash(token)
 	owned := "id = (SELECT grant_id FROM %s WHERE hash = ?) AND client_id = ?"
-	err = s.update(ctx, func(tx *gorm.DB) error {
-		err := tx.Where(fmt.Sprintf(owned, "refresh_tokens"), hash, clientID).Take(&row).Error
-		if err == nil {
-			kind = KindRefresh
+	err = s.update(ctx, func(tx *gorm.DB) (err error) {
+		kind = KindRefresh
+		if row, err = take[grantRow](tx, fmt.Sprintf(owned, "refresh_tokens"), hash, clientID); err == nil {
 			return s.revoke(tx, row.ID)
 		}
-		if !errors.Is(err, gorm.ErrRecordNotFound) {
-			return err
-		}
-		if err := tx.Where(fmt.Sprintf(owned, "access_tokens"), hash, clientID).Take(&row).Error; err != nil {
+		if !errors.Is(err, model.ErrNotFound) {
 			return err
 		}
 		kind = KindAccess
+		if row, err = take[grantRow](tx, fmt.Sprintf(owned, "access_tokens"), hash, clientID); err != nil {
+			return err
+		}
 		return tx.Where("hash = ?", hash).Delete(&accessRow{}).Error
 	})
 	return row.Grant, kind, err

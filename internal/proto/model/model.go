@@ -132,9 +132,9 @@ type Session struct {
 // ForgejoTokens is the token set Forgejo issued for a user. One set exists per
 // user, shared by all of that user's clients. It prints redacted.
 type ForgejoTokens struct {
-	AccessToken  string
-	RefreshToken string
-	ExpiresAt    time.Time // of the access token
+	AccessToken  string    `gorm:"-"`
+	RefreshToken string    `gorm:"-"`
+	ExpiresAt    time.Time `gorm:"serializer:ms"` // of the access token
 	Scope        string    // as introspection told; empty until known
 }
 

@@ -1,3 +1,4 @@
+// Package schema is the tables of the database, as versioned migrations.
 package schema
 
 import (
