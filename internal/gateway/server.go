@@ -1,3 +1,10 @@
+// Package gateway is the front of the MCP resource server: every request is
+// authenticated by its bearer token before anything else is looked at, then
+// handed to the transport it speaks.
+//
+//	bearer ─▶ origin ─▶ path, method ─▶ body ─▶ streamable (a session's)
+//	                                          ├▶ stateless (nobody's)
+//	                                          └▶ httpsse
 package gateway
 
 import (
@@ -8,11 +15,14 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/httpsse"
@@ -287,4 +297,27 @@ func (h *Handler) body(q *request) ([]byte, error) {
 		return nil, call.NewFault(http.StatusBadRequest, mcp.CodeParseError, "cannot read the request body")
 	}
 	return body, nil
+}
+
+// cors answers browser clients of allowed origins.
+func (h *Handler) cors(w http.ResponseWriter, r *http.Request) {
+	w.Header().Add("Vary", "Origin")
+	if origin := r.Header.Get("Origin"); origin != "" && h.originAllowed(origin) {
+		if r.Method == http.MethodOptions {
+			w.Header().Add("Vary", "Access-Control-Request-Headers")
+		}
+		httpserver.AllowOrigin(w, r, origin, "GET, POST, DELETE", "7200")
+	}
+}
+
+// originAllowed guards against DNS rebinding (Streamable HTTP, Security
+// Warning): no Origin, our own, a configured one, or a page served from loopback.
+func (h *Handler) originAllowed(origin string) bool {
+	return origin == "" || slices.Contains(h.origins, origin) || loopbackOrigin(origin)
+}
+
+func loopbackOrigin(origin string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") &&
+		u.Scheme+"://"+u.Host == origin && localhost.Loopback(u.Hostname())
 }

@@ -2,9 +2,15 @@ package call
 
 import (
 	"encoding/json"
+	"errors"
+	"net/http"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
 // Answer is what a transport says to a request. The transports return it, or an error
@@ -50,4 +56,95 @@ func (f *Fault) Error() string { return f.Text }
 // Message is the JSON-RPC error for the request of that id; a nil id becomes null.
 func (f *Fault) Message(id json.RawMessage) []byte {
 	return mcp.ErrorResponseWith(id, f.Code, f.Text, f.Data)
+}
+
+// Refusal says how the client is told that a request could not be carried out. What
+// has happened to a request goes with status 200, since clients show the message of a
+// JSON-RPC error and take a 5xx for a broken connection. What the words hide is
+// logged, unless the audit has it.
+func (xs *Exchanges) Refusal(err error) *Fault {
+	var f *Fault
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, model.ErrNotFound):
+		return NewFault(http.StatusNotFound, mcp.CodeSessionNotFound, mcp.SessionNotFound)
+	case errors.Is(err, relay.ErrTooManyCalls):
+		f = NewFault(http.StatusTooManyRequests, mcp.CodeServerError, Message(err))
+		f.RetryAfter = time.Second
+	case errors.Is(err, session.ErrBusy), errors.Is(err, session.ErrDraining):
+		f = NewFault(http.StatusServiceUnavailable, mcp.CodeServerError, Message(err))
+		f.RetryAfter = 30 * time.Second
+	case errors.Is(err, relay.ErrNoQuestion):
+		f = NewFault(http.StatusBadRequest, mcp.CodeInvalidRequest, Message(err))
+	case errors.Is(err, mcp.ErrNotJSON):
+		f = NewFault(http.StatusBadRequest, mcp.CodeParseError, err.Error())
+	case errors.Is(err, mcp.ErrNotMessage):
+		f = NewFault(http.StatusBadRequest, mcp.CodeInvalidRequest, err.Error())
+	case errors.Is(err, ErrNoMethod):
+		f = NewFault(http.StatusOK, mcp.CodeMethodNotFound, Message(err))
+	case errors.Is(err, ErrTimeout):
+		f = NewFault(http.StatusOK, mcp.CodeServerError, Message(err))
+	default:
+		if session.StartReason(err) == "" {
+			xs.Log.Error("cannot serve a request", "error", err)
+		}
+		f = NewFault(http.StatusOK, mcp.CodeInternalError, Message(err))
+	}
+	return f
+}
+
+// refusalText answers a tool call whose request to the forge was held back, in
+// words for the model and its user.
+func (xs *Exchanges) refusalText(reason control.Reason) string {
+	if reason == control.ReasonReadOnly {
+		return "This connection to Forgejo is read-only, so this was refused and nothing was changed. " +
+			"To allow changes, disconnect this application at " + xs.PublicURL.String() + "/account and connect it again with read and write access."
+	}
+	return "This server keeps connected applications away from parts of Forgejo that give lasting access, such as keys, tokens and administration, " +
+		"whatever access they have. This was refused and nothing was sent. Do it in Forgejo itself. What is connected is listed at " + xs.PublicURL.String() + "/account."
+}
+
+// Message words an error for the client's user: what is wrong and who can
+// mend it, without internals.
+func Message(err error) string {
+	switch {
+	case errors.Is(err, ErrNoMethod):
+		return "method not found: it is not of this session's revision"
+	case errors.Is(err, relay.ErrNoQuestion):
+		return "this response answers no request of the server"
+	case errors.Is(err, relay.ErrTooManyCalls):
+		return "too many calls in flight in this session"
+	case errors.Is(err, session.ErrBusy):
+		return "all sessions this server allows are busy; close another client or try again shortly"
+	case errors.Is(err, session.ErrDraining):
+		return "this server is under maintenance and takes no new calls at the moment; try again in a few minutes"
+	case errors.Is(err, model.ErrForgejoDown):
+		return "Forgejo cannot be reached right now; try again later"
+	case errors.Is(err, model.ErrForgejoGrantDead):
+		return "Forgejo no longer accepts this login; connect again to log in"
+	case errors.Is(err, ErrTimeout):
+		return "the backend did not answer in time"
+	case errors.Is(err, relay.ErrSuspended):
+		return "the server is being restarted; try again"
+	case errors.Is(err, relay.ErrClosed):
+		return "the session ended while the call ran; try again"
+	}
+	switch session.StartReason(err) {
+	case control.ReasonBackendMissing, control.ReasonBackendNotExecutable:
+		return "the forgejo-mcp program is missing or cannot be run on the server; its operator has to install it"
+	case control.ReasonBackendTooOld:
+		return "the forgejo-mcp program on the server is too old; its operator has to install version " + control.OldestBackend + " or newer"
+	case control.ReasonForgeUnreachable:
+		return "Forgejo cannot be reached right now; try again later"
+	case control.ReasonTokenRefused:
+		return "Forgejo refused access for this account; log in at Forgejo in a browser to see why, then connect again"
+	case control.ReasonCrashed:
+		return "the forgejo-mcp program ended unexpectedly; try again, and tell the server's operator if it happens again"
+	case session.ReasonCrashLoop:
+		return "the forgejo-mcp program keeps ending unexpectedly and is left alone for a while; try again later, and tell the server's operator"
+	case session.ReasonTimeout:
+		return "the forgejo-mcp program did not answer in time; try again"
+	}
+	return "the server cannot carry this out right now; its operator finds the cause in the journal"
 }

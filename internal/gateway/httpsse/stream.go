@@ -2,8 +2,13 @@ package httpsse
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
+	"strings"
+	"sync"
 
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -62,4 +67,76 @@ func (h *Handler) enter(ctx context.Context, id, seen string, access model.Acces
 		return nil, nil, err
 	}
 	return f.streams, func() { h.leave(f) }, nil
+}
+
+// sessionPrefix begins the ids of sessions of this transport.
+const sessionPrefix = "sse-"
+
+// newStreamID makes a stream's id. Like a session's it is no credential: only the
+// user and client that opened the stream can use it.
+func newStreamID() string { return rand.Text() }
+
+// isStreamID reports whether id has the form of those of newStreamID.
+func isStreamID(id string) bool {
+	return len(id) == 26 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
+}
+
+// sessionID is the id of a stream's session. A URL, which proxies log, does not
+// tell it, and it is the same after a restart.
+func sessionID(streamID string) string {
+	sum := sha256.Sum256([]byte(streamID))
+	return sessionPrefix + hex.EncodeToString(sum[:])
+}
+
+// eventID names an event of a stream, "" the endpoint event that begins it.
+func eventID(streamID, event string) string {
+	if event == "" {
+		return streamID
+	}
+	return streamID + "-" + event
+}
+
+// cutEventID is the reverse of eventID; the stream's id is "" when it is none of
+// ours.
+func cutEventID(id string) (streamID, event string) {
+	streamID, event, _ = strings.Cut(id, "-")
+	if !isStreamID(streamID) {
+		return "", ""
+	}
+	return streamID, event
+}
+
+// calls counts the requests whose responses are still to come. At shutdown the
+// streams wait for them.
+type calls struct {
+	over chan struct{} // closed after drain, when there is no call
+
+	mu       sync.Mutex
+	n        int
+	draining bool
+}
+
+// add notes that a call begins (1) or has ended (-1).
+func (c *calls) add(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n += n
+	c.tellLocked()
+}
+
+func (c *calls) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	c.tellLocked()
+}
+
+func (c *calls) tellLocked() {
+	select {
+	case <-c.over:
+	default:
+		if c.draining && c.n == 0 {
+			close(c.over)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
@@ -157,4 +158,81 @@ func (h *Handler) answer(x *call.Exchange, wanted question, result json.RawMessa
 		h.Log.Debug("cannot answer the backend's request", "method", wanted.Method, "error", err)
 	}
 	return !errors.Is(err, relay.ErrTooManyCalls)
+}
+
+// openURLs is the response that tells what an old backend has the user open before it
+// is called again (2025-11-25, URL Elicitation Required Error); nil when m says nothing
+// of the kind. The call is over: there is no requestState.
+func (q *request) openURLs(m mcp.Message) ([]byte, error) {
+	urls := urlsOf(m)
+	if len(urls) == 0 || !q.modern || q.server.Modern || !mcp.Invokes(q.Method) {
+		return nil, nil
+	}
+	needs := mcp.ClientCapabilities{Elicitation: &mcp.Elicitation{URL: &struct{}{}}}
+	if !covers(q.meta.Capabilities, needs) {
+		return nil, incapable(mcp.MethodElicit, needs)
+	}
+	return mcp.ResultResponse(q.ID(), inputRequired(urls, "")), nil
+}
+
+// urlsOf reads the error.
+func urlsOf(m mcp.Message) []question {
+	if m.ErrorCode() != mcp.CodeURLElicitation {
+		return nil
+	}
+	var data struct{ Elicitations []json.RawMessage }
+	if json.Unmarshal(m.ErrorField("data"), &data) != nil {
+		return nil
+	}
+	var all []question
+	for i, params := range data.Elicitations {
+		key := "url-" + strconv.Itoa(i+1)
+		raw := mcp.NewRequest([]byte(strconv.Quote(key)), mcp.MethodElicit, params)
+		if m, err := mcp.Parse(raw); err == nil && m.ParamString("mode") == "url" {
+			all = append(all, question{key, m})
+		}
+	}
+	return all
+}
+
+// needsOf tells what a client has to be capable of to be asked a question; ok is
+// false for what no client can be asked.
+func needsOf(question mcp.Message) (needs mcp.ClientCapabilities, ok bool) {
+	has := &struct{}{}
+	switch question.Method {
+	case mcp.MethodRoots:
+		needs.Roots = has
+	case mcp.MethodSample:
+		needs.Sampling = &mcp.Sampling{}
+		if question.Param("tools") != nil || question.Param("toolChoice") != nil {
+			needs.Sampling.Tools = has
+		}
+	case mcp.MethodElicit:
+		needs.Elicitation = &mcp.Elicitation{Form: has}
+		if question.ParamString("mode") == "url" {
+			needs.Elicitation = &mcp.Elicitation{URL: has}
+		}
+	default:
+		return needs, false
+	}
+	return needs, true
+}
+
+// covers reports whether a client that declares has can do what needs says.
+// Elicitation without a mode means forms (2026-07-28, Elicitation, Capabilities).
+func covers(has, needs mcp.ClientCapabilities) bool {
+	if e := has.Elicitation; e != nil && e.Form == nil && e.URL == nil {
+		has.Elicitation = &mcp.Elicitation{Form: &struct{}{}}
+	}
+	switch {
+	case needs.Roots != nil:
+		return has.Roots != nil
+	case needs.Sampling != nil:
+		return has.Sampling != nil && (needs.Sampling.Tools == nil || has.Sampling.Tools != nil)
+	case needs.Elicitation != nil:
+		return has.Elicitation != nil &&
+			(needs.Elicitation.Form == nil || has.Elicitation.Form != nil) &&
+			(needs.Elicitation.URL == nil || has.Elicitation.URL != nil)
+	}
+	return true
 }
