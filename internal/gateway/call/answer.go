@@ -1,6 +1,7 @@
 package call
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -58,41 +59,84 @@ func (f *Fault) Message(id json.RawMessage) []byte {
 	return mcp.ErrorResponseWith(id, f.Code, f.Text, f.Data)
 }
 
-// Refusal says how the client is told that a request could not be carried out. What
-// has happened to a request goes with status 200, since clients show the message of a
-// JSON-RPC error and take a 5xx for a broken connection. What the words hide is
-// logged, unless the audit has it.
+// told is how a client is told of an error.
+type told struct {
+	err          error
+	status, code int
+	retry        time.Duration // when to try again; 0 says nothing
+	text         string        // what is wrong and who can mend it, without internals; "" for the error's own
+}
+
+// failures are told apart in this order. What has happened to a request goes with status
+// 200, since clients show the message of a JSON-RPC error and take a 5xx for a broken
+// connection.
+var failures = []told{
+	{model.ErrNotFound, http.StatusNotFound, mcp.CodeSessionNotFound, 0, mcp.SessionNotFound},
+	{mcp.ErrNotJSON, http.StatusBadRequest, mcp.CodeParseError, 0, ""},
+	{mcp.ErrNotMessage, http.StatusBadRequest, mcp.CodeInvalidRequest, 0, ""},
+	{ErrNoMethod, http.StatusOK, mcp.CodeMethodNotFound, 0, "method not found: it is not of this session's revision"},
+	{relay.ErrNoQuestion, http.StatusBadRequest, mcp.CodeInvalidRequest, 0, "this response answers no request of the server"},
+	{relay.ErrTooManyCalls, http.StatusTooManyRequests, mcp.CodeServerError, time.Second, "too many calls in flight in this session"},
+	{session.ErrBusy, http.StatusServiceUnavailable, mcp.CodeServerError, 30 * time.Second,
+		"all sessions this server allows are busy; close another client or try again shortly"},
+	{session.ErrDraining, http.StatusServiceUnavailable, mcp.CodeServerError, 30 * time.Second,
+		"this server is under maintenance and takes no new calls at the moment; try again in a few minutes"},
+	{model.ErrForgejoDown, http.StatusOK, mcp.CodeInternalError, 0, forgejoDown},
+	{model.ErrForgejoGrantDead, http.StatusOK, mcp.CodeInternalError, 0, "Forgejo no longer accepts this login; connect again to log in"},
+	{ErrTimeout, http.StatusOK, mcp.CodeServerError, 0, "the backend did not answer in time"},
+	{relay.ErrSuspended, http.StatusOK, mcp.CodeInternalError, 0, "the server is being restarted; try again"},
+	{relay.ErrClosed, http.StatusOK, mcp.CodeInternalError, 0, "the session ended while the call ran; try again"},
+}
+
+const (
+	forgejoDown = "Forgejo cannot be reached right now; try again later"
+	noBackend   = "the forgejo-mcp program is missing or cannot be run on the server; its operator has to install it"
+)
+
+// reasons words why a session could not be started; "" for none that is told.
+var reasons = map[control.Reason]string{
+	"":                                 "the server cannot carry this out right now; its operator finds the cause in the journal",
+	control.ReasonBackendMissing:       noBackend,
+	control.ReasonBackendNotExecutable: noBackend,
+	control.ReasonBackendTooOld: "the forgejo-mcp program on the server is too old; its operator has to install version " +
+		control.OldestBackend + " or newer",
+	control.ReasonForgeUnreachable: forgejoDown,
+	control.ReasonTokenRefused: "Forgejo refused access for this account; " +
+		"log in at Forgejo in a browser to see why, then connect again",
+	control.ReasonCrashed: "the forgejo-mcp program ended unexpectedly; try again, and tell the server's operator if it happens again",
+	session.ReasonCrashLoop: "the forgejo-mcp program keeps ending unexpectedly and is left alone for a while; " +
+		"try again later, and tell the server's operator",
+	session.ReasonTimeout: "the forgejo-mcp program did not answer in time; try again",
+}
+
+func tell(err error) told {
+	for _, t := range failures {
+		if errors.Is(err, t.err) {
+			t.text = cmp.Or(t.text, err.Error())
+			return t
+		}
+	}
+	text := cmp.Or(reasons[session.StartReason(err)], reasons[""])
+	return told{status: http.StatusOK, code: mcp.CodeInternalError, text: text}
+}
+
+// Refusal says how the client is told that a request could not be carried out. What the
+// words hide is logged, unless the audit has it.
 func (xs *Exchanges) Refusal(err error) *Fault {
 	var f *Fault
-	switch {
-	case errors.As(err, &f):
+	if errors.As(err, &f) {
 		return f
-	case errors.Is(err, model.ErrNotFound):
-		return NewFault(http.StatusNotFound, mcp.CodeSessionNotFound, mcp.SessionNotFound)
-	case errors.Is(err, relay.ErrTooManyCalls):
-		f = NewFault(http.StatusTooManyRequests, mcp.CodeServerError, Message(err))
-		f.RetryAfter = time.Second
-	case errors.Is(err, session.ErrBusy), errors.Is(err, session.ErrDraining):
-		f = NewFault(http.StatusServiceUnavailable, mcp.CodeServerError, Message(err))
-		f.RetryAfter = 30 * time.Second
-	case errors.Is(err, relay.ErrNoQuestion):
-		f = NewFault(http.StatusBadRequest, mcp.CodeInvalidRequest, Message(err))
-	case errors.Is(err, mcp.ErrNotJSON):
-		f = NewFault(http.StatusBadRequest, mcp.CodeParseError, err.Error())
-	case errors.Is(err, mcp.ErrNotMessage):
-		f = NewFault(http.StatusBadRequest, mcp.CodeInvalidRequest, err.Error())
-	case errors.Is(err, ErrNoMethod):
-		f = NewFault(http.StatusOK, mcp.CodeMethodNotFound, Message(err))
-	case errors.Is(err, ErrTimeout):
-		f = NewFault(http.StatusOK, mcp.CodeServerError, Message(err))
-	default:
-		if session.StartReason(err) == "" {
-			xs.Log.Error("cannot serve a request", "error", err)
-		}
-		f = NewFault(http.StatusOK, mcp.CodeInternalError, Message(err))
 	}
-	return f
+	t := tell(err)
+	if t.code == mcp.CodeInternalError && session.StartReason(err) == "" {
+		xs.Log.Error("cannot serve a request", "error", err)
+	}
+	return &Fault{Status: t.status, Code: t.code, Text: t.text, RetryAfter: t.retry}
 }
+
+// Message words an error for the client's user: what is wrong and who can mend it,
+// without internals.
+func Message(err error) string { return tell(err).text }
 
 // refusalText answers a tool call whose request to the forge was held back, in
 // words for the model and its user.
@@ -103,48 +147,4 @@ func (xs *Exchanges) refusalText(reason control.Reason) string {
 	}
 	return "This server keeps connected applications away from parts of Forgejo that give lasting access, such as keys, tokens and administration, " +
 		"whatever access they have. This was refused and nothing was sent. Do it in Forgejo itself. What is connected is listed at " + xs.PublicURL.String() + "/account."
-}
-
-// Message words an error for the client's user: what is wrong and who can
-// mend it, without internals.
-func Message(err error) string {
-	switch {
-	case errors.Is(err, ErrNoMethod):
-		return "method not found: it is not of this session's revision"
-	case errors.Is(err, relay.ErrNoQuestion):
-		return "this response answers no request of the server"
-	case errors.Is(err, relay.ErrTooManyCalls):
-		return "too many calls in flight in this session"
-	case errors.Is(err, session.ErrBusy):
-		return "all sessions this server allows are busy; close another client or try again shortly"
-	case errors.Is(err, session.ErrDraining):
-		return "this server is under maintenance and takes no new calls at the moment; try again in a few minutes"
-	case errors.Is(err, model.ErrForgejoDown):
-		return "Forgejo cannot be reached right now; try again later"
-	case errors.Is(err, model.ErrForgejoGrantDead):
-		return "Forgejo no longer accepts this login; connect again to log in"
-	case errors.Is(err, ErrTimeout):
-		return "the backend did not answer in time"
-	case errors.Is(err, relay.ErrSuspended):
-		return "the server is being restarted; try again"
-	case errors.Is(err, relay.ErrClosed):
-		return "the session ended while the call ran; try again"
-	}
-	switch session.StartReason(err) {
-	case control.ReasonBackendMissing, control.ReasonBackendNotExecutable:
-		return "the forgejo-mcp program is missing or cannot be run on the server; its operator has to install it"
-	case control.ReasonBackendTooOld:
-		return "the forgejo-mcp program on the server is too old; its operator has to install version " + control.OldestBackend + " or newer"
-	case control.ReasonForgeUnreachable:
-		return "Forgejo cannot be reached right now; try again later"
-	case control.ReasonTokenRefused:
-		return "Forgejo refused access for this account; log in at Forgejo in a browser to see why, then connect again"
-	case control.ReasonCrashed:
-		return "the forgejo-mcp program ended unexpectedly; try again, and tell the server's operator if it happens again"
-	case session.ReasonCrashLoop:
-		return "the forgejo-mcp program keeps ending unexpectedly and is left alone for a while; try again later, and tell the server's operator"
-	case session.ReasonTimeout:
-		return "the forgejo-mcp program did not answer in time; try again"
-	}
-	return "the server cannot carry this out right now; its operator finds the cause in the journal"
 }

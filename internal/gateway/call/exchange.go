@@ -144,6 +144,10 @@ func (x *Exchange) End(ctx context.Context, e relay.Event, err error) (raw []byt
 	return raw, nil
 }
 
+// Tell puts a message on a stream and waits for whoever follows it; that has to keep up,
+// or it is cut off.
+func Tell(l *eventstore.Log, raw []byte) { _ = l.Write(context.Background(), raw) }
+
 // Carry writes what the exchange yields to l, one of the session's streams, up to
 // its response, whether or not anybody follows. Who follows has to keep up, or is
 // cut off. It reports whether the exchange is over: one that the broker's end cuts
@@ -154,14 +158,14 @@ func (x *Exchange) Carry(l *eventstore.Log) (over bool) {
 	for {
 		e, err := x.Next(context.Background(), 0)
 		if err == nil && !e.Final {
-			_ = l.Write(context.Background(), e.Raw)
+			Tell(l, e.Raw)
 			continue
 		}
 		if errors.Is(err, relay.ErrSuspended) {
 			return false
 		}
 		if raw, _ := x.End(context.Background(), e, err); raw != nil {
-			_ = l.Write(context.Background(), raw)
+			Tell(l, raw)
 		}
 		return true
 	}

@@ -76,24 +76,19 @@ func (h *Handler) pass(r *http.Request, s *session.Session, access model.Access,
 			return call.Answer{}, err
 		}
 	case m.Method == mcp.MethodInitialize:
-		tell(own, mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "this stream has a session already; open another for another"))
+		call.Tell(own, mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "this stream has a session already; open another for another"))
 	default:
 		x, err := h.Begin(r.Context(), s, access, m)
 		if err != nil {
 			return h.refuse(own, m.ID(), err)
 		}
-		h.carry(x, own)
+		h.calls.add(1)
+		go func() {
+			defer h.calls.add(-1)
+			x.Carry(own)
+		}()
 	}
 	return accepted, nil
-}
-
-// carry has the session's stream carry what the exchange yields.
-func (h *Handler) carry(x *call.Exchange, own *eventstore.Log) {
-	h.calls.add(1)
-	go func() {
-		defer h.calls.add(-1)
-		x.Carry(own)
-	}()
 }
 
 // first takes a message for a stream that has no session.
@@ -102,9 +97,9 @@ func (h *Handler) first(r *http.Request, f *fresh, access model.Access, m mcp.Me
 	switch {
 	case m.Kind != mcp.Request: // about what a broken stream carried
 	case m.Method == mcp.MethodPing: // allowed at any time
-		tell(own, mcp.EmptyResult(m.ID()))
+		call.Tell(own, mcp.EmptyResult(m.ID()))
 	case mcp.Stateless(m.ParamString("_meta", mcp.MetaProtocolVersion)): // a client of several eras tries; it continues with initialize
-		tell(own, mcp.ErrorResponse(m.ID(), mcp.CodeMethodNotFound, "this transport has no stateless requests; send initialize first"))
+		call.Tell(own, mcp.ErrorResponse(m.ID(), mcp.CodeMethodNotFound, "this transport has no stateless requests; send initialize first"))
 	case m.Method == mcp.MethodInitialize:
 		s, response, err := h.begin(r.Context(), f, access, m)
 		if err != nil {
@@ -113,7 +108,7 @@ func (h *Handler) first(r *http.Request, f *fresh, access model.Access, m mcp.Me
 		if response == nil { // another request was faster
 			return h.pass(r, s, access, m)
 		}
-		tell(own, response)
+		call.Tell(own, response)
 	default:
 		return h.again(r, f, access, m)
 	}
@@ -125,7 +120,7 @@ func (h *Handler) again(r *http.Request, f *fresh, access model.Access, m mcp.Me
 	s, err := h.replace(r.Context(), f, access)
 	switch {
 	case errors.Is(err, model.ErrNotFound):
-		tell(f.streams.Own(), mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "there is no session on this stream; send initialize first"))
+		call.Tell(f.streams.Own(), mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "there is no session on this stream; send initialize first"))
 		return accepted, nil
 	case err != nil:
 		return h.refuse(f.streams.Own(), m.ID(), err)
@@ -136,15 +131,14 @@ func (h *Handler) again(r *http.Request, f *fresh, access model.Access, m mcp.Me
 // refuse answers a request that could not begin: what is about the client's token
 // or its session by a status, the rest on the stream.
 func (h *Handler) refuse(own *eventstore.Log, id json.RawMessage, err error) (call.Answer, error) {
-	if errors.Is(err, model.ErrForgejoGrantDead) || errors.Is(err, model.ErrInsufficientScope) || errors.Is(err, model.ErrRevoked) || errors.Is(err, model.ErrNotFound) || errors.Is(err, context.Canceled) {
-		return call.Answer{}, err
+	for _, told := range []error{model.ErrForgejoGrantDead, model.ErrInsufficientScope, model.ErrRevoked, model.ErrNotFound, context.Canceled} {
+		if errors.Is(err, told) {
+			return call.Answer{}, err
+		}
 	}
-	tell(own, h.Refusal(err).Message(id))
+	call.Tell(own, h.Refusal(err).Message(id))
 	return accepted, nil
 }
-
-// tell puts a message of the broker's own on the stream.
-func tell(own *eventstore.Log, raw []byte) { _ = own.Write(context.Background(), raw) }
 
 // accepted answers what is answered on the stream, or not at all.
 var accepted = call.Answer{Status: http.StatusAccepted, Text: "Accepted"}

@@ -115,20 +115,14 @@ func (q *request) retried() (*parked, error) {
 	if !q.isRetry() {
 		return nil, nil
 	}
-	var bad error
-	p, err := q.h.parked.Take(q.ParamString("requestState"), q.claim(), func(p *parked) bool {
-		bad = checkParamHeaders(q.r.Header, q.Message, q.h.tools.Of(p.session, q.Message))
-		return bad == nil
-	})
+	p, err := q.h.parked.Take(q.ParamString("requestState"), q.claim(), func(p *parked) error { return q.checkParams(p.session) })
 	switch {
-	case bad != nil:
-		return nil, mismatch(bad)
 	case errors.Is(err, errState):
 		return nil, nil
-	case err != nil:
+	case errors.Is(err, errGone):
 		return nil, invalid(err)
 	}
-	return p, nil
+	return p, err
 }
 
 // resume continues with a parked call. What the client leaves unanswered, or answers
@@ -144,7 +138,7 @@ func (q *request) resume(p *parked) (call.Answer, error) {
 	}
 	q.askedAt = time.Now()
 	p.x.Renew()
-	return q.carry(p.x)
+	return q.carry(q.r.Context(), p.x)
 }
 
 // answer passes the client's result to the backend. It reports false when that has

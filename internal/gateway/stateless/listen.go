@@ -117,34 +117,12 @@ func (q *request) passListen() (call.Answer, error) {
 		return call.Answer{}, err
 	}
 	ctx, cancel := q.whileServing()
-	answer, err := q.answer(func() ([]byte, *last) { return q.passed(ctx, x) }, func() { x.Cancel(ctx, call.OutcomeCancelled) })
+	answer, err := q.carry(ctx, x)
 	answer.Done = func() {
 		x.Done()
 		cancel()
 	}
 	return answer, err
-}
-
-// passed waits for what the backend says next.
-func (q *request) passed(ctx context.Context, x *call.Exchange) ([]byte, *last) {
-	for {
-		e, err := x.Next(ctx, q.h.KeepAlive)
-		switch {
-		case q.r.Context().Err() != nil:
-			x.Cancel(ctx, call.OutcomeCancelled)
-			return nil, &last{err: q.r.Context().Err()}
-		case errors.Is(err, call.ErrQuiet):
-			return nil, nil
-		case err == nil && e.Final && e.Raw != nil:
-			return nil, q.end(x.End(ctx, e, nil))
-		case err != nil || e.Final: // the broker ends, or the backend has
-			x.Cancel(ctx, call.OutcomeCancelled)
-			return nil, q.closed()
-		}
-		if raw, err := q.event(x, e); raw != nil || err != nil {
-			return raw, failed(err)
-		}
-	}
 }
 
 // tag is a _meta with the subscription's id, which is the request's.

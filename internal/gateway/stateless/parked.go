@@ -22,8 +22,6 @@ var (
 	errState = errors.New("requestState is not valid for this request")
 	// errGone: the state is good, and the call it stands for is no longer there.
 	errGone = errors.New("the call that requestState stands for has been taken up already, has expired, or was lost with its server; call again without requestState")
-	// errNotTaken: whoever asked for the call did not want it so; it stays parked.
-	errNotTaken = errors.New("the parked call was not taken")
 )
 
 const (
@@ -71,9 +69,9 @@ func (l *parking) Park(session string, call *parked, claim claim) (requestState 
 	return l.seal(parkedState{ID: id, Claim: claim, Expires: time.Now().Add(parkedFor)}), nil
 }
 
-// Take gives the parked call to whom it belongs, if admit agrees. Nobody else gets
-// it thereafter. Errors: errState, errGone, errNotTaken.
-func (l *parking) Take(requestState string, claim claim, admit func(*parked) bool) (*parked, error) {
+// Take gives the parked call to whom it belongs. Nobody else gets it thereafter. Errors:
+// errState, errGone, and those of check, with which it stays parked.
+func (l *parking) Take(requestState string, claim claim, check func(*parked) error) (*parked, error) {
 	s, err := l.open(requestState)
 	if err != nil || s.Claim != claim {
 		return nil, errState
@@ -81,11 +79,11 @@ func (l *parking) Take(requestState string, claim claim, admit func(*parked) boo
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p, ok := l.parked[s.ID]
-	switch {
-	case !ok || !time.Now().Before(s.Expires):
+	if !ok || !time.Now().Before(s.Expires) {
 		return nil, errGone
-	case !admit(p.call):
-		return nil, errNotTaken
+	}
+	if err := check(p.call); err != nil {
+		return nil, err
 	}
 	p.timer.Stop()
 	l.removeLocked(s.ID)

@@ -34,7 +34,7 @@ func parkTest(t *testing.T, l *parking, session string, c *parked) string {
 	return s
 }
 
-func anyone(*parked) bool { return true }
+func anyone(*parked) error { return nil }
 
 func TestTakenOnce(t *testing.T) {
 	l := testParking(t, nil)
@@ -49,7 +49,7 @@ func TestTakenOnce(t *testing.T) {
 		}
 	}
 	third := parkTest(t, l, "s", &parked{})
-	if _, err := l.Take(third, testClaim, func(*parked) bool { return false }); !errors.Is(err, errNotTaken) {
+	if _, err := l.Take(third, testClaim, func(*parked) error { return errors.ErrUnsupported }); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("one that is not wanted: %v", err)
 	}
 	if _, err := l.Take(third, testClaim, anyone); err != nil {

@@ -1,6 +1,7 @@
 package stateless
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -45,8 +46,8 @@ func (q *request) serveModern() (answer call.Answer, err error) {
 	if err := q.findSession(); err != nil {
 		return answer, err
 	}
-	if err := checkParamHeaders(q.r.Header, q.Message, q.h.tools.Of(q.session, q.Message)); err != nil {
-		return answer, mismatch(err)
+	if err := q.checkParams(q.session); err != nil {
+		return answer, err
 	}
 	switch {
 	case q.server.Modern && q.Method == mcp.MethodListen:
@@ -84,6 +85,15 @@ func (q *request) serveLegacy() (call.Answer, error) {
 	return q.call(q.Message)
 }
 
+// checkParams holds the headers of a tools/call against its arguments, as far as the
+// session's tools want it.
+func (q *request) checkParams(s *session.Session) error {
+	if err := checkParamHeaders(q.r.Header, q.Message, q.h.tools.Of(s, q.Message)); err != nil {
+		return mismatch(err)
+	}
+	return nil
+}
+
 // findSession finds the session that serves the request, and what its backend is.
 func (q *request) findSession() error {
 	for attempt := 0; ; attempt++ {
@@ -115,7 +125,7 @@ func (q *request) call(m mcp.Message) (call.Answer, error) {
 	if err != nil {
 		return call.Answer{}, err
 	}
-	return q.carry(x)
+	return q.carry(q.r.Context(), x)
 }
 
 // last is how an answer ends.
@@ -124,25 +134,8 @@ type last struct {
 	err    error
 }
 
-// failed is nil when err is.
-func failed(err error) *last {
-	if err == nil {
-		return nil
-	}
-	return &last{err: err}
-}
-
-// answer says what next yields until its last: that alone, or a stream of events, of
-// which a nil one is a keep-alive. left is called when the client stops to read.
-func (q *request) answer(next func() (event []byte, end *last), left func()) (call.Answer, error) {
-	event, end := next()
-	if end != nil {
-		return end.answer, end.err
-	}
-	return q.stream(event, next, left), nil
-}
-
-// stream is answer where an event comes first. It cannot be resumed.
+// stream answers with event and what next yields until its last, of which a nil event is
+// a keep-alive. left is called when the client stops to read. It cannot be resumed.
 func (q *request) stream(event []byte, next func() (event []byte, end *last), left func()) call.Answer {
 	return call.Answer{Stream: func(out *mcp.EventStream) (call.Answer, error) {
 		q.streams = true
@@ -166,14 +159,18 @@ func tell(out *mcp.EventStream, event []byte) error {
 	return out.Message("", event)
 }
 
-// carry passes on what the exchange yields until it ends or the client leaves.
-func (q *request) carry(x *call.Exchange) (call.Answer, error) {
-	return q.answer(func() ([]byte, *last) { return q.next(x) }, func() { q.left(x) })
+// carry passes on what the exchange yields until it ends, the client leaves, or ctx ends:
+// its end alone, or a stream where something comes before that.
+func (q *request) carry(ctx context.Context, x *call.Exchange) (call.Answer, error) {
+	event, end := q.next(ctx, x)
+	if end != nil {
+		return end.answer, end.err
+	}
+	return q.stream(event, func() ([]byte, *last) { return q.next(ctx, x) }, func() { q.left(x) }), nil
 }
 
 // next waits for what the client is told next.
-func (q *request) next(x *call.Exchange) ([]byte, *last) {
-	ctx := q.r.Context()
+func (q *request) next(ctx context.Context, x *call.Exchange) ([]byte, *last) {
 	for {
 		if q.askedEnough() {
 			if raw := q.park(x); raw != nil {
@@ -182,21 +179,28 @@ func (q *request) next(x *call.Exchange) ([]byte, *last) {
 		}
 		e, err := x.Next(ctx, q.patience())
 		switch {
-		case ctx.Err() != nil:
+		case q.r.Context().Err() != nil:
 			q.left(x)
-			return nil, &last{err: ctx.Err()}
+			return nil, &last{err: q.r.Context().Err()}
 		case errors.Is(err, call.ErrQuiet) && len(q.asked) > 0:
 			q.askedAt = time.Time{} // enough
 			continue
 		case errors.Is(err, call.ErrQuiet):
 			return nil, nil
+		case q.Method == mcp.MethodListen && (err != nil || e.Final && e.Raw == nil): // the broker ends, or the backend has
+			x.Cancel(ctx, call.OutcomeCancelled)
+			return nil, q.closed()
 		case err != nil || e.Final:
 			end := q.end(x.End(ctx, e, err))
 			end.answer.Done = x.Done
 			return nil, end
 		}
-		if raw, err := q.event(x, e); raw != nil || err != nil {
-			return raw, failed(err)
+		raw, err := q.event(x, e)
+		if err != nil {
+			return nil, &last{err: err}
+		}
+		if raw != nil {
+			return raw, nil
 		}
 	}
 }

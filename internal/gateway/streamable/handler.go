@@ -6,7 +6,6 @@
 package streamable
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -98,7 +97,7 @@ func (h *Handler) call(r *http.Request, s *session.Session, access model.Access,
 	case errors.Is(err, call.ErrQuiet):
 		return h.stream(r, s, []mcp.Message{m}, x.Carry), nil
 	case err == nil && !e.Final:
-		return h.stream(r, s, []mcp.Message{m}, func(l *eventstore.Log) bool { write(l, e.Raw); return x.Carry(l) }), nil
+		return h.stream(r, s, []mcp.Message{m}, func(l *eventstore.Log) bool { call.Tell(l, e.Raw); return x.Carry(l) }), nil
 	}
 	raw, err := x.End(r.Context(), e, err)
 	answer := call.Answer{Raw: raw, Done: x.Done}
@@ -107,10 +106,6 @@ func (h *Handler) call(r *http.Request, s *session.Session, access model.Access,
 	}
 	return answer, err
 }
-
-// write adds to l and waits for whoever follows it; that has to keep up, or it is
-// cut off.
-func write(l *eventstore.Log, raw []byte) { _ = l.Write(context.Background(), raw) }
 
 // batch relays the messages of one JSON array: each request's response goes to
 // one common stream.
@@ -136,7 +131,7 @@ func (h *Handler) batch(r *http.Request, s *session.Session, access model.Access
 	}
 	return h.stream(r, s, all, func(l *eventstore.Log) bool {
 		for _, raw := range failed {
-			write(l, raw)
+			call.Tell(l, raw)
 		}
 		return call.CarryAll(l, begun)
 	})
