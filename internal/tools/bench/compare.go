@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
+	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
 )
@@ -20,10 +20,10 @@ func endpoints(list string) ([]target, error) {
 			continue
 		}
 		name, url, ok := strings.Cut(item, "=")
-		if !ok || name == "" || strings.ContainsAny(name, "/ \t") || slices.Contains([]string{"broker", "stdio", supergatewayName}, name) {
+		if !ok || name == "" || strings.ContainsAny(name, "/ \t") || slices.Contains([]string{"broker", "stdio", supergateway}, name) {
 			return nil, fmt.Errorf("want name=URL[,name=URL] with names of their own, got %q", item)
 		}
-		e, err := newEndpoint(url, "")
+		e, err := newEndpoint(url)
 		if err != nil {
 			return nil, err
 		}
@@ -32,73 +32,195 @@ func endpoints(list string) ([]target, error) {
 	return targets, nil
 }
 
-// comparison measures and writes a line per round for benchstat, then tables. A baseline
-// that is not there, or fails, is said to be missing; nothing takes its place.
-func comparison(ctx context.Context, cfg config) error {
-	dir, err := os.MkdirTemp("", "fjmcp-bench-")
-	if err != nil {
-		return err
+// measure is one thing measured of every target.
+type measure struct {
+	name, title string
+	sessions    int                     // that send at the same time
+	request     request                 // zero: sessions are begun and ended
+	value       func(*series) []float64 // by which targets are compared
+}
+
+func (cfg config) measures() []measure {
+	call := toolCall(cfg.tool)
+	all := []measure{
+		{"Start", "Start of a session, to the answer to initialize", 1, request{}, (*series).medians},
+		{"Call", "Small call (" + cfg.tool + ")", 1, call, (*series).medians},
+		{"List", "tools/list", 1, toolsList, (*series).medians},
+		{"Sessions8", "Small calls of 8 sessions at once", 8, call, (*series).rates},
+		{"Sessions64", "Small calls of 64 sessions at once", 64, call, (*series).rates},
 	}
-	defer os.RemoveAll(dir)
+	return slices.DeleteFunc(all, func(m measure) bool { return !cfg.only.MatchString(m.name) })
+}
+
+// via names what a target gives, for benchstat too.
+func (m measure) via(target string) string { return m.name + "/via=" + target }
+
+// compare measures the broker beside the baselines and writes a line for each turn that
+// benchstat(1) reads, then tables. A baseline that is not there, or fails, is said to be
+// missing; nothing takes its place.
+func compare(ctx context.Context, cfg config) error {
 	forge, err := localbroker.StartForge("0")
 	if err != nil {
 		return err
 	}
 	defer forge.Stop()
-	r := newReport(cfg.out)
-	if err := cfg.compare(ctx, forge, dir, r); err != nil {
+	fmt.Fprintf(cfg.out, "goos: %s\ngoarch: %s\npkg: github.com/fjmcp/fjmcp-broker/internal/tools/bench\n", runtime.GOOS, runtime.GOARCH)
+	child := []string{cfg.child, "--transport", "stdio", "--url", strings.Replace(forge.URL, "forgejo.localhost", "127.0.0.1", 1)}
+	gateway, stop := startSupergateway(ctx, cfg.supergateway, child...)
+	defer stop()
+	targets := append([]target{{name: "broker"}, stdioTarget(child...), gateway}, cfg.http...)
+	r := results{}
+	err = withBroker(ctx, cfg, forge, func(b *broker) error {
+		targets[0] = b.target("broker")
+		for _, m := range cfg.measures() {
+			fmt.Fprintln(cfg.progress, "measuring:", m.title)
+			if err := m.run(ctx, cfg, targets, r); err != nil {
+				return err
+			}
+			if err := r[m.via("broker")].failed; err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
+	var memory []figure
 	if cfg.only.MatchString("Memory") {
 		fmt.Fprintln(cfg.progress, "measuring: memory")
-		if r.memory, err = measureMemory(ctx, cfg, forge, dir); err != nil {
+		if memory, err = measureMemory(ctx, cfg, forge); err != nil {
 			return err
 		}
-		r.memoryLines()
 	}
-	r.tables()
+	for _, m := range cfg.measures() {
+		var rows []row
+		for _, t := range targets {
+			rows = append(rows, row{t.name, m.via(t.name), r.ratio(m.via("broker"), m.via(t.name), m.value)})
+		}
+		r.table(cfg.out, m.title, "broker ÷ this (quartiles of the rounds)", rows)
+	}
+	writeFigures(cfg.out, "Broker by baseline, and private memory", append(cfg.figures(r), memory...))
 	return nil
 }
 
-// compare measures the broker beside the baselines.
-func (cfg config) compare(ctx context.Context, forge *localbroker.Forge, dir string, r *report) error {
-	state := filepath.Join(dir, "broker")
-	if err := os.Mkdir(state, 0o700); err != nil {
-		return err
-	}
-	b, err := startBroker(ctx, cfg, forge, state)
-	if err != nil {
-		return err
-	}
-	defer b.stop()
-	through := b.target("broker")
-	child := []string{cfg.child, "--transport", "stdio", "--url", strings.Replace(forge.URL, "forgejo.localhost", "127.0.0.1", 1)}
-	targets := []target{through, stdioTarget(child...)}
-	r.names = []string{through.name, "stdio", supergatewayName}
-	sg, stop, err := startSupergateway(ctx, cfg.supergateway, child...)
-	if err != nil {
-		r.missing[supergatewayName] = err
-	} else {
-		defer stop()
-		targets = append(targets, sg)
-	}
-	for _, t := range cfg.http {
-		targets = append(targets, t)
-		r.names = append(r.names, t.name)
-	}
-	for _, m := range measures(cfg.tool) {
-		if !cfg.only.MatchString(m.name) {
-			continue
+// figures are what is to hold against baselines.
+func (cfg config) figures(r results) []figure {
+	var all []figure
+	add := func(text, name, baseline, bound string, limit float64) {
+		for _, m := range cfg.measures() {
+			if m.name == name {
+				all = append(all, figure{text, r.ratio(m.via("broker"), m.via(baseline), m.value).Median, "times", bound, limit})
+			}
 		}
-		fmt.Fprintln(cfg.progress, "measuring:", m.title)
-		results, err := m.run(ctx, cfg, targets, func(t target, s slice) { r.sliceLine(m, t, s) })
+	}
+	add("small call, p50, by tbxark's", "Call", "tbxark", "at most", 1)
+	add("small call, p50, by supergateway's", "Call", supergateway, "at most", 1.0/3)
+	add("calls a second of 8 sessions, by tbxark's", "Sessions8", "tbxark", "at least", 1)
+	add("calls a second of 8 sessions, by supergateway's", "Sessions8", supergateway, "at least", 5)
+	add("tools/list, p50, by stdio's", "List", "stdio", "at most", 1.2)
+	return all
+}
+
+// run measures all targets in turn.
+func (m measure) run(ctx context.Context, cfg config, targets []target, r results) error {
+	var open []session
+	defer func() { _ = closeAll(open) }()
+	var turns []turn
+	for _, t := range targets {
+		take := func(ctx context.Context) (slice, error) {
+			return repeat(ctx, cfg.slice, func() (time.Duration, error) { return t.once(ctx) })
+		}
+		if m.request != (request{}) {
+			sessions, err := openAll(ctx, t, m.sessions, m.request)
+			open = append(open, sessions...)
+			take = func(ctx context.Context) (slice, error) {
+				if err != nil {
+					return slice{}, err
+				}
+				return calls(ctx, sessions, m.request, cfg.slice)
+			}
+		}
+		turns = append(turns, turn{{m.via(t.name), take}})
+	}
+	return r.inTurn(ctx, cfg.rounds, turns, func(name string, s slice) {
+		sum := 0.0
+		for _, took := range s.took {
+			sum += took
+		}
+		n, took := len(s.took), slices.Clone(s.took)
+		fmt.Fprintf(cfg.out, "Benchmark%s-%d\t%d\t%.0f ns/op\t%.0f p50-ns\t%.0f p95-ns\t%.1f calls/s\n",
+			name, runtime.GOMAXPROCS(0), n, sum/float64(n), quantile(took, 0.5), quantile(took, 0.95), s.rate)
+	})
+}
+
+// repeat does one thing after the other, once at least, until the time is over.
+func repeat(ctx context.Context, d time.Duration, do func() (time.Duration, error)) (slice, error) {
+	var s slice
+	start := time.Now()
+	for {
+		took, err := do()
+		if err != nil {
+			return s, err
+		}
+		s.took = append(s.took, float64(took))
+		if elapsed := time.Since(start); elapsed >= d || ctx.Err() != nil {
+			s.rate = float64(len(s.took)) / elapsed.Seconds()
+			return s, ctx.Err()
+		}
+	}
+}
+
+// calls has all sessions send at the same time, each one request after the other,
+// and looks at the last response of each.
+func calls(ctx context.Context, sessions []session, r request, d time.Duration) (total slice, err error) {
+	parts := make([]slice, len(sessions))
+	start := time.Now()
+	err = atOnce(len(sessions), len(sessions), func(i int) (err error) {
+		var last []byte
+		parts[i], err = repeat(ctx, d, func() (took time.Duration, err error) {
+			last, took, err = sessions[i].Call(r)
+			return took, err
+		})
 		if err != nil {
 			return err
 		}
-		if err := results[through.name].failed; err != nil {
-			return errors.Join(err, errors.New(b.lastWords()))
-		}
-		r.done = append(r.done, measured{m, results})
+		return check(last)
+	})
+	for _, p := range parts {
+		total.took = append(total.took, p.took...)
 	}
-	return nil
+	total.rate = float64(len(total.took)) / time.Since(start).Seconds()
+	return total, err
+}
+
+const (
+	openAtOnce = 8  // clients that begin a session at the same time
+	warmUp     = 20 // calls that a session makes before it is measured
+)
+
+// openAll begins n sessions and warms them up. Those that were begun are to be closed
+// after an error as well.
+func openAll(ctx context.Context, t target, n int, r request) ([]session, error) {
+	sessions := make([]session, n)
+	return sessions, atOnce(n, openAtOnce, func(i int) (err error) {
+		if sessions[i], _, err = t.open(ctx); err != nil {
+			return err
+		}
+		for range warmUp {
+			if _, _, err := checked(sessions[i], r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func closeAll[C io.Closer](all []C) error {
+	return atOnce(len(all), openAtOnce, func(i int) error {
+		if any(all[i]) == nil {
+			return nil
+		}
+		return all[i].Close()
+	})
 }

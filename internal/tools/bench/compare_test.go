@@ -32,7 +32,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	err = comparison(t.Context(), config{
+	err = compare(t.Context(), config{
 		broker: filepath.Join(bin, "fjmcp-broker"), child: filepath.Join(bin, programs.Many), tool: "get_forgejo_mcp_server_version",
 		supergateway: filepath.Join(t.TempDir(), "absent"), http: further,
 		rounds: 2, slice: time.Millisecond, idle: 8, only: regexp.MustCompile(``), out: &out, progress: io.Discard,
@@ -48,7 +48,7 @@ func TestRun(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{`BenchmarkMemory/of=fjmcp-session-\d+\t1\t\d+ private-B`, `tbxark's +not measured: there is no baseline tbxark`} {
+	for _, want := range []string{`BenchmarkMemory/of=fjmcp-session-\d+\t1\t\d+ private-B`, `by tbxark's +not measured`, `each idle session in it +-?[\d.e+]+ KiB +at most 64`} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
 			t.Errorf("lacks %s", want)
 		}
@@ -85,10 +85,11 @@ func reply(t *testing.T, contentType, body string) session {
 		}
 	}))
 	t.Cleanup(s.Close)
-	e, err := newEndpoint(s.URL+"/mcp", "secret")
+	e, err := newEndpoint(s.URL + "/mcp")
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.token = "secret"
 	session, _, err := e.target("reply").open(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -178,14 +179,14 @@ func TestRunDropsWhatFails(t *testing.T) {
 			if good--; good < 0 {
 				return nil, 0, errors.New("out of order")
 			}
+			order += name
 			return idle{}, time.Second, nil
 		}}
 	}
-	m := measure{name: "Start"}
-	results, err := m.run(t.Context(), config{rounds: 3}, []target{via("a", 9), via("b", 1), via("c", 9)},
-		func(t target, _ slice) { order += t.name })
-	if err != nil || results["b"].failed == nil || results["a"].failed != nil {
-		t.Fatalf("got %v, %v", results, err)
+	m, r := measure{name: "Start"}, results{}
+	err := m.run(t.Context(), config{rounds: 3, out: io.Discard}, []target{via("a", 9), via("b", 1), via("c", 9)}, r)
+	if err != nil || r["Start/via=b"].failed == nil || r["Start/via=a"].failed != nil || len(r["Start/via=c"].rounds) != 3 {
+		t.Fatalf("got %v, %v", r, err)
 	}
 	if want := "abc" + "ca" + "ca"; order != want {
 		t.Errorf("order %q, want %q", order, want)

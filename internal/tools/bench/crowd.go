@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 )
 
@@ -18,100 +15,77 @@ const (
 	part        = 10 // a restart is measured with the crowd's tenth part, too
 )
 
-// crowd is what was measured with very many live sessions.
-type crowd struct {
-	version       string
-	sessions      int
-	none, all     startCost
-	some, restart restart // with the tenth part, with all
-	pid1, broker  float64 // resident memory, bytes
-}
-
-// startCost is PID 1's processor time for starting a session and stopping it again, and
-// how long the start took, both on average.
-type startCost struct{ pid1, took time.Duration }
-
-// restart is one of the broker.
-type restart struct {
-	done  time.Duration // until systemctl returned
-	first time.Duration // until a session has answered a request that came meanwhile
-	every time.Duration // until all have answered
-	lost  int           // sessions that have not
-}
-
-// crowds measures with n live sessions at once on systemd 252 and 257, and writes
-// tables.
-func crowds(ctx context.Context, cfg config, n int) error {
-	for _, suite := range []string{"bookworm", "trixie"} {
-		cfg.suite, cfg.sessions = suite, n
-		c, err := measureCrowd(ctx, cfg, n)
-		if err != nil {
-			return fmt.Errorf("%d sessions on %s: %w", n, suite, err)
-		}
-		c.write(cfg.out)
+// crowd measures with n live sessions at once.
+func crowd(ctx context.Context, s *system, n int) error {
+	noneCPU, noneTook, err := s.startCost(ctx)
+	if err != nil {
+		return err
 	}
+	fmt.Fprintf(s.cfg.progress, "starting %d sessions\n", n)
+	live, err := s.live(ctx, n/part)
+	if err != nil {
+		return err
+	}
+	some, err := s.restart(ctx, live)
+	if err != nil {
+		return err
+	}
+	more, err := s.live(ctx, n-len(live))
+	if err != nil {
+		return err
+	}
+	allCPU, allTook, err := s.startCost(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := s.restart(ctx, append(live, more...))
+	if err != nil {
+		return err
+	}
+	held, err := memoryOf(ctx, s.C.Shell, "1 $(systemctl show --value -p MainPID fjmcp-broker.service)")
+	if err != nil {
+		return err
+	}
+	byNone, growth := figure{"the same, by that with none", allCPU / noneCPU, "times", "", 0},
+		figure{"more for each live session", (allCPU - noneCPU) / float64(n), "ms", "", 0}
+	if strings.HasPrefix(s.version, "systemd 252") {
+		growth.bound, growth.limit = "at most", 0.05
+	} else {
+		byNone.bound, byNone.limit = "at most", 2
+	}
+	writeFigures(s.cfg.out, fmt.Sprintf("%d live sessions at once, %s", n, s.version), append([]figure{
+		{"PID 1's time for a start and a stop, none live", noneCPU, "ms", "", 0},
+		{"the same, all live", allCPU, "ms", "", 0}, byNone, growth,
+		{"a start to its answer, mean, none live", noneTook, "ms", "", 0}, {"the same, all live", allTook, "ms", "", 0},
+		{"sessions lost by restarts", float64(some.lost + all.lost), "", "at most", 0},
+		{"restart, by one with a tenth live", all.done.Seconds() / some.done.Seconds(), "times", "at most", part},
+		{"PID 1, resident", held.resident[0], "MiB", "", 0}, {"fjmcp-broker, resident", held.resident[1], "MiB", "", 0},
+	}, append(some.figures("a tenth"), all.figures("all")...)...))
 	return nil
 }
 
-func measureCrowd(ctx context.Context, cfg config, n int) (c crowd, err error) {
-	fmt.Fprintf(cfg.progress, "booting a container (%s)\n", cfg.suite)
-	s, err := boot(ctx, cfg)
+// startCost begins sessions and ends them, one after the other. It returns PID 1's own
+// processor time for one, and how long its start took, in ms.
+func (s *system) startCost(ctx context.Context) (pid1, took float64, err error) {
+	w, err := s.connect(ctx)
 	if err != nil {
-		return c, err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	b := &bench{cfg: cfg, system: s}
-	if b.wire, err = s.login(ctx); err != nil {
-		return c, err
-	}
-	c.version, c.sessions = s.version, n
-	if c.none, err = b.startCost(ctx); err != nil {
-		return c, err
-	}
-	fmt.Fprintf(cfg.progress, "starting %d sessions\n", n)
-	live, err := b.live(ctx, n/part)
-	if err != nil {
-		return c, err
-	}
-	if c.some, err = b.restart(ctx, live); err != nil {
-		return c, err
-	}
-	more, err := b.live(ctx, n-len(live))
-	if err != nil {
-		return c, err
-	}
-	live = append(live, more...)
-	if c.all, err = b.startCost(ctx); err != nil {
-		return c, err
-	}
-	if c.restart, err = b.restart(ctx, live); err != nil {
-		return c, err
-	}
-	c.pid1, c.broker, err = s.resident(ctx)
-	return c, err
-}
-
-// startCost begins sessions and ends them, one after the other.
-func (b *bench) startCost(ctx context.Context) (cost startCost, err error) {
-	w, err := b.wire.connect(ctx)
-	if err != nil {
-		return cost, err
+		return 0, 0, err
 	}
 	defer w.conn.Close()
-	before, err := b.system.pid1Time(ctx)
+	before, err := s.pid1Time(ctx)
 	if err != nil {
-		return cost, err
+		return 0, 0, err
 	}
+	var sum time.Duration
 	for range crowdStarts {
-		took, err := w.start()
+		took, err := w.once()
 		if err != nil {
-			return cost, err
+			return 0, 0, err
 		}
-		cost.took += took / crowdStarts
+		sum += took
 	}
-	after, err := b.system.pid1Time(ctx)
-	cost.pid1 = (after - before) / crowdStarts
-	return cost, err
+	after, err := s.pid1Time(ctx)
+	return (after - before).Seconds() * 1000 / crowdStarts, sum.Seconds() * 1000 / crowdStarts, err
 }
 
 // pid1Time is the processor time that PID 1 has used, without its children's.
@@ -124,98 +98,62 @@ func (s *system) pid1Time(ctx context.Context) (time.Duration, error) {
 	return time.Duration(n) * tick, err
 }
 
+// restart is one of the broker.
+type restart struct {
+	done  time.Duration // until systemctl returned
+	first time.Duration // until a session has answered a request that came meanwhile
+	every time.Duration // until all have answered
+	lost  int           // sessions that have not
+}
+
+func (r restart) figures(live string) []figure {
+	return []figure{
+		{"restart with " + live + " live, done", r.done.Seconds(), "s", "at most", 3},
+		{"to the first answer", r.first.Seconds(), "s", "", 0}, {"until all have answered", r.every.Seconds(), "s", "", 0},
+	}
+}
+
 // restart restarts the broker while a client waits for an answer, and then has every
 // session answer.
-func (b *bench) restart(ctx context.Context, sessions []*httpSession) (r restart, err error) {
-	pid, err := b.system.Property(ctx, "fjmcp-broker.service", "MainPID")
+func (s *system) restart(ctx context.Context, sessions []*httpSession) (r restart, err error) {
+	pid, err := s.Property(ctx, "fjmcp-broker.service", "MainPID")
 	if err != nil {
 		return r, err
 	}
 	began := time.Now()
 	stopped := make(chan error, 1)
 	go func() {
-		_, err := b.system.C.Run(ctx, "systemctl", "restart", "fjmcp-broker.service")
+		_, err := s.C.Run(ctx, "systemctl", "restart", "fjmcp-broker.service")
 		r.done = time.Since(began)
 		stopped <- err
 	}()
-	if _, err := b.system.C.Shell(ctx, "while [ -e /proc/"+pid+" ]; do sleep 0.01; done"); err != nil {
+	if _, err := s.C.Shell(ctx, "while [ -e /proc/"+pid+" ]; do sleep 0.01; done"); err != nil {
 		return r, err
 	}
-	if r.first, err = firstAnswer(ctx, began, sessions[0]); err != nil {
+	if err := sessions[0].ping(ctx); err != nil { // its connection waits in the socket for the next broker
 		return r, err
 	}
+	r.first = time.Since(began)
 	if err := <-stopped; err != nil {
 		return r, err
 	}
 	var lost atomic.Int64
-	err = atOnce(len(sessions), 4, func(i int) error {
-		if err := sessions[i].reach(ctx); err != nil {
-			return err
-		}
-		defer sessions[i].hangUp()
-		if _, _, err := checked(sessions[i], ping); err != nil {
+	_ = atOnce(len(sessions), 4, func(i int) error {
+		if sessions[i].ping(ctx) != nil {
 			lost.Add(1)
 		}
 		return nil
 	})
 	r.every, r.lost = time.Since(began), int(lost.Load())
-	return r, err
+	return r, ctx.Err()
 }
 
-// firstAnswer asks a session. The connection waits in the socket for the next broker.
-func firstAnswer(ctx context.Context, began time.Time, s *httpSession) (time.Duration, error) {
+// ping has a session answer that has no connection.
+func (s *httpSession) ping(ctx context.Context) error {
 	if err := s.reach(ctx); err != nil {
-		return 0, err
+		return err
 	}
 	defer s.hangUp()
 	_, _, err := checked(s, ping)
-	return time.Since(began), err
-}
-
-// resident are the sizes of PID 1 and of the broker, bytes.
-func (s *system) resident(ctx context.Context) (pid1, broker float64, err error) {
-	out, err := s.C.Shell(ctx, `for p in 1 $(systemctl show --value -p MainPID fjmcp-broker.service); do awk '/^VmRSS:/ {print $2}' /proc/$p/status; done`)
-	if err != nil {
-		return 0, 0, err
-	}
-	_, err = fmt.Sscan(out, &pid1, &broker)
-	return pid1 * 1024, broker * 1024, err
-}
-
-// growth is how much more of PID 1's time a start takes for each live session.
-func (c crowd) growth() time.Duration { return (c.all.pid1 - c.none.pid1) / time.Duration(c.sessions) }
-
-func (c crowd) figures() []figure {
-	all := []figure{
-		atMost("restart of the broker, s", 3, c.restart.done.Seconds()),
-		atMost(fmt.Sprintf("restart, by one with %d sessions", c.sessions/part), part, c.restart.done.Seconds()/c.some.done.Seconds()),
-		atMost("sessions lost by it", 0, float64(c.restart.lost+c.some.lost)),
-	}
-	if strings.HasPrefix(c.version, "systemd 252") {
-		return append(all, atMost("PID 1's time for a start, more for each live session, ms", 0.05, float64(c.growth())/1e6))
-	}
-	return append(all, atMost("PID 1's time for a start, by that with none live", 2, float64(c.all.pid1)/float64(c.none.pid1)))
-}
-
-func (c crowd) write(out io.Writer) {
-	fmt.Fprintf(out, "\n%d live sessions at once, %s\n", c.sessions, c.version)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "live\tPID 1's time for a start and a stop\tto the first answer, mean")
-	for _, r := range []struct {
-		live int
-		cost startCost
-	}{{0, c.none}, {c.sessions, c.all}} {
-		fmt.Fprintf(w, "%d\t%.1f ms\t%.0f ms\n", r.live, float64(r.cost.pid1)/1e6, float64(r.cost.took)/1e6)
-	}
-	w.Flush()
-	fmt.Fprintln(w, "\nrestart with\tdone\tfirst answer\tall have answered")
-	for _, r := range []struct {
-		live int
-		restart
-	}{{c.sessions / part, c.some}, {c.sessions, c.restart}} {
-		fmt.Fprintf(w, "%d\t%.2f s\t%.2f s\t%.2f s\n", r.live, r.done.Seconds(), r.first.Seconds(), r.every.Seconds())
-	}
-	w.Flush()
-	fmt.Fprintf(out, "resident: PID 1 %.1f MiB, fjmcp-broker %.1f MiB\n\n", c.pid1/(1<<20), c.broker/(1<<20))
-	writeFigures(out, c.figures())
+	return err
 }

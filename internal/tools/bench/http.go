@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 )
 
 // patience is how long a response may take.
@@ -27,12 +29,32 @@ type endpoint struct {
 }
 
 // newEndpoint reads an http URL.
-func newEndpoint(address, token string) (endpoint, error) {
+func newEndpoint(address string) (endpoint, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" || u.Host == "" {
 		return endpoint{}, fmt.Errorf("want http://HOST[:PORT]/PATH, got %q", address)
 	}
-	return endpoint{u, token, new(net.Dialer).DialContext}, nil
+	if u.Port() == "" {
+		u.Host = net.JoinHostPort(u.Hostname(), "80")
+	}
+	return endpoint{url: u, dial: new(net.Dialer).DialContext}, nil
+}
+
+// logIn goes a client's whole way once, but for a session.
+func logIn(ctx context.Context, address string, transport *http.Transport) (endpoint, error) {
+	client, err := loginclient.Login(ctx, loginclient.Config{
+		MCPURL: address, Transport: transport, Browser: loginclient.NewBrowser(transport, "alice", "alice-password"),
+	})
+	if err != nil {
+		return endpoint{}, err
+	}
+	e, err := newEndpoint(address)
+	if err != nil {
+		return e, err
+	}
+	e.dial = transport.DialContext
+	e.token, err = client.AccessToken(ctx)
+	return e, err
 }
 
 // target is the way to the server with a connection for each session.
@@ -50,6 +72,27 @@ func (e endpoint) target(name string) target {
 		}
 		return s, toConnect + took, nil
 	}}
+}
+
+// live begins n sessions that stay, on connections that do not, and makes the requests
+// in each.
+func (e endpoint) live(ctx context.Context, n int, requests ...request) ([]*httpSession, error) {
+	sessions := make([]*httpSession, n)
+	err := atOnce(n, openAtOnce, func(i int) error {
+		w, err := e.connect(ctx)
+		if err != nil {
+			return err
+		}
+		sessions[i], _, err = w.begin()
+		defer sessions[i].hangUp()
+		for _, r := range requests {
+			if err == nil {
+				_, _, err = checked(sessions[i], r)
+			}
+		}
+		return err
+	})
+	return sessions, err
 }
 
 // wire is one connection. It speaks HTTP/1.1 by hand: net/http's client hands each
@@ -70,11 +113,7 @@ func (e endpoint) connect(ctx context.Context) (*wire, error) {
 
 // reconnect opens a connection in place of the one there may have been.
 func (w *wire) reconnect(ctx context.Context) (err error) {
-	host := w.url.Host
-	if w.url.Port() == "" {
-		host = net.JoinHostPort(w.url.Hostname(), "80")
-	}
-	if w.conn, err = w.dial(ctx, "tcp", host); err == nil {
+	if w.conn, err = w.dial(ctx, "tcp", w.url.Host); err == nil {
 		w.in.Reset(w.conn)
 	}
 	return err
@@ -97,8 +136,7 @@ func (w *wire) try(method, headers string, body []byte) (*http.Response, error) 
 	if err := w.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
-	w.out = fmt.Appendf(w.out[:0], "%s %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n", method, w.url.RequestURI(), headers, len(body))
-	w.out = append(w.out, body...)
+	w.out = fmt.Appendf(w.out[:0], "%s %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s", method, w.url.RequestURI(), headers, len(body), body)
 	if _, err := w.conn.Write(w.out); err != nil {
 		return nil, err
 	}
@@ -115,36 +153,35 @@ type httpSession struct {
 	got     []byte // received
 }
 
-func (w *wire) session() *httpSession {
+// begin begins a session and tells how long the answer to initialize took. From then on
+// every request names the revision that the server chose.
+func (w *wire) begin() (*httpSession, time.Duration, error) {
 	s := &httpSession{wire: w, next: firstID}
 	s.headers = "Host: " + w.url.Host + "\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
 	if w.token != "" {
 		s.headers += "Authorization: Bearer " + w.token + "\r\n"
 	}
-	return s
-}
-
-// begin begins a session and tells how long the answer to initialize took.
-func (w *wire) begin() (*httpSession, time.Duration, error) {
-	s := w.session()
 	answer, took, err := checked(s, initialize)
-	if err == nil {
-		err = s.begun(answer)
+	if err != nil {
+		return s, 0, err
 	}
-	return s, took, err
-}
-
-// begun has every later request name the revision that the server chose, and
-// tells it that the session may begin.
-func (s *httpSession) begun(answer []byte) error {
 	var m struct {
 		Result struct{ ProtocolVersion string }
 	}
 	if err := json.Unmarshal(answer, &m); err != nil {
-		return err
+		return s, 0, err
 	}
 	s.headers += "MCP-Protocol-Version: " + m.Result.ProtocolVersion + "\r\n"
-	return s.tell(http.MethodPost, initialized)
+	return s, took, s.tell(http.MethodPost, initialized)
+}
+
+// once begins a session and ends it. Only the beginning counts.
+func (w *wire) once() (time.Duration, error) {
+	s, took, err := w.begin()
+	if err != nil {
+		return 0, err
+	}
+	return took, s.tell(http.MethodDelete, "")
 }
 
 // Call implements session.
@@ -191,9 +228,6 @@ func (s *httpSession) tell(method, body string) error {
 	}
 	return err
 }
-
-// end ends the session and leaves the connection to others.
-func (s *httpSession) end() error { return s.tell(http.MethodDelete, "") }
 
 // Close implements session. A server need not know DELETE.
 func (s *httpSession) Close() error {
@@ -250,16 +284,15 @@ func (s *httpSession) readEvents(body io.Reader) (err error) {
 		}
 		line := bytes.TrimRight(s.got[from:], "\r\n")
 		data, isData := bytes.CutPrefix(line, []byte("data:"))
-		switch {
-		case isData:
-			s.got = append(s.got[:from], bytes.TrimPrefix(data, []byte(" "))...)
-		case len(line) == 0 && answers(s.got[:from], s.next):
+		s.got = append(s.got[:from], bytes.TrimPrefix(data, []byte(" "))...)
+		if !isData {
 			s.got = s.got[:from]
-			return nil
-		case len(line) == 0: // another message, or none
-			s.got = s.got[:0]
-		default:
-			s.got = s.got[:from]
+		}
+		if len(line) == 0 {
+			if answers(s.got, s.next) {
+				return nil
+			}
+			s.got = s.got[:0] // another message, or none
 		}
 	}
 }

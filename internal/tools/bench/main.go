@@ -44,10 +44,7 @@ type config struct {
 	idle         int            // sessions that wait while memory is measured; the figures are about 200
 	out          io.Writer
 	progress     io.Writer
-
-	deb      string // the package
-	suite    string // Debian's name; empty means bookworm
-	sessions int    // that may live at once in the container; 0 means some more than mostLive
+	deb          string // the package
 }
 
 func main() {
@@ -60,7 +57,7 @@ func main() {
 	http := flag.String("http", "", "further baselines, name=URL[,name=URL], that speak Streamable HTTP")
 	only := flag.String("run", "", "measure only what the regular `expression` matches of Start, Call, List, Sessions8, Sessions64, Memory")
 	flag.StringVar(&cfg.deb, "deb", "", "measure starts under systemd instead, with this package in a container (root)")
-	crowd := flag.Int("crowd", 0, "with -deb: measure with that many sessions at once instead, on Debian 12 and 13")
+	most := flag.Int("crowd", 0, "with -deb: measure with that many sessions at once instead, on Debian 12 and 13")
 	fork := flag.String("fork", "", "start the program of the arguments upon each HTTP request at this `address`, for -deb in the container")
 	flag.Parse()
 	if *fork != "" {
@@ -69,12 +66,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	err := cfg.complete(*http, *only)
-	switch {
-	case err != nil:
-	case cfg.deb == "":
-		err = comparison(ctx, cfg)
-	default:
-		err = inContainer(ctx, cfg, *crowd)
+	if err == nil {
+		err = cfg.measure(ctx, *most)
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fatal(err)
@@ -103,13 +96,23 @@ func (c *config) complete(http, only string) (err error) {
 	return err
 }
 
-func inContainer(ctx context.Context, cfg config, crowd int) error {
+// measure measures what the flags ask for, with most sessions at once if not 0.
+func (c config) measure(ctx context.Context, most int) error {
+	if c.deb == "" {
+		return compare(ctx, c)
+	}
 	if err := nspawn.Check(); err != nil {
-		fmt.Fprintf(cfg.out, "\nStarts under the systemd launcher: skipped, %v\n", err)
+		fmt.Fprintf(c.out, "\nStarts under the systemd launcher: skipped, %v\n", err)
 		return nil
 	}
-	if crowd > 0 {
-		return crowds(ctx, cfg, crowd)
+	if most == 0 {
+		return inContainer(ctx, c, "bookworm", mostLive, units)
 	}
-	return units(ctx, cfg)
+	for _, suite := range []string{"bookworm", "trixie"} {
+		err := inContainer(ctx, c, suite, most, func(ctx context.Context, s *system) error { return crowd(ctx, s, most) })
+		if err != nil {
+			return fmt.Errorf("%d sessions on %s: %w", most, suite, err)
+		}
+	}
+	return nil
 }

@@ -1,165 +1,186 @@
 package main
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"io"
-	"runtime"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
-// report collects what was measured and writes it.
-type report struct {
-	out     io.Writer
-	names   []string         // of all targets, missing ones too, the broker first
-	missing map[string]error // baselines that did not start
-	done    []measured
-	memory  memory
+// slice is what one way gave in one of its turns.
+type slice struct {
+	took []float64 // each, ns
+	rate float64   // how many a second
 }
 
-type measured struct {
-	measure
-	results map[string]*series
+// once is a slice of one.
+func once(took time.Duration, err error) (slice, error) {
+	return slice{[]float64{float64(took)}, 1 / took.Seconds()}, err
 }
 
-// newReport writes the head of what benchstat(1) reads: a line for each turn, of which
-// `benchstat -col /via` compares the targets.
-func newReport(out io.Writer) *report {
-	fmt.Fprintf(out, "goos: %s\ngoarch: %s\npkg: github.com/fjmcp/fjmcp-broker/internal/tools/bench\n", runtime.GOOS, runtime.GOARCH)
-	return &report{out: out, missing: map[string]error{}}
+// series is what one way gave, by round.
+type series struct {
+	rounds []slice
+	failed error // why there is no more
 }
 
-func (r *report) sliceLine(m measure, t target, s slice) {
-	fmt.Fprintf(r.out, "Benchmark%s/via=%s-%d\t%d\t%.0f ns/op", m.name, t.name, runtime.GOMAXPROCS(0), len(s.took), mean(s.took))
-	took := slices.Clone(s.took)
-	fmt.Fprintf(r.out, "\t%.0f p50-ns\t%.0f p95-ns", quantile(took, 0.5), quantile(took, 0.95))
-	if m.rate {
-		fmt.Fprintf(r.out, "\t%.1f calls/s", s.rate())
+func (s *series) all() (took []float64) {
+	for _, r := range s.rounds {
+		took = append(took, r.took...)
 	}
-	fmt.Fprintln(r.out)
+	return took
 }
 
-func (r *report) memoryLines() {
-	m := r.memory
-	for _, v := range []struct {
-		name  string
-		bytes float64
-	}{
-		{"broker/sessions=0", m.none}, {fmt.Sprintf("broker/sessions=%d", m.count), m.idle},
-		{fmt.Sprintf("broker/listening=%d", m.count), m.listening}, {"fjmcp-session", spreadOf(m.sessions).Median},
-	} {
-		fmt.Fprintf(r.out, "BenchmarkMemory/of=%s-%d\t1\t%.0f private-B\n", v.name, runtime.GOMAXPROCS(0), v.bytes)
+// medians are those of the rounds, ns.
+func (s *series) medians() (all []float64) {
+	for _, r := range s.rounds {
+		all = append(all, spreadOf(r.took).Median)
 	}
+	return all
 }
 
-func mean(values []float64) float64 {
-	sum := 0.0
-	for _, v := range values {
-		sum += v
+func (s *series) rates() (all []float64) {
+	for _, r := range s.rounds {
+		all = append(all, r.rate)
 	}
-	return sum / float64(len(values))
+	return all
 }
 
-// tables writes what a person reads.
-func (r *report) tables() {
-	for _, m := range r.done {
-		fmt.Fprintf(r.out, "\n%s\n", m.title)
-		w := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "\t"+m.columns()+"\tbroker ÷ this (quartiles of the rounds)")
-		for _, name := range r.names {
-			fmt.Fprintln(w, name+"\t"+r.row(m, name))
+// turn is one thing after the other, each by the name of its series.
+type turn []step
+
+type step struct {
+	name string
+	take func(context.Context) (slice, error)
+}
+
+type results map[string]*series
+
+// inTurn has each take its turn, round after round, beginning with another one each time,
+// and tells done of every slice. What fails is out.
+func (r results) inTurn(ctx context.Context, rounds int, turns []turn, done func(string, slice)) error {
+	for round := range rounds {
+		for i := range turns {
+			for _, step := range turns[(i+round)%len(turns)] {
+				s := r[step.name]
+				if s == nil {
+					s = &series{}
+					r[step.name] = s
+				}
+				if s.failed != nil {
+					continue
+				}
+				got, err := step.take(ctx)
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				if s.failed = err; err == nil {
+					s.rounds = append(s.rounds, got)
+					done(step.name, got)
+				}
+			}
 		}
-		w.Flush()
 	}
-	if r.memory.count > 0 {
-		fmt.Fprintf(r.out, "\nPrivate memory of idle sessions\n")
-		r.memoryTable()
-	}
-	fmt.Fprintln(r.out)
-	writeFigures(r.out, r.figures())
+	return nil
 }
 
-func (m measure) columns() string {
-	if m.rate {
-		return "calls/s\tquartiles\tp50\tp95"
+// ratio is a by b, round by round: what two gave right after each other.
+func (r results) ratio(a, b string, of func(*series) []float64) spread {
+	if r[a] == nil || r[b] == nil || r[a].failed != nil || r[b].failed != nil {
+		return spreadOf(nil)
 	}
-	return "p50\tquartiles\tp95\tn"
+	x, y := of(r[a]), of(r[b])
+	for i := range x {
+		x[i] /= y[i]
+	}
+	return spreadOf(x)
 }
 
-func (r *report) row(m measured, name string) string {
-	s, missing := m.results[name], r.missing[name]
-	if missing == nil {
-		missing = s.failed
-	}
-	if missing != nil {
-		return "missing: " + strings.Join(strings.Fields(missing.Error()), " ")
-	}
-	rounds, took := spreadOf(s.rounds), slices.Clone(s.took)
-	ratio := "1"
-	if name != r.names[0] {
-		ratio = r.ratio(m, name).String()
-	}
-	if m.rate {
-		return fmt.Sprintf("%.0f\t%.0f–%.0f\t%s\t%s\t%s", rounds.Median, rounds.Low, rounds.High, ms(quantile(took, 0.5)), ms(quantile(took, 0.95)), ratio)
-	}
-	all := spreadOf(s.took)
-	return fmt.Sprintf("%s\t%s–%s\t%s\t%d\t%s", ms(all.Median), ms(all.Low), ms(all.High), ms(quantile(took, 0.95)), len(took), ratio)
+// row is a line of a table: a series and what it is compared with.
+type row struct {
+	name, series string
+	ratio        spread
 }
 
-// ratio is the broker's value by that of another target.
-func (r *report) ratio(m measured, name string) spread {
-	return spreadOf(ratios(m.results[r.names[0]].rounds, m.results[name].rounds))
-}
-
-func (r *report) memoryTable() {
-	m := r.memory
-	w := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "fjmcp-broker, sessions ended\t%s\n", mib(m.none))
-	fmt.Fprintf(w, "fjmcp-broker, %d sessions\t%s\t%s each\n", m.count, mib(m.idle), kib(m.each(m.idle)))
-	fmt.Fprintf(w, "fjmcp-broker, %d sessions that listen to their event streams\t%s\t%s each\n", m.count, mib(m.listening), kib(m.each(m.listening)))
-	s := spreadOf(m.sessions)
-	fmt.Fprintf(w, "fjmcp-session, each (quartiles)\t%s\t%s–%s\n", mib(s.Median), mib(s.Low), mib(s.High))
+func (r results) table(out io.Writer, title, ratio string, rows []row) {
+	fmt.Fprintf(out, "\n%s\n", title)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\tp50 (quartiles), ms\tp95\tn\ta second (quartiles)\t"+ratio)
+	for _, row := range rows {
+		s := r[row.series]
+		if s.failed != nil {
+			fmt.Fprintf(w, "%s\tmissing: %s\n", row.name, strings.Join(strings.Fields(s.failed.Error()), " "))
+			continue
+		}
+		ms := s.all()
+		for i := range ms {
+			ms[i] /= 1e6
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.3f\t%d\t%s\t%s\n", row.name, spreadOf(ms).as("%.3f"), quantile(ms, 0.95), len(ms), spreadOf(s.rates()).as("%.0f"), row.ratio.as("%.2f"))
+	}
 	w.Flush()
 }
 
-// figures are what is to hold. Of those against a baseline, the value is the broker's
-// by that of the baseline.
-func (r *report) figures() []figure {
-	against := func(text, name, baseline string, limit float64, atLeast bool) figure {
-		f := figure{text: text, limit: limit, atLeast: atLeast, unit: times}
-		f.value, f.missing = r.against(name, baseline)
-		return f
+// quantile returns the value below which a part q of values lies, by linear
+// interpolation between order statistics; NaN for none. It sorts values.
+func quantile(values []float64, q float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
 	}
-	of := func(text string, value, limit float64, unit func(float64) string) figure {
-		f := figure{text: text, value: value, limit: limit, unit: unit}
-		if r.memory.count == 0 {
-			f.missing = errNotMeasured
-		}
-		return f
-	}
-	return []figure{
-		against("small call, p50, at most tbxark's", "Call", "tbxark", 1, false),
-		against("small call, p50, at most a third of supergateway's", "Call", supergatewayName, 1.0/3, false),
-		against("calls a second of 8 sessions, at least tbxark's", "Sessions8", "tbxark", 1, true),
-		against("calls a second of 8 sessions, at least 5 times supergateway's", "Sessions8", supergatewayName, 5, true),
-		against("tools/list, p50, at most 1.2 times stdio's", "List", "stdio", 1.2, false),
-		of("fjmcp-broker with 200 idle sessions, at most 64 MiB", r.memory.idle, 64<<20, mib),
-		of("each idle session in it, at most 64 KiB", r.memory.each(r.memory.idle), 64<<10, kib),
-		of("fjmcp-session, at most 4 MiB", spreadOf(r.memory.sessions).Median, 4<<20, mib),
-	}
+	slices.Sort(values)
+	below, part := math.Modf(q * float64(len(values)-1))
+	i := int(below)
+	return values[i]*(1-part) + values[min(i+1, len(values)-1)]*part
 }
 
-var errNotMeasured = errors.New("not measured")
+// spread is the middle and the quartiles of some values.
+type spread struct{ Low, Median, High float64 }
 
-func (r *report) against(name, baseline string) (float64, error) {
-	i := slices.IndexFunc(r.done, func(m measured) bool { return m.name == name })
-	if i < 0 {
-		return 0, errNotMeasured
+// spreadOf returns the spread of values, which it leaves as they are.
+func spreadOf(values []float64) spread {
+	v := slices.Clone(values)
+	return spread{quantile(v, 0.25), quantile(v, 0.5), quantile(v, 0.75)}
+}
+
+// as writes each by a verb of package fmt, and nothing for what there is not.
+func (s spread) as(verb string) string {
+	if math.IsNaN(s.Median) {
+		return ""
 	}
-	if s := r.done[i].results[baseline]; s == nil || s.failed != nil {
-		return 0, fmt.Errorf("%w: there is no baseline %s", errNotMeasured, baseline)
+	return fmt.Sprintf(strings.ReplaceAll("V (V–V)", "V", verb), s.Median, s.Low, s.High)
+}
+
+// figure is a value and, if it has one, the bound that it is to hold.
+type figure struct {
+	text  string
+	value float64 // NaN: it was not measured
+	unit  string
+	bound string // "at most", "at least" or empty
+	limit float64
+}
+
+func (f figure) String() string {
+	value := fmt.Sprintf("%s\t%.4g %s", f.text, f.value, f.unit)
+	switch {
+	case math.IsNaN(f.value):
+		return f.text + "\tnot measured"
+	case f.bound == "":
+		return value
+	case f.bound == "at most" && f.value <= f.limit || f.bound == "at least" && f.value >= f.limit:
+		return fmt.Sprintf("%s\t%s %.4g\theld", value, f.bound, f.limit)
 	}
-	return r.ratio(r.done[i], baseline).Median, nil
+	return fmt.Sprintf("%s\t%s %.4g\tNOT HELD", value, f.bound, f.limit)
+}
+
+func writeFigures(out io.Writer, title string, all []figure) {
+	fmt.Fprintf(out, "\n%s\n", title)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, f := range all {
+		fmt.Fprintln(w, f)
+	}
+	w.Flush()
 }

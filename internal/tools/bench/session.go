@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +16,15 @@ type target struct {
 	// open begins a session of its own and tells how long it took to the answer
 	// to initialize.
 	open func(context.Context) (session, time.Duration, error)
+}
+
+// once begins a session and ends it. Only the beginning counts.
+func (t target) once(ctx context.Context) (time.Duration, error) {
+	s, took, err := t.open(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return took, s.Close()
 }
 
 // session is one MCP session. It carries one request at a time.
@@ -49,19 +57,13 @@ const firstID = 1_000_000_000
 
 // append writes the request under id as one line without its end.
 func (r request) append(to []byte, id int) []byte {
-	to = append(to, `{"jsonrpc":"2.0","id":`...)
-	to = strconv.AppendInt(to, int64(id), 10)
-	to = append(to, `,"method":"`...)
-	to = append(to, r.method...)
-	to = append(to, `","params":`...)
-	to = append(to, r.params...)
-	return append(to, '}')
+	return fmt.Appendf(to, `{"jsonrpc":"2.0","id":%d,"method":"%s","params":%s}`, id, r.method, r.params)
 }
 
 // answers reports whether raw is the message that answers the request of that id.
 // It does not decode, which for a long message would take longer than the call.
 func answers(raw []byte, id int) bool {
-	return bytes.Contains(raw, strconv.AppendInt([]byte(`"id":`), int64(id), 10))
+	return bytes.Contains(raw, fmt.Appendf(nil, `"id":%d`, id))
 }
 
 // check decodes a response and says what is wrong with it.
