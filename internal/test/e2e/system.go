@@ -41,7 +41,6 @@ type System struct {
 	Forge *fakeforge.Forge
 
 	forge     *http.Server
-	secrets   secrets
 	transport *http.Transport
 }
 
@@ -144,7 +143,7 @@ func (s *System) StartForge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.forge = &http.Server{Handler: s.secrets.watch(s.Forge), ReadHeaderTimeout: 10 * time.Second}
+	s.forge = &http.Server{Handler: s.Forge, ReadHeaderTimeout: 10 * time.Second}
 	go s.forge.Serve(l)
 	return nil
 }
@@ -177,7 +176,7 @@ func (s *System) Connect(ctx context.Context, user string, steps func(string)) (
 }
 
 // Secrets returns the Forgejo tokens issued so far, and the client secret.
-func (s *System) Secrets() []string { return append(s.secrets.all(), ClientSecret) }
+func (s *System) Secrets() []string { return append(s.Forge.Issued(), ClientSecret) }
 
 // Forward forwards a port of the host's loopback to target in the container
 // until ctx ends.

@@ -41,11 +41,7 @@ func (f *Forge) api(pattern string, anonymous bool, scopes []string, run func(*c
 // admit authenticates and checks the scope, and answers when it refuses.
 func (c *call) admit(anonymous bool, scopes []string) bool {
 	token, scope := authorization(c.r), ""
-	if name, password, ok := c.r.BasicAuth(); ok {
-		if c.user = c.f.userByName(name); c.user == nil || c.user.password != password {
-			return c.fail(http.StatusUnauthorized, "user does not exist")
-		}
-	} else if token != "" {
+	if token != "" {
 		var known bool
 		if c.user, scope, known = c.f.bearer(token); !known {
 			return c.fail(http.StatusUnauthorized, "invalid username, password or token")
@@ -54,8 +50,6 @@ func (c *call) admit(anonymous bool, scopes []string) bool {
 	switch {
 	case c.user != nil && c.user.suspended:
 		return c.fail(http.StatusForbidden, "This account is prohibited from signing in, please contact your site administrator.")
-	case c.user == nil && c.f.cfg.RequireSignIn:
-		return c.fail(http.StatusForbidden, "Only signed in user is allowed to call APIs.")
 	case c.user == nil && !anonymous:
 		return c.fail(http.StatusUnauthorized, "token is required")
 	}
@@ -77,12 +71,10 @@ func (c *call) fail(status int, message string) bool {
 	return false
 }
 
-func (c *call) notFound() { c.fail(http.StatusNotFound, "The target couldn't be found.") }
-
 func (c *call) ok(v any) { reply(c.w, http.StatusOK, v) }
 
 // list answers with one page of items and the headers that tell of the rest.
-func list[T any](c *call, items []T) []T {
+func (c *call) list(items []any) {
 	page := max(1, number(c.r.FormValue("page")))
 	limit := number(cmp.Or(c.r.FormValue("limit"), c.r.FormValue("per_page")))
 	if limit <= 0 || limit > 50 {
@@ -91,7 +83,7 @@ func list[T any](c *call, items []T) []T {
 	c.w.Header().Set("X-Total-Count", strconv.Itoa(len(items)))
 	c.w.Header().Set("Access-Control-Expose-Headers", "X-Total-Count")
 	from := min(len(items), (page-1)*limit)
-	return append([]T{}, items[from:min(len(items), from+limit)]...)
+	c.ok(items[from:min(len(items), from+limit)])
 }
 
 // number reads a decimal number up to a billion; anything else is 0.
@@ -103,26 +95,18 @@ func number(s string) int {
 	return n
 }
 
-var (
-	none       []string
-	repository = []string{"repository"}
-	issues     = []string{"issue"}
-	users      = []string{"user"}
-	userRepos  = []string{"user", "repository"}
-)
-
 func (f *Forge) routeAPI() {
-	f.api("GET /version", true, none, func(c *call) { c.ok(map[string]string{"version": f.cfg.Profile.Version}) })
-	f.api("GET /user", false, users, func(c *call) { c.ok(c.userJSON(c.user)) })
-	f.routeRepos()
-	f.routeIssues()
+	f.api("GET /version", true, nil, func(c *call) { c.ok(map[string]string{"version": f.cfg.Profile.Version}) })
+	f.api("GET /user", false, []string{"user"}, func(c *call) { c.ok(c.userJSON(c.user)) })
+	f.api("GET /user/repos", false, []string{"user", "repository"}, (*call).listRepos)
+	f.repoAPI("GET /issues", true, "issue", (*call).listIssues)
+	f.repoAPI("POST /issues", false, "issue", (*call).createIssue)
 }
 
 func (c *call) userJSON(u *user) map[string]any {
 	return map[string]any{
-		"id": u.id, "login": u.name, "login_name": "", "full_name": "", "email": u.email(), "username": u.name,
-		"avatar_url": c.base + "/avatars/" + u.name, "html_url": c.base + "/" + u.name, "language": "", "is_admin": false,
-		"last_login": seedTime, "created": seedTime, "restricted": false, "active": true, "prohibit_login": u.suspended,
-		"location": "", "website": "", "description": "", "visibility": "public",
+		"id": u.id, "login": u.name, "full_name": "", "email": u.email(), "username": u.name,
+		"avatar_url": c.base + "/avatars/" + u.name, "html_url": c.base + "/" + u.name, "is_admin": false,
+		"created": seedTime, "active": true, "prohibit_login": u.suspended, "visibility": "public",
 	}
 }

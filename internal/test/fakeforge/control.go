@@ -30,38 +30,47 @@ func (f *Forge) Register(app App) (App, error) {
 	return app, nil
 }
 
-// personalToken is an access token of a user's own making.
-type personalToken struct {
-	userID int64
-	scope  string
+// withUser steers an account.
+func (f *Forge) withUser(name string, do func(*user)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	u := f.userByName(name)
+	if u == nil {
+		return fmt.Errorf("cannot find the user %q", name)
+	}
+	do(u)
+	return nil
+}
+
+// withApp steers an application.
+func (f *Forge) withApp(clientID string, do func(*App)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	app := f.app(clientID)
+	if app == nil {
+		return fmt.Errorf("cannot find the application %q", clientID)
+	}
+	do(app)
+	return nil
 }
 
 // PersonalToken returns a new access token of user with the given
 // space-separated scope; it never expires.
-func (f *Forge) PersonalToken(name, scope string) (string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	u := f.userByName(name)
-	if u == nil {
-		return "", noUser(name)
-	}
-	token := random() + random()
-	f.personal[token] = personalToken{userID: u.id, scope: scope}
-	return token, nil
+func (f *Forge) PersonalToken(name, scope string) (token string, err error) {
+	err = f.withUser(name, func(u *user) {
+		token = random() + random()
+		f.personal[token] = &grant{userID: u.id, scope: scope}
+	})
+	return token, err
 }
-
-func noUser(name string) error { return fmt.Errorf("cannot find the user %q", name) }
 
 // RevokeGrants revokes what user granted to any application, as the user would
 // under Settings → Applications. It returns how many grants there were.
-func (f *Forge) RevokeGrants(name string) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	u := f.userByName(name)
-	if u == nil {
-		return 0, noUser(name)
-	}
-	return f.dropGrants(func(g *grant) bool { return g.userID == u.id }), nil
+func (f *Forge) RevokeGrants(name string) (n int, err error) {
+	err = f.withUser(name, func(u *user) {
+		n = f.dropGrants(func(g *grant) bool { return g.userID == u.id })
+	})
+	return n, err
 }
 
 // dropGrants deletes grants and the codes that hang on them.
@@ -78,53 +87,33 @@ func (f *Forge) dropGrants(match func(*grant) bool) int {
 
 // DeleteApp deletes an application and its grants.
 func (f *Forge) DeleteApp(clientID string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	app := f.app(clientID)
-	if app == nil {
-		return fmt.Errorf("cannot find the application %q", clientID)
-	}
-	f.apps = slices.DeleteFunc(f.apps, func(a *App) bool { return a == app })
-	f.dropGrants(func(g *grant) bool { return g.appID == app.id })
-	return nil
+	return f.withApp(clientID, func(app *App) {
+		f.apps = slices.DeleteFunc(f.apps, func(a *App) bool { return a == app })
+		f.dropGrants(func(g *grant) bool { return g.appID == app.id })
+	})
 }
 
 // DeleteUser deletes an account and its grants.
 func (f *Forge) DeleteUser(name string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	u := f.userByName(name)
-	if u == nil {
-		return noUser(name)
-	}
-	f.users = slices.DeleteFunc(f.users, func(o *user) bool { return o == u })
-	f.dropGrants(func(g *grant) bool { return g.userID == u.id })
-	return nil
+	return f.withUser(name, func(u *user) {
+		f.users = slices.DeleteFunc(f.users, func(o *user) bool { return o == u })
+		f.dropGrants(func(g *grant) bool { return g.userID == u.id })
+	})
 }
 
 // Suspend forbids or allows a user to sign in. Tokens stay as they are: refresh
 // continues to work, the API answers 403 and userinfo HTML.
 func (f *Forge) Suspend(name string, suspended bool) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	u := f.userByName(name)
-	if u == nil {
-		return noUser(name)
-	}
-	u.suspended = suspended
-	return nil
+	return f.withUser(name, func(u *user) { u.suspended = suspended })
 }
 
 // RotateSecret gives an application a new secret and returns it.
-func (f *Forge) RotateSecret(clientID string) (string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	app := f.app(clientID)
-	if app == nil {
-		return "", fmt.Errorf("cannot find the application %q", clientID)
-	}
-	app.ClientSecret = "gto_" + random()
-	return app.ClientSecret, nil
+func (f *Forge) RotateSecret(clientID string) (secret string, err error) {
+	err = f.withApp(clientID, func(app *App) {
+		app.ClientSecret = "gto_" + random()
+		secret = app.ClientSecret
+	})
+	return secret, err
 }
 
 // Advance moves the forge's clock forward, and with it everything that expires.
@@ -143,4 +132,11 @@ func (f *Forge) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.stats
+}
+
+// Issued returns all access and refresh tokens that applications got so far.
+func (f *Forge) Issued() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.issued)
 }

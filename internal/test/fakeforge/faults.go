@@ -1,11 +1,13 @@
 package fakeforge
 
 import (
-	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,7 +40,7 @@ type faults struct {
 	list    []*Fault
 	cleared chan struct{} // closed by clear
 	seen    map[string]int
-	waiting int
+	waiting atomic.Int64
 }
 
 // Inject adds a fault. The first that fits a request is applied to it.
@@ -54,9 +56,6 @@ func (f *Forge) Inject(fault Fault) error {
 	}
 	f.plans.mu.Lock()
 	defer f.plans.mu.Unlock()
-	if f.plans.cleared == nil {
-		f.plans.cleared = make(chan struct{})
-	}
 	f.plans.list = append(f.plans.list, &fault)
 	return nil
 }
@@ -65,10 +64,8 @@ func (f *Forge) Inject(fault Fault) error {
 func (f *Forge) ClearFaults() {
 	f.plans.mu.Lock()
 	defer f.plans.mu.Unlock()
-	if f.plans.cleared != nil {
-		close(f.plans.cleared)
-	}
-	f.plans.cleared, f.plans.list = nil, nil
+	close(f.plans.cleared)
+	f.plans.cleared, f.plans.list = make(chan struct{}), nil
 }
 
 // Requests counts the requests for exactly this path that have arrived so far.
@@ -79,19 +76,12 @@ func (f *Forge) Requests(path string) int {
 }
 
 // Waiting counts the requests that a hold or late fault holds at the moment.
-func (f *Forge) Waiting() int {
-	f.plans.mu.Lock()
-	defer f.plans.mu.Unlock()
-	return f.plans.waiting
-}
+func (f *Forge) Waiting() int { return int(f.plans.waiting.Load()) }
 
 // take returns the fault for path, if any, and the channel that ends its wait.
 func (p *faults) take(path string) (Fault, chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.seen == nil {
-		p.seen = map[string]int{}
-	}
 	p.seen[path]++
 	for i, fault := range p.list {
 		if !strings.HasPrefix(path, fault.Path) {
@@ -108,18 +98,12 @@ func (p *faults) take(path string) (Fault, chan struct{}) {
 }
 
 func (p *faults) wait(r *http.Request, cleared chan struct{}) {
-	p.count(1)
-	defer p.count(-1)
+	p.waiting.Add(1)
+	defer p.waiting.Add(-1)
 	select {
 	case <-cleared:
 	case <-r.Context().Done():
 	}
-}
-
-func (p *faults) count(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.waiting += n
 }
 
 func (p *faults) apply(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -130,13 +114,15 @@ func (p *faults) apply(w http.ResponseWriter, r *http.Request, next http.Handler
 	case "html":
 		page(w, http.StatusOK, "Maintenance", "<p>Back soon.</p>")
 	case "drop":
-		next.ServeHTTP(newRecorder(), r)
+		next.ServeHTTP(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler) // closes the connection
 	case "late":
-		rec := newRecorder()
-		next.ServeHTTP(rec, r)
+		kept := httptest.NewRecorder()
+		next.ServeHTTP(kept, r)
 		p.wait(r, cleared)
-		rec.replay(w)
+		maps.Copy(w.Header(), kept.Header())
+		w.WriteHeader(kept.Code)
+		_, _ = kept.Body.WriteTo(w)
 	case "hold":
 		p.wait(r, cleared)
 		next.ServeHTTP(w, r)
@@ -149,25 +135,4 @@ func (p *faults) apply(w http.ResponseWriter, r *http.Request, next http.Handler
 	default:
 		next.ServeHTTP(w, r)
 	}
-}
-
-// recorder keeps an answer back.
-type recorder struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func newRecorder() *recorder { return &recorder{header: http.Header{}, status: http.StatusOK} }
-
-func (r *recorder) Header() http.Header         { return r.header }
-func (r *recorder) WriteHeader(status int)      { r.status = status }
-func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
-
-func (r *recorder) replay(w http.ResponseWriter) {
-	for name, values := range r.header {
-		w.Header()[name] = values
-	}
-	w.WriteHeader(r.status)
-	_, _ = w.Write(r.body.Bytes())
 }

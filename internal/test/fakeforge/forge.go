@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,13 +19,9 @@ import (
 type Config struct {
 	URL     string  // public URL; empty means whatever host a request names
 	Profile Profile // zero means Forgejo15
-	Users   []User  // empty means DefaultUsers
 
 	AccessTTL  time.Duration // zero means 3600 s
 	RefreshTTL time.Duration // zero means 730 h
-
-	// RequireSignIn refuses anonymous API calls ([service] REQUIRE_SIGNIN_VIEW).
-	RequireSignIn bool
 
 	Now func() time.Time // nil means time.Now
 }
@@ -37,7 +32,7 @@ type User struct {
 	Password string
 }
 
-// DefaultUsers are the accounts of a forge that was told of no others.
+// DefaultUsers are the accounts of every forge.
 var DefaultUsers = []User{{"alice", "alice-password"}, {"bob", "bob-password"}}
 
 // App is an OAuth application.
@@ -63,10 +58,11 @@ type Forge struct {
 	apps     []*App
 	grants   []*grant
 	codes    map[string]*code
-	personal map[string]personalToken
+	personal map[string]*grant // access tokens of a user's own making, of no application
 	browsers map[string]*browser
 	repos    []*repo
 	stats    Stats
+	issued   []string
 	lastID   int64
 }
 
@@ -87,9 +83,6 @@ type Stats struct {
 // New returns a forge with its users, their repositories and issues.
 func New(cfg Config) (*Forge, error) {
 	cfg.Profile = cmp.Or(cfg.Profile, Forgejo15)
-	if len(cfg.Users) == 0 {
-		cfg.Users = DefaultUsers
-	}
 	cfg.AccessTTL = cmp.Or(cfg.AccessTTL, time.Hour)
 	cfg.RefreshTTL = cmp.Or(cfg.RefreshTTL, 730*time.Hour)
 	if cfg.Now == nil {
@@ -101,13 +94,11 @@ func New(cfg Config) (*Forge, error) {
 	cfg.URL = strings.TrimSuffix(cfg.URL, "/")
 	f := &Forge{
 		cfg: cfg, mux: http.NewServeMux(),
-		codes: map[string]*code{}, personal: map[string]personalToken{},
+		codes: map[string]*code{}, personal: map[string]*grant{},
 		browsers: map[string]*browser{},
+		plans:    faults{cleared: make(chan struct{}), seen: map[string]int{}},
 	}
-	for _, u := range cfg.Users {
-		if u.Name == "" || u.Password == "" {
-			return nil, errors.New("cannot make a user without name or password")
-		}
+	for _, u := range DefaultUsers {
 		f.seed(&user{id: f.nextID(), name: u.Name, password: u.Password})
 	}
 	f.routeOAuth()
@@ -122,10 +113,12 @@ func (f *Forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // handle registers a handler that runs with the lock held.
+// The body is off the wire by then, so that a slow client holds up nobody.
 func (f *Forge) handle(pattern string, h func(http.ResponseWriter, *http.Request)) {
 	f.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, 16<<20)
-		if err := readForm(r); err != nil {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<20))
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if err != nil || r.ParseForm() != nil {
 			http.Error(w, "bad form", http.StatusBadRequest)
 			return
 		}
@@ -133,17 +126,6 @@ func (f *Forge) handle(pattern string, h func(http.ResponseWriter, *http.Request
 		defer f.mu.Unlock()
 		h(w, r)
 	})
-}
-
-// readForm takes the body off the wire before the lock is taken, so that a slow
-// client holds up nobody.
-func readForm(r *http.Request) error {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return err
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return r.ParseForm()
 }
 
 // now is the forge's clock, which ExpireAccessTokens and Advance move.

@@ -1,8 +1,10 @@
 package fakeforge
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -11,82 +13,98 @@ import (
 var seedTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 type repo struct {
+	id      int64
+	owner   *user
+	name    string
+	private bool
+	issues  []issue
+}
+
+type issue struct {
 	id          int64
-	owner       *user
-	name        string
-	description string
-	private     bool
-	issues      []*issue
+	poster      *user
+	title, text string
+	made        time.Time
 }
 
 // seed adds a user with a public and a private repository and their issues.
 func (f *Forge) seed(u *user) {
 	f.users = append(f.users, u)
-	public := &repo{id: f.nextID(), owner: u, name: "hello", description: "a public repository of " + u.name}
-	private := &repo{id: f.nextID(), owner: u, name: u.name + "-secret", description: "a private repository of " + u.name, private: true}
+	public := &repo{id: f.nextID(), owner: u, name: "hello"}
+	private := &repo{id: f.nextID(), owner: u, name: u.name + "-secret", private: true}
 	f.repos = append(f.repos, public, private)
 	f.addIssue(public, u, "First issue", "It does not work.")
 	f.addIssue(public, u, "Second issue", "It works now.")
 	f.addIssue(private, u, "Private issue", "Only "+u.name+" may read this.")
 }
 
-func (f *Forge) routeRepos() {
-	f.api("GET /user/repos", false, userRepos, func(c *call) {
-		found := []any{}
-		for _, r := range f.repos {
-			if r.owner == c.user {
-				found = append(found, c.repoJSON(r))
-			}
-		}
-		c.ok(list(c, found))
-	})
-	f.repoAPI("GET ", true, repository, func(c *call, r *repo) { c.ok(c.repoJSON(r)) })
+func (f *Forge) addIssue(r *repo, poster *user, title, text string) {
+	r.issues = append(r.issues, issue{f.nextID(), poster, title, text, f.now()})
 }
 
 // repoAPI registers a route below a repository that the user can see.
-func (f *Forge) repoAPI(pattern string, anonymous bool, scopes []string, run func(*call, *repo)) {
+func (f *Forge) repoAPI(pattern string, anonymous bool, scope string, run func(*call, *repo)) {
 	method, path, _ := strings.Cut(pattern, " ")
-	f.api(method+" /repos/{owner}/{repo}"+path, anonymous, scopes, func(c *call) {
-		if r := f.repo(c.user, c.r.PathValue("owner"), c.r.PathValue("repo")); r != nil {
-			run(c, r)
+	f.api(method+" /repos/{owner}/{repo}"+path, anonymous, []string{scope}, func(c *call) {
+		r := find(f.repos, func(r *repo) bool {
+			return strings.EqualFold(r.owner.name, c.r.PathValue("owner")) && strings.EqualFold(r.name, c.r.PathValue("repo")) &&
+				(!r.private || r.owner == c.user)
+		})
+		if r == nil {
+			c.fail(http.StatusNotFound, "The target couldn't be found.")
 			return
 		}
-		c.notFound()
+		run(c, r)
 	})
 }
-
-func (f *Forge) repo(u *user, owner, name string) *repo {
-	return find(f.repos, func(r *repo) bool {
-		return strings.EqualFold(r.owner.name, owner) && strings.EqualFold(r.name, name) && r.visibleTo(u)
-	})
-}
-
-func (r *repo) visibleTo(u *user) bool { return !r.private || r.owner == u }
 
 func (r *repo) fullName() string { return r.owner.name + "/" + r.name }
 
-func (c *call) repoJSON(r *repo) map[string]any {
-	mine := r.owner == c.user
-	open := 0
-	for _, i := range r.issues {
-		if !i.closed {
-			open++
+func (c *call) listRepos() {
+	found := []any{}
+	for _, r := range c.f.repos {
+		if r.owner == c.user {
+			found = append(found, map[string]any{
+				"id": r.id, "owner": c.userJSON(r.owner), "name": r.name, "full_name": r.fullName(), "description": "",
+				"private": r.private, "html_url": c.base + "/" + r.fullName(), "clone_url": c.base + "/" + r.fullName() + ".git",
+				"open_issues_count": len(r.issues), "default_branch": "main", "created_at": seedTime, "updated_at": seedTime,
+				"has_issues": true, "permissions": map[string]bool{"admin": true, "push": true, "pull": true},
+			})
 		}
 	}
+	c.list(found)
+}
+
+func (c *call) issueJSON(r *repo, i int) map[string]any {
+	path, is := r.fullName()+"/issues/"+strconv.Itoa(i+1), r.issues[i]
 	return map[string]any{
-		"id": r.id, "owner": c.userJSON(r.owner), "name": r.name, "full_name": r.fullName(), "description": r.description,
-		"empty": false, "private": r.private, "fork": false, "template": false, "mirror": false, "size": 24, "archived": false,
-		"html_url": c.base + "/" + r.fullName(), "clone_url": c.base + "/" + r.fullName() + ".git", "url": c.base + "/api/v1/repos/" + r.fullName(),
-		"stars_count": 0, "forks_count": 0, "watchers_count": 1, "open_issues_count": open, "release_counter": 0,
-		"default_branch": "main", "created_at": seedTime, "updated_at": seedTime, "has_issues": true, "has_releases": false,
-		"permissions": map[string]bool{"admin": mine, "push": mine, "pull": true},
+		"id": is.id, "number": i + 1, "url": c.base + "/api/v1/repos/" + path, "html_url": c.base + "/" + path,
+		"user": c.userJSON(is.poster), "title": is.title, "body": is.text, "labels": []any{}, "assets": []any{},
+		"state": "open", "comments": 0, "created_at": is.made, "updated_at": is.made, "is_locked": false,
+		"repository": map[string]any{"id": r.id, "name": r.name, "owner": r.owner.name, "full_name": r.fullName()},
 	}
 }
 
-// body reads a JSON body and answers when it cannot.
-func (c *call) body(v any) bool {
-	if err := json.NewDecoder(c.r.Body).Decode(v); err != nil {
-		return c.fail(http.StatusUnprocessableEntity, "cannot read the body")
+// listIssues lists those of r that are in the request's state. None is closed.
+func (c *call) listIssues(r *repo) {
+	found := []any{}
+	if cmp.Or(c.r.FormValue("state"), "open") != "closed" {
+		for i := range r.issues {
+			found = append(found, c.issueJSON(r, i))
+		}
 	}
-	return true
+	c.list(found)
+}
+
+func (c *call) createIssue(r *repo) {
+	var in struct{ Title, Body string }
+	switch {
+	case json.NewDecoder(c.r.Body).Decode(&in) != nil:
+		c.fail(http.StatusUnprocessableEntity, "cannot read the body")
+	case in.Title == "":
+		c.fail(http.StatusUnprocessableEntity, "[Title]: Required")
+	default:
+		c.f.addIssue(r, c.user, in.Title, in.Body)
+		reply(c.w, http.StatusCreated, c.issueJSON(r, len(r.issues)-1))
+	}
 }
