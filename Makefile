@@ -124,15 +124,15 @@ bench-programs:
 	$(GO_BUILD) -o bin/bench-child -ldflags "-s -w -X main.more=130" ./internal/test/fakemcp
 
 run: build ## broker, fake forge and one login; ONCE=1 ends after it, FORGEJO_MCP=path for the real backend
-	$(GO) build -o bin/run ./internal/tools/run
+	$(GO) build -o bin/try ./internal/tools/try
 	$(GO_BUILD) -o bin/fjmcp-standin ./internal/test/fakemcp
-	exec bin/run $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP))
+	exec bin/try $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP))
 
 demo: deb ## the package installed in a container, port forwarded (root); ONCE=1 ends after one call
 	@.ci/deps test
-	$(GO) build -o bin/demo ./internal/tools/demo
+	$(GO) build -o bin/try ./internal/tools/try
 	$(GO_BUILD) -o bin/fjmcp-standin ./internal/test/fakemcp
-	exec bin/demo -deb $(DEB) $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP))
+	exec bin/try -deb $(DEB) $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP))
 
 PODMAN      ?= podman
 IMAGE       ?= localhost/fjmcp-broker

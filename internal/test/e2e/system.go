@@ -178,38 +178,32 @@ func (s *System) Connect(ctx context.Context, user string, steps func(string)) (
 // Secrets returns the Forgejo tokens issued so far, and the client secret.
 func (s *System) Secrets() []string { return append(s.Forge.Issued(), ClientSecret) }
 
-// Forward forwards a port of the host's loopback to target in the container
-// until ctx ends.
-func (s *System) Forward(ctx context.Context, address, target string) error {
+// Forward forwards a port of the host's loopback to the same of the container, until ctx
+// ends.
+func (s *System) Forward(ctx context.Context, address string) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}
 	context.AfterFunc(ctx, func() { l.Close() })
-	go forward(ctx, l, func() (net.Conn, error) {
-		return s.C.DialContext(ctx, "tcp", target)
-	})
+	go func() {
+		for in, err := l.Accept(); err == nil; in, err = l.Accept() {
+			go s.forward(ctx, in, address)
+		}
+	}()
 	return nil
 }
 
-func forward(ctx context.Context, l net.Listener, dial func() (net.Conn, error)) {
-	for {
-		in, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer in.Close()
-			out, err := dial()
-			if err != nil {
-				return
-			}
-			defer out.Close()
-			defer context.AfterFunc(ctx, func() { in.Close(); out.Close() })()
-			go func() { io.Copy(out, in); out.Close() }()
-			io.Copy(in, out)
-		}()
+func (s *System) forward(ctx context.Context, in net.Conn, address string) {
+	defer in.Close()
+	out, err := s.C.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return
 	}
+	defer out.Close()
+	defer context.AfterFunc(ctx, func() { in.Close(); out.Close() })()
+	go func() { io.Copy(out, in); out.Close() }()
+	io.Copy(in, out)
 }
 
 // Close ends the forge and the container.
