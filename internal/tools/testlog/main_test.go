@@ -1,7 +1,6 @@
 package main
 
 import (
-	"regexp"
 	"strings"
 	"testing"
 )
@@ -10,30 +9,26 @@ const log = `{"Action":"output","Package":"github.com/fjmcp/fjmcp-broker/interna
 {"Action":"output","Package":"github.com/fjmcp/fjmcp-broker/internal/a","Test":"TestSkip","Output":"    a_test.go:3: needs root\n"}
 {"Action":"output","Package":"github.com/fjmcp/fjmcp-broker/internal/a","Test":"TestSkip","Output":"--- SKIP: TestSkip (0.00s)\n"}
 {"Action":"skip","Package":"github.com/fjmcp/fjmcp-broker/internal/a","Test":"TestSkip"}
-{"Action":"output","Package":"github.com/fjmcp/fjmcp-broker/internal/a","Test":"TestReal","Output":"    a_test.go:3: set FJMCP_TEST\n"}
+{"Action":"output","Package":"github.com/fjmcp/fjmcp-broker/internal/a","Test":"TestReal","Output":"    a_test.go:3: set FJMCP_TEST_FORGEJO_MCP\n"}
 {"Action":"skip","Package":"github.com/fjmcp/fjmcp-broker/internal/a","Test":"TestReal"}
 {"Action":"output","Package":"github.com/fjmcp/fjmcp-broker/internal/a","Test":"TestBad","Output":"    a_test.go:9: wrong\n"}
 {"Action":"fail","Package":"github.com/fjmcp/fjmcp-broker/internal/a","Test":"TestBad"}
 {"Action":"output","Package":"github.com/fjmcp/fjmcp-broker/internal/a","Output":"FAIL\tgithub.com/fjmcp/fjmcp-broker/internal/a\t0.1s\n"}
-{"Action":"pass","Package":"github.com/fjmcp/fjmcp-broker/internal/b","Test":"TestBox","Elapsed":1.25}
+{"Action":"pass","Package":"github.com/fjmcp/fjmcp-broker/internal/test/e2e","Test":"TestBox","Elapsed":1.25}
 {"Action":"skip","Package":"github.com/fjmcp/fjmcp-broker/internal/none"}
 make: no JSON
 `
 
 func TestReport(t *testing.T) {
 	var out strings.Builder
-	r := &report{
-		out: &out, output: map[string]*strings.Builder{},
-		allow: regexp.MustCompile("FJMCP_TEST"), container: regexp.MustCompile("^internal/b "),
-	}
+	r := &report{out: &out, output: map[string]string{}}
 	if err := r.read(strings.NewReader(log)); err != nil {
 		t.Fatal(err)
 	}
-	r.end()
 	for _, want := range []string{
 		"FAILED internal/a TestBad\n    a_test.go:9: wrong\n", "make: no JSON\n",
-		"skipped:\n  internal/a TestSkip: a_test.go:3: needs root\n  internal/a TestReal: a_test.go:3: set FJMCP_TEST\n",
-		"passed in a container:\n  internal/b TestBox (1.2s)\n",
+		"skipped:\n  internal/a TestSkip: a_test.go:3: needs root\n  internal/a TestReal: a_test.go:3: set FJMCP_TEST_FORGEJO_MCP\n",
+		"passed in a container:\n  internal/test/e2e TestBox (1.2s)\n",
 		"go test:\nFAIL\tgithub.com/fjmcp/fjmcp-broker/internal/a\t0.1s\n",
 	} {
 		if !strings.Contains(out.String(), want) {
