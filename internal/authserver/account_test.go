@@ -183,7 +183,7 @@ func TestAccountDeniedAtForgejo(t *testing.T) {
 	b := newBrowser()
 	to := w.send(b, w.do(b, w.request(http.MethodGet, w.url+"/account", "")), "/account/login", 0).location(t)
 	deny := loginclient.NewBrowser(nil, "alice", "alice-password")
-	deny.Deny = func(string) bool { return true }
+	deny.Deny = true
 	back, err := deny.Authorize(w.t.Context(), to.String())
 	w.must(err)
 	if at := w.do(b, w.request(http.MethodGet, back.URL.String(), "")).location(t); at.String() != w.url+"/account" {

@@ -100,7 +100,7 @@ func saysNo(w *world, c client) map[string]answer {
 	answers := map[string]answer{"at the consent page": w.decide(b, w.consentForm(b, c.authorizeQuery()), "deny")}
 	to := w.decide(b, w.consentForm(b, c.authorizeQuery()), "allow").location(w.t)
 	alice := loginclient.NewBrowser(nil, "alice", "alice-password")
-	alice.Deny = func(string) bool { return true }
+	alice.Deny = true
 	back, err := alice.Authorize(w.t.Context(), to.String())
 	w.must(err)
 	answers["at forgejo"] = w.do(b, w.request(http.MethodGet, back.URL.String(), ""))

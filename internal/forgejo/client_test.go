@@ -360,7 +360,7 @@ func TestFirstScopeWins(t *testing.T) {
 func TestCallbackError(t *testing.T) {
 	w := newWorld(t, fakeforge.Config{})
 	b := loginclient.NewBrowser(nil, "alice", "alice-password")
-	b.Deny = func(string) bool { return true }
+	b.Deny = true
 	back, err := b.Authorize(t.Context(), w.client.AuthCodeURL("s", forgejo.NewVerifier()))
 	if err != nil {
 		t.Fatal(err)

@@ -17,9 +17,8 @@ import (
 // level 3 §6.4.1), for redirects after it as well.
 type Browser struct {
 	User, Password string // for a login form
-	// Deny presses the button that refuses on a page that asks for consent at
-	// a host for which it is true. nil: consent everywhere.
-	Deny func(host string) bool
+	// Deny presses the button that refuses on a page that asks for consent.
+	Deny bool
 	// Choose has radio buttons pressed: name to value.
 	Choose map[string]string
 	// Steps is told what happens, if set.

@@ -1,14 +1,13 @@
 package loginclient
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/auth"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -54,25 +53,28 @@ type Client struct {
 
 // Connect registers, has the browser authorize, fetches a token and initializes
 // an MCP session, as the Go SDK does it.
-func Connect(ctx context.Context, c Config) (*Client, error) { return c.connect(ctx, false) }
-
-// ConnectSSE is Connect over HTTP+SSE (2024-11-05) to the event stream at MCPURL.
-// Closing such a client does not end its session.
-func ConnectSSE(ctx context.Context, c Config) (*Client, error) { return c.connect(ctx, true) }
-
-func (c Config) connect(ctx context.Context, sse bool) (*Client, error) {
-	client := &http.Client{Transport: observer{next: c.Transport, steps: c.Steps}}
-	h, err := c.handler(client)
+func Connect(ctx context.Context, c Config) (*Client, error) {
+	client, err := c.client()
 	if err != nil {
 		return nil, err
 	}
-	return connect(ctx, &Client{handler: h, http: client, url: c.MCPURL, sse: sse, options: c.Options, protocol: cmp.Or(c.Protocol, "2025-11-25")})
+	return client.Again(ctx)
+}
+
+// ConnectSSE is Connect over HTTP+SSE (2024-11-05) to the event stream at MCPURL.
+// Closing such a client does not end its session.
+func ConnectSSE(ctx context.Context, c Config) (*Client, error) {
+	client, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	client.sse = true
+	return client.Again(ctx)
 }
 
 // Login logs in as Connect does and opens no session: Again does.
 func Login(ctx context.Context, c Config) (*Client, error) {
-	client := &http.Client{Transport: observer{next: c.Transport, steps: c.Steps}}
-	h, err := c.handler(client)
+	client, err := c.client()
 	if err != nil {
 		return nil, err
 	}
@@ -80,30 +82,27 @@ func Login(ctx context.Context, c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := client.Do(req)
+	resp, err := client.http.Do(req)
 	if err != nil {
 		return nil, err
 	}
-	if err := h.Authorize(ctx, req, resp); err != nil { // closes the body
+	if err := client.handler.Authorize(ctx, req, resp); err != nil { // closes the body
 		return nil, fmt.Errorf("cannot log in at %s: %w", c.MCPURL, err)
 	}
-	return &Client{handler: h, http: client, url: c.MCPURL, options: c.Options, protocol: cmp.Or(c.Protocol, "2025-11-25")}, nil
+	return client, nil
 }
 
 // Again opens a further session with the tokens of c, as a client does after a
 // restart: without registering or logging in.
 func (c *Client) Again(ctx context.Context) (*Client, error) {
-	return connect(ctx, &Client{handler: c.handler, http: c.http, url: c.url, sse: c.sse, options: c.options, protocol: c.protocol})
-}
-
-func connect(ctx context.Context, c *Client) (*Client, error) {
 	session, err := mcp.NewClient(&mcp.Implementation{Name: "fjmcp-walk", Version: "1"}, c.options).
 		Connect(ctx, c.transport(), &mcp.ClientSessionOptions{ProtocolVersion: c.protocol})
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to %s: %w", c.url, err)
 	}
-	c.ClientSession = session
-	return c, nil
+	again := *c
+	again.ClientSession = session
+	return &again, nil
 }
 
 func (c *Client) transport() mcp.Transport {
@@ -160,21 +159,17 @@ func (c *Client) AccessToken(ctx context.Context) (string, error) {
 	return t.AccessToken, nil
 }
 
-func (c Config) handler(client *http.Client) (*auth.AuthorizationCodeHandler, error) {
-	name := c.Name
-	if name == "" {
-		name = "walk"
-	}
-	return auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
+// client is one that has not connected yet.
+func (c Config) client() (*Client, error) {
+	client := &http.Client{Transport: observer{next: cmp.Or(c.Transport, http.DefaultTransport), steps: c.Steps}}
+	h, err := auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
 		DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{
-			Metadata: &oauthex.ClientRegistrationMetadata{
-				ClientName:   name,
-				RedirectURIs: []string{RedirectURI},
-			},
+			Metadata: &oauthex.ClientRegistrationMetadata{ClientName: cmp.Or(c.Name, "walk"), RedirectURIs: []string{RedirectURI}},
 		},
 		AuthorizationCodeFetcher: c.fetch,
 		Client:                   client,
 	})
+	return &Client{handler: h, http: client, url: c.MCPURL, options: c.Options, protocol: cmp.Or(c.Protocol, "2025-11-25")}, err
 }
 
 func (c Config) fetch(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
@@ -195,20 +190,16 @@ type observer struct {
 }
 
 func (o observer) RoundTrip(r *http.Request) (*http.Response, error) {
-	next := o.next
-	if next == nil {
-		next = http.DefaultTransport
-	}
 	if o.steps == nil {
-		return next.RoundTrip(r)
+		return o.next.RoundTrip(r)
 	}
-	what := r.Method + " " + place(r.URL) + rpcMethod(r)
-	resp, err := next.RoundTrip(r)
+	what := "client: " + r.Method + " " + place(r.URL) + rpcMethod(r)
+	resp, err := o.next.RoundTrip(r)
 	if err != nil {
-		o.steps(fmt.Sprintf("client: %s: %v", what, err))
+		o.steps(fmt.Sprintf("%s: %v", what, err))
 		return nil, err
 	}
-	o.steps(fmt.Sprintf("client: %s → %d", what, resp.StatusCode))
+	o.steps(fmt.Sprintf("%s → %d", what, resp.StatusCode))
 	return resp, nil
 }
 
@@ -222,17 +213,12 @@ func rpcMethod(r *http.Request) string {
 		return ""
 	}
 	defer body.Close()
-	b, err := io.ReadAll(io.LimitReader(body, 1<<20))
-	if err != nil || !bytes.Contains(b, []byte(`"jsonrpc"`)) {
+	var m struct {
+		JSONRPC, Method string
+		Params          struct{ Name string }
+	}
+	if json.NewDecoder(body).Decode(&m) != nil || m.JSONRPC == "" {
 		return ""
 	}
-	var m struct {
-		Method string
-		Params struct{ Name string }
-	}
-	json.Unmarshal(b, &m)
-	if m.Params.Name != "" {
-		return " " + m.Method + " " + m.Params.Name
-	}
-	return " " + m.Method
+	return " " + strings.TrimSpace(m.Method+" "+m.Params.Name)
 }

@@ -1,6 +1,7 @@
 package loginclient
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -13,11 +14,10 @@ import (
 
 // form is a form of a page with the values it starts with.
 type form struct {
-	action, method string
 	values         url.Values
-	text, password string              // names of the first text and password fields
-	buttons        []button            // those that submit
-	radios         map[string][]string // values of radio buttons by name
+	choose         map[string]string
+	text, password string   // names of the first text and password fields
+	buttons        []button // those that submit
 }
 
 type button struct{ name, value, label string }
@@ -25,38 +25,42 @@ type button struct{ name, value, label string }
 // refusal matches what is written on, or sent by, a button that refuses.
 var refusal = regexp.MustCompile(`(?i)\b(deny|denied|decline|cancel|refuse|reject|false|no)\b`)
 
-// answer fills in the page's form and presses a button. A login form in answer to
+// answer fills in the page's first form and presses a button. A login form in answer to
 // a login says that it failed.
 func (b *Browser) answer(p *page, afterLogin bool) (*submission, error) {
-	f := parseForm(p.body)
-	if f == nil || len(f.buttons) == 0 {
-		return nil, fmt.Errorf("browser: stuck at %s (status %d): %s", place(p.url), p.status, text(p.body))
-	}
-	deny := false
-	if f.password != "" {
-		if afterLogin {
-			return nil, fmt.Errorf("browser: cannot sign in at %s: %s", place(p.url), text(p.body))
-		}
-		f.values.Set(f.text, b.User)
-		f.values.Set(f.password, b.Password)
-	} else {
-		deny = b.Deny != nil && b.Deny(p.url.Host)
-	}
-	for name, value := range b.Choose {
-		if slices.Contains(f.radios[name], value) {
-			f.values.Set(name, value)
-		}
-	}
-	pressed, err := f.press(deny)
+	doc, err := html.Parse(strings.NewReader(p.body))
 	if err != nil {
 		return nil, fmt.Errorf("browser: %s: %w", place(p.url), err)
 	}
-	b.step("browser: on %q press %q", title(p.body), pressed.label)
-	s, err := f.submit(p)
-	if err != nil {
-		return nil, err
+	f := &form{values: url.Values{}, choose: b.Choose}
+	element := first(doc, "form")
+	if element != nil {
+		for n := range element.Descendants() {
+			f.field(n)
+		}
 	}
-	s.login = f.password != ""
+	switch {
+	case len(f.buttons) == 0:
+		return nil, fmt.Errorf("browser: stuck at %s (status %d): %.500s", place(p.url), p.status, content(doc))
+	case f.password != "" && afterLogin:
+		return nil, fmt.Errorf("browser: cannot sign in at %s: %.500s", place(p.url), content(doc))
+	case f.password != "":
+		f.values.Set(f.text, b.User)
+		f.values.Set(f.password, b.Password)
+	}
+	pressed, err := f.press(b.Deny && f.password == "")
+	if err != nil {
+		return nil, fmt.Errorf("browser: %s: %w", place(p.url), err)
+	}
+	b.step("browser: on %q press %q", content(first(doc, "title")), pressed.label)
+	action, err := p.url.Parse(attr(element, "action"))
+	if err != nil {
+		return nil, fmt.Errorf("browser: bad form action %q", attr(element, "action"))
+	}
+	s := &submission{method: strings.ToUpper(cmp.Or(attr(element, "method"), http.MethodGet)), url: action, form: f.values, from: p, login: f.password != ""}
+	if s.method == http.MethodGet {
+		s.url.RawQuery = f.values.Encode()
+	}
 	return s, nil
 }
 
@@ -73,79 +77,42 @@ func (f *form) press(deny bool) (button, error) {
 	return button{}, fmt.Errorf("no button for deny=%t among %v", deny, f.buttons)
 }
 
-func (f *form) submit(p *page) (*submission, error) {
-	action, err := p.url.Parse(f.action)
-	if err != nil {
-		return nil, fmt.Errorf("browser: bad form action %q", f.action)
-	}
-	s := &submission{method: f.method, url: action, form: f.values, from: p}
-	if f.method == http.MethodGet {
-		s.url.RawQuery = f.values.Encode()
-	}
-	return s, nil
-}
-
-// parseForm returns the first form of a document, nil if it has none.
-func parseForm(doc string) *form {
-	root, err := html.Parse(strings.NewReader(doc))
-	if err != nil {
-		return nil
-	}
-	var f *form
-	for n := range root.Descendants() {
-		if n.Type == html.ElementNode && n.Data == "form" {
-			f = &form{action: attr(n, "action"), method: strings.ToUpper(attr(n, "method")), values: url.Values{}, radios: map[string][]string{}}
-			if f.method == "" {
-				f.method = http.MethodGet
-			}
-			for d := range n.Descendants() {
-				f.field(d)
-			}
-			break
-		}
-	}
-	return f
-}
-
 func (f *form) field(n *html.Node) {
-	name, kind := attr(n, "name"), strings.ToLower(attr(n, "type"))
+	name, value, kind := attr(n, "name"), attr(n, "value"), strings.ToLower(attr(n, "type"))
+	choice, chosen := f.choose[name]
 	switch {
 	case n.Type != html.ElementNode:
 	case n.Data == "button" && kind != "button" && kind != "reset":
-		f.buttons = append(f.buttons, button{name, attr(n, "value"), content(n)})
-	case n.Data == "input" && kind == "submit":
-		f.buttons = append(f.buttons, button{name, attr(n, "value"), attr(n, "value")})
-	case n.Data == "input" && (kind == "checkbox" || kind == "radio"):
-		if kind == "radio" {
-			f.radios[name] = append(f.radios[name], attr(n, "value"))
+		f.buttons = append(f.buttons, button{name, value, content(n)})
+	case n.Data != "input":
+	case kind == "submit":
+		f.buttons = append(f.buttons, button{name, value, value})
+	case kind == "radio" && chosen:
+		if value == choice {
+			f.values.Set(name, value)
 		}
-		if has(n, "checked") {
-			f.values.Add(name, attr(n, "value"))
+	case kind == "radio" || kind == "checkbox":
+		if slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "checked" }) {
+			f.values.Add(name, value)
 		}
-	case n.Data == "input" && name != "":
-		f.values.Add(name, attr(n, "value"))
-		f.remember(name, kind)
-	}
-}
-
-func (f *form) remember(name, kind string) {
-	switch kind {
-	case "password":
-		f.password = name
-	case "", "text", "email":
-		if f.text == "" {
-			f.text = name
+	case name != "":
+		f.values.Add(name, value)
+		switch kind {
+		case "password":
+			f.password = name
+		case "", "text", "email":
+			f.text = cmp.Or(f.text, name)
 		}
 	}
 }
 
-func has(n *html.Node, name string) bool {
-	for _, a := range n.Attr {
-		if a.Key == name {
-			return true
+func first(root *html.Node, name string) *html.Node {
+	for n := range root.Descendants() {
+		if n.Type == html.ElementNode && n.Data == name {
+			return n
 		}
 	}
-	return false
+	return nil
 }
 
 func attr(n *html.Node, name string) string {
@@ -159,6 +126,9 @@ func attr(n *html.Node, name string) string {
 
 // content is a node's text, its white space folded.
 func content(n *html.Node) string {
+	if n == nil {
+		return ""
+	}
 	var b strings.Builder
 	for d := range n.Descendants() {
 		if d.Type == html.TextNode && d.Parent.Data != "style" && d.Parent.Data != "script" {
@@ -166,30 +136,4 @@ func content(n *html.Node) string {
 		}
 	}
 	return strings.Join(strings.Fields(b.String()), " ")
-}
-
-func title(doc string) string {
-	root, err := html.Parse(strings.NewReader(doc))
-	if err != nil {
-		return ""
-	}
-	for n := range root.Descendants() {
-		if n.Type == html.ElementNode && n.Data == "title" {
-			return content(n)
-		}
-	}
-	return ""
-}
-
-// text is the beginning of a document's text, for an error.
-func text(doc string) string {
-	root, err := html.Parse(strings.NewReader(doc))
-	if err != nil {
-		return ""
-	}
-	t := content(root)
-	if len(t) > 500 {
-		t = t[:500] + "…"
-	}
-	return t
 }

@@ -42,12 +42,12 @@ func TestBrowserAtForge(t *testing.T) {
 	var steps []string
 	b.Steps = func(s string) { steps = append(steps, s) }
 
-	b.Deny = func(string) bool { return true }
+	b.Deny = true
 	r, err := b.Authorize(t.Context(), authorizeURL(forge))
 	if err != nil || r.Error != "access_denied" || r.Code != "" {
 		t.Errorf("denied: got %+v, %v", r, err)
 	}
-	b.Deny = nil
+	b.Deny = false
 	r, err = b.Authorize(t.Context(), authorizeURL(forge))
 	if err != nil || r.Code == "" || r.State != "s1" || !strings.HasPrefix(r.URL.String(), callback) {
 		t.Errorf("allowed: got %+v, %v", r, err)
