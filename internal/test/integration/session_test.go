@@ -207,8 +207,11 @@ func TestTokensStandNowhere(t *testing.T) {
 	for _, what := range []string{"environ", "cmdline"} {
 		files, _ := filepath.Glob("/proc/[0-9]*/" + what)
 		for _, f := range files {
-			if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), "eyJhbGciOiJSUzI1NiI") {
-				t.Errorf("%s holds a token", f)
+			b, err := os.ReadFile(f)
+			for _, token := range w.forge.Issued() {
+				if err == nil && strings.Contains(string(b), token) {
+					t.Errorf("%s holds a token", f)
+				}
 			}
 		}
 	}
