@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strconv"
 
@@ -51,10 +53,14 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	f := &forge{url: *url, agent: *agent}
-	v, err := f.version(ctx)
-	if err != nil {
-		return fmt.Errorf("cannot use the forge: %w", err)
+	text, err := f.call(ctx, http.MethodGet, "/version", nil)
+	var v struct{ Version string }
+	if err == nil && (json.Unmarshal([]byte(text), &v) != nil || v.Version == "") {
+		err = errors.New("it gave no version")
 	}
-	fmt.Fprintf(os.Stderr, "\x1b[32mINF\x1b[0m serving %s (Forgejo %s) on stdio\n", *url, v)
+	if err != nil {
+		return fmt.Errorf("cannot use the forge at %s: %w", *url, err)
+	}
+	fmt.Fprintf(os.Stderr, "\x1b[32mINF\x1b[0m serving %s (Forgejo %s) on stdio\n", *url, v.Version)
 	return newServer(f, n).Run(ctx, &mcp.StdioTransport{})
 }

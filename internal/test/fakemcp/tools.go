@@ -1,15 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -23,37 +20,39 @@ type repository struct {
 	Repo  string `json:"repo"`
 }
 
-func (r repository) issues() string {
-	return "/repos/" + url.PathEscape(r.Owner) + "/" + url.PathEscape(r.Repo) + "/issues"
-}
-
-type newIssue struct {
-	repository
-	Title string `json:"title"`
-	Body  string `json:"body,omitempty"`
-	Delay int    `json:"delay_ms,omitempty" jsonschema:"how long to wait first"`
-}
-
-type pullRequest struct {
-	repository
-	Index int  `json:"index"`
-	Later bool `json:"merge_when_checks_succeed,omitempty"`
+func (r repository) path(below string) string {
+	return "/repos/" + url.PathEscape(r.Owner) + "/" + url.PathEscape(r.Repo) + below
 }
 
 func newServer(f *forge, more int) *mcp.Server {
 	s := mcp.NewServer(&mcp.Implementation{Name: name, Version: reported}, nil)
 	addForgeTools(s, f)
 	addOwnTools(s, f)
-	addFloodTools(s)
 	addMoreTools(s, more)
 	return s
 }
 
 // add adds a tool that answers with do's text.
-func add[In any](s *mcp.Server, name, description string, do func(context.Context, *mcp.CallToolRequest, In) (string, error)) {
+func add[In any](s *mcp.Server, name, description string, do func(context.Context, In) (string, error)) {
+	addNotifying(s, name, description, func(ctx context.Context, _ notify, in In) (string, error) { return do(ctx, in) })
+}
+
+// notify sends a progress notification, if the client wants any.
+type notify func(step, steps int, message string) error
+
+// addNotifying does the same for one that notifies.
+func addNotifying[In any](s *mcp.Server, name, description string, do func(context.Context, notify, In) (string, error)) {
 	mcp.AddTool(s, &mcp.Tool{Name: name, Description: description},
 		func(ctx context.Context, r *mcp.CallToolRequest, in In) (*mcp.CallToolResult, any, error) {
-			text, err := do(ctx, r, in)
+			text, err := do(ctx, func(step, steps int, message string) error {
+				token := r.Params.GetProgressToken()
+				if token == nil {
+					return nil
+				}
+				return r.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{
+					ProgressToken: token, Progress: float64(step), Total: float64(steps), Message: message,
+				})
+			}, in)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -64,29 +63,40 @@ func add[In any](s *mcp.Server, name, description string, do func(context.Contex
 // addForgeTools adds tools that forgejo-mcp has under the same names.
 func addForgeTools(s *mcp.Server, f *forge) {
 	add(s, "get_forgejo_mcp_server_version", "Get the server's version, without asking the forge",
-		func(context.Context, *mcp.CallToolRequest, none) (string, error) { return reported, nil })
-	add(s, "get_my_user_info", "Get the user the token belongs to",
-		func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (string, error) {
-			return f.json(ctx, http.MethodGet, "/user", nil)
-		})
-	add(s, "list_my_repos", "List the user's repositories",
-		func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (string, error) {
-			return f.json(ctx, http.MethodGet, "/user/repos", nil)
-		})
-	add(s, "list_repo_issues", "List the issues of a repository",
-		func(ctx context.Context, _ *mcp.CallToolRequest, in repository) (string, error) {
-			return f.json(ctx, http.MethodGet, in.issues(), nil)
-		})
-	add(s, "create_issue", "Create an issue",
-		func(ctx context.Context, _ *mcp.CallToolRequest, in newIssue) (string, error) {
-			time.Sleep(time.Duration(in.Delay) * time.Millisecond)
-			body := map[string]string{"title": in.Title, "body": in.Body}
-			return f.json(ctx, http.MethodPost, in.issues(), body)
-		})
-	add(s, "merge_pull_request", "Merge a pull request",
-		func(ctx context.Context, _ *mcp.CallToolRequest, in pullRequest) (string, error) {
-			return f.merge(ctx, in)
-		})
+		func(context.Context, none) (string, error) { return reported, nil })
+	add(s, "get_my_user_info", "Get the user the token belongs to", func(ctx context.Context, _ none) (string, error) {
+		return f.call(ctx, http.MethodGet, "/user", nil)
+	})
+	add(s, "list_my_repos", "List the user's repositories", func(ctx context.Context, _ none) (string, error) {
+		return f.call(ctx, http.MethodGet, "/user/repos", nil)
+	})
+	add(s, "list_repo_issues", "List the issues of a repository", func(ctx context.Context, in repository) (string, error) {
+		return f.call(ctx, http.MethodGet, in.path("/issues"), nil)
+	})
+	type newIssue struct {
+		repository
+		Title string `json:"title"`
+		Body  string `json:"body,omitempty"`
+		Delay int    `json:"delay_ms,omitempty" jsonschema:"how long to wait first"`
+	}
+	add(s, "create_issue", "Create an issue", func(ctx context.Context, in newIssue) (string, error) {
+		time.Sleep(time.Duration(in.Delay) * time.Millisecond)
+		return f.call(ctx, http.MethodPost, in.path("/issues"), map[string]string{"title": in.Title, "body": in.Body})
+	})
+	type pullRequest struct {
+		repository
+		Index int  `json:"index"`
+		Later bool `json:"merge_when_checks_succeed,omitempty"`
+	}
+	// It hides the body of an error, and with later takes any status for success, both as
+	// forgejo-mcp's does.
+	add(s, "merge_pull_request", "Merge a pull request", func(ctx context.Context, in pullRequest) (string, error) {
+		status, _, err := f.do(ctx, http.MethodPost, f.api(in.path(fmt.Sprintf("/pulls/%d/merge", in.Index))), strings.NewReader("{}"))
+		if err == nil && status != "200 OK" && !in.Later {
+			err = fmt.Errorf("merge pull request: server returned HTTP %.3s (expected 200)", status)
+		}
+		return "Pull request scheduled to merge when all checks succeed", err
+	})
 }
 
 // addMoreTools adds tools of the usual size, some 640 bytes each in tools/list,
@@ -101,30 +111,8 @@ func addMoreTools(s *mcp.Server, n int) {
 	}
 	for i := range n {
 		add(s, fmt.Sprintf("do_nothing_%03d", i), "Do nothing. The description is as long as those of tools that do something, with what they need and what they give, so that a list of them is as long as a real one.",
-			func(context.Context, *mcp.CallToolRequest, page) (string, error) { return "nothing", nil })
+			func(context.Context, page) (string, error) { return "nothing", nil })
 	}
-}
-
-// merge hides the body of an error, as forgejo-mcp's does, and with later takes
-// any status for success, as forgejo-mcp's does with merge_when_checks_succeed.
-func (f *forge) merge(ctx context.Context, in pullRequest) (string, error) {
-	path := "/repos/" + url.PathEscape(in.Owner) + "/" + url.PathEscape(in.Repo) + "/pulls/" + strconv.Itoa(in.Index) + "/merge"
-	resp, err := f.do(ctx, http.MethodPost, strings.TrimSuffix(f.url, "/")+"/api/v1"+path, strings.NewReader("{}"))
-	if err != nil {
-		return "", err
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK && !in.Later {
-		return "", fmt.Errorf("merge pull request: server returned HTTP %d (expected 200)", resp.StatusCode)
-	}
-	return "Pull request scheduled to merge when all checks succeed", nil
-}
-
-// json is call with the answer left as text.
-func (f *forge) json(ctx context.Context, method, path string, in any) (string, error) {
-	var out json.RawMessage
-	err := f.call(ctx, method, path, in, &out)
-	return string(out), err
 }
 
 // addOwnTools adds tools that misbehave or look around.
@@ -133,72 +121,85 @@ func addOwnTools(s *mcp.Server, f *forge) {
 		URL    string `json:"url"`
 		Method string `json:"method,omitempty" jsonschema:"GET if absent"`
 	}
-	add(s, "fetch_url", "Fetch any URL as forgejo-mcp fetches attachments: status line, then body",
-		func(ctx context.Context, _ *mcp.CallToolRequest, in fetch) (string, error) {
-			return f.fetch(ctx, cmp.Or(in.Method, http.MethodGet), in.URL)
-		})
+	add(s, "fetch_url", "Fetch any URL as forgejo-mcp fetches attachments: status line, then body", func(ctx context.Context, in fetch) (string, error) {
+		status, body, err := f.do(ctx, in.Method, in.URL, nil)
+		return status + "\n" + string(body), err
+	})
 	type pause struct {
 		Milliseconds int  `json:"ms"`
 		Steps        int  `json:"steps,omitempty" jsonschema:"progress notifications to send, 1 if absent"`
 		Ask          bool `json:"ask,omitempty" jsonschema:"ask the forge who the user is, at the end"`
 	}
-	add(s, "slow", "Answer after a while, with progress notifications",
-		func(ctx context.Context, r *mcp.CallToolRequest, in pause) (string, error) {
-			text, err := slow(ctx, r, in.Milliseconds, max(in.Steps, 1))
-			if err != nil || !in.Ask {
-				return text, err
+	addNotifying(s, "slow", "Answer after a while, with progress notifications", func(ctx context.Context, progress notify, in pause) (string, error) {
+		steps := max(in.Steps, 1)
+		for i := range steps {
+			select {
+			case <-time.After(time.Duration(in.Milliseconds) * time.Millisecond / time.Duration(steps)):
+			case <-ctx.Done():
+				return "", ctx.Err()
 			}
-			return f.json(ctx, http.MethodGet, "/user", nil)
-		})
-	add(s, "crash", "End the server with status 3 after some last words",
-		func(context.Context, *mcp.CallToolRequest, none) (string, error) {
-			fmt.Fprintln(os.Stderr, "panic: told to crash")
-			os.Exit(3)
-			return "", nil
-		})
-	add(s, "probe", "Report what this process can see of its surroundings, as JSON",
-		func(_ context.Context, _ *mcp.CallToolRequest, in probeRequest) (string, error) {
-			b, err := json.Marshal(probe(in))
-			return string(b), err
-		})
-	add(s, "search", "Look for secrets in everything this process can read, and report where they are, as JSON",
-		func(ctx context.Context, _ *mcp.CallToolRequest, in searchRequest) (string, error) {
-			report, err := search(ctx, in)
-			if err != nil {
+			if err := progress(i+1, steps, ""); err != nil {
 				return "", err
 			}
-			b, err := json.Marshal(report)
-			return string(b), err
-		})
-}
-
-func (f *forge) fetch(ctx context.Context, method, url string) (string, error) {
-	resp, err := f.do(ctx, method, url, nil)
-	if err != nil {
-		return "", err
+		}
+		if in.Ask {
+			return f.call(ctx, http.MethodGet, "/user", nil)
+		}
+		return fmt.Sprintf("waited %d ms", in.Milliseconds), nil
+	})
+	add(s, "crash", "End the server with status 3 after some last words", func(context.Context, none) (string, error) {
+		fmt.Fprintln(os.Stderr, "panic: told to crash")
+		os.Exit(3)
+		return "", nil
+	})
+	type padded struct {
+		Padding string `json:"padding,omitempty"`
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	return resp.Status + "\n" + string(body), err
-}
-
-func slow(ctx context.Context, r *mcp.CallToolRequest, ms, steps int) (string, error) {
-	for i := range steps {
-		select {
-		case <-time.After(time.Duration(ms) * time.Millisecond / time.Duration(steps)):
-		case <-ctx.Done():
-			return "", ctx.Err()
-		}
-		token := r.Params.GetProgressToken()
-		if token == nil {
-			continue
-		}
-		err := r.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{
-			ProgressToken: token, Progress: float64(i + 1), Total: float64(steps),
-		})
+	add(s, "never", "Never answer, not even when it is cancelled", func(context.Context, padded) (string, error) { select {} })
+	addNotifying(s, "flood", "Write many lines before the answer, or a long answer", flood)
+	add(s, "probe", "Report what this process can see of its surroundings, as JSON", func(_ context.Context, in probeRequest) (string, error) {
+		b, err := json.Marshal(probe(in))
+		return string(b), err
+	})
+	add(s, "search", "Look for secrets in everything this process can read, and report where they are, as JSON", func(ctx context.Context, in searchRequest) (string, error) {
+		report, err := search(ctx, in)
 		if err != nil {
 			return "", err
 		}
+		b, err := json.Marshal(report)
+		return string(b), err
+	})
+}
+
+type floodRequest struct {
+	What  string `json:"what" jsonschema:"progress, log, rubbish or result"`
+	Lines int    `json:"lines,omitempty"`
+	Bytes int    `json:"bytes" jsonschema:"of a line, or of the result"`
+}
+
+// flood writes lines past the SDK, which would drop log messages that its client did not
+// ask for. Short ones do not mix with the SDK's.
+func flood(_ context.Context, progress notify, in floodRequest) (string, error) {
+	text := strings.Repeat("x", in.Bytes)
+	defer fmt.Fprintln(os.Stderr, "flooded with", in.What)
+	one := func(i int) error { return progress(i+1, in.Lines, text) }
+	switch in.What {
+	case "result":
+		return text, nil
+	case "progress":
+	case "log":
+		text = fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":%q}}`, text)
+		fallthrough
+	case "rubbish":
+		text += "\n"
+		one = func(int) error { _, err := os.Stdout.WriteString(text); return err }
+	default:
+		return "", fmt.Errorf("cannot flood with %q", in.What)
 	}
-	return fmt.Sprintf("waited %d ms", ms), nil
+	for i := range in.Lines {
+		if err := one(i); err != nil {
+			return "", err
+		}
+	}
+	return "flooded", nil
 }
