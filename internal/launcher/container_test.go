@@ -35,7 +35,7 @@ func runInContainer(t *testing.T, suite string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := nspawn.Boot(ctx, root, nspawn.Options{})
+	c, err := nspawn.Boot(ctx, root)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // deb returns the package under test, building it at most once.
 var deb = sync.OnceValues(func() (string, error) {
-	if path := DebFromEnv(); path != "" {
+	if path := os.Getenv("FJMCP_E2E_DEB"); path != "" {
 		return path, nil
 	}
 	cmd := exec.Command("make", "--no-print-directory", "-C", repository, "deb")

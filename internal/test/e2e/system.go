@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -55,7 +54,7 @@ func Install(ctx context.Context, o Options) (*System, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := nspawn.Boot(ctx, root, nspawn.Options{})
+	c, err := nspawn.Boot(ctx, root)
 	if err != nil {
 		return nil, err
 	}
@@ -148,9 +147,6 @@ func (s *System) StartForge(ctx context.Context) error {
 	return nil
 }
 
-// StopForge makes the forge unreachable; what it knows stays.
-func (s *System) StopForge() { s.forge.Close() }
-
 // Transport carries HTTP into the container's network.
 func (s *System) Transport() *http.Transport { return s.transport }
 
@@ -166,17 +162,6 @@ func (s *System) Browser(user string, steps func(string)) *loginclient.Browser {
 	b.Steps = steps
 	return b
 }
-
-// Connect logs user in as a new client that knows only the MCP URL.
-func (s *System) Connect(ctx context.Context, user string, steps func(string)) (*loginclient.Client, error) {
-	return loginclient.Connect(ctx, loginclient.Config{
-		MCPURL: PublicURL + "/mcp", Name: "e2e of " + user,
-		Transport: s.transport, Browser: s.Browser(user, steps), Steps: steps,
-	})
-}
-
-// Secrets returns the Forgejo tokens issued so far, and the client secret.
-func (s *System) Secrets() []string { return append(s.Forge.Issued(), ClientSecret) }
 
 // Forward forwards a port of the host's loopback to the same of the container, until ctx
 // ends.
@@ -215,42 +200,8 @@ func (s *System) Close() error {
 	return s.C.Close()
 }
 
-// Unit is a running session unit.
-type Unit struct {
-	Name, User, UID, MainPID string
-}
-
-// Units lists the session units that run, by name.
-func (s *System) Units(ctx context.Context) ([]Unit, error) {
-	out, err := s.C.Run(ctx, "systemctl", "list-units", "--plain", "--no-legend", "--state=active", "fjmcp-session@*.service")
-	if err != nil {
-		return nil, err
-	}
-	var units []Unit
-	for line := range strings.Lines(out) {
-		u := Unit{Name: strings.Fields(line)[0]}
-		if u.User, err = s.Property(ctx, u.Name, "Description"); err != nil {
-			return nil, err
-		}
-		u.User = strings.TrimPrefix(u.User, "MCP session of ")
-		if u.MainPID, err = s.Property(ctx, u.Name, "MainPID"); err != nil {
-			return nil, err
-		}
-		// Not the owner of /proc/pid: it is root for an undumpable process.
-		if u.UID, err = s.C.Shell(ctx, "awk '/^Uid:/ {print $2}' /proc/"+u.MainPID+"/status"); err != nil {
-			continue // it has ended meanwhile
-		}
-		u.UID = strings.TrimSpace(u.UID)
-		units = append(units, u)
-	}
-	return units, nil
-}
-
 // Property returns one property of a unit as systemctl shows it.
 func (s *System) Property(ctx context.Context, unit, name string) (string, error) {
 	out, err := s.C.Run(ctx, "systemctl", "show", "--value", "--property="+name, unit)
 	return strings.TrimSpace(out), err
 }
-
-// DebFromEnv returns $FJMCP_E2E_DEB, "" if it is unset.
-func DebFromEnv() string { return os.Getenv("FJMCP_E2E_DEB") }

@@ -56,7 +56,7 @@ func TestInstallOnce(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "package.json")); err != nil {
 		t.Error(err)
 	}
-	left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), ".new-*"))
+	left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), "*.new"))
 	if len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
@@ -77,8 +77,10 @@ func TestInstallFails(t *testing.T) {
 	if _, err := Install(t.Context(), local(t)); !errors.Is(err, exec.ErrNotFound) {
 		t.Errorf("without npm: %v", err)
 	}
-	left, _ := os.ReadDir(os.Getenv("FJMCP_TEST_CACHE"))
-	if len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	left, _ := filepath.Glob(filepath.Join(os.Getenv("FJMCP_TEST_CACHE"), "*"))
+	for _, path := range left {
+		if filepath.Ext(path) != ".lock" {
+			t.Errorf("left behind: %v", left)
+		}
 	}
 }

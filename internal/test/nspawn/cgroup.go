@@ -1,11 +1,13 @@
 package nspawn
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -52,46 +54,29 @@ func newName() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s%d-%s-%d", cgroupPrefix, os.Getpid(), start, serial.Add(1)), nil
+	return fmt.Sprintf("%s%d-%d-%d", cgroupPrefix, os.Getpid(), start, serial.Add(1)), nil
 }
 
 // startTime returns a process's start in clock ticks since boot (proc(5),
 // /proc/pid/stat field 22).
-func startTime(pid int) (string, error) {
-	fields, err := stat(pid)
+func startTime(pid int) (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return "", err
+		return 0, err
 	}
-	return fields[19], nil
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // from the third on
+	return strconv.Atoi(fields[19])
 }
 
-// stat returns the fields of /proc/pid/stat after the command's name: the
-// state first, the parent second.
-func stat(pid int) ([]string, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return nil, err
-	}
-	text := string(b)
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	if len(fields) < 20 {
-		return nil, fmt.Errorf("cannot read /proc/%d/stat", pid)
-	}
-	return fields, nil
-}
-
-// ownerAlive tells whether the process that a cgroup is named after still runs.
+// ownerAlive tells whether the process that a cgroup is named after still runs. One that
+// is not of our making has an owner.
 func ownerAlive(name string) bool {
-	parts := strings.Split(strings.TrimPrefix(name, cgroupPrefix), "-")
-	if len(parts) != 3 {
-		return true // not of our making
-	}
-	pid, err := strconv.Atoi(parts[0])
-	if err != nil {
+	var pid, start, n int
+	if _, err := fmt.Sscanf(name, cgroupPrefix+"%d-%d-%d", &pid, &start, &n); err != nil {
 		return true
 	}
-	start, err := startTime(pid)
-	return err == nil && start == parts[1]
+	now, err := startTime(pid)
+	return err == nil && now == start
 }
 
 func makeCgroups(name string) ([]string, error) {
@@ -130,14 +115,12 @@ func clearCgroups(dirs []string) error {
 
 func killAll(dir string) {
 	for _, pid := range procs(dir) {
-		// A pid of 0 stands for a process outside our pid namespace.
-		if pid > 0 {
-			unix.Kill(pid, unix.SIGKILL)
-		}
+		unix.Kill(pid, unix.SIGKILL)
 	}
 }
 
-// procs lists the processes of a cgroup and all below it.
+// procs lists the processes of a cgroup and all below it, but for those outside our pid
+// namespace, which have the number 0.
 func procs(dir string) []int {
 	var pids []int
 	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -146,7 +129,7 @@ func procs(dir string) []int {
 		}
 		b, _ := os.ReadFile(path)
 		for _, word := range strings.Fields(string(b)) {
-			if pid, err := strconv.Atoi(word); err == nil {
+			if pid, _ := strconv.Atoi(word); pid > 0 {
 				pids = append(pids, pid)
 			}
 		}
@@ -158,22 +141,17 @@ func procs(dir string) []int {
 // removeTree removes a cgroup depth first: only directories can be removed, and
 // only empty ones.
 func removeTree(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			if err := removeTree(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
+	var all []string
+	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			all = append(all, path)
 		}
-	}
-	if err := unix.Rmdir(dir); err != nil && err != unix.ENOENT {
-		return fmt.Errorf("%s: %w", dir, err)
+		return nil
+	})
+	for _, path := range slices.Backward(all) {
+		if err := unix.Rmdir(path); err != nil && err != unix.ENOENT {
+			return fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	return nil
 }

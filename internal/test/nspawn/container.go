@@ -1,50 +1,39 @@
 package nspawn
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
-)
 
-// Options shape a container; the zero value is a plain one.
-type Options struct {
-	// BindReadOnly maps host paths to the paths they appear at inside.
-	BindReadOnly map[string]string
-	// Args are further arguments of systemd-nspawn(1).
-	Args []string
-}
+	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
+)
 
 // Container is a running container.
 type Container struct {
 	name    string
 	cgroups []string
 	leader  int // its PID 1, as the host sees it
-	supervisor
-	closeOnce sync.Once
-	closeErr  error
-}
+	close   func() error
 
-// supervisor is the systemd-nspawn process.
-type supervisor struct {
+	// Of systemd-nspawn.
 	proc    *os.Process
 	exited  chan struct{}
-	console *console
+	console testlog.Buffer
 }
 
 // Boot starts a container on the tree root (see Root) and returns when its
 // systemd has come up without a failed unit, within a minute. Changes go to a
 // layer in memory. The caller must Close it.
-func Boot(ctx context.Context, root string, o Options) (*Container, error) {
+func Boot(ctx context.Context, root string) (*Container, error) {
 	if err := Check(); err != nil {
 		return nil, err
 	}
@@ -55,20 +44,20 @@ func Boot(ctx context.Context, root string, o Options) (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Container{name: name}
-	if err := c.boot(ctx, root, o); err != nil {
-		console := c.Console()
-		return nil, errors.Join(fmt.Errorf("cannot boot a container: %w\n%s", err, tail(console, 2000)), c.Close())
+	c := &Container{name: name, exited: make(chan struct{})}
+	c.close = sync.OnceValue(c.end)
+	if err := c.boot(ctx, root); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot boot a container: %w\n%s", err, tail(c.console.String(), 2000)), c.Close())
 	}
 	return c, nil
 }
 
-func (c *Container) boot(ctx context.Context, root string, o Options) error {
+func (c *Container) boot(ctx context.Context, root string) error {
 	var err error
 	if c.cgroups, err = makeCgroups(c.name); err != nil {
 		return err
 	}
-	if err := c.start(c.command(root, o)); err != nil {
+	if err := c.start(c.command(root)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -83,7 +72,7 @@ func (c *Container) boot(ctx context.Context, root string, o Options) error {
 // --volatile=overlay puts a layer in memory over the tree, within
 // systemd-nspawn's own mount namespace; --read-only makes its lock on the tree
 // a shared one. The landlock calls are missing in the filter of systemd 252.
-func (c *Container) command(root string, o Options) *exec.Cmd {
+func (c *Container) command(root string) *exec.Cmd {
 	var script strings.Builder
 	for _, dir := range c.cgroups {
 		fmt.Fprintf(&script, "echo $$ > %s/cgroup.procs && ", dir)
@@ -94,10 +83,7 @@ func (c *Container) command(root string, o Options) *exec.Cmd {
 		"--private-network", "--resolv-conf=off", "--link-journal=no", "--console=pipe",
 		"--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
 	}
-	for host, inside := range o.BindReadOnly {
-		args = append(args, "--bind-ro="+host+":"+inside)
-	}
-	return exec.Command("/bin/sh", append(args, o.Args...)...)
+	return exec.Command("/bin/sh", args...)
 }
 
 // start runs the command on a thread of its own that lives as long as the
@@ -105,14 +91,11 @@ func (c *Container) command(root string, o Options) *exec.Cmd {
 // SIGTERM, on which it powers the container off (the signal is tied to the
 // thread that forked).
 func (c *Container) start(cmd *exec.Cmd) error {
-	c.console = &console{}
-	c.exited = make(chan struct{})
-	cmd.Stdout, cmd.Stderr = c.console, c.console
+	cmd.Stdout, cmd.Stderr = &c.console, &c.console
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
 		defer close(c.exited)
 		err := cmd.Start()
 		if err == nil {
@@ -126,31 +109,18 @@ func (c *Container) start(cmd *exec.Cmd) error {
 	return <-started
 }
 
+// isInit matches the /proc/pid/status of process 1 of a pid namespace below ours.
+var isInit = regexp.MustCompile(`(?m)^NSpid:(\t\d+)+\t1$`)
+
 // findLeader looks for the container's PID 1: the child of systemd-nspawn that
 // is process 1 of a pid namespace.
 func (c *Container) findLeader(context.Context) bool {
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range dirs {
-		pid, _ := strconv.Atoi(filepath.Base(dir))
-		fields, err := stat(pid)
-		if err != nil || fields[1] != strconv.Itoa(c.proc.Pid) {
-			continue
-		}
-		status, _ := os.ReadFile(filepath.Join(dir, "status"))
-		if isInit(string(status)) {
-			c.leader = pid
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", c.proc.Pid))
+	for _, child := range strings.Fields(string(children)) {
+		status, _ := os.ReadFile("/proc/" + child + "/status")
+		if isInit.Match(status) {
+			c.leader, _ = strconv.Atoi(child)
 			return true
-		}
-	}
-	return false
-}
-
-// isInit reads the NSpid line of /proc/pid/status.
-func isInit(status string) bool {
-	for line := range strings.Lines(status) {
-		ids := strings.Fields(line)
-		if len(ids) > 2 && ids[0] == "NSpid:" {
-			return ids[len(ids)-1] == "1"
 		}
 	}
 	return false
@@ -193,25 +163,16 @@ func (c *Container) Name() string { return c.name }
 // Leader returns the pid of the container's PID 1 on the host.
 func (c *Container) Leader() int { return c.leader }
 
-// Console returns the last output of systemd-nspawn and the container's console.
-func (c *Container) Console() string {
-	if c.console == nil {
-		return ""
-	}
-	return c.console.String()
-}
-
 // Close powers the container off, ends whatever is left of it, and removes its
 // cgroups. It fails if something could not be removed. Later calls return the
 // first one's result.
-func (c *Container) Close() error {
-	c.closeOnce.Do(func() {
-		if c.proc != nil {
-			c.powerOff()
-		}
-		c.closeErr = clearCgroups(c.cgroups)
-	})
-	return c.closeErr
+func (c *Container) Close() error { return c.close() }
+
+func (c *Container) end() error {
+	if c.proc != nil {
+		c.powerOff()
+	}
+	return clearCgroups(c.cgroups)
 }
 
 // powerOff asks systemd-nspawn to halt the container (SIGTERM) and gives it 20
@@ -228,25 +189,4 @@ func (c *Container) powerOff() {
 	}
 	c.proc.Kill()
 	<-c.exited
-}
-
-// console keeps the end of what is written to it.
-type console struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *console) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.buf.Len() > 1<<16 {
-		b.buf.Next(b.buf.Len() - 1<<15)
-	}
-	return b.buf.Write(p)
-}
-
-func (b *console) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

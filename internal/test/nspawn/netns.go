@@ -64,42 +64,23 @@ func literal(addr string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// inNetns calls f on a thread that has entered the container's network
-// namespace. A thread that could not come back is left locked, and ends with
-// its goroutine.
+// inNetns calls f on a thread that has entered the container's network namespace, and
+// that ends thereafter: it is never unlocked.
 func (c *Container) inNetns(f func() error) error {
 	result := make(chan error, 1)
-	go func() { result <- c.onThread(f) }()
+	go func() {
+		runtime.LockOSThread()
+		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", c.leader))
+		if err != nil {
+			result <- fmt.Errorf("the container is gone: %w", err)
+			return
+		}
+		defer ns.Close()
+		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			result <- fmt.Errorf("cannot enter the container's network: %w", err)
+			return
+		}
+		result <- f()
+	}()
 	return <-result
-}
-
-func (c *Container) onThread(f func() error) error {
-	runtime.LockOSThread()
-	home, err := os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()))
-	if err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	defer home.Close()
-	if err := enterNetns(fmt.Sprintf("/proc/%d/ns/net", c.leader)); err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	err = f()
-	if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
-		runtime.UnlockOSThread()
-	}
-	return err
-}
-
-func enterNetns(path string) error {
-	ns, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("the container is gone: %w", err)
-	}
-	defer ns.Close()
-	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("cannot enter the container's network: %w", err)
-	}
-	return nil
 }

@@ -18,7 +18,7 @@ import (
 // container and is killed.
 func TestMain(m *testing.M) {
 	if root := os.Getenv("NSPAWN_TEST_BOOT"); root != "" {
-		c, err := Boot(context.Background(), root, Options{})
+		c, err := Boot(context.Background(), root)
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
@@ -43,7 +43,7 @@ func testRoot(t *testing.T) string {
 
 func TestContainer(t *testing.T) {
 	ctx := t.Context()
-	c, err := Boot(ctx, testRoot(t), Options{})
+	c, err := Boot(ctx, testRoot(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,8 +172,8 @@ func killSupervisor(dir string) {
 }
 
 func zombie(pid int) bool {
-	fields, err := stat(pid)
-	return err != nil || fields[0] == "Z"
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err != nil || strings.Contains(string(status), "State:\tZ")
 }
 
 func TestParseJournal(t *testing.T) {

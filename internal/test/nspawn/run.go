@@ -15,11 +15,10 @@ import (
 
 // Cmd is a command to run inside.
 type Cmd struct {
-	Argv       []string
-	Stdin      io.Reader
-	User       string   // empty: root
-	Env        []string // NAME=value
-	Properties []string // systemd.exec(5) settings, Name=value
+	Argv  []string
+	Stdin io.Reader
+	User  string   // empty: root
+	Env   []string // NAME=value
 }
 
 // Result is what a command wrote and how it ended.
@@ -43,9 +42,6 @@ func (c *Container) Exec(ctx context.Context, cmd Cmd) (Result, error) {
 	}
 	for _, e := range cmd.Env {
 		args = append(args, "--setenv="+e)
-	}
-	for _, p := range cmd.Properties {
-		args = append(args, "--property="+p)
 	}
 	return c.capture(c.enter(ctx, append(append(args, "--"), cmd.Argv...)...), cmd.Stdin)
 }
@@ -134,26 +130,18 @@ func parseJournal(text string) ([]Entry, error) {
 // journalText renders a field: a string, bytes as an array of numbers where it
 // is not UTF-8, or an array of those where it occurs more than once.
 func journalText(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case []any:
-		return journalArray(v)
-	}
-	return ""
-}
-
-func journalArray(list []any) string {
-	var b strings.Builder
-	for i, item := range list {
+	list, _ := v.([]any)
+	var parts []string
+	sep := ""
+	for _, item := range list {
 		if n, ok := item.(float64); ok {
-			b.WriteByte(byte(n))
+			parts = append(parts, string([]byte{byte(n)}))
 			continue
 		}
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		b.WriteString(journalText(item))
+		parts, sep = append(parts, journalText(item)), "\n"
 	}
-	return b.String()
+	if text, ok := v.(string); ok {
+		return text
+	}
+	return strings.Join(parts, sep)
 }

@@ -4,36 +4,62 @@ package testcache
 
 import (
 	"errors"
-	"io/fs"
+	"fmt"
 	"os"
 	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// kept is how long something is good. Trees of containers have the month in their name;
+// a container that still runs on one would be two months old.
+const kept = 62 * 24 * time.Hour
 
 // Get returns the directory name of the cache. If there is none yet, fill gets an
 // empty one to fill, which takes the name when fill succeeds and is removed when it
-// fails. Several callers may fill at once: the first one's stays. Nothing may be
-// written to what Get returns.
+// fails. One caller at a time fills, others wait for it. Nothing may be written to what
+// Get returns. What is older than two months goes when something new comes.
 func Get(name string, fill func(dir string) error) (string, error) {
 	cache, err := location()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("cannot make the cache: %w", err)
 	}
 	dir := filepath.Join(cache, name)
+	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return "", fmt.Errorf("cannot lock the cache: %w", err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return "", fmt.Errorf("cannot lock %s: %w", lock.Name(), err)
+	}
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	temp, err := os.MkdirTemp(cache, ".new-")
-	if err != nil {
+	temp := dir + ".new" // an older one is a dead run's
+	if err := os.RemoveAll(temp); err != nil {
 		return "", err
 	}
 	defer os.RemoveAll(temp)
-	if err := errors.Join(fill(temp), os.Chmod(temp, 0o755)); err != nil {
+	if err := os.Mkdir(temp, 0o755); err != nil {
 		return "", err
 	}
-	if err := os.Rename(temp, dir); err != nil && !errors.Is(err, fs.ErrExist) { // else another was faster
+	now := time.Now() // prune goes by it; fill may set another
+	if err := errors.Join(fill(temp), os.Chmod(temp, 0o755), os.Chtimes(temp, now, now)); err != nil {
 		return "", err
 	}
-	return dir, nil
+	prune(cache, now)
+	return dir, os.Rename(temp, dir)
+}
+
+func prune(cache string, now time.Time) {
+	entries, _ := os.ReadDir(cache)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > kept {
+			os.RemoveAll(filepath.Join(cache, e.Name()))
+		}
+	}
 }
 
 // location makes the directory of the cache.
@@ -42,8 +68,8 @@ func location() (string, error) {
 		return dir, os.MkdirAll(dir, 0o755)
 	}
 	dir := "/var/cache/fjmcp-test"
-	if os.MkdirAll(dir, 0o755) == nil && os.Getuid() == 0 {
-		return dir, nil
+	if os.Getuid() == 0 {
+		return dir, os.MkdirAll(dir, 0o755)
 	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
