@@ -20,7 +20,7 @@ func TestConnections(t *testing.T) {
 	teststore.LogIn(t, s, "bob", now)
 	now = now.Add(time.Hour / 2)
 	second := teststore.LogIn(t, s, "alice", now)
-	first.Session(t, s)
+	newSession(t, s, first)
 
 	list, err := s.Connections(ctx, first.User.ID)
 	if err != nil || len(list) != 2 || list[0].ClientID != second.Client.ID || list[1].ClientID != first.Client.ID {
@@ -31,7 +31,7 @@ func TestConnections(t *testing.T) {
 	}
 
 	// The use of a session outlives it.
-	session := first.Session(t, s)
+	session := newSession(t, s, first)
 	now = now.Add(time.Minute)
 	must(t, s.TouchSession(ctx, session.ID, now))
 	must(t, s.DeleteSession(ctx, session.ID))

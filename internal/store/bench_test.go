@@ -35,7 +35,7 @@ func BenchmarkRotate(b *testing.B) {
 func BenchmarkTouchSession(b *testing.B) {
 	s := teststore.Open(b, teststore.Path(b), nil)
 	l := teststore.LogIn(b, s, "alice", time.Now())
-	session := l.Session(b, s)
+	session := newSession(b, s, l)
 	for b.Loop() {
 		if err := s.TouchSession(b.Context(), session.ID, time.Now()); err != nil {
 			b.Fatal(err)

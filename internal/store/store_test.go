@@ -419,3 +419,16 @@ func TestCollect(t *testing.T) {
 	_, err = s.Grant(ctx, l.Grant.ID)
 	wantErr(t, err, model.ErrNotFound)
 }
+
+// newSession stores a session of the login that runs in no unit.
+func newSession(t testing.TB, s *store.Store, l teststore.Login) model.Session {
+	t.Helper()
+	v := model.Session{
+		ID: model.NewID(), UserID: l.User.ID, UserName: l.User.Name, ClientID: l.Client.ID, ClientName: l.Client.Name,
+		GrantID: l.Grant.ID, CreatedAt: l.Grant.CreatedAt, LastUsedAt: l.Grant.CreatedAt,
+	}
+	if err := s.CreateSession(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}

@@ -34,26 +34,6 @@ func (f *Forge) routeOAuth() {
 	f.handle("GET "+UserinfoPath, f.userinfo)
 	f.handle("POST "+UserinfoPath, f.userinfo)
 	f.handle("POST "+IntrospectPath, f.introspect)
-	f.handle("GET /.well-known/openid-configuration", f.discovery)
-}
-
-func (f *Forge) discovery(w http.ResponseWriter, r *http.Request) {
-	base := f.base(r)
-	reply(w, http.StatusOK, map[string]any{
-		"issuer":                                base,
-		"authorization_endpoint":                base + "/login/oauth/authorize",
-		"token_endpoint":                        base + TokenPath,
-		"jwks_uri":                              base + "/login/oauth/keys",
-		"userinfo_endpoint":                     base + UserinfoPath,
-		"introspection_endpoint":                base + IntrospectPath,
-		"response_types_supported":              []string{"code", "id_token"},
-		"id_token_signing_alg_values_supported": []string{"RS256"},
-		"subject_types_supported":               []string{"public"},
-		"scopes_supported":                      []string{"openid", "profile", "email", "groups"},
-		"claims_supported":                      []string{"aud", "exp", "iat", "iss", "sub", "name", "preferred_username", "profile", "picture", "website", "locale", "updated_at", "email", "email_verified", "groups"},
-		"code_challenge_methods_supported":      []string{"plain", "S256"},
-		"grant_types_supported":                 []string{"authorization_code", "refresh_token"},
-	})
 }
 
 func reply(w http.ResponseWriter, status int, v any) {

@@ -93,19 +93,6 @@ func Pair(now time.Time) store.Pair {
 	}
 }
 
-// Session stores a session of the login that runs in no unit.
-func (l Login) Session(t testing.TB, s *store.Store) model.Session {
-	t.Helper()
-	v := model.Session{
-		ID: model.NewID(), UserID: l.User.ID, UserName: l.User.Name, ClientID: l.Client.ID, ClientName: l.Client.Name,
-		GrantID: l.Grant.ID, CreatedAt: l.Grant.CreatedAt, LastUsedAt: l.Grant.CreatedAt,
-	}
-	if err := s.CreateSession(t.Context(), v); err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
 // DropTokens deletes the user's Forgejo token set, also one that s cannot read.
 func DropTokens(ctx context.Context, s *store.Store, userID string) error {
 	if err := s.PutForgejoTokens(ctx, userID, model.ForgejoTokens{RefreshToken: "dropped"}); err != nil {

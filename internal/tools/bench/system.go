@@ -60,12 +60,8 @@ func (s *system) logIn(ctx context.Context) (endpoint, error) {
 }
 
 // get is a GET in the container.
-func (s *system) get(ctx context.Context, url string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := s.HTTP().Do(req)
+func (s *system) get(url string) (string, error) {
+	resp, err := s.HTTP().Get(url)
 	if err != nil {
 		return "", err
 	}
@@ -102,9 +98,9 @@ func serveForks(address string, program []string) error {
 }
 
 // fork is a plain start of the child. The forker may be a moment behind at first.
-func (s *system) fork(ctx context.Context) (time.Duration, error) {
+func (s *system) fork(context.Context) (time.Duration, error) {
 	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		text, err := s.get(ctx, "http://"+forkerAddress)
+		text, err := s.get("http://" + forkerAddress)
 		if refused := new(net.OpError); errors.As(err, &refused) && time.Now().Before(end) {
 			continue
 		}
@@ -117,8 +113,8 @@ func (s *system) fork(ctx context.Context) (time.Duration, error) {
 }
 
 // healthz has the launcher answer.
-func (s *system) healthz(ctx context.Context) error {
-	_, err := s.get(ctx, e2e.PublicURL+"/healthz")
+func (s *system) healthz(context.Context) error {
+	_, err := s.get(e2e.PublicURL + "/healthz")
 	return err
 }
 
