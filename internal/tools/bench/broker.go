@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
 )
 
@@ -21,7 +22,7 @@ type broker struct {
 
 // withBroker has a broker used that has just been started. An error comes with the last
 // lines of its log.
-func withBroker(ctx context.Context, cfg config, forge *localbroker.Forge, use func(*broker) error) error {
+func withBroker(ctx context.Context, cfg config, forge *fakeforge.Server, use func(*broker)) (err error) {
 	dir, err := os.MkdirTemp("", "fjmcp-bench-")
 	if err != nil {
 		return err
@@ -33,25 +34,19 @@ func withBroker(ctx context.Context, cfg config, forge *localbroker.Forge, use f
 		return err
 	}
 	defer log.Close()
-	err = func() error {
-		b, err := localbroker.Start(ctx, localbroker.Config{
-			Program: cfg.broker, Backend: cfg.child, Port: "0", Dir: dir, Forge: forge, Log: log,
-			Env: []string{"FJMCP_BROKER_SESSIONS_PER_USER=300", "FJMCP_BROKER_SESSIONS_MAX=300"},
-		})
+	defer func() {
 		if err != nil {
-			return err
+			text, _ := os.ReadFile(log.Name())
+			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+			err = errors.Join(err, errors.New(strings.Join(lines[max(0, len(lines)-20):], "\n")))
 		}
-		defer b.Stop(syscall.SIGTERM)
-		e, err := logIn(ctx, b.URL+"/mcp", &http.Transport{DialContext: new(localhost.Dialer).DialContext, DisableKeepAlives: true})
-		if err != nil {
-			return err
-		}
-		return use(&broker{b, e})
 	}()
-	if err != nil {
-		text, _ := os.ReadFile(log.Name())
-		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-		err = errors.Join(err, errors.New(strings.Join(lines[max(0, len(lines)-20):], "\n")))
-	}
-	return err
+	defer caught(&err)
+	b := must(localbroker.Start(ctx, localbroker.Config{
+		Program: cfg.broker, Backend: cfg.child, Port: "0", Dir: dir, Forge: forge, Log: log,
+		Env: []string{"FJMCP_BROKER_SESSIONS_PER_USER=300", "FJMCP_BROKER_SESSIONS_MAX=300"},
+	}))
+	defer b.Stop(syscall.SIGTERM)
+	use(&broker{b, must(logIn(ctx, b.URL+"/mcp", &http.Transport{DialContext: new(localhost.Dialer).DialContext, DisableKeepAlives: true}))})
+	return nil
 }

@@ -70,28 +70,21 @@ func compare(ctx context.Context, cfg config) error {
 	defer stop()
 	targets := append([]target{{name: "broker"}, stdioTarget(child...), gateway}, cfg.http...)
 	r := results{}
-	err = withBroker(ctx, cfg, forge, func(b *broker) error {
+	err = withBroker(ctx, cfg, forge, func(b *broker) {
 		targets[0] = b.target("broker")
 		for _, m := range cfg.measures() {
 			fmt.Fprintln(cfg.progress, "measuring:", m.title)
-			if err := m.run(ctx, cfg, targets, r); err != nil {
-				return err
-			}
-			if err := r[m.via("broker")].failed; err != nil {
-				return err
-			}
+			need(m.run(ctx, cfg, targets, r))
+			need(r[m.via("broker")].failed)
 		}
-		return nil
 	})
+	var memory []figure
+	if err == nil && cfg.only.MatchString("Memory") {
+		fmt.Fprintln(cfg.progress, "measuring: memory")
+		err = withBroker(ctx, cfg, forge, func(b *broker) { memory = b.memory(ctx, cfg) })
+	}
 	if err != nil {
 		return err
-	}
-	var memory []figure
-	if cfg.only.MatchString("Memory") {
-		fmt.Fprintln(cfg.progress, "measuring: memory")
-		if memory, err = measureMemory(ctx, cfg, forge); err != nil {
-			return err
-		}
 	}
 	for _, m := range cfg.measures() {
 		var rows []row

@@ -16,36 +16,15 @@ const (
 )
 
 // crowd measures with n live sessions at once.
-func crowd(ctx context.Context, s *system, n int) error {
-	noneCPU, noneTook, err := s.startCost(ctx)
-	if err != nil {
-		return err
-	}
+func crowd(ctx context.Context, s *system, n int) {
+	noneCPU, noneTook := s.startCost(ctx)
 	fmt.Fprintf(s.cfg.progress, "starting %d sessions\n", n)
-	live, err := s.live(ctx, n/part)
-	if err != nil {
-		return err
-	}
-	some, err := s.restart(ctx, live)
-	if err != nil {
-		return err
-	}
-	more, err := s.live(ctx, n-len(live))
-	if err != nil {
-		return err
-	}
-	allCPU, allTook, err := s.startCost(ctx)
-	if err != nil {
-		return err
-	}
-	all, err := s.restart(ctx, append(live, more...))
-	if err != nil {
-		return err
-	}
-	held, err := memoryOf(ctx, s.C.Shell, "1 $(systemctl show --value -p MainPID fjmcp-broker.service)")
-	if err != nil {
-		return err
-	}
+	live := must(s.live(ctx, n/part))
+	some := s.restart(ctx, live)
+	live = append(live, must(s.live(ctx, n-len(live)))...)
+	allCPU, allTook := s.startCost(ctx)
+	all := s.restart(ctx, live)
+	held := must(memoryOf(ctx, s.C.Shell, "1 $(systemctl show --value -p MainPID fjmcp-broker.service)"))
 	byNone, growth := figure{"the same, by that with none", allCPU / noneCPU, "times", "", 0},
 		figure{"more for each live session", (allCPU - noneCPU) / float64(n), "ms", "", 0}
 	if strings.HasPrefix(s.version, "systemd 252") {
@@ -61,41 +40,25 @@ func crowd(ctx context.Context, s *system, n int) error {
 		{"restart, by one with a tenth live", all.done.Seconds() / some.done.Seconds(), "times", "at most", part},
 		{"PID 1, resident", held.resident[0], "MiB", "", 0}, {"fjmcp-broker, resident", held.resident[1], "MiB", "", 0},
 	}, append(some.figures("a tenth"), all.figures("all")...)...))
-	return nil
 }
 
 // startCost begins sessions and ends them, one after the other. It returns PID 1's own
 // processor time for one, and how long its start took, in ms.
-func (s *system) startCost(ctx context.Context) (pid1, took float64, err error) {
-	w, err := s.connect(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
+func (s *system) startCost(ctx context.Context) (pid1, took float64) {
+	w := must(s.connect(ctx))
 	defer w.conn.Close()
-	before, err := s.pid1Time(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
+	before := s.pid1Time(ctx)
 	var sum time.Duration
 	for range crowdStarts {
-		took, err := w.once()
-		if err != nil {
-			return 0, 0, err
-		}
-		sum += took
+		sum += must(w.once())
 	}
-	after, err := s.pid1Time(ctx)
-	return (after - before).Seconds() * 1000 / crowdStarts, sum.Seconds() * 1000 / crowdStarts, err
+	return (s.pid1Time(ctx) - before).Seconds() * 1000 / crowdStarts, sum.Seconds() * 1000 / crowdStarts
 }
 
 // pid1Time is the processor time that PID 1 has used, without its children's.
-func (s *system) pid1Time(ctx context.Context) (time.Duration, error) {
-	out, err := s.C.Shell(ctx, "awk '{print $14 + $15}' /proc/1/stat")
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(out))
-	return time.Duration(n) * tick, err
+func (s *system) pid1Time(ctx context.Context) time.Duration {
+	out := must(s.C.Shell(ctx, "awk '{print $14 + $15}' /proc/1/stat"))
+	return time.Duration(must(strconv.Atoi(strings.TrimSpace(out)))) * tick
 }
 
 // restart is one of the broker.
@@ -115,11 +78,8 @@ func (r restart) figures(live string) []figure {
 
 // restart restarts the broker while a client waits for an answer, and then has every
 // session answer.
-func (s *system) restart(ctx context.Context, sessions []*httpSession) (r restart, err error) {
-	pid, err := s.Property(ctx, "fjmcp-broker.service", "MainPID")
-	if err != nil {
-		return r, err
-	}
+func (s *system) restart(ctx context.Context, sessions []*httpSession) (r restart) {
+	pid := must(s.Property(ctx, "fjmcp-broker.service", "MainPID"))
 	began := time.Now()
 	stopped := make(chan error, 1)
 	go func() {
@@ -127,16 +87,10 @@ func (s *system) restart(ctx context.Context, sessions []*httpSession) (r restar
 		r.done = time.Since(began)
 		stopped <- err
 	}()
-	if _, err := s.C.Shell(ctx, "while [ -e /proc/"+pid+" ]; do sleep 0.01; done"); err != nil {
-		return r, err
-	}
-	if err := sessions[0].ping(ctx); err != nil { // its connection waits in the socket for the next broker
-		return r, err
-	}
+	must(s.C.Shell(ctx, "while [ -e /proc/"+pid+" ]; do sleep 0.01; done"))
+	need(sessions[0].ping(ctx)) // its connection waits in the socket for the next broker
 	r.first = time.Since(began)
-	if err := <-stopped; err != nil {
-		return r, err
-	}
+	need(<-stopped)
 	var lost atomic.Int64
 	_ = atOnce(len(sessions), 4, func(i int) error {
 		if sessions[i].ping(ctx) != nil {
@@ -144,8 +98,9 @@ func (s *system) restart(ctx context.Context, sessions []*httpSession) (r restar
 		}
 		return nil
 	})
+	need(ctx.Err())
 	r.every, r.lost = time.Since(began), int(lost.Load())
-	return r, ctx.Err()
+	return r
 }
 
 // ping has a session answer that has no connection.

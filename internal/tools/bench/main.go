@@ -109,7 +109,7 @@ func (c config) measure(ctx context.Context, most int) error {
 		return inContainer(ctx, c, "bookworm", mostLive, units)
 	}
 	for _, suite := range []string{"bookworm", "trixie"} {
-		err := inContainer(ctx, c, suite, most, func(ctx context.Context, s *system) error { return crowd(ctx, s, most) })
+		err := inContainer(ctx, c, suite, most, func(ctx context.Context, s *system) { crowd(ctx, s, most) })
 		if err != nil {
 			return fmt.Errorf("%d sessions on %s: %w", most, suite, err)
 		}

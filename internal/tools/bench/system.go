@@ -29,29 +29,22 @@ type system struct {
 }
 
 // inContainer has the package measured, with some more than so many sessions at once.
-func inContainer(ctx context.Context, cfg config, suite string, sessions int, measure func(context.Context, *system) error) (err error) {
+func inContainer(ctx context.Context, cfg config, suite string, sessions int, measure func(context.Context, *system)) (err error) {
 	fmt.Fprintf(cfg.progress, "booting a container (%s)\n", suite)
 	installed, err := e2e.Install(ctx, e2e.Options{Suite: suite, Deb: cfg.deb, Backend: cfg.child})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, installed.Close()) }()
+	defer caught(&err)
 	all := strconv.Itoa(sessions + 20)
-	if err := installed.Configure(map[string]string{"FJMCP_BROKER_SESSIONS_PER_USER": all, "FJMCP_BROKER_SESSIONS_MAX": all}); err != nil {
-		return err
-	}
-	if err := installed.Enable(ctx); err != nil {
-		return err
-	}
+	need(installed.Configure(map[string]string{"FJMCP_BROKER_SESSIONS_PER_USER": all, "FJMCP_BROKER_SESSIONS_MAX": all}))
+	need(installed.Enable(ctx))
 	s := &system{System: installed, cfg: cfg}
-	if s.version, err = s.C.Run(ctx, "systemctl", "--version"); err != nil {
-		return err
-	}
-	s.version, _, _ = strings.Cut(s.version, "\n")
-	if s.endpoint, err = s.logIn(ctx); err != nil {
-		return err
-	}
-	return measure(ctx, s)
+	s.version, _, _ = strings.Cut(must(s.C.Run(ctx, "systemctl", "--version")), "\n")
+	s.endpoint = must(s.logIn(ctx))
+	measure(ctx, s)
+	return nil
 }
 
 // logIn logs a new client in.

@@ -35,52 +35,24 @@ type unitReport struct {
 // keeps for itself, and what three hundred live ones do to a call. The measure of all is
 // a plain fork of the same child in the same container, in turn with what it is
 // compared to.
-func units(ctx context.Context, s *system) error {
+func units(ctx context.Context, s *system) {
 	r := &unitReport{version: s.version, none: results{}, some: results{}}
-	if err := s.startForker(ctx); err != nil {
-		return err
-	}
-	w, err := s.connect(ctx)
-	if err != nil {
-		return err
-	}
+	need(s.startForker(ctx))
+	w := must(s.connect(ctx))
 	woken, _, err := w.begin()
-	if err != nil {
-		return err
-	}
-	starts, err := s.starts(ctx, r, woken)
-	if err != nil {
-		return err
-	}
+	need(err)
+	starts := s.starts(ctx, r, woken)
 	fmt.Fprintln(s.cfg.progress, "measuring starts")
-	if err := r.none.measure(ctx, s.cfg.rounds, append(starts, s.logins(r)...)); err != nil {
-		return err
-	}
+	need(r.none.measure(ctx, s.cfg.rounds, append(starts, s.logins(r)...)))
 	fmt.Fprintln(s.cfg.progress, "measuring a call")
-	if r.single, err = w.calls(ctx, s.cfg.tool, []*httpSession{woken}); err != nil {
-		return err
-	}
+	r.single = must(w.calls(ctx, s.cfg.tool, []*httpSession{woken}))
 	fmt.Fprintf(s.cfg.progress, "measuring with %d live sessions\n", someLive)
-	live, err := s.live(ctx, someLive)
-	if err != nil {
-		return err
-	}
-	if err := r.some.measure(ctx, s.cfg.rounds, starts); err != nil {
-		return err
-	}
-	if r.sessions, err = memoryOf(ctx, s.C.Shell, "$(pidof fjmcp-session)"); err != nil {
-		return err
-	}
+	live := must(s.live(ctx, someLive))
+	need(r.some.measure(ctx, s.cfg.rounds, starts))
+	r.sessions = must(memoryOf(ctx, s.C.Shell, "$(pidof fjmcp-session)"))
 	fmt.Fprintf(s.cfg.progress, "measuring with %d live sessions\n", mostLive)
-	more, err := s.live(ctx, mostLive-someLive)
-	if err != nil {
-		return err
-	}
-	if r.lived, err = w.calls(ctx, s.cfg.tool, append(live, more...)); err != nil {
-		return err
-	}
+	r.lived = must(w.calls(ctx, s.cfg.tool, append(live, must(s.live(ctx, mostLive-someLive))...)))
 	r.write(s.cfg.out)
-	return nil
 }
 
 // measure has all take their turns. Each has to work.
@@ -114,20 +86,15 @@ func (s *system) turn(name string, prepare func(context.Context) error, do func(
 }
 
 // starts are the measures that need no login: beginning a session, and waking one.
-func (s *system) starts(ctx context.Context, r *unitReport, woken *httpSession) ([]turn, error) {
-	out, err := s.C.Run(ctx, "fjmcpctl", "sessions", "list", "--json")
-	if err != nil {
-		return nil, err
-	}
+func (s *system) starts(ctx context.Context, r *unitReport, woken *httpSession) []turn {
+	out := must(s.C.Run(ctx, "fjmcpctl", "sessions", "list", "--json"))
 	var all []admin.Session
 	if err := json.Unmarshal([]byte(out), &all); err != nil || len(all) != 1 {
-		return nil, fmt.Errorf("want one session, got %s", out)
+		need(fmt.Errorf("want one session, got %s", out))
 	}
-	if out, err = s.C.Run(ctx, "systemd-analyze", "security", "--no-pager", all[0].Unit); err != nil {
-		return nil, err
-	}
+	out = must(s.C.Run(ctx, "systemd-analyze", "security", "--no-pager", all[0].Unit))
 	if _, err := fmt.Sscan(out[strings.LastIndex(out, ": ")+1:], &r.exposure); err != nil {
-		return nil, fmt.Errorf("systemd-analyze says no exposure:\n%s", out)
+		need(fmt.Errorf("systemd-analyze says no exposure:\n%s", out))
 	}
 	var turns []turn
 	add := func(launcher string, put func(context.Context) error) {
@@ -147,7 +114,7 @@ func (s *system) starts(ctx context.Context, r *unitReport, woken *httpSession) 
 	}
 	add("warm", s.healthz)
 	add("cold", s.stopLauncher)
-	return turns, nil
+	return turns
 }
 
 // logins are the measures of the first session after a login.
