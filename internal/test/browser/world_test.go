@@ -30,7 +30,7 @@ import (
 type world struct {
 	t         *testing.T
 	url       string // of the broker
-	forge     *localbroker.Forge
+	forge     *fakeforge.Server
 	broker    *localbroker.Broker
 	site      *http.ServeMux // of https://elsewhere.localhost:<port>
 	siteURL   string

@@ -90,7 +90,7 @@ func TestE2EForgeUnreachable(t *testing.T) {
 	c := connect(t, s, "alice")
 	useTools(t, c, "alice")
 
-	s.StopForge()
+	s.Forge.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if again, err := c.Again(ctx); err == nil {
@@ -101,7 +101,7 @@ func TestE2EForgeUnreachable(t *testing.T) {
 	}
 	says(t, s, "session failed")
 
-	must(t, s.StartForge(t.Context()))
+	must(t, s.Forge.Resume())
 	again, err := c.Again(t.Context())
 	must(t, err)
 	useTools(t, again, "alice")

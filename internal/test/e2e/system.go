@@ -37,9 +37,8 @@ type Options struct {
 // System is an installed broker with a forge beside it.
 type System struct {
 	C     *nspawn.Container
-	Forge *fakeforge.Forge
+	Forge *fakeforge.Server // at ForgeURL, in the container
 
-	forge     *http.Server
 	transport *http.Transport
 }
 
@@ -77,19 +76,20 @@ func (s *System) install(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	forge, err := fakeforge.New(fakeforge.Config{URL: ForgeURL})
+	listen := func() (net.Listener, error) { return s.C.Listen(ctx, "tcp", strings.TrimPrefix(ForgeURL, "http://")) }
+	l, err := listen()
 	if err != nil {
 		return err
 	}
-	s.Forge = forge
-	_, err = forge.Register(fakeforge.App{
+	if s.Forge, err = fakeforge.Serve(fakeforge.Config{URL: ForgeURL}, l); err != nil {
+		return err
+	}
+	s.Forge.Listen = listen
+	_, err = s.Forge.Register(fakeforge.App{
 		Name: "MCP broker", ClientID: ClientID, ClientSecret: ClientSecret,
 		RedirectURIs: []string{PublicURL + "/oauth/callback"},
 	})
-	if err != nil {
-		return err
-	}
-	return s.StartForge(ctx)
+	return err
 }
 
 // InstallDeb runs apt, which finds all dependencies installed: there is no
@@ -134,17 +134,6 @@ func (s *System) SetClientSecret(secret string) error {
 func (s *System) Enable(ctx context.Context) error {
 	_, err := s.C.Run(ctx, "systemctl", "enable", "--now", "fjmcp-broker.socket")
 	return err
-}
-
-// StartForge makes the forge reachable in the container.
-func (s *System) StartForge(ctx context.Context) error {
-	l, err := s.C.Listen(ctx, "tcp", strings.TrimPrefix(ForgeURL, "http://"))
-	if err != nil {
-		return err
-	}
-	s.forge = &http.Server{Handler: s.Forge, ReadHeaderTimeout: 10 * time.Second}
-	go s.forge.Serve(l)
-	return nil
 }
 
 // Transport carries HTTP into the container's network.
@@ -193,8 +182,8 @@ func (s *System) forward(ctx context.Context, in net.Conn, address string) {
 
 // Close ends the forge and the container.
 func (s *System) Close() error {
-	if s.forge != nil {
-		s.forge.Close()
+	if s.Forge != nil {
+		s.Forge.Stop()
 	}
 	s.transport.CloseIdleConnections()
 	return s.C.Close()

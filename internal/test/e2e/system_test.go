@@ -7,9 +7,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 )
 
-// StopForge makes the forge unreachable; what it knows stays.
-func (s *System) StopForge() { s.forge.Close() }
-
 // Connect logs user in as a new client that knows only the MCP URL.
 func (s *System) Connect(ctx context.Context, user string, steps func(string)) (*loginclient.Client, error) {
 	return loginclient.Connect(ctx, loginclient.Config{

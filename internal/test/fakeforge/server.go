@@ -1,6 +1,7 @@
 package fakeforge
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"time"
@@ -13,35 +14,67 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// Server is a forge that listens on loopback with one registered application.
+// Server is a forge that listens.
 type Server struct {
 	*Forge
-	URL string // http://127.0.0.1:port
-	App App
+	URL string
+	App App // of Start
+	// Listen is how Resume listens: at the same address again, if it is not set anew.
+	Listen func() (net.Listener, error)
+
+	server *http.Server
 }
 
-// Start serves a forge for the length of a test, with one confidential
+// Serve makes a forge answer on l. It is known by the URL of cfg, else by l's address.
+func Serve(cfg Config, l net.Listener) (*Server, error) {
+	f, err := New(cfg)
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	s := &Server{Forge: f, URL: cmp.Or(cfg.URL, "http://"+l.Addr().String())}
+	s.Listen = func() (net.Listener, error) { return net.Listen("tcp", l.Addr().String()) }
+	s.serve(l)
+	return s, nil
+}
+
+func (s *Server) serve(l net.Listener) {
+	server := &http.Server{Handler: s.Forge, ReadHeaderTimeout: 10 * time.Second}
+	s.server = server
+	go func() { _ = server.Serve(l) }()
+}
+
+// Stop makes the forge unreachable; what it knows stays.
+func (s *Server) Stop() { _ = s.server.Close() }
+
+// Resume makes it reachable again.
+func (s *Server) Resume() error {
+	l, err := s.Listen()
+	if err == nil {
+		s.serve(l)
+	}
+	return err
+}
+
+// Start serves a forge on loopback for the length of a test, with one confidential
 // application that redirects to redirectURI. Held requests are let go at the
 // end.
 func Start(t TB, cfg Config, redirectURI string) *Server {
 	t.Helper()
-	f, err := New(cfg)
-	if err != nil {
-		t.Fatalf("cannot make a forge: %v", err)
-	}
-	app, err := f.Register(App{Name: "fjmcp", RedirectURIs: []string{redirectURI}})
-	if err != nil {
-		t.Fatalf("cannot register the application: %v", err)
-	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("cannot listen: %v", err)
 	}
-	server := &http.Server{Handler: f, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = server.Serve(l) }()
+	s, err := Serve(cfg, l)
+	if err != nil {
+		t.Fatalf("cannot make a forge: %v", err)
+	}
 	t.Cleanup(func() {
-		f.ClearFaults()
-		_ = server.Close()
+		s.ClearFaults()
+		s.Stop()
 	})
-	return &Server{Forge: f, URL: "http://" + l.Addr().String(), App: app}
+	if s.App, err = s.Register(App{Name: "fjmcp", RedirectURIs: []string{redirectURI}}); err != nil {
+		t.Fatalf("cannot register the application: %v", err)
+	}
+	return s
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 	"github.com/fjmcp/fjmcp-broker/internal/test/programs"
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 // world is a forge and a broker.
 type world struct {
 	t         *testing.T
-	forge     *localbroker.Forge
+	forge     *fakeforge.Server
 	broker    *localbroker.Broker
 	url       string // the public one
 	dir       string

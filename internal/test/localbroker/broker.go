@@ -27,7 +27,7 @@ type Config struct {
 	Port    string   // preferred port; "0" for any
 	Dir     string   // private directory for credentials and state
 	Env     []string // further NAME=value settings
-	Forge   *Forge
+	Forge   *fakeforge.Server
 	Log     io.Writer // the broker's standard error
 	// PublicURL is where clients reach the broker, if not at its own address but
 	// through a proxy.
@@ -177,6 +177,25 @@ func FreeAddress(port string) (string, error) {
 	}
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).String(), nil
+}
+
+// listen takes the preferred loopback port, or any when that is in use.
+func listen(port string) (net.Listener, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return net.Listen("tcp", "127.0.0.1:0")
+	}
+	return l, err
+}
+
+// StartForge serves a forge at forgejo.localhost, on port if it is free.
+func StartForge(port string) (*fakeforge.Server, error) {
+	l, err := listen(port)
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ = net.SplitHostPort(l.Addr().String())
+	return fakeforge.Serve(fakeforge.Config{URL: "http://forgejo.localhost:" + port}, l)
 }
 
 func writeCredentials(dir, secret string) error {

@@ -18,6 +18,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
@@ -34,7 +35,7 @@ type world struct {
 	t      *testing.T
 	dir    string
 	url    string // the public one
-	forge  *localbroker.Forge
+	forge  *fakeforge.Server
 	broker *localbroker.Broker
 	log    *testlog.Buffer
 	listen *net.UnixListener
