@@ -41,13 +41,12 @@ type measure struct {
 }
 
 func (cfg config) measures() []measure {
-	call := toolCall(cfg.tool)
 	all := []measure{
 		{"Start", "Start of a session, to the answer to initialize", 1, request{}, (*series).medians},
-		{"Call", "Small call (" + cfg.tool + ")", 1, call, (*series).medians},
+		{"Call", "Small call (get_forgejo_mcp_server_version)", 1, smallCall, (*series).medians},
 		{"List", "tools/list", 1, toolsList, (*series).medians},
-		{"Sessions8", "Small calls of 8 sessions at once", 8, call, (*series).rates},
-		{"Sessions64", "Small calls of 64 sessions at once", 64, call, (*series).rates},
+		{"Sessions8", "Small calls of 8 sessions at once", 8, smallCall, (*series).rates},
+		{"Sessions64", "Small calls of 64 sessions at once", 64, smallCall, (*series).rates},
 	}
 	return slices.DeleteFunc(all, func(m measure) bool { return !cfg.only.MatchString(m.name) })
 }

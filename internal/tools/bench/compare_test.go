@@ -33,7 +33,7 @@ func TestRun(t *testing.T) {
 	}
 	var out bytes.Buffer
 	err = compare(t.Context(), config{
-		broker: filepath.Join(bin, "fjmcp-broker"), child: filepath.Join(bin, programs.Many), tool: "get_forgejo_mcp_server_version",
+		broker: filepath.Join(bin, "fjmcp-broker"), child: filepath.Join(bin, programs.Many),
 		supergateway: filepath.Join(t.TempDir(), "absent"), http: further,
 		rounds: 2, slice: time.Millisecond, idle: 8, only: regexp.MustCompile(``), out: &out, progress: io.Discard,
 	})

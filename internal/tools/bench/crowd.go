@@ -88,12 +88,12 @@ func (s *system) restart(ctx context.Context, sessions []*httpSession) (r restar
 		stopped <- err
 	}()
 	must(s.C.Shell(ctx, "while [ -e /proc/"+pid+" ]; do sleep 0.01; done"))
-	need(sessions[0].ping(ctx)) // its connection waits in the socket for the next broker
+	need(sessions[0].ping()) // its connection waits in the socket for the next broker
 	r.first = time.Since(began)
 	need(<-stopped)
 	var lost atomic.Int64
 	_ = atOnce(len(sessions), 4, func(i int) error {
-		if sessions[i].ping(ctx) != nil {
+		if sessions[i].ping() != nil {
 			lost.Add(1)
 		}
 		return nil
@@ -104,11 +104,8 @@ func (s *system) restart(ctx context.Context, sessions []*httpSession) (r restar
 }
 
 // ping has a session answer that has no connection.
-func (s *httpSession) ping(ctx context.Context) error {
-	if err := s.reach(ctx); err != nil {
-		return err
-	}
-	defer s.hangUp()
+func (s *httpSession) ping() error {
 	_, _, err := checked(s, ping)
+	s.conn.Close()
 	return err
 }

@@ -83,8 +83,8 @@ func (e endpoint) live(ctx context.Context, n int, requests ...request) ([]*http
 		if err != nil {
 			return err
 		}
+		defer func() { w.conn.Close() }()
 		sessions[i], _, err = w.begin()
-		defer sessions[i].hangUp()
 		for _, r := range requests {
 			if err == nil {
 				_, _, err = checked(sessions[i], r)
@@ -107,7 +107,7 @@ type wire struct {
 }
 
 func (e endpoint) connect(ctx context.Context) (*wire, error) {
-	w := &wire{endpoint: e, in: bufio.NewReaderSize(nil, 64<<10), events: bufio.NewReaderSize(nil, 64<<10)}
+	w := &wire{endpoint: e, in: bufio.NewReaderSize(nil, 16<<10), events: bufio.NewReaderSize(nil, 16<<10)}
 	return w, w.reconnect(ctx)
 }
 
@@ -119,11 +119,11 @@ func (w *wire) reconnect(ctx context.Context) (err error) {
 	return err
 }
 
-// send sends one request and reads the head of the answer to it. Where the server
-// has closed a connection that was quiet, it opens another.
+// send sends one request and reads the head of the answer to it. Where the connection
+// has been closed, by the server because it was quiet or by hand, it opens another.
 func (w *wire) send(method, headers string, body []byte) (*http.Response, error) {
 	resp, err := w.try(method, headers, body)
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		w.conn.Close()
 		if err = w.reconnect(context.Background()); err == nil {
 			resp, err = w.try(method, headers, body)
@@ -236,18 +236,6 @@ func (s *httpSession) Close() error {
 		return nil
 	}
 	_, err := s.send(http.MethodDelete, s.headers, nil)
-	return err
-}
-
-// hangUp closes the connection of a session that stays.
-func (s *httpSession) hangUp() {
-	s.conn.Close()
-	s.wire = &wire{endpoint: s.endpoint} // without its buffers: there may be a thousand
-}
-
-// reach gives a session that hung up a connection again.
-func (s *httpSession) reach(ctx context.Context) (err error) {
-	s.wire, err = s.connect(ctx)
 	return err
 }
 

@@ -35,7 +35,6 @@ type config struct {
 	self         string // this program
 	broker       string // fjmcp-broker, with fjmcp-session beside it
 	child        string // the MCP server behind it, started as forgejo-mcp is
-	tool         string // of the child, for the small call; it takes no arguments
 	rounds       int    // how often each measure has its turn
 	slice        time.Duration
 	supergateway string         // directory of its package-lock.json
@@ -51,7 +50,6 @@ func main() {
 	cfg := config{idle: 200, supergateway: "internal/tools/bench/supergateway", out: os.Stdout, progress: os.Stderr}
 	flag.IntVar(&cfg.rounds, "rounds", 10, "how often each measure has its turn")
 	flag.DurationVar(&cfg.slice, "slice", 400*time.Millisecond, "how long a turn lasts")
-	flag.StringVar(&cfg.tool, "tool", "get_forgejo_mcp_server_version", "tool for the small call; it takes no arguments")
 	flag.StringVar(&cfg.broker, "broker", "", "fjmcp-broker, with fjmcp-session beside it; the one beside this program without it")
 	flag.StringVar(&cfg.child, "child", "", "MCP server behind all of them; the built-in stand-in without it")
 	http := flag.String("http", "", "further baselines, name=URL[,name=URL], that speak Streamable HTTP")

@@ -44,11 +44,7 @@ func localShell(ctx context.Context, script string) (string, error) {
 // them counts for none of those to come; with sessions whose clients have hung up; and
 // with an open event stream each.
 func (b *broker) memory(ctx context.Context, cfg config) []figure {
-	ended := must(b.live(ctx, openAtOnce, toolsList))
-	for _, s := range ended {
-		need(s.reach(ctx))
-	}
-	need(closeAll(ended))
+	need(closeAll(must(b.live(ctx, openAtOnce, toolsList))))
 	pid, n := fmt.Sprint(b.Pid()), float64(cfg.idle)
 	none := cfg.private(ctx, "broker/sessions=0", pid)
 	sessions := must(b.live(ctx, cfg.idle, toolsList))

@@ -42,13 +42,9 @@ type request struct{ method, params string }
 var (
 	ping       = request{"ping", "{}"}
 	toolsList  = request{"tools/list", "{}"}
+	smallCall  = request{"tools/call", `{"name":"get_forgejo_mcp_server_version","arguments":{}}`}
 	initialize = request{"initialize", `{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"fjmcp-bench","version":"1"}}`}
 )
-
-// toolCall is a call that takes no arguments.
-func toolCall(tool string) request {
-	return request{"tools/call", fmt.Sprintf(`{"name":%q,"arguments":{}}`, tool)}
-}
 
 const initialized = `{"jsonrpc":"2.0","method":"notifications/initialized"}`
 

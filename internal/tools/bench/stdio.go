@@ -14,11 +14,15 @@ import (
 func stdioTarget(command ...string) target {
 	return target{"stdio", func(ctx context.Context) (session, time.Duration, error) {
 		began := time.Now()
-		s, err := startStdio(ctx, command)
-		if err != nil {
-			return nil, 0, err
+		s := &stdio{cmd: exec.CommandContext(ctx, command[0], command[1:]...), next: firstID}
+		s.cmd.WaitDelay = time.Second
+		in, err1 := s.cmd.StdinPipe()
+		out, err2 := s.cmd.StdoutPipe()
+		if err := errors.Join(err1, err2, s.cmd.Start()); err != nil {
+			return nil, 0, fmt.Errorf("cannot start the child: %w", err)
 		}
-		_, _, err = checked(s, initialize)
+		s.in, s.out = in, bufio.NewReaderSize(out, 64<<10)
+		_, _, err := checked(s, initialize)
 		took := time.Since(began)
 		if err == nil {
 			_, err = io.WriteString(s.in, initialized+"\n")
@@ -38,24 +42,6 @@ type stdio struct {
 	next int
 	line []byte // sent
 	got  []byte // received
-}
-
-func startStdio(ctx context.Context, command []string) (*stdio, error) {
-	s := &stdio{cmd: exec.CommandContext(ctx, command[0], command[1:]...), next: firstID}
-	s.cmd.WaitDelay = time.Second
-	var err error
-	if s.in, err = s.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	s.out = bufio.NewReaderSize(out, 64<<10)
-	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("cannot start the child: %w", err)
-	}
-	return s, nil
 }
 
 // Call implements session.

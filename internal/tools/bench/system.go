@@ -139,11 +139,10 @@ const (
 
 // calls makes one small call after the other on one connection, each in a session by
 // chance.
-func (w *wire) calls(ctx context.Context, tool string, sessions []*httpSession) (*series, error) {
-	call := toolCall(tool)
+func (w *wire) calls(ctx context.Context, sessions []*httpSession) (*series, error) {
 	for _, session := range sessions { // the first one in each touches memory that later ones have
 		session.wire = w
-		if _, _, err := checked(session, call); err != nil {
+		if _, _, err := checked(session, smallCall); err != nil {
 			return nil, err
 		}
 	}
@@ -156,7 +155,7 @@ func (w *wire) calls(ctx context.Context, tool string, sessions []*httpSession) 
 			return nil, ctx.Err()
 		case <-tick.C:
 		}
-		_, took, err := checked(sessions[rand.IntN(len(sessions))], call)
+		_, took, err := checked(sessions[rand.IntN(len(sessions))], smallCall)
 		if err != nil {
 			return nil, err
 		}

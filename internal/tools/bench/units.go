@@ -45,13 +45,13 @@ func units(ctx context.Context, s *system) {
 	fmt.Fprintln(s.cfg.progress, "measuring starts")
 	need(r.none.measure(ctx, s.cfg.rounds, append(starts, s.logins(r)...)))
 	fmt.Fprintln(s.cfg.progress, "measuring a call")
-	r.single = must(w.calls(ctx, s.cfg.tool, []*httpSession{woken}))
+	r.single = must(w.calls(ctx, []*httpSession{woken}))
 	fmt.Fprintf(s.cfg.progress, "measuring with %d live sessions\n", someLive)
 	live := must(s.live(ctx, someLive))
 	need(r.some.measure(ctx, s.cfg.rounds, starts))
 	r.sessions = must(memoryOf(ctx, s.C.Shell, "$(pidof fjmcp-session)"))
 	fmt.Fprintf(s.cfg.progress, "measuring with %d live sessions\n", mostLive)
-	r.lived = must(w.calls(ctx, s.cfg.tool, append(live, must(s.live(ctx, mostLive-someLive))...)))
+	r.lived = must(w.calls(ctx, append(live, must(s.live(ctx, mostLive-someLive))...)))
 	r.write(s.cfg.out)
 }
 
