@@ -192,3 +192,27 @@ func (c *child) offered(t *testing.T, revision string) {
 		t.Errorf("the backend was offered %+v, capabilities %s", p, p.Capabilities)
 	}
 }
+
+// stranger is a launcher that has no unit.
+type stranger struct {
+	launchclient.Launcher
+	t *testing.T
+}
+
+func (s stranger) Stop(context.Context, string) error {
+	s.t.Error("the launcher was asked to stop a unit that it never had")
+	return nil
+}
+
+func TestDiscardedUnitIsNotStopped(t *testing.T) {
+	u, err := unit.New(unit.Config{
+		Launcher: stranger{t: t}, Log: slog.New(slog.DiscardHandler), Now: time.Now, IdleTimeout: time.Hour, StartTimeout: time.Minute,
+	}, unit.Spec{Session: "s", UserID: "u", User: "alice", MaxAge: time.Hour, Ended: func(*unit.Unit) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Discard()
+	if err := u.AwaitGone(t.Context()); err != nil || u.Failure() != nil {
+		t.Errorf("%v, %v", err, u.Failure())
+	}
+}
