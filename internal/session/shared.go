@@ -10,9 +10,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
-// Server is what a shared session's backend says of itself.
-type Server = unit.Server
-
 // sharedKey names a shared session among those that have not ended.
 type sharedKey struct {
 	grantID  string

@@ -17,6 +17,8 @@ type (
 	Call = unit.Call
 	// StartError says why a session could not start, or ended.
 	StartError = unit.StartError
+	// Server is what a shared session's backend says of itself.
+	Server = unit.Server
 )
 
 // ReasonTimeout: the backend did not answer initialize in time.

@@ -138,7 +138,10 @@ func (s *Set) Subscribe(ctx context.Context, f Filter) (*Subscription, error) {
 	if !s.can.ResourcesSubscribe {
 		f.URIs = nil
 	}
-	sub := newSubscription(s, f)
+	sub := &Subscription{set: s, changed: make(chan struct{}, 1), done: make(chan struct{}), uris: map[string]bool{}, pending: map[string][]byte{}}
+	for _, uri := range f.URIs {
+		sub.uris[uri] = true
+	}
 	sub.honoured = Filter{Tools: f.Tools && s.can.ToolsChanged, Prompts: f.Prompts && s.can.PromptsChanged, Resources: f.Resources && s.can.ResourcesChanged}
 	if err := s.add(sub); err != nil {
 		return nil, err

@@ -26,17 +26,6 @@ type Subscription struct {
 	pending map[string][]byte // by what it is about
 }
 
-func newSubscription(set *Set, f Filter) *Subscription {
-	s := &Subscription{
-		set: set, changed: make(chan struct{}, 1), done: make(chan struct{}),
-		uris: make(map[string]bool, len(f.URIs)), pending: map[string][]byte{},
-	}
-	for _, uri := range f.URIs {
-		s.uris[uri] = true
-	}
-	return s
-}
-
 // Honoured is what of the filter the backend tells.
 func (s *Subscription) Honoured() Filter { return s.honoured }
 

@@ -61,9 +61,6 @@ func Adopt(cfg Config, spec Spec, left Left) (*Unit, error) {
 	return u, nil
 }
 
-// Attend begins to attend to an adopted unit. Spec.Ended may be called from now on.
-func (u *Unit) Attend() { u.begin() }
-
 func closeAll(files []*os.File) {
 	for _, f := range files {
 		f.Close()

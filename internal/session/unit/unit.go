@@ -113,7 +113,7 @@ func New(cfg Config, spec Spec) (*Unit, error) {
 		return nil, err
 	}
 	close(u.ready)
-	u.begin()
+	u.Attend()
 	return u, nil
 }
 
@@ -136,8 +136,9 @@ func attend(cfg Config, spec Spec, id string, near nearEnds, rc relay.Config) (*
 	return u, nil
 }
 
-// begin attends to the unit until it is gone.
-func (u *Unit) begin() {
+// Attend begins to attend to an adopted unit, until it is gone. Spec.Ended may be called
+// from now on.
+func (u *Unit) Attend() {
 	go u.listen()
 	u.lookAgain()
 	u.relay.AfterDone(u.recordEnd)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -124,7 +125,7 @@ func (c *Conn) Rest() (Rest, error) {
 		return Rest{}, net.ErrClosed
 	}
 	rest := c.in.rest()
-	rest.Output = c.out.joined()
+	rest.Output = slices.Concat(c.out.pending...)
 	return rest, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"slices"
 	"syscall"
 )
 
@@ -20,8 +19,6 @@ type output struct {
 	failed   bool          // the peer does not read any more
 	room     chan struct{} // closed when there is room; nil while nobody waits for it
 }
-
-func (o *output) joined() []byte { return slices.Concat(o.pending...) }
 
 // tellRoom wakes those who wait to write, when they may.
 func (o *output) tellRoom() {
