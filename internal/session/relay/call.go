@@ -36,7 +36,7 @@ type Call struct {
 	relay    *Relay
 	standing bool          // subscriptions/listen
 	gated    bool          // takes part in turns
-	ready    chan struct{} // holds one value when there may be something to take
+	ready    chan struct{} // holds one value when there may be something to take, or the turn has come
 
 	// under relay.mu
 	tag       string
@@ -73,14 +73,22 @@ func (c *Call) Next(ctx context.Context) (Event, error) {
 		if e, ok, err := c.pop(); ok || err != nil {
 			return e, err
 		}
-		select {
-		case <-c.ready:
-		case <-c.relay.done:
-		case <-c.relay.suspended:
-		case <-ctx.Done():
-			return Event{}, context.Cause(ctx)
+		if err := c.await(ctx); err != nil {
+			return Event{}, err
 		}
 	}
+}
+
+// await waits for wake, or until the Relay is not usable any more. The error is ctx's.
+func (c *Call) await(ctx context.Context) error {
+	select {
+	case <-c.ready:
+	case <-c.relay.done:
+	case <-c.relay.suspended:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 func (c *Call) pop() (e Event, ok bool, err error) {

@@ -18,13 +18,13 @@ type turns struct {
 
 // waiter is a call that waits for its turn, to begin or to continue.
 type waiter struct {
-	call    *Call
-	granted chan struct{} // closed when it may begin, or was cancelled
-	answer  []byte        // what it continues with; nil for one that begins
+	call   *Call
+	answer []byte // what it continues with; nil for one that begins
 }
 
-// awaitTurnLocked gives c the turn, at once if it need not wait; else it calls placed.
-// Releases the lock while it waits.
+// awaitTurnLocked gives c the turn, at once if it need not wait; else it calls placed, and
+// waits until c has the turn or is cancelled, or the Relay is not usable any more. Releases
+// the lock while it waits. The error is ctx's.
 func (r *Relay) awaitTurnLocked(ctx context.Context, c *Call, placed func()) error {
 	switch t := &r.turns; {
 	case !c.gated:
@@ -33,21 +33,11 @@ func (r *Relay) awaitTurnLocked(ctx context.Context, c *Call, placed func()) err
 		r.runLocked(c)
 		return nil
 	}
-	granted := make(chan struct{})
-	r.turns.waiting = append(r.turns.waiting, waiter{call: c, granted: granted})
+	r.turns.waiting = append(r.turns.waiting, waiter{call: c})
 	placed()
 	r.mu.Unlock()
 	defer r.mu.Lock()
-	select {
-	case <-granted:
-		return nil
-	case <-r.done:
-		return ErrClosed
-	case <-r.suspended:
-		return ErrSuspended
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return c.await(ctx)
 }
 
 // runLocked gives c the turn.
@@ -94,7 +84,7 @@ func (r *Relay) passLocked() {
 		t.waiting = slices.Delete(t.waiting, 0, 1)
 		r.runLocked(w.call)
 		if w.answer == nil {
-			close(w.granted)
+			w.call.wake()
 			continue
 		}
 		t.answers -= len(w.answer)
@@ -122,7 +112,6 @@ func (r *Relay) leaveTurnsLocked(c *Call) {
 			return false
 		}
 		if w.answer == nil {
-			close(w.granted)
 			return true
 		}
 		t.answers -= len(w.answer)
