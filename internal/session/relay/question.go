@@ -9,10 +9,11 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
-// question is a request of the child that a client has yet to answer.
-type question struct {
-	id   json.RawMessage // the child's
-	call *Call           // nil when it was asked besides all calls
+// Question is a request of the child that a client has yet to answer.
+type Question struct {
+	ID     string `json:"id"`             // the client's
+	Childs []byte `json:"childs"`         // the child's id, JSON
+	Call   uint64 `json:"call,omitempty"` // 0 when it was asked besides all calls
 }
 
 // handleQuestion passes the child's own request to the client it belongs to, under
@@ -37,19 +38,20 @@ func (r *Relay) askLocked(m mcp.Message) bool {
 	if !ok || len(r.asked) >= r.cfg.MaxCalls {
 		return false
 	}
-	ours := "fjmcp-" + rand.Text()
-	raw := m.WithID(json.RawMessage(strconv.Quote(ours)))
+	q := Question{ID: "fjmcp-" + rand.Text(), Childs: bytes.Clone(m.ID())}
+	raw := m.WithID(json.RawMessage(strconv.Quote(q.ID)))
 	switch {
 	case c == nil:
 		ok = r.cfg.Other(raw)
-	case c.offerLocked(Event{Raw: raw, Question: ours}):
+	case c.offerLocked(Event{Raw: raw, Question: q.ID}):
+		q.Call = c.ID
 		c.questions++
 		r.restSoonLocked(c)
 	default:
 		ok = false
 	}
 	if ok {
-		r.asked[ours] = question{id: bytes.Clone(m.ID()), call: c}
+		r.asked[q.ID] = q
 	}
 	return ok
 }
@@ -117,15 +119,16 @@ func (r *Relay) answer(id string, line func(childs json.RawMessage) []byte) erro
 	if !ok {
 		return ErrNoQuestion
 	}
-	raw := line(q.id)
+	raw := line(q.Childs)
 	if waiting := r.child.Pending() + r.turns.answers; waiting > 0 && waiting+len(raw) > r.cfg.MaxQueued {
 		return ErrTooManyCalls
 	}
 	delete(r.asked, id)
-	if q.call != nil {
-		q.call.questions--
+	c := r.calls[q.Call]
+	if c != nil {
+		c.questions--
 	}
-	r.putInTurnLocked(q.call, raw)
+	r.putInTurnLocked(c, raw)
 	return nil
 }
 
@@ -136,9 +139,9 @@ func (r *Relay) unaskLocked(c *Call) {
 		return
 	}
 	for id, q := range r.asked {
-		if q.call == c {
+		if q.Call == c.ID {
 			delete(r.asked, id)
-			r.reply(mcp.Line(mcp.ErrorResponse(q.id, mcp.CodeServerError, "the client that was asked has left")), c.Method)
+			r.reply(mcp.Line(mcp.ErrorResponse(q.Childs, mcp.CodeServerError, "the client that was asked has left")), c.Method)
 		}
 	}
 	c.questions = 0
@@ -154,12 +157,12 @@ func (r *Relay) handleCancellation(m mcp.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for ours, q := range r.asked {
-		if string(q.id) != string(id) {
+		if string(q.Childs) != string(id) {
 			continue
 		}
 		delete(r.asked, ours)
 		raw := m.WithParam(json.RawMessage(strconv.Quote(ours)), "requestId").Raw
-		c := q.call
+		c := r.calls[q.Call]
 		if c == nil {
 			r.cfg.Other(raw)
 			return

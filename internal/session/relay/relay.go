@@ -89,11 +89,11 @@ type Relay struct {
 	after    func() // of AfterDone
 	paused   bool
 	restored []*Call
-	calls    map[uint64]*Call // the child has yet to answer them, or to be sent them
-	answered map[*Call]bool   // their responses have yet to be taken
-	standing int              // of calls
-	queued   int              // bytes that wait for Next, or are held
-	asked    map[string]question
+	calls    map[uint64]*Call    // the child has yet to answer them, or to be sent them
+	answered map[*Call]bool      // their responses have yet to be taken
+	standing int                 // of calls
+	queued   int                 // bytes that wait for Next, or are held
+	asked    map[string]Question // by their ids
 	turns    turns
 	// abandoned are cancelled calls that lost their slot. The child may still work
 	// on them, and answer or not.
@@ -113,7 +113,7 @@ func New(cfg Config) (*Relay, error) {
 	}
 	r := &Relay{
 		cfg: cfg, faults: lines.Faults{Log: cfg.Log, AfterFunc: cfg.AfterFunc}, resync: cfg.Resync, done: make(chan struct{}), suspended: make(chan struct{}), halted: make(chan struct{}),
-		calls: map[uint64]*Call{}, answered: map[*Call]bool{}, asked: map[string]question{}, abandoned: map[uint64]bool{},
+		calls: map[uint64]*Call{}, answered: map[*Call]bool{}, asked: map[string]Question{}, abandoned: map[uint64]bool{},
 	}
 	cfg.TooLong = func(bytes int) {
 		r.faults.Note("backend wrote a line over the limit; skipped it", "bytes", bytes, "limit", cfg.MaxLine)

@@ -12,14 +12,14 @@ import (
 // State is a Relay written down, for the next one over the same child. It holds
 // what clients and child say to each other and is to be kept as secret as that.
 type State struct {
-	Counter   uint64          `json:"counter"`
-	Serial    bool            `json:"serial,omitempty"` // the child has asked something
-	Calls     []SavedCall     `json:"calls,omitempty"`
-	Questions []SavedQuestion `json:"questions,omitempty"`
-	Answers   []SavedAnswer   `json:"answers,omitempty"`   // that wait for their call's turn
-	Abandoned []uint64        `json:"abandoned,omitempty"` // calls without a slot that may still be answered
-	Forgotten bool            `json:"forgotten,omitempty"` // there were more of them
-	Rest      lines.Rest      `json:"rest"`
+	Counter   uint64        `json:"counter"`
+	Serial    bool          `json:"serial,omitempty"` // the child has asked something
+	Calls     []SavedCall   `json:"calls,omitempty"`
+	Questions []Question    `json:"questions,omitempty"`
+	Answers   []SavedAnswer `json:"answers,omitempty"`   // that wait for their call's turn
+	Abandoned []uint64      `json:"abandoned,omitempty"` // calls without a slot that may still be answered
+	Forgotten bool          `json:"forgotten,omitempty"` // there were more of them
+	Rest      lines.Rest    `json:"rest"`
 }
 
 // SavedCall is a call that the child has yet to answer, or whose answer has yet to
@@ -32,13 +32,6 @@ type SavedCall struct {
 	Cancelled bool    `json:"cancelled,omitempty"`
 	Left      bool    `json:"left,omitempty"`
 	Events    []Event `json:"events,omitempty"` // not yet taken
-}
-
-// SavedQuestion is a request of the child that a client has yet to answer.
-type SavedQuestion struct {
-	ID     string `json:"id"` // the client's
-	Childs []byte `json:"childs"`
-	Call   uint64 `json:"call,omitempty"` // 0 for none
 }
 
 // SavedAnswer is a client's answer that waits for its call's turn.
@@ -84,7 +77,7 @@ func (r *Relay) Suspend(ctx context.Context) (State, error) {
 func (r *Relay) saveLocked() State {
 	s := State{
 		Counter: r.counter.Load(), Serial: r.turns.serial,
-		Abandoned: slices.Sorted(maps.Keys(r.abandoned)), Forgotten: r.overflowed,
+		Questions: slices.Collect(maps.Values(r.asked)), Abandoned: slices.Sorted(maps.Keys(r.abandoned)), Forgotten: r.overflowed,
 	}
 	for _, c := range slices.AppendSeq(r.listLocked(func(c *Call) bool { return c.sent }), maps.Keys(r.answered)) {
 		s.Calls = append(s.Calls, SavedCall{
@@ -93,13 +86,6 @@ func (r *Relay) saveLocked() State {
 		})
 	}
 	slices.SortFunc(s.Calls, func(a, b SavedCall) int { return cmp.Compare(a.ID, b.ID) })
-	for id, q := range r.asked {
-		saved := SavedQuestion{ID: id, Childs: q.id}
-		if q.call != nil {
-			saved.Call = q.call.ID
-		}
-		s.Questions = append(s.Questions, saved)
-	}
 	for _, w := range r.turns.waiting {
 		if w.answer != nil {
 			s.Answers = append(s.Answers, SavedAnswer{w.call.ID, w.answer})
@@ -120,9 +106,8 @@ func (r *Relay) restore(s *State) {
 		r.restored = append(r.restored, r.restoreCallLocked(saved))
 	}
 	for _, q := range s.Questions {
-		c := r.calls[q.Call]
-		r.asked[q.ID] = question{id: q.Childs, call: c}
-		if c != nil {
+		r.asked[q.ID] = q
+		if c := r.calls[q.Call]; c != nil {
 			c.questions++
 			r.restSoonLocked(c)
 		}
