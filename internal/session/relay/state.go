@@ -12,14 +12,14 @@ import (
 // State is a Relay written down, for the next one over the same child. It holds
 // what clients and child say to each other and is to be kept as secret as that.
 type State struct {
-	Counter   uint64        `json:"counter"`
-	Serial    bool          `json:"serial,omitempty"` // the child has asked something
-	Calls     []SavedCall   `json:"calls,omitempty"`
-	Questions []Question    `json:"questions,omitempty"`
-	Answers   []SavedAnswer `json:"answers,omitempty"`   // that wait for their call's turn
-	Abandoned []uint64      `json:"abandoned,omitempty"` // calls without a slot that may still be answered
-	Forgotten bool          `json:"forgotten,omitempty"` // there were more of them
-	Rest      lines.Rest    `json:"rest"`
+	Counter   uint64      `json:"counter"`
+	Serial    bool        `json:"serial,omitempty"` // the child has asked something
+	Calls     []SavedCall `json:"calls,omitempty"`
+	Questions []Question  `json:"questions,omitempty"`
+	Answers   []Waiter    `json:"answers,omitempty"`   // that wait for their call's turn
+	Abandoned []uint64    `json:"abandoned,omitempty"` // calls without a slot that may still be answered
+	Forgotten bool        `json:"forgotten,omitempty"` // there were more of them
+	Rest      lines.Rest  `json:"rest"`
 }
 
 // SavedCall is a call that the child has yet to answer, or whose answer has yet to
@@ -32,12 +32,6 @@ type SavedCall struct {
 	Cancelled bool    `json:"cancelled,omitempty"`
 	Left      bool    `json:"left,omitempty"`
 	Events    []Event `json:"events,omitempty"` // not yet taken
-}
-
-// SavedAnswer is a client's answer that waits for its call's turn.
-type SavedAnswer struct {
-	Call uint64 `json:"call"`
-	Line []byte `json:"line"`
 }
 
 // Suspend stops the Relay and returns what the next one needs. The socket stays
@@ -87,8 +81,8 @@ func (r *Relay) saveLocked() State {
 	}
 	slices.SortFunc(s.Calls, func(a, b SavedCall) int { return cmp.Compare(a.ID, b.ID) })
 	for _, w := range r.turns.waiting {
-		if w.answer != nil {
-			s.Answers = append(s.Answers, SavedAnswer{w.call.ID, w.answer})
+		if w.Answer != nil {
+			s.Answers = append(s.Answers, w)
 		}
 	}
 	return s
@@ -113,7 +107,7 @@ func (r *Relay) restore(s *State) {
 		}
 	}
 	for _, a := range s.Answers {
-		r.putInTurnLocked(r.calls[a.Call], a.Line)
+		r.putInTurnLocked(r.calls[a.Call], a.Answer)
 	}
 }
 

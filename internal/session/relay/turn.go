@@ -12,14 +12,14 @@ import (
 type turns struct {
 	serial  bool
 	running int      // calls that have the turn; more than one only from before
-	waiting []waiter // in order of arrival
+	waiting []Waiter // in order of arrival
 	answers int      // bytes of the answers in waiting
 }
 
-// waiter is a call that waits for its turn, to begin or to continue.
-type waiter struct {
-	call   *Call
-	answer []byte // what it continues with; nil for one that begins
+// Waiter is a call that waits for its turn, to begin or to continue.
+type Waiter struct {
+	Call   uint64 `json:"call"`
+	Answer []byte `json:"line"` // what it continues with; nil for one that begins
 }
 
 // awaitTurnLocked gives c the turn, at once if it need not wait; else it calls placed, and
@@ -33,7 +33,7 @@ func (r *Relay) awaitTurnLocked(ctx context.Context, c *Call, placed func()) err
 		r.runLocked(c)
 		return nil
 	}
-	r.turns.waiting = append(r.turns.waiting, waiter{call: c})
+	r.turns.waiting = append(r.turns.waiting, Waiter{Call: c.ID})
 	placed()
 	r.mu.Unlock()
 	defer r.mu.Lock()
@@ -82,13 +82,14 @@ func (r *Relay) passLocked() {
 	for t.running == 0 && len(t.waiting) > 0 {
 		w := t.waiting[0]
 		t.waiting = slices.Delete(t.waiting, 0, 1)
-		r.runLocked(w.call)
-		if w.answer == nil {
-			w.call.wake()
+		c := r.calls[w.Call]
+		r.runLocked(c)
+		if w.Answer == nil {
+			c.wake()
 			continue
 		}
-		t.answers -= len(w.answer)
-		r.child.Put(w.answer)
+		t.answers -= len(w.Answer)
+		r.child.Put(w.Answer)
 	}
 }
 
@@ -99,7 +100,7 @@ func (r *Relay) putInTurnLocked(c *Call, answer []byte) {
 		r.child.Put(answer)
 		return
 	}
-	r.turns.waiting = append(r.turns.waiting, waiter{call: c, answer: answer})
+	r.turns.waiting = append(r.turns.waiting, Waiter{c.ID, answer})
 	r.turns.answers += len(answer)
 	r.passLocked()
 }
@@ -107,15 +108,15 @@ func (r *Relay) putInTurnLocked(c *Call, answer []byte) {
 // leaveTurnsLocked is for a call that ends: the child gets the answers that still wait.
 func (r *Relay) leaveTurnsLocked(c *Call) {
 	t := &r.turns
-	t.waiting = slices.DeleteFunc(t.waiting, func(w waiter) bool {
-		if w.call != c {
+	t.waiting = slices.DeleteFunc(t.waiting, func(w Waiter) bool {
+		if w.Call != c.ID {
 			return false
 		}
-		if w.answer == nil {
+		if w.Answer == nil {
 			return true
 		}
-		t.answers -= len(w.answer)
-		r.child.Put(w.answer)
+		t.answers -= len(w.Answer)
+		r.child.Put(w.Answer)
 		return true
 	})
 	r.restLocked(c)
