@@ -1,11 +1,14 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
@@ -52,4 +55,35 @@ func TestBackendThatKeepsDyingIsLeftAlone(t *testing.T) {
 	if !strings.Contains(w.log.String(), "panic: told to crash") {
 		t.Error("the last words are not in the log")
 	}
+}
+
+// held is a launcher that stops nothing until it is let.
+type held struct {
+	launchclient.Launcher
+	let chan struct{}
+}
+
+func (h held) Stop(ctx context.Context, id string) error {
+	<-h.let
+	return h.Launcher.Stop(ctx, id)
+}
+
+// The next unit may start before the end of the last one is known in full.
+func TestDeathOfAReplacedUnitCounts(t *testing.T) {
+	w := start(t, "standin")
+	launcher := held{w.cfg.Launcher, make(chan struct{})}
+	let := sync.OnceFunc(func() { close(launcher.let) })
+	t.Cleanup(let)
+	w.cfg.Launcher = launcher
+	w.Manager = session.New(w.cfg)
+	s, _, err := w.Create(t.Context(), w.access, message(initialize))
+	w.must(err)
+	c, err := s.Call(t.Context(), w.access, message(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"crash"}}`))
+	w.must(err)
+	if _, err := c.Next(t.Context()); !errors.Is(err, relay.ErrClosed) {
+		t.Fatalf("got %v", err)
+	}
+	w.call(s, w.access, `{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
+	let()
+	w.until("the death is told", func() bool { return strings.Contains(w.log.String(), "FJMCP_EVENT=session_failed") })
 }

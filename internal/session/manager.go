@@ -196,6 +196,7 @@ func (m *Manager) serve(s *Session, u *unit.Unit) bool {
 func (m *Manager) serveLocked(s *Session, u *unit.Unit) bool {
 	_, runs := m.units[u.ID()]
 	if runs {
+		m.units[u.ID()] = member{u, s, true}
 		s.unit, s.row.UnitID = u, u.ID()
 	}
 	return runs

@@ -20,6 +20,7 @@ var ErrBusy = errors.New("all sessions are busy")
 type member struct {
 	Unit    *unit.Unit
 	Session *Session
+	served  bool // it was its session's unit, and perhaps still is
 }
 
 // members are all units with a place, in no order.
@@ -94,7 +95,7 @@ func (m *Manager) place(u *unit.Unit, s *Session) (victim *unit.Unit, err error)
 	case all >= m.cfg.Max:
 		victim = idlest
 	default:
-		m.units[u.ID()] = member{u, s}
+		m.units[u.ID()] = member{Unit: u, Session: s}
 		return nil, nil
 	}
 	if victim == nil {

@@ -72,6 +72,7 @@ func (s *Session) spec() unit.Spec {
 func (s *Session) unitEnded(u *unit.Unit) {
 	m := s.manager
 	m.mu.Lock()
+	replaced := m.units[u.ID()].served && s.unit != nil && s.unit != u
 	delete(m.units, u.ID())
 	dormant := s.unit == u
 	if dormant {
@@ -80,6 +81,8 @@ func (s *Session) unitEnded(u *unit.Unit) {
 	m.mu.Unlock()
 	if dormant {
 		s.recordDormant(u)
+	} else if fail := u.Failure(); replaced && fail != nil {
+		s.report(u, fail)
 	}
 }
 
@@ -221,6 +224,6 @@ func (m *Manager) adopt(left unit.Left, s *Session) (*unit.Unit, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.units[u.ID()], s.unit = member{u, s}, u
+	m.units[u.ID()], s.unit = member{u, s, true}, u
 	return u, nil
 }
