@@ -95,14 +95,6 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// orDash shows that there is nothing to show.
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
 // since is the whole seconds, minutes or hours since then.
 func since(then time.Time) string {
 	d := max(time.Since(then), 0)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -38,7 +39,7 @@ func (a *app) listSessions() *cobra.Command {
 func printSessions(w *bytes.Buffer, all []admin.Session) {
 	t := newTable(w, "SESSION", "USER", "CLIENT", "KIND", "STATE", "AGE", "IDLE", "CALLS", "UNIT")
 	for _, s := range all {
-		t.row(s.ID, s.User, s.Client, s.Kind, s.State, since(s.Created), since(s.LastUsed), strconv.Itoa(s.InFlight), orDash(s.Unit))
+		t.row(s.ID, s.User, s.Client, s.Kind, s.State, since(s.Created), since(s.LastUsed), strconv.Itoa(s.InFlight), cmp.Or(s.Unit, "-"))
 	}
 	t.Flush()
 	fmt.Fprintf(w, "\n%s.\n", count(len(all), "session"))
@@ -81,8 +82,8 @@ func printDetail(w *bytes.Buffer, d admin.Detail) {
 	t.row("client", d.Client+" ("+d.ClientID+")")
 	t.row("kind", d.Kind)
 	t.row("state", state)
-	t.row("unit", orDash(d.Unit))
-	t.row("protocol", orDash(d.Protocol))
+	t.row("unit", cmp.Or(d.Unit, "-"))
+	t.row("protocol", cmp.Or(d.Protocol, "-"))
 	t.row("mode", mode)
 	t.row("created", moment(d.Created))
 	t.row("last used", moment(d.LastUsed))

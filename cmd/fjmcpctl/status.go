@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -62,13 +64,7 @@ func printStatus(w *bytes.Buffer, s admin.Status) {
 
 // state is "ok" with a detail, or what is wrong.
 func state(problem, detail string) string {
-	switch {
-	case problem != "":
-		return problem
-	case detail != "":
-		return "ok, " + detail
-	}
-	return "ok"
+	return cmp.Or(problem, strings.TrimSuffix("ok, "+detail, ", "))
 }
 
 func keyState(s admin.StoreStatus) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -98,7 +99,7 @@ func (a *app) stop(cmd *cobra.Command, hit []admin.Session) error {
 		}
 		t := newTable(w)
 		for _, s := range done.Stopped {
-			t.row("stopped", s.ID, s.User, s.Client, orDash(s.Unit))
+			t.row("stopped", s.ID, s.User, s.Client, cmp.Or(s.Unit, "-"))
 		}
 		t.Flush()
 		if n := len(done.Stopped); n != 1 {

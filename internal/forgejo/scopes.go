@@ -86,17 +86,12 @@ func validateScope(name string) error {
 	case slices.Contains(categories, strings.ToLower(name)):
 		name = strings.ToLower(name)
 		return fmt.Errorf("cannot use the scope %q: it needs a level; write \"read:%s\" or \"write:%s\"", name, name, name)
-	case validateLower(name):
+	case strings.ToLower(name) != name && validateScope(strings.ToLower(name)) == nil:
 		return fmt.Errorf("cannot use the scope %q: Forgejo's names are lower case; write %q", name, strings.ToLower(name))
 	}
 	return fmt.Errorf("cannot use the scope %q: Forgejo does not know it and would grant full access; its names are read: or "+
 		"write: followed by one of %s, and all, public-only, %s",
 		name, strings.Join(categories, ", "), strings.Join(oidc, ", "))
-}
-
-func validateLower(name string) bool {
-	lower := strings.ToLower(name)
-	return lower != name && validateScope(lower) == nil
 }
 
 // rights is what a scope list opens at Forgejo: per category 1 for read and 2

@@ -5,7 +5,7 @@ import (
 	"embed"
 	"encoding/json"
 	"errors"
-	"path"
+	"io/fs"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
@@ -51,23 +51,20 @@ var knownClients = mustReadKnown()
 
 func mustReadKnown() map[string]model.Client {
 	clients := map[string]model.Client{}
-	files, err := known.ReadDir("known")
-	if err != nil {
-		panic(err) // embedded at build time
-	}
+	files, _ := fs.Glob(known, "known/*.json")
 	for _, file := range files {
-		body, err := known.ReadFile(path.Join("known", file.Name()))
-		if err != nil {
-			panic(err)
-		}
 		var d struct {
 			ClientID string `json:"client_id"`
 		}
-		if err := json.Unmarshal(body, &d); err != nil {
-			panic(file.Name() + ": " + err.Error())
+		body, err := known.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(body, &d)
 		}
-		if clients[d.ClientID], err = oauth.ParseDocument(d.ClientID, body); err != nil {
-			panic(file.Name() + ": " + err.Error())
+		if err == nil {
+			clients[d.ClientID], err = oauth.ParseDocument(d.ClientID, body)
+		}
+		if err != nil {
+			panic(file + ": " + err.Error()) // embedded at build time
 		}
 	}
 	return clients

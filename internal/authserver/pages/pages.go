@@ -135,11 +135,13 @@ func (a Account) Write(w http.ResponseWriter) error {
 	return write(w, http.StatusOK, "account.html", a)
 }
 
-//go:embed templates
+//go:embed templates/*.html
 var files embed.FS
 
+//go:embed templates/style.css
+var style string
+
 var (
-	style     = mustRead("templates/style.css")
 	templates = template.Must(template.New("").Funcs(template.FuncMap{
 		"style": func() template.CSS { return template.CSS(style) },
 		"ago":   ago,
@@ -148,14 +150,6 @@ var (
 	}).ParseFS(files, "templates/*.html"))
 	policy = contentPolicy(style)
 )
-
-func mustRead(name string) string {
-	b, err := files.ReadFile(name)
-	if err != nil {
-		panic(err) // the file is embedded at build time
-	}
-	return string(b)
-}
 
 // contentPolicy allows our own style and nothing else. It has no form-action:
 // Chromium and Safari apply that to the whole redirect chain of a form, which
