@@ -70,8 +70,8 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case oauth.InvalidClient, oauth.InvalidGrant:
 		if wait := s.limits.token.Take(r, claimedClient(r)); wait > 0 {
 			ratelimit.SetRetryAfter(w, wait)
-			status, e = http.StatusTooManyRequests, oauth.Errorf(oauth.TemporarilyUnavailable, "too many failed requests; this one "+
-				"failed as well: %s", e.Description)
+			status = http.StatusTooManyRequests
+			e = oauth.Errorf(oauth.TemporarilyUnavailable, "too many failed requests; this one failed as well: %s", e.Description)
 		}
 	}
 	if e.Code == oauth.InvalidClient && r.Header.Get("Authorization") != "" {

@@ -39,12 +39,6 @@ type authorization struct {
 	params url.Values // as sent, those of authorizeParams
 }
 
-// badRequest must be shown to the user, since there is no trusted redirect URI to return
-// it to (RFC 6749 §4.1.2.1).
-func badRequest(title, text, code string) *site.Refusal {
-	return site.Refuse(http.StatusBadRequest, code, title, text)
-}
-
 // A clientError is one to tell the client, at its redirect URI.
 type clientError struct {
 	reason  *oauth.Error
@@ -53,8 +47,9 @@ type clientError struct {
 
 func (c *clientError) Error() string { return c.reason.Error() }
 
-// readAuthorization checks an authorization request. The error is a
-// *site.Refusal, a *clientError, or a failure of the store.
+// readAuthorization checks an authorization request. The error is a *site.Refusal, to
+// be shown to the user where there is no trusted redirect URI to return it to (RFC 6749
+// §4.1.2.1), a *clientError, or a failure of the store.
 func (h *Handler) readAuthorization(ctx context.Context, values url.Values) (*authorization, error) {
 	a := &authorization{params: url.Values{}}
 	for _, name := range authorizeParams {
@@ -64,7 +59,7 @@ func (h *Handler) readAuthorization(ctx context.Context, values url.Values) (*au
 	}
 	p, refused := oauth.ParseParams(a.params)
 	if refused != nil {
-		return nil, badRequest("This link is not valid", refused.Description, refused.Code)
+		return nil, site.Refuse(http.StatusBadRequest, refused.Code, "This link is not valid", refused.Description)
 	}
 	if err := h.readClient(ctx, a, p); err != nil {
 		return nil, err
@@ -81,12 +76,13 @@ func (h *Handler) readClient(ctx context.Context, a *authorization, p oauth.Para
 	var document *clientmeta.Error
 	switch {
 	case errors.As(err, &document):
-		return badRequest("This application's description cannot be read", "The client_id of the request is the address of a "+
-			"document that describes the application, but "+
-			document.Reason+". Go back to the application and connect again in a minute; if that does not help, tell its makers.", oauth.InvalidClient)
+		return site.Refuse(http.StatusBadRequest, oauth.InvalidClient, "This application's description cannot be read",
+			"The client_id of the request is the address of a document that describes the application, but "+
+				document.Reason+". Go back to the application and connect again in a minute; if that does not help, tell its makers.")
 	case errors.Is(err, model.ErrNotFound):
-		return badRequest("This application is not registered here", "The application used a client_id that this server does not know. "+
-			"Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidClient)
+		return site.Refuse(http.StatusBadRequest, oauth.InvalidClient, "This application is not registered here",
+			"The application used a client_id that this server does not know. "+
+				"Remove the connection in the application and add it again, so that it registers anew.")
 	case err != nil:
 		return fmt.Errorf("cannot read a client: %w", err)
 	}
@@ -95,9 +91,9 @@ func (h *Handler) readClient(ctx context.Context, a *authorization, p oauth.Para
 		a.RedirectURI = a.client.RedirectURIs[0]
 	}
 	if !oauth.MatchRedirectURI(a.client.RedirectURIs, a.RedirectURI) {
-		return badRequest("This application asks for an address it did not register", "The redirect_uri of the request is not "+
-			"one that the application registered. "+
-			"Remove the connection in the application and add it again, so that it registers anew.", oauth.InvalidRequest)
+		return site.Refuse(http.StatusBadRequest, oauth.InvalidRequest, "This application asks for an address it did not register",
+			"The redirect_uri of the request is not one that the application registered. "+
+				"Remove the connection in the application and add it again, so that it registers anew.")
 	}
 	return nil
 }
@@ -157,7 +153,7 @@ func (h *Handler) consent(a *authorization, browser string) pages.Consent {
 // decide takes the answer of the consent page.
 func (h *Handler) decide(r *http.Request) (site.Answer, error) {
 	if err := r.ParseForm(); err != nil {
-		return site.Answer{}, badRequest("This form cannot be read", oauth.BodyError(err).Description, oauth.InvalidRequest)
+		return site.Answer{}, site.Refuse(http.StatusBadRequest, oauth.InvalidRequest, "This form cannot be read", oauth.BodyError(err).Description)
 	}
 	if err := h.limit(r, h.cfg.Logins, r.PostForm.Get("client_id")); err != nil {
 		return site.Answer{}, err
@@ -214,8 +210,8 @@ func (h *Handler) refuseAuthorization(err error) (site.Answer, error) {
 		return site.Answer{}, err
 	}
 	return h.sendBack(told.request.client, told.request.Login, told.reason, site.Refuse(told.reason.Status(), told.reason.Code,
-		"This application cannot be connected", "Nothing was agreed to. The application asked in a way that this server does not "+
-			"accept: "+told.reason.Description))
+		"This application cannot be connected",
+		"Nothing was agreed to. The application asked in a way that this server does not accept: "+told.reason.Description))
 }
 
 // sendBack returns to a client without a code. Only to what the operator vouches

@@ -100,8 +100,8 @@ func explain(err error) failure {
 	}
 	var e *forgejo.Error
 	if !errors.As(err, &e) {
-		return failure{http.StatusServiceUnavailable, "Something went wrong here", "The server could not finish the login. Try " +
-			"again in a minute.", oauth.TemporarilyUnavailable, "error", false}
+		return failure{http.StatusServiceUnavailable, "Something went wrong here",
+			"The server could not finish the login. Try again in a minute.", oauth.TemporarilyUnavailable, "error", false}
 	}
 	f := failure{http.StatusForbidden, "The login did not succeed", e.UserMessage(), oauth.AccessDenied, e.Kind.String(), false}
 	switch e.Kind {

@@ -40,8 +40,8 @@ func (c *Clients) byAssertion(ctx context.Context, given oauth.Credentials) (mod
 	}
 	header := token.Headers[0]
 	if client.SigningAlg != "" && client.SigningAlg != header.Algorithm {
-		return client, oauth.Errorf(oauth.InvalidClient, "client_assertion is signed with %s; this client registered "+
-			"%s", header.Algorithm, client.SigningAlg)
+		return client, oauth.Errorf(oauth.InvalidClient, "client_assertion is signed with %s; this client registered %s",
+			header.Algorithm, client.SigningAlg)
 	}
 	keys, err := c.cfg.Documents.Keys(ctx, client, header.KeyID)
 	var failure *clientmeta.Error
