@@ -102,12 +102,12 @@ func (c *Conn) Receive(ctx context.Context) (Message, error) {
 	defer c.recv.Unlock()
 	var packet []byte
 	err := interruptible(ctx, c.sock.SetReadDeadline, func() (err error) {
-		if packet, err = c.packet(); errors.Is(err, syscall.ECONNRESET) {
+		if packet, _, err = c.read(true, false); errors.Is(err, syscall.ECONNRESET) {
 			// The peer left without reading all we sent. The kernel says so before it
 			// hands out what the peer had sent, its last words among it.
-			packet, err = c.packet()
+			packet, _, err = c.read(true, false)
 		}
-		return err
+		return wrap("cannot receive a control message", err)
 	})
 	switch {
 	case errors.Is(err, syscall.ECONNRESET), err == nil && len(packet) == 0:
@@ -122,25 +122,15 @@ func (c *Conn) Receive(ctx context.Context) (Message, error) {
 // with it, nil for none, which is the caller's to close. ok is false when none is
 // there, and the errors are those of Receive.
 func (c *Conn) Waiting() (m Message, f *os.File, ok bool, err error) {
-	raw, err := c.sock.SyscallConn()
-	if err != nil {
-		return Message{}, nil, false, err
-	}
 	c.recv.Lock()
 	defer c.recv.Unlock()
-	var packet []byte
-	var failed error
-	err = raw.Read(func(fd uintptr) bool {
-		packet, f, failed = receive(int(fd), true)
-		return true
-	})
+	packet, f, err := c.read(false, true)
 	switch {
-	case failed == unix.EAGAIN:
+	case err == unix.EAGAIN:
 		return Message{}, nil, false, nil
-	case err == nil && failed == nil && len(packet) == 0:
-		failed = io.EOF
-	}
-	if err = cmp.Or(err, failed); err == nil {
+	case err == nil && len(packet) == 0:
+		err = io.EOF
+	case err == nil:
 		m, err = decode(packet)
 	}
 	if err != nil && f != nil {
@@ -158,19 +148,20 @@ func (c *Conn) Close() error { return c.sock.Close() }
 // shares its non-blocking mode with c.
 func (c *Conn) File() (*os.File, error) { return c.sock.File() }
 
-// packet waits for a packet, none when the peer is gone. It makes room for it
-// only once it is there: connections wait most of the time.
-func (c *Conn) packet() (packet []byte, err error) {
+// read takes a packet, none when the peer is gone, and a descriptor if there is to be
+// one. It waits, or fails with EAGAIN. It makes room for the packet only once that is
+// there: connections wait most of the time.
+func (c *Conn) read(wait, descriptor bool) (packet []byte, f *os.File, err error) {
 	raw, err := c.sock.SyscallConn()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
-		packet, _, failed = receive(int(fd), false)
-		return failed != unix.EAGAIN
+		packet, f, failed = receive(int(fd), descriptor)
+		return !wait || failed != unix.EAGAIN
 	})
-	return packet, wrap("cannot receive a control message", cmp.Or(err, failed))
+	return packet, f, cmp.Or(err, failed)
 }
 
 // receive takes one packet, and a descriptor if there is to be one.

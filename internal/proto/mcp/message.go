@@ -108,27 +108,15 @@ func (m *Message) envelope(version, method *rawjson.Span) (repeated bool, err er
 // slot is where the span of an envelope member goes; nil for any other. exact is
 // false when the key is the member's but for case, as encoding/json folds it.
 func (m *Message) slot(key []byte, version, method *rawjson.Span) (slot *rawjson.Span, exact bool) {
-	switch string(key) {
-	case "jsonrpc":
-		return version, true
-	case "id":
-		return &m.id, true
-	case "method":
-		return method, true
-	case "params":
-		return &m.params, true
-	case "result":
-		return &m.result, true
-	case "error":
-		return &m.err, true
-	}
-	if len(key) > 2*len("jsonrpc") {
-		return nil, false
-	}
-	for _, name := range []string{"jsonrpc", "id", "method", "params", "result", "error"} {
-		if strings.EqualFold(string(key), name) {
-			slot, _ = m.slot([]byte(name), version, method)
-			return slot, false
+	for _, member := range [...]struct {
+		name string
+		slot *rawjson.Span
+	}{
+		{"jsonrpc", version}, {"id", &m.id}, {"method", method},
+		{"params", &m.params}, {"result", &m.result}, {"error", &m.err},
+	} {
+		if len(key) <= 2*len(member.name) && strings.EqualFold(string(key), member.name) {
+			return member.slot, string(key) == member.name
 		}
 	}
 	return nil, false
@@ -344,4 +332,37 @@ func ParseBatch(raw []byte) ([]Message, error) {
 		all[i] = m
 	}
 	return all, nil
+}
+
+// WithResult returns a response's bytes with another result. The message must
+// have one.
+func (m Message) WithResult(result json.RawMessage) []byte {
+	return rawjson.Splice(m.Raw, m.result, result)
+}
+
+// WithParams returns the bytes of a request or notification with other params.
+func (m Message) WithParams(params json.RawMessage) []byte {
+	if m.params.Found() {
+		return rawjson.Splice(m.Raw, m.params, params)
+	}
+	return rawjson.With(m.Raw, rawjson.Member{Name: "params", Value: params})
+}
+
+// ErrorField returns the raw JSON of a member of error, nil when there is none.
+func (m Message) ErrorField(name string) json.RawMessage {
+	return m.below(m.err, name).Of(m.Raw)
+}
+
+// ErrorCode returns the code of a response that carries an error, 0 when it has
+// none.
+func (m Message) ErrorCode() int {
+	var code int
+	_ = json.Unmarshal(m.ErrorField("code"), &code) // what is no integer is no code
+	return code
+}
+
+// WithErrorCode returns an error response's bytes with another code.
+func (m Message) WithErrorCode(code int) []byte {
+	value, _ := json.Marshal(code)
+	return rawjson.Splice(m.Raw, m.below(m.err, "code"), value)
 }

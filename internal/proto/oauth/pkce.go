@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"regexp"
 )
 
 // S256 is the only PKCE method served (RFC 7636 §4.2).
@@ -22,30 +23,13 @@ func ValidChallenge(c string) bool {
 	return err == nil && len(b) == sha256.Size && len(c) == 43
 }
 
+var verifierPattern = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
+
 // ValidVerifier reports whether v is a code_verifier by RFC 7636 §4.1: 43 to 128
 // unreserved characters.
-func ValidVerifier(v string) bool {
-	if len(v) < 43 || len(v) > 128 {
-		return false
-	}
-	for i := range len(v) {
-		if !unreserved(v[i]) {
-			return false
-		}
-	}
-	return true
-}
+func ValidVerifier(v string) bool { return verifierPattern.MatchString(v) }
 
 // VerifyPKCE reports in constant time whether verifier belongs to challenge.
 func VerifyPKCE(verifier, challenge string) bool {
 	return ValidVerifier(verifier) && subtle.ConstantTimeCompare([]byte(Challenge(verifier)), []byte(challenge)) == 1
-}
-
-// unreserved is RFC 3986 §2.3.
-func unreserved(c byte) bool {
-	return isAlnum(c) || c == '-' || c == '.' || c == '_' || c == '~'
-}
-
-func isAlnum(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }

@@ -179,3 +179,14 @@ func ClientName(c model.Client) string {
 	}
 	return "An application"
 }
+
+// Publisher is the host that answers for a client's name and addresses: where
+// its client ID metadata document is. It is empty for a client that described
+// itself.
+func Publisher(c model.Client) string {
+	u, err := url.Parse(c.ID)
+	if c.Kind != model.ClientDocument || err != nil {
+		return ""
+	}
+	return u.Host
+}
