@@ -7,12 +7,11 @@
 package logging
 
 import (
-	"context"
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"sync"
 	"syscall"
 )
 
@@ -38,9 +37,7 @@ func New(w io.Writer) *slog.Logger {
 	if !ToJournal(w) {
 		return slog.New(slog.NewTextHandler(w, nil))
 	}
-	out := &prefixer{w: w}
-	text := slog.NewTextHandler(out, &slog.HandlerOptions{ReplaceAttr: dropTimeAndLevel})
-	return slog.New(&journalHandler{Handler: text, out: out})
+	return Untimed(prefixer{w})
 }
 
 // Untimed returns a logger that writes to w without the time: who reads it keeps that.
@@ -55,49 +52,20 @@ func dropTime(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-func dropTimeAndLevel(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) == 0 && a.Key == slog.LevelKey {
-		return slog.Attr{}
+// prefixer puts a record's priority before it, in place of its level.
+type prefixer struct{ w io.Writer }
+
+// Write implements io.Writer; slog's handler writes a record in one call, its level first.
+func (p prefixer) Write(record []byte) (int, error) {
+	head, rest, _ := bytes.Cut(record, []byte(" "))
+	var level slog.Level
+	if err := level.UnmarshalText(bytes.TrimPrefix(head, []byte("level="))); err != nil {
+		rest = record // and as "info"
 	}
-	return dropTime(groups, a)
-}
-
-// prefixer puts the priority of the record at hand before what is written.
-type prefixer struct {
-	mu     sync.Mutex
-	prefix string
-	w      io.Writer
-}
-
-// Write implements io.Writer; slog's handler writes a record in one call.
-func (p *prefixer) Write(line []byte) (int, error) {
-	if _, err := p.w.Write(append([]byte(p.prefix), line...)); err != nil {
+	if _, err := p.w.Write(append([]byte(prefix(level)), rest...)); err != nil {
 		return 0, err
 	}
-	return len(line), nil
-}
-
-type journalHandler struct {
-	slog.Handler
-	out *prefixer
-}
-
-// Handle writes one record with its priority.
-func (h *journalHandler) Handle(ctx context.Context, r slog.Record) error {
-	h.out.mu.Lock()
-	defer h.out.mu.Unlock()
-	h.out.prefix = prefix(r.Level)
-	return h.Handler.Handle(ctx, r)
-}
-
-// WithAttrs keeps the prefix on derived loggers.
-func (h *journalHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &journalHandler{h.Handler.WithAttrs(attrs), h.out}
-}
-
-// WithGroup keeps the prefix on derived loggers.
-func (h *journalHandler) WithGroup(name string) slog.Handler {
-	return &journalHandler{h.Handler.WithGroup(name), h.out}
+	return len(record), nil
 }
 
 // prefix gives the priority of syslog(3) as sd-daemon(3) reads it.
