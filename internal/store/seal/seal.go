@@ -13,6 +13,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // KeySize is the length of a key in bytes: AES-256.
@@ -23,11 +24,9 @@ const KeySize = 32
 const (
 	version   = 1
 	keyIDSize = 4
-	header    = 1 + keyIDSize
+	// HeadSize is how many bytes of a sealed value tell its key.
+	HeadSize = 1 + keyIDSize
 )
-
-// HeadSize is how many bytes of a sealed value tell its key.
-const HeadSize = header
 
 // ErrUnknownKey says that a value was sealed with a key the Keyring lacks.
 var ErrUnknownKey = errors.New("cannot unseal: sealed with another key; restore the credential store-key this database was made with")
@@ -91,23 +90,24 @@ func identify(key []byte) (id keyID) {
 // Seal encrypts plain with the current key. The associated data ad names the
 // row the value belongs to; Open must be given the same.
 func (k *Keyring) Seal(plain, ad []byte) []byte {
-	out := make([]byte, header, header+len(plain)+28)
+	out := make([]byte, HeadSize, HeadSize+len(plain)+28)
 	out[0] = version
 	copy(out[1:], k.current[:])
-	return k.keys[k.current].Seal(out, nil, plain, bind(out[:header], ad))
+	// Version and key id are under the tag as well.
+	return k.keys[k.current].Seal(out, nil, plain, slices.Concat(out, ad))
 }
 
 // Open decrypts what Seal returned for the same ad. The error is ErrUnknownKey
 // or ErrCorrupt.
 func (k *Keyring) Open(sealed, ad []byte) ([]byte, error) {
-	if len(sealed) < header || sealed[0] != version {
+	id, ok := keyOf(sealed)
+	if !ok {
 		return nil, ErrCorrupt
 	}
-	aead, ok := k.keys[keyID(sealed[1:header])]
-	if !ok {
+	if !k.Has(sealed) {
 		return nil, ErrUnknownKey
 	}
-	plain, err := aead.Open(nil, nil, sealed[header:], bind(sealed[:header], ad))
+	plain, err := k.keys[id].Open(nil, nil, sealed[HeadSize:], slices.Concat(sealed[:HeadSize], ad))
 	if err != nil {
 		return nil, ErrCorrupt
 	}
@@ -116,20 +116,21 @@ func (k *Keyring) Open(sealed, ad []byte) ([]byte, error) {
 
 // Current reports whether sealed was made with the key that Seal uses now.
 func (k *Keyring) Current(sealed []byte) bool {
-	return len(sealed) >= header && sealed[0] == version && keyID(sealed[1:header]) == k.current
+	id, ok := keyOf(sealed)
+	return ok && id == k.current
 }
 
 // Has reports whether the Keyring has the key that sealed was made with. Like
 // Current it looks at the first HeadSize bytes only.
 func (k *Keyring) Has(sealed []byte) bool {
-	if len(sealed) < header || sealed[0] != version {
-		return false
-	}
-	_, ok := k.keys[keyID(sealed[1:header])]
-	return ok
+	id, ok := keyOf(sealed)
+	return ok && k.keys[id] != nil
 }
 
-// bind puts version and key id under the tag as well.
-func bind(head, ad []byte) []byte {
-	return append(append(make([]byte, 0, len(head)+len(ad)), head...), ad...)
+// keyOf names the key of a sealed value; ok is false for anything else.
+func keyOf(sealed []byte) (id keyID, ok bool) {
+	if len(sealed) < HeadSize || sealed[0] != version {
+		return id, false
+	}
+	return keyID(sealed[1:HeadSize]), true
 }
