@@ -42,11 +42,11 @@ type Exchange struct {
 	access   model.Access
 	id       json.RawMessage // of the request, which itself is not kept
 	method   string
-	tool     string // of a tools/call
-	call     *session.Call
-	release  func()    // of the event that Next gave last, nil if that was not large
-	deadline time.Time // for the next sign of life
-	latest   time.Time // for the response, whatever comes before it
+	tool     string        // of a tools/call
+	Call     *session.Call // that carries it; for what its backend asks
+	release  func()        // of the event that Next gave last, nil if that was not large
+	deadline time.Time     // for the next sign of life
+	latest   time.Time     // for the response, whatever comes before it
 }
 
 // maxExtension is how many timeouts a request may take in all, however often
@@ -56,7 +56,7 @@ const maxExtension = 10
 
 func (xs *Exchanges) exchange(s *session.Session, access model.Access, id json.RawMessage, method, tool string) *Exchange {
 	x := &Exchange{of: xs, session: s, access: access, id: bytes.Clone(id), method: method, tool: tool}
-	x.setTime(time.Now())
+	x.Renew(time.Now())
 	return x
 }
 
@@ -75,7 +75,7 @@ func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access model
 		x.audit(ctx, outcomeOf(err))
 		return nil, err
 	}
-	x.call = c
+	x.Call = c
 	return x, nil
 }
 
@@ -103,9 +103,9 @@ func (x *Exchange) Next(ctx context.Context, patience time.Duration) (relay.Even
 	ctx, cancel := context.WithDeadlineCause(ctx, until, cause)
 	defer cancel()
 	x.Done()
-	e, err := x.call.Next(ctx)
+	e, err := x.Call.Next(ctx)
 	if len(e.Raw) >= large {
-		x.release = x.call.Hold(e)
+		x.release = x.Call.Hold(e)
 	}
 	if err == nil {
 		x.deadline = time.Now().Add(x.of.Timeout)
@@ -137,7 +137,7 @@ func (x *Exchange) End(ctx context.Context, e relay.Event, err error) (raw []byt
 	switch {
 	case x.mayAskForMore(outcome):
 		return raw, model.ErrInsufficientScope
-	case raw != nil && outcome != outcomeOK && x.call.GrantDead():
+	case raw != nil && outcome != outcomeOK && x.Call.GrantDead():
 		instead = model.ErrForgejoGrantDead
 		return mcp.ErrorResponse(x.id, mcp.CodeServerError, Message(instead)), instead
 	}
@@ -153,7 +153,7 @@ func Tell(l *eventstore.Log, raw []byte) { _ = l.Write(context.Background(), raw
 // cut off. It reports whether the exchange is over: one that the broker's end cuts
 // off is not, its call is resumed by the next process.
 func (x *Exchange) Carry(l *eventstore.Log) (over bool) {
-	defer x.session.Carry(x.call, l)()
+	defer x.session.Carry(x.Call, l)()
 	defer x.Done()
 	for {
 		e, err := x.Next(context.Background(), 0)
@@ -175,7 +175,7 @@ func (x *Exchange) Carry(l *eventstore.Log) (over bool) {
 // anything.
 func (x *Exchange) Left(ctx context.Context) {
 	x.Done()
-	x.call.Leave()
+	x.Call.Leave()
 	x.audit(ctx, string(OutcomeLeft))
 }
 
@@ -183,25 +183,13 @@ func (x *Exchange) Left(ctx context.Context) {
 // backend. The outcome is for the audit.
 func (x *Exchange) Cancel(ctx context.Context, outcome Outcome) {
 	x.Done()
-	x.call.Cancel(cancelReasons[outcome])
+	x.Call.Cancel(cancelReasons[outcome])
 	x.audit(ctx, string(outcome))
 }
 
-// Respond passes a client's answer to what the backend asked during the call.
-// Errors are those of relay.Relay.Respond.
-func (x *Exchange) Respond(response mcp.Message) error { return x.call.Respond(response) }
-
-// Refuse answers what the backend asked (relay.Event.Question) with an error.
-// Errors are those of relay.Relay.Refuse.
-func (x *Exchange) Refuse(question string, code int, message string) error {
-	return x.call.Refuse(question, code, message)
-}
-
-// Renew gives the exchange its time anew, after it has waited for its client.
-func (x *Exchange) Renew() { x.setTime(time.Now()) }
-
-func (x *Exchange) setTime(now time.Time) {
-	x.deadline, x.latest = now.Add(x.of.Timeout), now.Add(maxExtension*x.of.Timeout)
+// Renew gives the exchange its time anew as of from: after it has waited for its client.
+func (x *Exchange) Renew(from time.Time) {
+	x.deadline, x.latest = from.Add(x.of.Timeout), from.Add(maxExtension*x.of.Timeout)
 }
 
 // mayAskForMore reports whether the client itself asked for less than it wants to
@@ -217,8 +205,8 @@ func (x *Exchange) response(e relay.Event, err error) ([]byte, string) {
 	switch {
 	case err == nil && e.Raw == nil:
 		return nil, string(OutcomeCancelled)
-	case err == nil && x.call.Refusal() != "":
-		return mcp.ToolError(x.id, x.of.refusalText(x.call.Refusal())), string(x.call.Refusal())
+	case err == nil && x.Call.Refusal() != "":
+		return mcp.ToolError(x.id, x.of.refusalText(x.Call.Refusal())), string(x.Call.Refusal())
 	case err == nil:
 		if e.Failed {
 			return e.Raw, outcomeError
@@ -227,12 +215,12 @@ func (x *Exchange) response(e relay.Event, err error) ([]byte, string) {
 	case errors.Is(err, relay.ErrSuspended):
 		return mcp.ErrorResponse(x.id, mcp.CodeServerError, Message(err)), outcomeFailed
 	case errors.Is(err, relay.ErrClosed):
-		if fail := x.call.Failure(); fail != nil {
+		if fail := x.Call.Failure(); fail != nil {
 			err = fail
 		}
 		return mcp.ErrorResponse(x.id, mcp.CodeInternalError, Message(err)), outcomeOf(err)
 	}
-	x.call.Cancel("no response in time")
+	x.Call.Cancel("no response in time")
 	return mcp.ErrorResponse(x.id, mcp.CodeServerError, Message(ErrTimeout)), outcomeTimeout
 }
 
@@ -325,8 +313,8 @@ func CarryAll(l *eventstore.Log, all []*Exchange) (over bool) {
 
 func (xs *Exchanges) resume(s *session.Session, c *session.Call) *Exchange {
 	x := xs.exchange(s, s.Access(), c.ClientID, c.Method, c.Tool)
-	x.call = c
-	x.setTime(c.Began)
+	x.Call = c
+	x.Renew(c.Began)
 	x.deadline = time.Now().Add(xs.Timeout)
 	return x
 }

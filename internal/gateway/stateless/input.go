@@ -59,7 +59,7 @@ func (q *request) withdrawn(key string) {
 // refused tells the backend that it gets no answer. One that has gone, or does not
 // wait for it any more, is noticed by what the exchange yields.
 func (h *Handler) refused(x *call.Exchange, wanted question, code int, why string) {
-	if err := x.Refuse(wanted.key, code, why); err != nil {
+	if err := x.Call.Refuse(wanted.key, code, why); err != nil {
 		h.Log.Debug("cannot refuse the backend's request", "method", wanted.Method, "error", err)
 	}
 }
@@ -137,7 +137,7 @@ func (q *request) resume(p *parked) (call.Answer, error) {
 		}
 	}
 	q.askedAt = time.Now()
-	p.x.Renew()
+	p.x.Renew(time.Now())
 	return q.carry(q.r.Context(), p.x)
 }
 
@@ -146,7 +146,7 @@ func (q *request) resume(p *parked) (call.Answer, error) {
 func (h *Handler) answer(x *call.Exchange, wanted question, result json.RawMessage) bool {
 	m, err := mcp.Parse(mcp.ResultResponse(wanted.ID(), result))
 	if err == nil {
-		err = x.Respond(m)
+		err = x.Call.Respond(m)
 	}
 	if err != nil { // it does not wait for this any more, or has gone
 		h.Log.Debug("cannot answer the backend's request", "method", wanted.Method, "error", err)

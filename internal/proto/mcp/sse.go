@@ -41,7 +41,9 @@ func (s *EventStream) Message(id string, raw []byte) error {
 	if len(raw) > 0 {
 		head += "event: message\n"
 	}
-	raw = withoutReturns(raw)
+	if bytes.IndexByte(raw, '\r') >= 0 {
+		raw = bytes.ReplaceAll(raw, []byte("\r"), []byte(" "))
+	}
 	for more := true; more; head = "" {
 		var line []byte
 		line, raw, more = bytes.Cut(raw, []byte("\n"))
@@ -50,13 +52,6 @@ func (s *EventStream) Message(id string, raw []byte) error {
 		}
 	}
 	return s.write("\n")
-}
-
-func withoutReturns(raw []byte) []byte {
-	if bytes.IndexByte(raw, '\r') < 0 {
-		return raw
-	}
-	return bytes.ReplaceAll(raw, []byte("\r"), []byte(" "))
 }
 
 // put writes one line of an event; a long one passes without being copied.
