@@ -30,7 +30,7 @@ func Serve(ctx context.Context, listeners []net.Listener, handler http.Handler, 
 }
 
 func serve(ctx context.Context, listeners []net.Listener, handler http.Handler, drain func(), log *slog.Logger, p pace) error {
-	d := newDrainer(p.linger)
+	d := &drainer{linger: p.linger, closing: make(chan struct{}), conns: map[net.Conn]time.Time{}, moved: make(chan struct{}, 1)}
 	s := newServer(d.handler(p.bodies(handler)), log, p)
 	s.ConnState = d.track
 	failed := make(chan error, len(listeners))
@@ -129,10 +129,6 @@ type drainer struct {
 	mu    sync.Mutex
 	conns map[net.Conn]time.Time // when it became idle; zero while at work
 	moved chan struct{}          // gets a value after each change
-}
-
-func newDrainer(linger time.Duration) *drainer {
-	return &drainer{linger: linger, closing: make(chan struct{}), conns: map[net.Conn]time.Time{}, moved: make(chan struct{}, 1)}
 }
 
 // handler tells clients not to use their connections again once the drain has
