@@ -8,6 +8,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -79,15 +80,9 @@ type Handler struct {
 
 // New returns the handler of the MCP endpoints.
 func New(cfg Config) *Handler {
-	if cfg.MaxBody == 0 {
-		cfg.MaxBody = 64 << 20
-	}
-	if cfg.KeepAlive == 0 {
-		cfg.KeepAlive = 15 * time.Second
-	}
-	if cfg.RequestTimeout == 0 {
-		cfg.RequestTimeout = 5 * time.Minute
-	}
+	cfg.MaxBody = cmp.Or(cfg.MaxBody, 64<<20)
+	cfg.KeepAlive = cmp.Or(cfg.KeepAlive, 15*time.Second)
+	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, 5*time.Minute)
 	own := cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host
 	draining := make(chan struct{})
 	exchanges := &call.Exchanges{

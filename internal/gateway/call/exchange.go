@@ -176,7 +176,7 @@ func (x *Exchange) Carry(l *eventstore.Log) (over bool) {
 func (x *Exchange) Left(ctx context.Context) {
 	x.Done()
 	x.Call.Leave()
-	x.audit(ctx, string(OutcomeLeft))
+	x.audit(ctx, OutcomeLeft)
 }
 
 // Cancel ends an exchange whose answer nobody waits for any more, and tells the
@@ -184,7 +184,7 @@ func (x *Exchange) Left(ctx context.Context) {
 func (x *Exchange) Cancel(ctx context.Context, outcome Outcome) {
 	x.Done()
 	x.Call.Cancel(cancelReasons[outcome])
-	x.audit(ctx, string(outcome))
+	x.audit(ctx, outcome)
 }
 
 // Renew gives the exchange its time anew as of from: after it has waited for its client.
@@ -194,19 +194,19 @@ func (x *Exchange) Renew(from time.Time) {
 
 // mayAskForMore reports whether the client itself asked for less than it wants to
 // do. Where the user gave less, it would come back with as much.
-func (x *Exchange) mayAskForMore(outcome string) bool {
+func (x *Exchange) mayAskForMore(outcome Outcome) bool {
 	asked := x.access.Requested
-	return outcome == string(control.ReasonReadOnly) && asked != "" && model.ReadOnly(asked)
+	return outcome == Outcome(control.ReasonReadOnly) && asked != "" && model.ReadOnly(asked)
 }
 
 // response is what to send at the end of a call and its outcome; nil when the
 // client has cancelled it.
-func (x *Exchange) response(e relay.Event, err error) ([]byte, string) {
+func (x *Exchange) response(e relay.Event, err error) ([]byte, Outcome) {
 	switch {
 	case err == nil && e.Raw == nil:
-		return nil, string(OutcomeCancelled)
+		return nil, OutcomeCancelled
 	case err == nil && x.Call.Refusal() != "":
-		return mcp.ToolError(x.id, x.of.refusalText(x.Call.Refusal())), string(x.Call.Refusal())
+		return mcp.ToolError(x.id, x.of.refusalText(x.Call.Refusal())), Outcome(x.Call.Refusal())
 	case err == nil:
 		if e.Failed {
 			return e.Raw, outcomeError
@@ -225,30 +225,27 @@ func (x *Exchange) response(e relay.Event, err error) ([]byte, string) {
 }
 
 // audit records a tools/call; other methods only read what the tools are.
-func (x *Exchange) audit(ctx context.Context, outcome string) {
+func (x *Exchange) audit(ctx context.Context, outcome Outcome) {
 	if x.method != mcp.MethodToolsCall {
 		return
 	}
 	x.of.Audit.Event(ctx, audit.Event{
 		Kind: audit.ToolCall, User: x.access.User.Name, Client: x.access.Client, Session: x.session.Label(),
-		Tool: x.tool, Outcome: outcome, Failed: outcome != outcomeOK,
+		Tool: x.tool, Outcome: string(outcome), Failed: outcome != outcomeOK,
 	})
 }
 
-// Outcomes of a tool call in the audit, besides control.ReasonReadOnly,
-// control.ReasonDeniedPath and the reasons of a session.StartError.
-const (
-	outcomeOK      = "ok"
-	outcomeError   = "error"   // the tool or the backend says so
-	outcomeTimeout = "timeout" // no response in time
-	outcomeFailed  = "failed"  // the session could not carry it out
-)
-
-// Outcome is why an exchange ended without a response.
+// Outcome is how a tool call ended, for the audit. control.ReasonReadOnly,
+// control.ReasonDeniedPath and the reasons of a session.StartError are outcomes as well.
 type Outcome string
 
-// Outcomes of Cancel.
+// Outcomes; the exported ones are those of Cancel.
 const (
+	outcomeOK      Outcome = "ok"
+	outcomeError   Outcome = "error"   // the tool or the backend says so
+	outcomeTimeout Outcome = "timeout" // no response in time
+	outcomeFailed  Outcome = "failed"  // the session could not carry it out
+
 	OutcomeLeft       Outcome = "left"       // the client closed its connection
 	OutcomeCancelled  Outcome = "cancelled"  // the client cancelled it
 	OutcomeIncapable  Outcome = "incapable"  // the client cannot do what the backend asks for
@@ -262,9 +259,9 @@ var cancelReasons = map[Outcome]string{
 	OutcomeUnanswered: "the client did not answer in time",
 }
 
-func outcomeOf(err error) string {
+func outcomeOf(err error) Outcome {
 	if reason := session.StartReason(err); reason != "" {
-		return string(reason)
+		return Outcome(reason)
 	}
 	if errors.Is(err, ErrTimeout) {
 		return outcomeTimeout

@@ -90,18 +90,13 @@ func notFound(method string) error {
 
 func unsupported(version string) error {
 	f := call.NewFault(http.StatusBadRequest, mcp.CodeUnsupportedVersion, "unsupported protocol version")
-	f.Data = struct {
-		Supported []string `json:"supported"`
-		Requested string   `json:"requested"`
-	}{mcp.Supported, version}
+	f.Data = map[string]any{"supported": mcp.Supported, "requested": version}
 	return f
 }
 
 func incapable(method string, needs mcp.ClientCapabilities) error {
 	f := call.NewFault(http.StatusBadRequest, mcp.CodeMissingCapability, "this needs a capability that the client does not declare: "+method)
-	f.Data = struct {
-		Required mcp.ClientCapabilities `json:"requiredCapabilities"`
-	}{needs}
+	f.Data = map[string]any{"requiredCapabilities": needs}
 	return f
 }
 

@@ -23,7 +23,12 @@ type Handler struct{ *call.Exchanges }
 // Post takes one message.
 func (h *Handler) Post(r *http.Request, access model.Access, m mcp.Message) (call.Answer, error) {
 	if m.Kind == mcp.Request && m.Method == mcp.MethodInitialize {
-		return h.initialize(r, access, m)
+		s, response, err := h.Sessions.Create(r.Context(), access, m)
+		answer := call.Answer{Raw: response}
+		if s != nil {
+			answer.Session = s.ID()
+		}
+		return answer, err
 	}
 	s, err := h.session(r, access)
 	if err != nil {
@@ -71,15 +76,6 @@ func (h *Handler) session(r *http.Request, access model.Access) (*session.Sessio
 		return nil, call.NewFault(http.StatusBadRequest, mcp.CodeInvalidRequest, mcp.HeaderSessionID+" header is missing; send initialize first")
 	}
 	return h.Sessions.Get(r.Context(), name, access)
-}
-
-func (h *Handler) initialize(r *http.Request, access model.Access, m mcp.Message) (call.Answer, error) {
-	s, response, err := h.Sessions.Create(r.Context(), access, m)
-	answer := call.Answer{Raw: response}
-	if s != nil {
-		answer.Session = s.ID()
-	}
-	return answer, err
 }
 
 // call relays one request and answers with JSON when the response is the first

@@ -35,15 +35,8 @@ const SessionNotFound = "Session not found"
 // ToolError returns a response to tools/call that tells the model in text that
 // the call failed (MCP 2025-11-25, Tools, Error Handling).
 func ToolError(id json.RawMessage, text string) []byte {
-	type content struct {
-		Type string `json:"type"`
-		Text string `json:"text"`
-	}
-	type result struct {
-		Content []content `json:"content"`
-		IsError bool      `json:"isError"`
-	}
-	b, _ := json.Marshal(result{[]content{{"text", text}}, true})
+	content := []any{map[string]string{"type": "text", "text": text}}
+	b, _ := json.Marshal(map[string]any{"content": content, "isError": true})
 	return ResultResponse(id, b)
 }
 
