@@ -100,8 +100,14 @@ func (l *Logger) Event(ctx context.Context, e Event) {
 		priority, level = journal.PriWarning, slog.LevelWarn
 	}
 	fields := e.fields()
-	if l.send != nil && l.send(message(fields), priority, variables(fields)) == nil {
-		return
+	if l.send != nil {
+		variables := make(map[string]string, len(fields))
+		for _, f := range fields {
+			variables[f.Key] = f.Value.String()
+		}
+		if l.send(message(fields), priority, variables) == nil {
+			return
+		}
 	}
 	r := slog.NewRecord(time.Now(), level, "audit", 0) // and no search for who called
 	r.AddAttrs(fields...)
@@ -123,14 +129,6 @@ func (e Event) fields() []slog.Attr {
 		}
 	}
 	return fields
-}
-
-func variables(fields []slog.Attr) map[string]string {
-	m := make(map[string]string, len(fields))
-	for _, f := range fields {
-		m[f.Key] = f.Value.String()
-	}
-	return m
 }
 
 // message is an event as one line for people. The unit stands in the journal's own

@@ -30,7 +30,7 @@ func Serve(ctx context.Context, listeners []net.Listener, handler http.Handler, 
 }
 
 func serve(ctx context.Context, listeners []net.Listener, handler http.Handler, drain func(), log *slog.Logger, p pace) error {
-	d := &drainer{linger: p.linger, closing: make(chan struct{}), conns: map[net.Conn]time.Time{}, moved: make(chan struct{}, 1)}
+	d := &drainer{linger: p.linger, conns: map[net.Conn]time.Time{}, closing: make(chan struct{}), moved: make(chan struct{}, 1)}
 	s := newServer(d.handler(p.bodies(handler)), log, p)
 	s.ConnState = d.track
 	failed := make(chan error, len(listeners))
