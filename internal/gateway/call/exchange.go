@@ -11,6 +11,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -300,12 +301,7 @@ func CarryAll(l *eventstore.Log, all []*Exchange) (over bool) {
 		carried.Go(func() { ends[i] = x.Carry(l) })
 	}
 	carried.Wait()
-	for _, end := range ends {
-		if !end {
-			return false
-		}
-	}
-	return true
+	return !slices.Contains(ends, false)
 }
 
 func (xs *Exchanges) resume(s *session.Session, c *session.Call) *Exchange {
