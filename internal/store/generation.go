@@ -48,11 +48,6 @@ func (g *generation) close() error {
 	return g.stmt.Close()
 }
 
-func readGeneration(tx *gorm.DB) (n int64, err error) {
-	err = tx.Raw(generationQuery).Row().Scan(&n)
-	return n, err
-}
-
 // note takes over a value that was read from the database. Reads may overtake
 // each other; the number only rises.
 func (g *generation) note(n int64) {

@@ -89,8 +89,7 @@ func (s *Store) update(ctx context.Context, fn func(tx *gorm.DB) error) error {
 			if err = fn(tx); err != nil {
 				return err
 			}
-			gen, err = readGeneration(tx)
-			return err
+			return tx.Raw(generationQuery).Row().Scan(&gen)
 		})
 	})
 	if err == nil {

@@ -3,7 +3,6 @@ package stateless
 import (
 	"encoding/json"
 	"errors"
-	"slices"
 	"strconv"
 	"time"
 
@@ -49,11 +48,6 @@ func (q *request) ask(x *call.Exchange, wanted question) error {
 	}
 	q.asked = append(q.asked, wanted)
 	return nil
-}
-
-// withdrawn forgets what the backend does not want any more.
-func (q *request) withdrawn(key string) {
-	q.asked = slices.DeleteFunc(q.asked, func(o question) bool { return o.key == key })
 }
 
 // refused tells the backend that it gets no answer. One that has gone, or does not

@@ -172,7 +172,7 @@ func (q *request) carry(ctx context.Context, x *call.Exchange) (call.Answer, err
 // next waits for what the client is told next.
 func (q *request) next(ctx context.Context, x *call.Exchange) ([]byte, *last) {
 	for {
-		if q.askedEnough() {
+		if len(q.asked) > 0 && time.Since(q.askedAt) >= gatherAll {
 			if raw := q.park(x); raw != nil {
 				return nil, &last{answer: call.Answer{Raw: raw}}
 			}
@@ -203,11 +203,6 @@ func (q *request) next(ctx context.Context, x *call.Exchange) ([]byte, *last) {
 			return raw, nil
 		}
 	}
-}
-
-// askedEnough reports whether what the backend has asked is to be handed out.
-func (q *request) askedEnough() bool {
-	return len(q.asked) > 0 && time.Since(q.askedAt) >= gatherAll
 }
 
 // patience is how long the backend may say nothing.
@@ -273,7 +268,7 @@ func (q *request) event(x *call.Exchange, e relay.Event) ([]byte, error) {
 	case e.Question != "":
 		return nil, q.ask(x, question{e.Question, m})
 	case m.Method == mcp.MethodCancelled:
-		q.withdrawn(m.ParamString("requestId"))
+		q.asked = slices.DeleteFunc(q.asked, func(o question) bool { return o.key == m.ParamString("requestId") })
 		return nil, nil
 	case !q.wants(m):
 		return nil, nil
