@@ -147,10 +147,7 @@ func (r *Registration) checkKeys() *Error {
 // reorder or hide text.
 func CleanName(name string) string {
 	name = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r): // controls, bidirectional marks, zero-width
+		if !unicode.IsPrint(r) && !unicode.IsSpace(r) { // controls, bidirectional marks, zero-width
 			return -1
 		}
 		return r
