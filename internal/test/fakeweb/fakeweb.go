@@ -1,4 +1,4 @@
-// Package fakeweb stands a small web in for the internet: TLS servers of any name,
+// Package fakeweb stands a small web in for the internet: TLS servers of many names,
 // for tests of what clientmeta fetches.
 package fakeweb
 
@@ -17,13 +17,14 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
 )
 
-// Web serves pages of any https host from one loopback port.
+// Web serves pages of https hosts from one loopback port.
 type Web struct {
 	Address netip.AddrPort // where it listens
 
@@ -32,7 +33,7 @@ type Web struct {
 	mu    sync.Mutex
 	pages map[string]http.HandlerFunc // by URL without query
 	hits  map[string]int
-	conns int
+	conns atomic.Int64
 }
 
 // Start starts an empty web, which ends with the test.
@@ -40,12 +41,10 @@ func Start(t testing.TB) *Web {
 	t.Helper()
 	w := &Web{t: t, pages: map[string]http.HandlerFunc{}, hits: map[string]int{}}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(w.serve))
-	s.TLS = &tls.Config{GetCertificate: w.authority()}
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{w.certificate()}}
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
-			w.mu.Lock()
-			w.conns++
-			w.mu.Unlock()
+			w.conns.Add(1)
 		}
 	}
 	s.StartTLS()
@@ -54,30 +53,26 @@ func Start(t testing.TB) *Web {
 	return w
 }
 
-// authority signs certificates for whatever name is asked for.
-func (w *Web) authority() func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// certificate has the web be whatever host below .example, .com, .ai and .dev.
+func (w *Web) certificate() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ca := &x509.Certificate{
+	self := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "fakeweb"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"*.example", "*.com", "*.ai", "*.dev"},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
+	der, err := x509.CreateCertificate(rand.Reader, self, self, key.Public(), key)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if ca, err = x509.ParseCertificate(der); err != nil {
+	if self, err = x509.ParseCertificate(der); err != nil {
 		w.t.Fatal(err)
 	}
 	w.roots = x509.NewCertPool()
-	w.roots.AddCert(ca)
-	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		leaf := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, DNSNames: []string{hello.ServerName}}
-		der, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), key)
-		return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
-	}
+	w.roots.AddCert(self)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 func (w *Web) serve(rw http.ResponseWriter, r *http.Request) {
@@ -116,11 +111,7 @@ func (w *Web) Hits(url string) int {
 }
 
 // Connections returns how many connections were made to the web.
-func (w *Web) Connections() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.conns
-}
+func (w *Web) Connections() int { return int(w.conns.Load()) }
 
 // Configure makes a Fetcher resolve every name to the web, trust it, and be
 // allowed to connect to it and to nothing else.
