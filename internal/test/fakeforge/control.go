@@ -1,6 +1,7 @@
 package fakeforge
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,12 +14,8 @@ func (f *Forge) Register(app App) (App, error) {
 	if app.Name == "" || len(app.RedirectURIs) == 0 {
 		return App{}, errors.New("cannot register an application without a name and a redirect URI")
 	}
-	if app.ClientID == "" {
-		app.ClientID = random()
-	}
-	if app.ClientSecret == "" && !app.Public {
-		app.ClientSecret = "gto_" + random()
-	}
+	app.ClientID = cmp.Or(app.ClientID, random())
+	app.ClientSecret = cmp.Or(app.ClientSecret, "gto_"+random())
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.app(app.ClientID) != nil {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -193,28 +192,13 @@ func TestOnePendingAuthorization(t *testing.T) {
 	}
 }
 
-func TestPublicClientScopes(t *testing.T) {
+// The scope of a user's first consent stays, whatever is asked for later.
+func TestFirstScopeStays(t *testing.T) {
 	s := fakeforge.Start(t, fakeforge.Config{}, callback)
-	app, err := s.Register(fakeforge.App{Name: "cli", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ask := func(scope string) url.Values {
-		t.Helper()
-		back, err := loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(t.Context(), authorizeURL(s, scope, "st", url.Values{
-			"client_id": {app.ClientID}, "redirect_uri": {"http://127.0.0.1:54321/cb"},
-			"code_challenge": {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, "code_challenge_method": {"S256"},
-		}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return back.URL.Query()
-	}
-	if got := ask("read:user"); got.Get("code") == "" {
-		t.Errorf("first consent gives %v", got)
-	}
-	if got := ask("write:user"); got.Get("error") != "server_error" {
-		t.Errorf("another scope gives %v, want server_error", got)
+	login(t, s, "alice", "read:issue")
+	access, _ := login(t, s, "alice", "read:user")
+	if a := call(t, "GET", s.URL+"/api/v1/user", "", "Authorization", "Bearer "+access); a.status != 403 {
+		t.Errorf("the second login's scope counts: %d", a.status)
 	}
 }
 
@@ -408,21 +392,5 @@ func TestDroppedAnswer(t *testing.T) {
 	}
 	if a := tokenRequest(t, s, form); a.json(t)["error"] != "unauthorized_client" {
 		t.Errorf("the token can be used again: %s", a.body)
-	}
-}
-
-func TestRevokePage(t *testing.T) {
-	s := fakeforge.Start(t, fakeforge.Config{}, callback)
-	access, _ := login(t, s, "alice", "read:user")
-	a := call(t, "POST", s.URL+"/user/login", url.Values{"user_name": {"alice"}, "password": {"alice-password"}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
-	cookie, _, _ := strings.Cut(a.header.Get("Set-Cookie"), ";")
-	a = call(t, "GET", s.URL+"/user/settings/applications", "", "Cookie", cookie)
-	action := regexp.MustCompile(`action="([^"]*/revoke)"`).FindStringSubmatch(a.body)
-	if action == nil {
-		t.Fatalf("no application is listed: %s", a.body)
-	}
-	call(t, "POST", s.URL+action[1], "", "Cookie", cookie)
-	if a := call(t, "GET", s.URL+"/api/v1/user", "", "Authorization", "Bearer "+access); a.status != 401 {
-		t.Errorf("the token still works: %d", a.status)
 	}
 }

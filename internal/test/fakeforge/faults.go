@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Fault makes requests go wrong.
@@ -18,12 +17,10 @@ type Fault struct {
 	// Kinds:
 	//   status  answer Status with a short HTML page
 	//   html    answer 200 with an HTML page
-	//   delay   wait Delay, then answer
 	//   drop    do the work, then close the connection without an answer
 	//   hold    wait until the faults are cleared, then do the work and answer
 	//   late    do the work, then wait until the faults are cleared, and answer
 	Status int
-	Delay  time.Duration
 	Count  int // requests it is good for; 0 means all
 }
 
@@ -50,7 +47,7 @@ func (f *Forge) Inject(fault Fault) error {
 		if fault.Status < 400 || fault.Status > 599 {
 			return fmt.Errorf("cannot answer with status %d: it must be 400 to 599", fault.Status)
 		}
-	case "html", "delay", "drop", "hold", "late":
+	case "html", "drop", "hold", "late":
 	default:
 		return fmt.Errorf("cannot inject a fault of kind %q", fault.Kind)
 	}
@@ -125,12 +122,6 @@ func (p *faults) apply(w http.ResponseWriter, r *http.Request, next http.Handler
 		_, _ = kept.Body.WriteTo(w)
 	case "hold":
 		p.wait(r, cleared)
-		next.ServeHTTP(w, r)
-	case "delay":
-		select {
-		case <-time.After(fault.Delay):
-		case <-r.Context().Done():
-		}
 		next.ServeHTTP(w, r)
 	default:
 		next.ServeHTTP(w, r)

@@ -41,7 +41,6 @@ type App struct {
 	ClientSecret string
 	Name         string
 	RedirectURIs []string
-	Public       bool // no secret, consent asked every time
 
 	id int64
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,8 +23,7 @@ type grant struct {
 type code struct {
 	grant     *grant
 	redirect  string
-	challenge string
-	method    string
+	challenge string // S256; empty without PKCE
 	made      time.Time
 }
 
@@ -49,38 +47,33 @@ func (f *Forge) refuse(w http.ResponseWriter, code, description string) {
 }
 
 func (f *Forge) accessToken(w http.ResponseWriter, r *http.Request) {
-	clientID, secret := r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
-	if id, pass, ok := r.BasicAuth(); ok {
-		if clientID != "" && clientID != id || secret != "" && secret != pass {
-			f.refuse(w, "invalid_request", "client_id or client_secret in request body inconsistent with Authorization header")
-			return
-		}
-		clientID, secret = id, pass
-	}
-	switch r.PostForm.Get("grant_type") {
-	case "authorization_code":
-		f.exchange(w, r, clientID, secret)
-	case "refresh_token":
-		f.refresh(w, r, clientID, secret)
-	default:
+	app := f.app(r.PostForm.Get("client_id"))
+	fits := app != nil && app.secretFits(r.PostForm.Get("client_secret"))
+	switch grant := r.PostForm.Get("grant_type"); {
+	case grant != "authorization_code" && grant != "refresh_token":
 		f.refuse(w, "unsupported_grant_type", "Only refresh_token or authorization_code grant type is supported")
+	case app == nil:
+		f.refuse(w, "invalid_client", "cannot load client with client id")
+	case grant == "refresh_token" && !fits:
+		f.refuse(w, "invalid_client", "invalid client secret")
+	case grant == "refresh_token":
+		f.refresh(w, r, app)
+	case !fits:
+		f.refuse(w, "unauthorized_client", "invalid client secret")
+	default:
+		f.exchange(w, r, app)
 	}
 }
 
 func (a *App) secretFits(secret string) bool {
-	return a.Public || subtle.ConstantTimeCompare([]byte(secret), []byte(a.ClientSecret)) == 1
+	return subtle.ConstantTimeCompare([]byte(secret), []byte(a.ClientSecret)) == 1
 }
 
-func (f *Forge) exchange(w http.ResponseWriter, r *http.Request, clientID, secret string) {
-	app := f.app(clientID)
+func (f *Forge) exchange(w http.ResponseWriter, r *http.Request, app *App) {
 	redirect := r.PostForm.Get("redirect_uri")
 	value := r.PostForm.Get("code")
 	c := f.codes[value]
 	switch {
-	case app == nil:
-		f.refuse(w, "invalid_client", "cannot load client with client id")
-	case !app.secretFits(secret):
-		f.refuse(w, "unauthorized_client", "invalid client secret")
 	case redirect != "" && !app.hasRedirect(redirect):
 		f.refuse(w, "unauthorized_client", "unexpected redirect URI")
 	case c == nil:
@@ -102,26 +95,11 @@ func (f *Forge) exchange(w http.ResponseWriter, r *http.Request, clientID, secre
 
 // verifies checks the PKCE verifier (RFC 7636 §4.6).
 func (c *code) verifies(verifier string) bool {
-	switch c.method {
-	case "S256":
-		sum := sha256.Sum256([]byte(verifier))
-		return b64(sum[:]) == c.challenge
-	case "plain":
-		return verifier == c.challenge
-	}
-	return true
+	sum := sha256.Sum256([]byte(verifier))
+	return c.challenge == "" || b64(sum[:]) == c.challenge
 }
 
-func (f *Forge) refresh(w http.ResponseWriter, r *http.Request, clientID, secret string) {
-	app := f.app(clientID)
-	if app == nil {
-		f.refuse(w, "invalid_client", "cannot load client with client id")
-		return
-	}
-	if !app.secretFits(secret) {
-		f.refuse(w, "invalid_client", "invalid client secret")
-		return
-	}
+func (f *Forge) refresh(w http.ResponseWriter, r *http.Request, app *App) {
 	claims, ok := parse(r.PostForm.Get("refresh_token"), refreshType, f.now())
 	if !ok {
 		f.refuse(w, "unauthorized_client", "unable to parse refresh token")
@@ -228,23 +206,9 @@ func (f *Forge) introspect(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// hasRedirect compares as Forgejo does: without case, one trailing slash
-// ignored, and for public clients any port on a loopback address.
+// hasRedirect compares as Forgejo does: without case, one trailing slash ignored.
 func (a *App) hasRedirect(uri string) bool {
 	return slices.ContainsFunc(a.RedirectURIs, func(registered string) bool {
-		return redirectKey(registered) == redirectKey(uri) ||
-			a.Public && portless(uri) != "" && redirectKey(portless(uri)) == redirectKey(portless(registered))
+		return strings.EqualFold(strings.TrimSuffix(registered, "/"), strings.TrimSuffix(uri, "/"))
 	})
-}
-
-func redirectKey(uri string) string { return strings.ToLower(strings.TrimSuffix(uri, "/")) }
-
-// portless returns an http loopback URI without its port, else "".
-func portless(uri string) string {
-	u, err := url.Parse(uri)
-	if err != nil || u.Scheme != "http" || u.Hostname() != "127.0.0.1" && u.Hostname() != "::1" {
-		return ""
-	}
-	u.Host = u.Hostname()
-	return u.String()
 }

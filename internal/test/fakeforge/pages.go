@@ -5,7 +5,6 @@ import (
 	"html"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 )
 
@@ -18,19 +17,16 @@ type browser struct {
 	redirect  string
 	state     string
 	challenge string
-	method    string
 }
 
 const sessionCookie = "fakeforge_session"
 
 func (f *Forge) routePages() {
 	f.handle("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		page(w, http.StatusOK, "fakeforge", `<p>A fake Forgejo for tests. <a href="/user/login">Sign in</a>, see <a href="/user/settings/applications">authorized applications</a>.</p>`)
+		page(w, http.StatusOK, "fakeforge", `<p>A fake Forgejo for tests. <a href="/user/login">Sign in</a></p>`)
 	})
 	f.handle("GET /user/login", f.loginPage)
 	f.handle("POST /user/login", f.login)
-	f.handle("GET /user/settings/applications", f.applications)
-	f.handle("POST /user/settings/applications/oauth2/{id}/revoke", f.revokePage)
 	f.handle("GET /login/oauth/authorize", f.authorize)
 	f.handle("POST /login/oauth/grant", f.consent)
 }
@@ -120,35 +116,29 @@ func (f *Forge) authorize(w http.ResponseWriter, r *http.Request) {
 		page(w, http.StatusOK, "Sign in prohibited", "<p>Your account is prohibited from signing in.</p>")
 		return
 	}
-	if code, description := authorizeFault(app, q); code != "" {
+	if code, description := authorizeFault(q); code != "" {
 		redirectWith(w, r, redirect, url.Values{"error": {code}, "error_description": {description}, "state": {q.Get("state")}})
 		return
 	}
 	if q.Get("code_challenge_method") != "" {
-		b.challenge, b.method = q.Get("code_challenge"), q.Get("code_challenge_method")
+		b.challenge = q.Get("code_challenge")
 	}
-	if g := f.grantOf(u, app); g != nil && !app.Public {
-		f.sendCode(w, r, g, &code{redirect: redirect, challenge: q.Get("code_challenge"), method: q.Get("code_challenge_method")}, q.Get("state"))
+	if g := f.grantOf(u, app); g != nil {
+		f.sendCode(w, r, g, &code{redirect: redirect, challenge: q.Get("code_challenge")}, q.Get("state"))
 		return
 	}
 	b.clientID, b.redirect, b.state = app.ClientID, redirect, q.Get("state")
 	consentForm(w, app, u, q)
 }
 
-func authorizeFault(app *App, q url.Values) (code, description string) {
-	if q.Get("response_type") != "code" {
+func authorizeFault(q url.Values) (code, description string) {
+	switch method := q.Get("code_challenge_method"); {
+	case q.Get("response_type") != "code":
 		return "unsupported_response_type", "Only code response type is supported."
+	case method != "" && method != "S256":
+		return "invalid_request", "unsupported code challenge method"
 	}
-	switch q.Get("code_challenge_method") {
-	case "S256", "plain":
-		return "", ""
-	case "":
-		if app.Public {
-			return "invalid_request", "PKCE is required for public clients"
-		}
-		return "", ""
-	}
-	return "invalid_request", "unsupported code challenge method"
+	return "", ""
 }
 
 func consentForm(w http.ResponseWriter, app *App, u *user, q url.Values) {
@@ -186,13 +176,10 @@ func (f *Forge) consent(w http.ResponseWriter, r *http.Request) {
 	if g == nil {
 		g = &grant{id: f.nextID(), userID: u.id, appID: app.id, scope: form.Get("scope"), counter: 1}
 		f.grants = append(f.grants, g)
-	} else if g.scope != form.Get("scope") {
-		redirectWith(w, r, b.redirect, url.Values{"error": {"server_error"}, "error_description": {"a grant exists with different scope"}, "state": {state}})
-		return
 	}
 	c := &code{redirect: b.redirect}
 	if f.cfg.Profile.ConsentPKCE {
-		c.challenge, c.method = b.challenge, b.method
+		c.challenge = b.challenge
 	}
 	f.sendCode(w, r, g, c, state)
 }
@@ -220,32 +207,4 @@ func redirectWith(w http.ResponseWriter, r *http.Request, to string, add url.Val
 	}
 	u.RawQuery = q.Encode()
 	http.Redirect(w, r, u.String(), http.StatusSeeOther)
-}
-
-// applications lists what the user has authorized.
-func (f *Forge) applications(w http.ResponseWriter, r *http.Request) {
-	_, u := f.signedIn(w, r)
-	if u == nil {
-		return
-	}
-	var rows strings.Builder
-	for _, g := range f.grants {
-		app := find(f.apps, func(a *App) bool { return a.id == g.appID })
-		if g.userID != u.id || app == nil {
-			continue
-		}
-		fmt.Fprintf(&rows, `<form method="post" action="/user/settings/applications/oauth2/%d/revoke"><p><b>%s</b> <code>%s</code> <button>Revoke</button></p></form>`,
-			g.id, html.EscapeString(app.Name), html.EscapeString(g.scope))
-	}
-	page(w, http.StatusOK, "Authorized OAuth2 applications", rows.String())
-}
-
-func (f *Forge) revokePage(w http.ResponseWriter, r *http.Request) {
-	_, u := f.signedIn(w, r)
-	if u == nil {
-		return
-	}
-	id, _ := strconv.ParseInt(r.PathValue("id"), 10, 64)
-	f.dropGrants(func(g *grant) bool { return g.id == id && g.userID == u.id })
-	http.Redirect(w, r, "/user/settings/applications", http.StatusSeeOther)
 }
