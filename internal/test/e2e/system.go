@@ -1,10 +1,25 @@
+// Package e2e puts the whole system together as an operator would: the built
+// Debian package installed in a container that systemd runs, configured through
+// /etc/fjmcp, beside a fake forge that listens in the container's network. Its
+// tests walk through it with the official Go SDK's client and a scripted
+// browser, and then look around.
+//
+// It needs root and what nspawn.Check names. Environment:
+//
+//	FJMCP_E2E_DEB            the package to install; `make deb` builds one if unset
+//	FJMCP_TEST_FORGEJO_MCP   a forgejo-mcp binary, for the tests that want the real one
+//	FJMCP_SOAK               how long to soak, 45s if unset; `make soak` takes half an hour
+//	FJMCP_E2E_ABANDONED      how many sessions to begin and leave, 150 if unset; `make abandoned` takes 1000
+//	FJMCP_E2E_CROWD          how many sessions live at once, 420 if unset; `make crowd` takes 1000
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -45,11 +60,7 @@ type System struct {
 // Install boots a container, installs the package in it and starts the forge. It
 // neither configures nor enables anything. The caller must Close the System.
 func Install(ctx context.Context, o Options) (*System, error) {
-	suite := o.Suite
-	if suite == "" {
-		suite = "bookworm"
-	}
-	root, err := nspawn.Root(ctx, suite)
+	root, err := nspawn.Root(ctx, cmp.Or(o.Suite, "bookworm"))
 	if err != nil {
 		return nil, err
 	}
@@ -110,10 +121,8 @@ func (s *System) Configure(extra map[string]string) error {
 		"FJMCP_BROKER_FORGEJO_URL":       ForgeURL,
 		"FJMCP_BROKER_FORGEJO_CLIENT_ID": ClientID,
 	}
+	maps.Copy(env, extra)
 	var text strings.Builder
-	for name, value := range extra {
-		env[name] = value
-	}
 	for name, value := range env {
 		if value != "" {
 			fmt.Fprintf(&text, "%s=%s\n", name, value)
