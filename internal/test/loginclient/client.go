@@ -1,3 +1,9 @@
+// Package loginclient goes the way a user goes, without a screen: Browser takes an
+// authorization URL through the pages on its way (consent, login at the forge,
+// the forge's consent) to the client's redirect URI, and Connect is an MCP
+// client, the official Go SDK's, that knows only the URL of the MCP endpoint.
+//
+// Both take an HTTP transport, so that they can live in a container's network.
 package loginclient
 
 import (
@@ -12,6 +18,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/auth"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
+	"golang.org/x/oauth2"
 )
 
 // RedirectURI is what Connect registers. Nothing listens there: the browser
@@ -43,12 +50,10 @@ type Authorizer interface {
 // Client is a connected MCP client.
 type Client struct {
 	*mcp.ClientSession // Close sends DELETE
+	config             Config
 	handler            *auth.AuthorizationCodeHandler
 	http               *http.Client
-	url                string
 	sse                bool // HTTP+SSE
-	options            *mcp.ClientOptions
-	protocol           string
 }
 
 // Connect registers, has the browser authorize, fetches a token and initializes
@@ -61,10 +66,10 @@ func Connect(ctx context.Context, c Config) (*Client, error) {
 	return client.Again(ctx)
 }
 
-// ConnectSSE is Connect over HTTP+SSE (2024-11-05) to the event stream at MCPURL.
-// Closing such a client does not end its session.
+// ConnectSSE is Connect over HTTP+SSE (2024-11-05) to the event stream at MCPURL, after
+// Login. Closing such a client does not end its session.
 func ConnectSSE(ctx context.Context, c Config) (*Client, error) {
-	client, err := c.client()
+	client, err := Login(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -95,52 +100,23 @@ func Login(ctx context.Context, c Config) (*Client, error) {
 // Again opens a further session with the tokens of c, as a client does after a
 // restart: without registering or logging in.
 func (c *Client) Again(ctx context.Context) (*Client, error) {
-	session, err := mcp.NewClient(&mcp.Implementation{Name: "fjmcp-walk", Version: "1"}, c.options).
-		Connect(ctx, c.transport(), &mcp.ClientSessionOptions{ProtocolVersion: c.protocol})
+	var transport mcp.Transport = &mcp.StreamableClientTransport{Endpoint: c.config.MCPURL, HTTPClient: c.http, OAuthHandler: c.handler}
+	if c.sse { // the SDK's transport leaves tokens to others
+		source, err := c.handler.TokenSource(ctx)
+		if err != nil {
+			return nil, err
+		}
+		authorized := &http.Client{Transport: &oauth2.Transport{Source: source, Base: c.http.Transport}}
+		transport = &mcp.SSEClientTransport{Endpoint: c.config.MCPURL, HTTPClient: authorized}
+	}
+	session, err := mcp.NewClient(&mcp.Implementation{Name: "fjmcp-walk", Version: "1"}, c.config.Options).
+		Connect(ctx, transport, &mcp.ClientSessionOptions{ProtocolVersion: cmp.Or(c.config.Protocol, "2025-11-25")})
 	if err != nil {
-		return nil, fmt.Errorf("cannot connect to %s: %w", c.url, err)
+		return nil, fmt.Errorf("cannot connect to %s: %w", c.config.MCPURL, err)
 	}
 	again := *c
 	again.ClientSession = session
 	return &again, nil
-}
-
-func (c *Client) transport() mcp.Transport {
-	if c.sse {
-		return &mcp.SSEClientTransport{Endpoint: c.url, HTTPClient: &http.Client{Transport: authorizing{c.http.Transport, c.handler}}}
-	}
-	return &mcp.StreamableClientTransport{Endpoint: c.url, HTTPClient: c.http, OAuthHandler: c.handler}
-}
-
-// authorizing logs in upon 401, which the SDK's SSE transport leaves to others.
-type authorizing struct {
-	next    http.RoundTripper
-	handler *auth.AuthorizationCodeHandler
-}
-
-func (a authorizing) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := a.send(r)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || r.Body != nil {
-		return resp, err
-	}
-	if err := a.handler.Authorize(r.Context(), r, resp); err != nil {
-		return nil, err
-	}
-	return a.send(r)
-}
-
-func (a authorizing) send(r *http.Request) (*http.Response, error) {
-	source, err := a.handler.TokenSource(r.Context())
-	if err != nil || source == nil {
-		return a.next.RoundTrip(r)
-	}
-	token, err := source.Token()
-	if err != nil {
-		return nil, err
-	}
-	r = r.Clone(r.Context())
-	token.SetAuthHeader(r)
-	return a.next.RoundTrip(r)
 }
 
 // AccessToken returns the bearer token in use, for requests besides the SDK's.
@@ -169,7 +145,7 @@ func (c Config) client() (*Client, error) {
 		AuthorizationCodeFetcher: c.fetch,
 		Client:                   client,
 	})
-	return &Client{handler: h, http: client, url: c.MCPURL, options: c.Options, protocol: cmp.Or(c.Protocol, "2025-11-25")}, err
+	return &Client{config: c, handler: h, http: client}, err
 }
 
 func (c Config) fetch(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
