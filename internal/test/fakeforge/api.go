@@ -75,24 +75,16 @@ func (c *call) ok(v any) { reply(c.w, http.StatusOK, v) }
 
 // list answers with one page of items and the headers that tell of the rest.
 func (c *call) list(items []any) {
-	page := max(1, number(c.r.FormValue("page")))
-	limit := number(cmp.Or(c.r.FormValue("limit"), c.r.FormValue("per_page")))
+	page, _ := strconv.Atoi(c.r.FormValue("page"))
+	limit, _ := strconv.Atoi(cmp.Or(c.r.FormValue("limit"), c.r.FormValue("per_page")))
 	if limit <= 0 || limit > 50 {
 		limit = 50
 	}
 	c.w.Header().Set("X-Total-Count", strconv.Itoa(len(items)))
 	c.w.Header().Set("Access-Control-Expose-Headers", "X-Total-Count")
+	page = min(max(1, page), len(items)+1)
 	from := min(len(items), (page-1)*limit)
 	c.ok(items[from:min(len(items), from+limit)])
-}
-
-// number reads a decimal number up to a billion; anything else is 0.
-func number(s string) int {
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 || n > 1e9 {
-		return 0
-	}
-	return n
 }
 
 func (f *Forge) routeAPI() {

@@ -14,7 +14,7 @@ func scopeAllows(scope, level, category string) bool {
 	names := slices.DeleteFunc(strings.Split(scope, " "), func(s string) bool {
 		return slices.Contains([]string{"", "openid", "profile", "email", "groups"}, s)
 	})
-	if len(names) == 0 || slices.Contains(names, "all") || !slices.ContainsFunc(names, knownScope) || slices.ContainsFunc(names, unknownScope) {
+	if len(names) == 0 || slices.Contains(names, "all") || slices.ContainsFunc(names, func(s string) bool { return !knownScope(s) }) {
 		return true
 	}
 	return slices.Contains(names, "write:"+category) || level == "read" && slices.Contains(names, "read:"+category)
@@ -24,5 +24,3 @@ func knownScope(name string) bool {
 	level, category, ok := strings.Cut(name, ":")
 	return name == "public-only" || ok && (level == "read" || level == "write") && slices.Contains(scopeCategories, category)
 }
-
-func unknownScope(name string) bool { return !knownScope(name) }
