@@ -65,8 +65,11 @@ func compare(ctx context.Context, cfg config) error {
 	defer forge.Stop()
 	fmt.Fprintf(cfg.out, "goos: %s\ngoarch: %s\npkg: github.com/fjmcp/fjmcp-broker/internal/tools/bench\n", runtime.GOOS, runtime.GOARCH)
 	child := []string{cfg.child, "--transport", "stdio", "--url", strings.Replace(forge.URL, "forgejo.localhost", "127.0.0.1", 1)}
-	gateway, stop := startSupergateway(ctx, cfg.supergateway, child...)
+	gateway, stop, missing := startSupergateway(ctx, cfg.supergateway, child...)
 	defer stop()
+	if missing != nil {
+		gateway = target{supergateway, func(context.Context) (session, time.Duration, error) { return nil, 0, missing }}
+	}
 	targets := append([]target{{name: "broker"}, stdioTarget(child...), gateway}, cfg.http...)
 	r := results{}
 	err = withBroker(ctx, cfg, forge, func(b *broker) {

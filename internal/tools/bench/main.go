@@ -79,19 +79,14 @@ func fatal(err error) {
 
 // complete fills in what stands beside this program.
 func (c *config) complete(http, only string) (err error) {
-	if c.self, err = os.Executable(); err != nil {
-		return err
-	}
+	defer caught(&err)
+	c.self = must(os.Executable())
 	bin := filepath.Dir(c.self)
-	if c.child, err = filepath.Abs(cmp.Or(c.child, filepath.Join(bin, "bench-child"))); err != nil {
-		return err
-	}
+	c.child = must(filepath.Abs(cmp.Or(c.child, filepath.Join(bin, "bench-child"))))
 	c.broker = cmp.Or(c.broker, filepath.Join(bin, "fjmcp-broker"))
-	if c.http, err = endpoints(http); err != nil {
-		return err
-	}
-	c.only, err = regexp.Compile(only)
-	return err
+	c.http = must(endpoints(http))
+	c.only = must(regexp.Compile(only))
+	return nil
 }
 
 // measure measures what the flags ask for, with most sessions at once if not 0.
