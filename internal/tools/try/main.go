@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -51,10 +52,7 @@ func (t *try) run(ctx context.Context, forge string) error {
 		return err
 	}
 	bin := filepath.Dir(self)
-	if t.backend == "" {
-		t.backend = filepath.Join(bin, "fjmcp-standin")
-	}
-	if t.backend, err = filepath.Abs(t.backend); err != nil {
+	if t.backend, err = filepath.Abs(cmp.Or(t.backend, filepath.Join(bin, "fjmcp-standin"))); err != nil {
 		return err
 	}
 	if t.deb != "" {
