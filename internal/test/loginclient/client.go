@@ -66,10 +66,10 @@ func Connect(ctx context.Context, c Config) (*Client, error) {
 	return client.Again(ctx)
 }
 
-// ConnectSSE is Connect over HTTP+SSE (2024-11-05) to the event stream at MCPURL, after
-// Login. Closing such a client does not end its session.
+// ConnectSSE is Connect over HTTP+SSE (2024-11-05) to the event stream at MCPURL.
+// Closing such a client does not end its session.
 func ConnectSSE(ctx context.Context, c Config) (*Client, error) {
-	client, err := Login(ctx, c)
+	client, err := c.login(ctx, http.MethodGet)
 	if err != nil {
 		return nil, err
 	}
@@ -78,12 +78,15 @@ func ConnectSSE(ctx context.Context, c Config) (*Client, error) {
 }
 
 // Login logs in as Connect does and opens no session: Again does.
-func Login(ctx context.Context, c Config) (*Client, error) {
+func Login(ctx context.Context, c Config) (*Client, error) { return c.login(ctx, http.MethodPost) }
+
+// login logs in upon what a request without a token is told.
+func (c Config) login(ctx context.Context, method string) (*Client, error) {
 	client, err := c.client()
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.MCPURL, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, method, c.MCPURL, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
