@@ -90,7 +90,10 @@ func notFound(method string) error {
 
 func unsupported(version string) error {
 	f := call.NewFault(http.StatusBadRequest, mcp.CodeUnsupportedVersion, "unsupported protocol version")
-	f.Data = map[string]any{"supported": mcp.Supported, "requested": version}
+	f.Data = struct {
+		Supported []string `json:"supported"`
+		Requested string   `json:"requested"`
+	}{mcp.Supported, version}
 	return f
 }
 
