@@ -22,8 +22,7 @@ func (f *Forge) Register(app App) (App, error) {
 		return App{}, fmt.Errorf("cannot register client id %q twice", app.ClientID)
 	}
 	app.id = f.nextID()
-	kept := app
-	f.apps = append(f.apps, &kept)
+	f.apps = append(f.apps, &app)
 	return app, nil
 }
 

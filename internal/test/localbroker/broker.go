@@ -120,11 +120,10 @@ func (b *Broker) command(program string) *exec.Cmd {
 
 // over returns a client of what listens on a unix socket.
 func over(socket string) *http.Client {
-	var d net.Dialer
 	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return d.DialContext(ctx, "unix", socket)
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
 	}}
 }

@@ -170,9 +170,6 @@ func (c *Container) await(ctx context.Context, cond func(context.Context) bool) 
 	return nil
 }
 
-// Name returns the machine's name, which is also that of its cgroups.
-func (c *Container) Name() string { return c.name }
-
 // Leader returns the pid of the container's PID 1 on the host.
 func (c *Container) Leader() int { return c.leader }
 

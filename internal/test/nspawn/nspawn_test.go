@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 			fmt.Println(err)
 			os.Exit(1)
 		}
-		fmt.Println(c.Name())
+		fmt.Println(c.name)
 		select {}
 	}
 	os.Exit(m.Run())
@@ -108,7 +108,7 @@ func TestContainer(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
-	assertGone(t, c.Name())
+	assertGone(t, c.name)
 }
 
 func assertGone(t *testing.T, name string) {

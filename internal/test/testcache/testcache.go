@@ -63,18 +63,15 @@ func prune(cache string, now time.Time) {
 }
 
 // location makes the directory of the cache.
-func location() (string, error) {
-	if dir := os.Getenv("FJMCP_TEST_CACHE"); dir != "" {
-		return dir, os.MkdirAll(dir, 0o755)
+func location() (dir string, err error) {
+	dir = os.Getenv("FJMCP_TEST_CACHE")
+	if dir == "" && os.Getuid() == 0 {
+		dir = "/var/cache/fjmcp-test"
+	} else if dir == "" {
+		if dir, err = os.UserCacheDir(); err != nil {
+			return "", err
+		}
+		dir = filepath.Join(dir, "fjmcp-test")
 	}
-	dir := "/var/cache/fjmcp-test"
-	if os.Getuid() == 0 {
-		return dir, os.MkdirAll(dir, 0o755)
-	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir = filepath.Join(dir, "fjmcp-test")
 	return dir, os.MkdirAll(dir, 0o755)
 }

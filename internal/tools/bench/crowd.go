@@ -11,8 +11,7 @@ import (
 
 const (
 	crowdStarts = 100 // over which PID 1's time is taken
-	tick        = 10 * time.Millisecond
-	part        = 10 // a restart is measured with the crowd's tenth part, too
+	part        = 10  // a restart is measured with the crowd's tenth part, too
 )
 
 // crowd measures with n live sessions at once.
@@ -58,7 +57,7 @@ func (s *system) startCost(ctx context.Context) (pid1, took float64) {
 // pid1Time is the processor time that PID 1 has used, without its children's.
 func (s *system) pid1Time(ctx context.Context) time.Duration {
 	out := must(s.C.Shell(ctx, "awk '{print $14 + $15}' /proc/1/stat"))
-	return time.Duration(must(strconv.Atoi(strings.TrimSpace(out)))) * tick
+	return time.Duration(must(strconv.Atoi(strings.TrimSpace(out)))) * 10 * time.Millisecond // its ticks, proc_pid_stat(5)
 }
 
 // restart is one of the broker.

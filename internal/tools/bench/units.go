@@ -127,14 +127,7 @@ func (s *system) logins(r *unitReport) []turn {
 			defer time.Sleep(wait)
 			return put(ctx)
 		}, func(ctx context.Context) (time.Duration, error) {
-			e, err := s.logIn(ctx)
-			if err != nil {
-				return 0, err
-			}
-			w, err := e.connect(ctx)
-			if err != nil {
-				return 0, err
-			}
+			w := must(must(s.logIn(ctx)).connect(ctx))
 			defer w.conn.Close()
 			time.Sleep(wait)
 			return w.once()
