@@ -85,12 +85,16 @@ func TestE2EBackendFaults(t *testing.T) {
 	useTools(t, connect(t, s, "alice"), "alice")
 }
 
+// While the forge is stopped, another user listens in its place, and is sent nothing: no
+// token of a session's, no secret of the broker's.
 func TestE2EForgeUnreachable(t *testing.T) {
-	s := enabled(t, standin(t), nil)
+	s := enabled(t, standin(t), map[string]string{"FJMCP_BROKER_FORGEJO_USER": "root"})
 	c := connect(t, s, "alice")
 	useTools(t, c, "alice")
 
 	s.Forge.Stop()
+	run(t, s, "systemd-run", "--uid=nobody", "--unit=impostor", "systemd-socket-activate", "-l", "127.0.0.1:3000", "-a", "--inetd", "/usr/bin/tee", "-a", "/tmp/taken")
+	await(t, "the impostor listens", func() bool { return strings.Contains(run(t, s, "ss", "-ltn"), "127.0.0.1:3000") })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if again, err := c.Again(ctx); err == nil {
@@ -100,6 +104,16 @@ func TestE2EForgeUnreachable(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	says(t, s, "session failed")
+	if _, err := s.Connect(ctx, "bob", nil); err == nil {
+		t.Error("bob logged in at the impostor")
+	}
+	await(t, "the journal says who listens", func() bool {
+		return strings.Contains(journal(s, "-u", "fjmcp-egress.service"), "uid 65534 listens there, and it should be root")
+	})
+	run(t, s, "systemctl", "stop", "impostor.service")
+	if taken := run(t, s, "sh", "-c", "cat /tmp/taken || true"); strings.Contains(taken, "token") || strings.Contains(taken, ClientSecret) {
+		t.Errorf("the impostor was sent %q", taken)
+	}
 
 	must(t, s.Forge.Resume())
 	again, err := c.Again(t.Context())
