@@ -41,10 +41,21 @@ func (f *Forge) api(pattern string, anonymous bool, scopes []string, run func(*c
 // admit authenticates and checks the scope, and answers when it refuses.
 func (c *call) admit(anonymous bool, scopes []string) bool {
 	token, scope := authorization(c.r), ""
+	if c.f.cfg.Profile == Gitea126 { // services/auth/oauth2.go, unless DISABLE_QUERY_AUTH_TOKEN is set
+		token = cmp.Or(c.r.FormValue("token"), c.r.FormValue("access_token"), token)
+	}
 	if token != "" {
 		var known bool
 		if c.user, scope, known = c.f.bearer(token); !known {
 			return c.fail(http.StatusUnauthorized, "invalid username, password or token")
+		}
+	}
+	if name := cmp.Or(c.r.FormValue("sudo"), c.r.Header.Get("Sudo")); name != "" && c.user != nil {
+		if c.user != c.f.users[0] { // the administrator
+			return c.fail(http.StatusForbidden, "Only administrators allowed to sudo.")
+		}
+		if c.user = c.f.userByName(name); c.user == nil {
+			return c.fail(http.StatusNotFound, "user redirect does not exist")
 		}
 	}
 	switch {
@@ -89,6 +100,7 @@ func (c *call) list(items []any) {
 
 func (f *Forge) routeAPI() {
 	f.api("GET /version", true, nil, func(c *call) { c.ok(map[string]string{"version": f.cfg.Profile.Version}) })
+	f.handle("POST /{owner}/{repo}/info/lfs/objects/batch", f.lfsBatch)
 	f.api("GET /user", false, []string{"user"}, func(c *call) { c.ok(c.userJSON(c.user)) })
 	f.api("GET /user/repos", false, []string{"user", "repository"}, (*call).listRepos)
 	f.repoAPI("GET /issues", true, "issue", (*call).listIssues)
