@@ -170,7 +170,7 @@ func newLauncher(cfg *config.Config, log *slog.Logger) (launchclient.Launcher, e
 	}
 	return launchclient.NewProcess(launchclient.ProcessConfig{
 		SessionBinary: binary, ForgejoSocket: cfg.ForgejoSocket, ForgejoURL: cfg.ForgejoURL.String(), ForgejoMCP: cfg.ForgejoMCP, CAFile: cfg.ForgejoCAFile,
-		DeniedPaths: cfg.DeniedPaths.String(), Now: time.Now, Log: log,
+		Routes: cfg.Routes.String(), Now: time.Now, Log: log,
 	})
 }
 

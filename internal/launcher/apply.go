@@ -63,7 +63,7 @@ func Apply(ctx context.Context, getenv func(string) string, file string) error {
 
 // record is the settings as a file.
 func (s settings) record() []byte {
-	return []byte(strings.Join([]string{s.forgejoURL, s.caFile, s.forgejoMCP, s.deniedPaths, s.forgejoSocket, s.forgejoUser}, "\n") + "\n")
+	return []byte(strings.Join([]string{s.forgejoURL, s.caFile, s.forgejoMCP, s.routes, s.forgejoSocket, s.forgejoUser}, "\n") + "\n")
 }
 
 // unitDirs are where systemd.unit(5) has the drop-ins of system units.

@@ -14,7 +14,6 @@ import (
 
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
-	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
 func insideTwoSessions(t *testing.T) {
@@ -59,7 +58,7 @@ func assertConfined(t *testing.T, s *live) {
 		t.Errorf("credential %q", r.Token)
 	}
 	for _, want := range []string{"FJMCP_SESSION_FORGEJO_URL=http://forgejo.localhost:3000",
-		"FJMCP_SESSION_FORGEJO_MCP=/usr/bin/forgejo-mcp", "FJMCP_SESSION_PRIVATE_NETWORK=1", "FJMCP_SESSION_DENIED_PATHS=" + denypath.Default} {
+		"FJMCP_SESSION_FORGEJO_MCP=/usr/bin/forgejo-mcp", "FJMCP_SESSION_PRIVATE_NETWORK=1", "FJMCP_SESSION_ROUTES=default"} {
 		if !slices.Contains(r.Env, want) {
 			t.Errorf("environment lacks %s: %q", want, r.Env)
 		}
@@ -348,7 +347,7 @@ func insideBrokerRestarts(t *testing.T) {
 	if old, now := strings.Fields(before), strings.Fields(pids()); now[0] == old[0] || now[1] != old[1] {
 		t.Errorf("launcher and egress had pids %s and have %s", old, now)
 	}
-	change(string(env) + "FJMCP_BROKER_FORGEJO_DENIED_PATHS=/elsewhere\n")
+	change(string(env) + "FJMCP_BROKER_FORGEJO_ROUTES=close:/elsewhere\n")
 	s.end(t)
 	assertGone(t, s.id)
 	old := strings.Fields(before)
@@ -357,7 +356,7 @@ func insideBrokerRestarts(t *testing.T) {
 		t.Errorf("launcher and egress had pids %s and have %s", old, now)
 	}
 	after := start(t, "restart1", nil)
-	if !slices.Contains(after.report.Env, "FJMCP_SESSION_DENIED_PATHS=/elsewhere") {
+	if !slices.Contains(after.report.Env, "FJMCP_SESSION_ROUTES=close:/elsewhere") {
 		t.Errorf("started with %q", after.report.Env)
 	}
 	change(string(env))

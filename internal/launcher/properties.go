@@ -42,7 +42,7 @@ func serviceProperties(r launchproto.Request, f view, mcp, control int) []sddbus
 	env := []string{
 		"FJMCP_SESSION_FORGEJO_URL=" + f.url,
 		"FJMCP_SESSION_FORGEJO_MCP=" + f.forgejoMCP,
-		"FJMCP_SESSION_DENIED_PATHS=" + f.deniedPaths,
+		"FJMCP_SESSION_ROUTES=" + f.routes,
 	}
 	if f.caFile != "" {
 		env = append(env, "FJMCP_SESSION_FORGEJO_CA_FILE="+f.caFile)

@@ -10,7 +10,6 @@ import (
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
 
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
-	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
 // TestProperties compares all that is said to the service manager, with its
@@ -20,7 +19,7 @@ func TestProperties(t *testing.T) {
 		Op: launchproto.OpStart, ID: "abcdefgh", Session: "ijklmnop", User: "alice", IdleSeconds: 900, MaxSeconds: 86400,
 	}
 	f := view{
-		url: "https://git.example.org", forgejoMCP: insideForgejoMCP, caFile: insideCAFile, deniedPaths: "/user/keys /users/*/tokens",
+		url: "https://git.example.org", forgejoMCP: insideForgejoMCP, caFile: insideCAFile, routes: "open:webhooks close:/users/*/tokens",
 		binds: []bind{{"/opt/forgejo-mcp", insideForgejoMCP}, {"/etc/forge-ca.pem", insideCAFile}},
 	}
 	timer := reapTimer(r)
@@ -66,12 +65,12 @@ func TestSettings(t *testing.T) {
 		err      string
 	}{
 		{"bound into the session", settings{url + "/sub/", ca, link, "", "", ""},
-			view{url + "/sub", insideForgejoMCP, insideCAFile, denypath.Default, false, []bind{{binary, insideForgejoMCP}, {ca, insideCAFile}}}, ""},
-		{"under /usr", settings{url, "", "/usr/bin/env", "default /x", "", ""}, view{url, "/usr/bin/env", "", denypath.Default + " /x", false, nil}, ""},
+			view{url + "/sub", insideForgejoMCP, insideCAFile, "default", false, []bind{{binary, insideForgejoMCP}, {ca, insideCAFile}}}, ""},
+		{"under /usr", settings{url, "", "/usr/bin/env", "close:/x", "", ""}, view{url, "/usr/bin/env", "", "close:/x", false, nil}, ""},
 		{"no URL", settings{"", "", binary, "", "", ""}, view{}, "FJMCP_BROKER_FORGEJO_URL is missing"},
 		{"no binary", settings{url, "", dir + "/absent", "", "", ""}, view{}, `FJMCP_BROKER_FORGEJO_MCP="` + dir + `/absent": no such file`},
 		{"no CA file", settings{url, dir + "/absent", binary, "", "", ""}, view{}, `FJMCP_BROKER_FORGEJO_CA_FILE="` + dir + `/absent": no such file`},
-		{"denied paths", settings{url, "", binary, "keys /ok", "", ""}, view{}, `faulty: "keys"`},
+		{"routes", settings{url, "", binary, "keys open:/ok", "", ""}, view{}, `faulty: "keys"`},
 		{"relative CA file", settings{url, "ca.pem", binary, "", "", ""}, view{}, "want an absolute path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/launcher/backend"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
-	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
 )
 
 // Environment variables taken from the broker's configuration.
@@ -30,12 +30,12 @@ const restartHint = "in /etc/fjmcp/broker.env and run systemctl restart fjmcp-br
 
 // settings is the operator's part of a session: as configured, unchecked.
 type settings struct {
-	forgejoURL, caFile, forgejoMCP, deniedPaths string
-	forgejoSocket, forgejoUser                  string
+	forgejoURL, caFile, forgejoMCP, routes string
+	forgejoSocket, forgejoUser             string
 }
 
 func newSettings(getenv func(string) string) settings {
-	return settings{getenv(envForgejoURL), getenv(envCAFile), getenv(backend.Variable), getenv(denypath.Variable),
+	return settings{getenv(envForgejoURL), getenv(envCAFile), getenv(backend.Variable), getenv(forgeapi.Variable),
 		getenv(envForgejoSocket), getenv(envForgejoUser)}
 }
 
@@ -46,7 +46,7 @@ type bind struct{ source, target string }
 // make it true.
 type view struct {
 	url, forgejoMCP, caFile string // as the session sees them
-	deniedPaths             string // as denypath.Parse takes them
+	routes                  string // as forgeapi.ParsePolicy takes them
 	plain                   bool   // the way to the forge bears no TLS
 	binds                   []bind
 }
@@ -58,11 +58,11 @@ func (s settings) resolve() (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	denied, err := denypath.Parse(s.deniedPaths)
+	policy, err := forgeapi.ParsePolicy(s.routes)
 	if err != nil {
-		return view{}, fmt.Errorf("%s=%q: %w; correct it %s", denypath.Variable, s.deniedPaths, err, restartHint)
+		return view{}, fmt.Errorf("%s=%q: %w; correct it %s", forgeapi.Variable, s.routes, err, restartHint)
 	}
-	f := view{url: u.String(), deniedPaths: denied.String(), plain: s.forgejoSocket != ""}
+	f := view{url: u.String(), routes: policy.String(), plain: s.forgejoSocket != ""}
 	mcp, err := backend.Find(s.forgejoMCP)
 	if err != nil {
 		return view{}, fmt.Errorf("%w %s", err, restartHint)

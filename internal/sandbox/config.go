@@ -9,7 +9,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
-	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
 )
 
 // Config is what the environment of fjmcp-session says.
@@ -21,7 +21,7 @@ type Config struct {
 	Plaintext      bool     // the forge speaks no TLS at the end of Egress, whatever its URL says
 	PrivateNetwork bool     // loopback belongs to this session alone
 	Credentials    string   // directory that holds the file forgejo-token
-	Denied         denypath.List
+	Policy         forgeapi.Policy
 }
 
 // ConfigFromEnv reads the FJMCP_SESSION_* variables and CREDENTIALS_DIRECTORY
@@ -54,8 +54,8 @@ func ConfigFromEnv(getenv func(string) string) (Config, error) {
 	} else if err := c.checkLoopback(); err != nil {
 		fault("FJMCP_SESSION_FORGEJO_URL: %w", err)
 	}
-	if c.Denied, err = denypath.Parse(getenv("FJMCP_SESSION_DENIED_PATHS")); err != nil {
-		fault("FJMCP_SESSION_DENIED_PATHS: %w", err)
+	if c.Policy, err = forgeapi.ParsePolicy(getenv("FJMCP_SESSION_ROUTES")); err != nil {
+		fault("FJMCP_SESSION_ROUTES: %w", err)
 	}
 	return c, errors.Join(faults...)
 }

@@ -77,9 +77,9 @@ func TestDeniedPathsOfASession(t *testing.T) {
 	forge := newForge(t)
 	url := serveHTTP(t, forge)
 	for _, tt := range []struct{ setting, path string }{
-		{"", "/api/v1/user/applications/oauth2"}, {"/user", "/api/v1/user"}, {"default /users/*", "/api/v1/user%2fkeys"},
+		{"", "/api/v1/user/applications/oauth2"}, {"close:/user", "/api/v1/user"}, {"open:admin", "/not-in-the-table"},
 	} {
-		r := start(t, forge.token(t, "alice"), append(environment(url, standinBinary), "FJMCP_SESSION_DENIED_PATHS="+tt.setting)...)
+		r := start(t, forge.token(t, "alice"), append(environment(url, standinBinary), "FJMCP_SESSION_ROUTES="+tt.setting)...)
 		r.want(control.TypeReady)
 		r.mode(control.ModeReadWrite)
 		s := r.connect()

@@ -95,7 +95,7 @@ func (s *Session) start(ctx context.Context) (*confine.Process, error) {
 		Egress:       s.config.Egress,
 		Plaintext:    s.config.Plaintext,
 		Token:        token,
-		Denied:       s.config.Denied,
+		Policy:       s.config.Policy,
 		Unauthorized: s.reportUnauthorized,
 		Forbidden:    s.reportForbidden,
 		Refused:      s.reportRefused,

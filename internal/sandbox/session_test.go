@@ -74,8 +74,8 @@ func TestOtherHostsAreRefused(t *testing.T) {
 	forge := newForge(t)
 	mux := http.NewServeMux()
 	mux.Handle("/", forge)
-	mux.HandleFunc("/leave", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, thief, http.StatusFound) })
-	mux.HandleFunc("/stay", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/api/v1/version", http.StatusFound) })
+	mux.HandleFunc("/attachments/leave", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, thief, http.StatusFound) })
+	mux.HandleFunc("/attachments/stay", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/api/v1/version", http.StatusFound) })
 	token := forge.token(t, "alice")
 	for _, scheme := range []string{"http", "https"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -91,8 +91,8 @@ func TestOtherHostsAreRefused(t *testing.T) {
 			const refusal = "may be reached from here"
 			fetch := func(url string) any { return map[string]any{"url": url} }
 			mustCall(t, s, "fetch_url", fetch(thief), "403 Forbidden\nfjmcp: only the configured forge")
-			mustCall(t, s, "fetch_url", fetch(url+"/leave"), refusal)
-			mustCall(t, s, "fetch_url", fetch(url+"/stay"), "200 OK")
+			mustCall(t, s, "fetch_url", fetch(url+"/attachments/leave"), refusal)
+			mustCall(t, s, "fetch_url", fetch(url+"/attachments/stay"), "200 OK")
 			// Another scheme, port or host of the forge is another origin. An https
 			// URL shows the refusal of CONNECT as an error.
 			for _, other := range []string{"https://forgejo.localhost/", "https://example.com:8443/", "https://example.com.evil.test/"} {
@@ -348,12 +348,12 @@ func TestCredentialFromAPipe(t *testing.T) {
 }
 
 func TestFaultyConfigurationIsListed(t *testing.T) {
-	r := start(t, "a-token", "FJMCP_SESSION_FORGEJO_URL=ftp://x", "FJMCP_SESSION_FORGEJO_MCP=forgejo-mcp", "FJMCP_SESSION_EGRESS=egress.sock", "FJMCP_SESSION_DENIED_PATHS=keys")
+	r := start(t, "a-token", "FJMCP_SESSION_FORGEJO_URL=ftp://x", "FJMCP_SESSION_FORGEJO_MCP=forgejo-mcp", "FJMCP_SESSION_EGRESS=egress.sock", "FJMCP_SESSION_ROUTES=keys")
 	m := r.want(control.TypeFailed)
 	if got := r.status(); got != 78 {
 		t.Errorf("exit status %d", got)
 	}
-	for _, name := range []string{"FJMCP_SESSION_FORGEJO_URL", "FJMCP_SESSION_FORGEJO_MCP", "FJMCP_SESSION_EGRESS", "FJMCP_SESSION_DENIED_PATHS"} {
+	for _, name := range []string{"FJMCP_SESSION_FORGEJO_URL", "FJMCP_SESSION_FORGEJO_MCP", "FJMCP_SESSION_EGRESS", "FJMCP_SESSION_ROUTES"} {
 		if !strings.Contains(r.log.String(), name+":") || !strings.Contains(m.Detail, name+":") {
 			t.Errorf("%s is not listed in the log and the report", name)
 		}

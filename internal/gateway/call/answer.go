@@ -144,10 +144,14 @@ func Message(err error) string { return tell(err).text }
 // refusalText answers a tool call whose request to the forge was held back, in
 // words for the model and its user.
 func (xs *Exchanges) refusalText(reason control.Reason) string {
-	if reason == control.ReasonReadOnly {
+	switch reason {
+	case control.ReasonReadOnly:
 		return "This connection to Forgejo is read-only, so this was refused and nothing was changed. " +
 			"To allow changes, disconnect this application at " + xs.PublicURL.String() + "/account and connect it again with read and write access."
+	case control.ReasonDeniedRequest:
+		return "This server refused a request to Forgejo in a form that connected applications do not need. Nothing was sent. " +
+			"A name with unusual characters, such as a backslash or two dots, can be why; use Forgejo itself for that."
 	}
-	return "This server keeps connected applications away from parts of Forgejo that give lasting access, such as keys, tokens and administration, " +
+	return "This server keeps connected applications away from parts of Forgejo that give lasting access, such as keys, tokens, webhooks and administration, " +
 		"whatever access they have. This was refused and nothing was sent. Do it in Forgejo itself. What is connected is listed at " + xs.PublicURL.String() + "/account."
 }

@@ -236,8 +236,8 @@ func (x *Exchange) audit(ctx context.Context, outcome Outcome) {
 	})
 }
 
-// Outcome is how a tool call ended, for the audit. control.ReasonReadOnly,
-// control.ReasonDeniedPath and the reasons of a session.StartError are outcomes as well.
+// Outcome is how a tool call ended, for the audit. The control.Reason of a refused request
+// and the reasons of a session.StartError are outcomes as well.
 type Outcome string
 
 // Outcomes; the exported ones are those of Cancel.

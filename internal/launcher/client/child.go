@@ -77,7 +77,7 @@ func environment(cfg ProcessConfig, mcp, credentials string) []string {
 		"CREDENTIALS_DIRECTORY=" + credentials,
 		"FJMCP_SESSION_FORGEJO_URL=" + cfg.ForgejoURL,
 		"FJMCP_SESSION_FORGEJO_MCP=" + mcp,
-		"FJMCP_SESSION_DENIED_PATHS=" + cfg.DeniedPaths,
+		"FJMCP_SESSION_ROUTES=" + cfg.Routes,
 	}
 	if cfg.CAFile != "" {
 		env = append(env, "FJMCP_SESSION_FORGEJO_CA_FILE="+cfg.CAFile)

@@ -20,14 +20,14 @@ const (
 )
 
 // ProcessConfig is what a Process is made of. All fields but CAFile,
-// ForgejoSocket, ForgejoMCP and DeniedPaths are required.
+// ForgejoSocket, ForgejoMCP and Routes are required.
 type ProcessConfig struct {
 	SessionBinary string // absolute path of fjmcp-session
 	ForgejoURL    string
 	ForgejoSocket string // unix socket on which the forge speaks plain HTTP; "" to connect to ForgejoURL
 	ForgejoMCP    string // as backend.Find takes it
 	CAFile        string
-	DeniedPaths   string           // as denypath.Parse takes them
+	Routes        string           // as forgeapi.ParsePolicy takes them
 	Now           func() time.Time // the clock of idle times and ages
 	Log           *slog.Logger     // takes what the sessions write to standard error, too
 }

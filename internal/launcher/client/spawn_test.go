@@ -103,7 +103,7 @@ func newFixture(t *testing.T, change func(*ProcessConfig)) *fixture {
 	f := &fixture{clock: &clock{now: time.Unix(1e9, 0)}, log: new(testlog.Buffer), temp: t.TempDir()}
 	t.Setenv("TMPDIR", f.temp)
 	cfg := ProcessConfig{
-		SessionBinary: os.Args[0], ForgejoURL: forgeURL, ForgejoMCP: os.Args[0], CAFile: "/ca.pem", DeniedPaths: "/user/keys",
+		SessionBinary: os.Args[0], ForgejoURL: forgeURL, ForgejoMCP: os.Args[0], CAFile: "/ca.pem", Routes: "close:/user/keys",
 		Now: f.clock.Now, Log: slog.New(slog.NewTextHandler(f.log, nil)),
 	}
 	if change != nil {
@@ -220,7 +220,7 @@ func TestProcessContract(t *testing.T) {
 		s.say(t, "hello")
 	}
 	env := strings.Join(a.report.Env, "\n")
-	for _, want := range []string{"FJMCP_SESSION_FORGEJO_URL=" + forgeURL, "FJMCP_SESSION_FORGEJO_MCP=" + os.Args[0], "FJMCP_SESSION_DENIED_PATHS=/user/keys",
+	for _, want := range []string{"FJMCP_SESSION_FORGEJO_URL=" + forgeURL, "FJMCP_SESSION_FORGEJO_MCP=" + os.Args[0], "FJMCP_SESSION_ROUTES=close:/user/keys",
 		"FJMCP_SESSION_FORGEJO_CA_FILE=/ca.pem"} {
 		if !strings.Contains(env, want) {
 			t.Errorf("environment lacks %s", want)

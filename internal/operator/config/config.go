@@ -23,8 +23,8 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
-	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
 // ExitStatus is what a program ends with on a faulty configuration: EX_CONFIG
@@ -63,8 +63,8 @@ type Config struct {
 	ForgejoURL          *url.URL // no trailing slash
 	ForgejoClientSecret string
 	ForgejoScopes       []string
-	DeniedPaths         denypath.List
-	Launcher            string // LauncherSystemd or LauncherProcess
+	Routes              forgeapi.Policy // which of the forge's routes sessions may use
+	Launcher            string          // LauncherSystemd or LauncherProcess
 	StateDir            string
 	StoreKey            []byte         // 32 bytes
 	StoreKeysOld        [][]byte       // 32 bytes each
@@ -80,7 +80,7 @@ type raw struct {
 	PublicURL       string `env:"PUBLIC_URL"`
 	ForgejoURL      string `env:"FORGEJO_URL"`
 	ForgejoScopes   string `env:"FORGEJO_SCOPES"`
-	DeniedPaths     string `env:"FORGEJO_DENIED_PATHS"`
+	Routes          string `env:"FORGEJO_ROUTES"`
 	Launcher        string `env:"LAUNCHER"`
 	RequireLandlock string `env:"REQUIRE_LANDLOCK" envDefault:"off"`
 	StateDir        string `env:"STATE_DIR"`
@@ -129,7 +129,7 @@ func (l *loader) load() (*Config, error) {
 	l.requireLandlock(c.Launcher)
 	c.ForgejoURL = l.forgejoURL(c.Launcher)
 	c.ForgejoScopes = l.scopes()
-	c.DeniedPaths = l.deniedPaths()
+	c.Routes = l.routes()
 	c.AllowedOrigins = l.allowedOrigins()
 	c.TrustedProxies = l.trustedProxies()
 	c.ClientDocuments = l.onOff("CLIENT_METADATA_DOCUMENTS", l.raw.ClientDocuments)
@@ -164,10 +164,36 @@ func (l *loader) refuseUnknown() {
 		known[p.Key] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.env)) {
-		if strings.HasPrefix(name, prefix) && !known[name] {
+		switch {
+		case !strings.HasPrefix(name, prefix) || known[name]:
+		case name == deniedPaths:
+			l.fault("%s=%q is not a setting any more; write %s=%s instead (see fjmcp-broker.env(5))", name, l.env[name], forgeapi.Variable, successor(l.env[name]))
+		default:
 			l.fault("%s is not a setting of this version; remove it or correct its spelling (see fjmcp-broker.env(5))", name)
 		}
 	}
+}
+
+// deniedPaths is what forgeapi.Variable has replaced. It listed what was closed, or began
+// with the word default.
+const deniedPaths = prefix + "FORGEJO_DENIED_PATHS"
+
+// successor says the same in the words of forgeapi.Policy.
+func successor(denied string) string {
+	words := strings.Fields(denied)
+	if slices.Equal(words, []string{"none"}) {
+		return "open:everything"
+	}
+	var all []string
+	if !slices.Contains(words, "default") {
+		all = append(all, "open:keys", "open:applications", "open:tokens", "open:admin", "open:runners")
+	}
+	for _, word := range words {
+		if word != "default" {
+			all = append(all, "close:"+word)
+		}
+	}
+	return cmp.Or(strings.Join(all, " "), "default")
 }
 
 // parse fills raw. A value that does not parse becomes a fault and leaves the
@@ -250,12 +276,12 @@ func (l *loader) scopes() []string {
 	return scopes
 }
 
-func (l *loader) deniedPaths() denypath.List {
-	list, err := denypath.Parse(l.raw.DeniedPaths)
+func (l *loader) routes() forgeapi.Policy {
+	p, err := forgeapi.ParsePolicy(l.raw.Routes)
 	if err != nil {
-		l.fault("%s=%q: %v", denypath.Variable, l.raw.DeniedPaths, err)
+		l.fault("%s=%q: %v", forgeapi.Variable, l.raw.Routes, err)
 	}
-	return list
+	return p
 }
 
 func (l *loader) files() {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
 )
 
 // load loads a working configuration with the given NAME=value changes; a
@@ -123,9 +121,9 @@ func TestRequireLandlock(t *testing.T) {
 	}
 }
 
-func TestDeniedPaths(t *testing.T) {
-	for setting, want := range map[string]string{"": denypath.Default, "none": "none", "default /repos/*/*/hooks": denypath.Default + " /repos/*/*/hooks", "/admin": "/admin"} {
-		if c, err := load(t, true, "FJMCP_BROKER_FORGEJO_DENIED_PATHS="+setting); err != nil || c.DeniedPaths.String() != want {
+func TestRoutes(t *testing.T) {
+	for setting, want := range map[string]string{"": "default", "default": "default", "open:webhooks close:/user/emails": "open:webhooks close:/user/emails"} {
+		if c, err := load(t, true, "FJMCP_BROKER_FORGEJO_ROUTES="+setting); err != nil || c.Routes.String() != want {
 			t.Errorf("%q: %v, %v", setting, c, err)
 		}
 	}
@@ -167,7 +165,11 @@ func TestFaults(t *testing.T) {
 		{"FJMCP_BROKER_SESSIONS_PER_USER=201", "SESSIONS_MAX=200: want at least FJMCP_BROKER_SESSIONS_PER_USER, which is 201"},
 		{"FJMCP_BROKER_SESSIONS_MAX=0", "want 1 to 2000"},
 		{"FJMCP_BROKER_FORGEJO_MCP=forgejo-mcp", "want an absolute path"},
-		{"FJMCP_BROKER_FORGEJO_DENIED_PATHS=default user/keys /api/v1/admin", `faulty: "user/keys", "/api/v1/admin"`},
+		{"FJMCP_BROKER_FORGEJO_ROUTES=user/keys close:/api/v1/admin", `faulty: "user/keys", "close:/api/v1/admin"`},
+		{"FJMCP_BROKER_FORGEJO_DENIED_PATHS=none", "write FJMCP_BROKER_FORGEJO_ROUTES=open:everything instead"},
+		{"FJMCP_BROKER_FORGEJO_DENIED_PATHS=default", "write FJMCP_BROKER_FORGEJO_ROUTES=default instead"},
+		{"FJMCP_BROKER_FORGEJO_DENIED_PATHS=default /user/emails", "write FJMCP_BROKER_FORGEJO_ROUTES=close:/user/emails instead"},
+		{"FJMCP_BROKER_FORGEJO_DENIED_PATHS=/admin", "write FJMCP_BROKER_FORGEJO_ROUTES=open:keys open:applications open:tokens open:admin open:runners close:/admin instead"},
 		{"FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=true", "want on or off"},
 		{"FJMCP_BROKER_REQUIRE_LANDLOCK=yes", "want on or off"},
 		{"FJMCP_BROKER_REQUIRE_LANDLOCK=on", "only for FJMCP_BROKER_LAUNCHER=process"}, // systemd runs here

@@ -48,7 +48,7 @@ const (
 	// user may not sign in any more. At most one in ten seconds.
 	TypeForbidden Type = "forbidden"
 	// TypeRefused says that the proxy did not send a request of the child to the
-	// forge. Fields Reason (ReasonReadOnly or ReasonDeniedPath) and ID, which
+	// forge. Fields Reason (see below) and ID, which
 	// stands in the answer the child is about to get. The proxy waits a moment
 	// for TypeAck before it answers, so that the broker knows first.
 	TypeRefused Type = "refused"
@@ -68,8 +68,11 @@ type Reason string
 const (
 	// ReasonReadOnly: the session is read-only, and the method may write.
 	ReasonReadOnly Reason = "read_only"
-	// ReasonDeniedPath: the path is closed to all sessions (package denypath).
+	// ReasonDeniedPath: the route is closed to all sessions (package forgeapi).
 	ReasonDeniedPath Reason = "denied_path"
+	// ReasonDeniedRequest: it has a header, parameter, body or path that no client of the
+	// API needs.
+	ReasonDeniedRequest Reason = "denied_request"
 )
 
 // Reasons why a session cannot start or ends.

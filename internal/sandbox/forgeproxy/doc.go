@@ -8,6 +8,10 @@
 // else gets 403. Redirects go back to the client, whose next request is checked
 // again.
 //
+// What goes to the forge is what package forgeapi lists, with the header fields and
+// bodies that its API needs, and a few requests at a time. What comes back is searched
+// for the token.
+//
 // When the forge answers 401, the request is held for a new token and sent again
 // once.
 package forgeproxy

@@ -14,7 +14,7 @@ type origin struct {
 	url    *url.URL
 	scheme string
 	host   string // host:port in lower case, the port always there
-	prefix string // "" or "/path"
+	prefix string // "" or "/path", escaped
 }
 
 func newOrigin(u *url.URL) origin {
@@ -22,7 +22,7 @@ func newOrigin(u *url.URL) origin {
 		url:    u,
 		scheme: u.Scheme,
 		host:   authority(u),
-		prefix: strings.TrimSuffix(path.Clean("/"+u.Path), "/"),
+		prefix: strings.TrimSuffix(path.Clean("/"+u.EscapedPath()), "/"),
 	}
 }
 
@@ -34,11 +34,10 @@ func (o origin) is(scheme, hostport string) bool {
 	return scheme == o.scheme && authority(&url.URL{Scheme: scheme, Host: hostport}) == o.host
 }
 
-// holds reports whether the decoded path p lies within the forge, dot segments
-// resolved: the forge's web server may resolve them too.
-func (o origin) holds(p string) bool {
-	p = path.Clean("/" + p)
-	return o.prefix == "" || p == o.prefix || strings.HasPrefix(p, o.prefix+"/")
+// within returns the part of an escaped path that lies below the forge's own.
+func (o origin) within(escaped string) (string, bool) {
+	path, ok := strings.CutPrefix(escaped, o.prefix)
+	return path, ok && strings.HasPrefix(path, "/")
 }
 
 func authority(u *url.URL) string { return strings.ToLower(u.Hostname()) + ":" + forge.Port(u) }

@@ -2,6 +2,7 @@ package forgeproxy
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,7 +16,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
-	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
 )
 
 // Config is what a Proxy needs.
@@ -26,7 +27,7 @@ type Config struct {
 	// Plaintext: the forge speaks no TLS there, whatever its URL says.
 	Plaintext bool
 	Token     string // the first token
-	Denied    denypath.List
+	Policy    forgeapi.Policy
 
 	// Unauthorized asks for a new token, since the forge refused the current one.
 	// Its error means that none will come.
@@ -74,14 +75,14 @@ func New(c Config) (*Proxy, error) {
 		cert:    cert,
 		tokens:  newTokens(c.Token),
 		contact: new(record),
-		rules:   rules{denied: c.Denied, refused: c.Refused},
+		rules:   rules{policy: c.Policy, refused: c.Refused},
 		tunnels: newTunnelListener(),
 		log:     c.Log,
 	}
 	p.forward = &httputil.ReverseProxy{
 		Rewrite:      p.rewrite,
 		Transport:    &upstream{base: transport, tokens: p.tokens, contact: p.contact, report: c.Unauthorized, forbidden: c.Forbidden},
-		ErrorHandler: p.unreachable,
+		ErrorHandler: p.failed,
 		ErrorLog:     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
 	if err := p.listen(); err != nil {
@@ -221,13 +222,13 @@ func (p *Proxy) originRequest(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Proxy) pass(w http.ResponseWriter, r *http.Request) {
-	if !p.origin.holds(r.URL.Path) {
+	path, ok := p.origin.within(r.URL.EscapedPath())
+	if !ok {
 		p.refuse(w, r)
 		return
 	}
-	if reason := p.rules.check(p.origin.prefix, r); reason != "" {
-		p.log.Warn("refused a request that this session may not send", "reason", reason, "method", r.Method)
-		p.rules.refuse(w, r, reason)
+	if err := p.rules.admit(r, path); err != nil {
+		p.failed(w, r, err)
 		return
 	}
 	// Else net/http closes the body of a request whose answer begins before all of it
@@ -246,15 +247,18 @@ func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL.Host = p.origin.url.Host
 	r.Out.Host = p.origin.url.Host
 	r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy drops what it cannot parse
-	// Another protocol on the same connection would pass by the rules.
-	r.Out.Header.Del("Connection")
-	r.Out.Header.Del("Upgrade")
 }
 
-// unreachable answers for a forge that gave no answer. The backend's text
-// reaches users; what exactly failed is for the operator.
-func (p *Proxy) unreachable(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() == nil {
+// failed answers for a request that was not sent, or that the forge gave no fit answer
+// to. The backend's text reaches users; what exactly failed is for the operator.
+func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
+	var why *refusal
+	switch {
+	case errors.As(err, &why):
+		p.log.Warn("refused a request of the backend's", "reason", why.reason, "method", r.Method)
+		p.rules.refuse(w, r, why)
+		return
+	case r.Context().Err() == nil:
 		p.contact.failed(err)
 		p.log.Warn("cannot reach the forge", "forge", p.origin.String(), "error", err)
 	}

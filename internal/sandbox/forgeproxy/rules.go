@@ -8,47 +8,76 @@ import (
 	"sync/atomic"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
-	"github.com/fjmcp/fjmcp-broker/internal/sandbox/denypath"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
 )
 
 // maxDiscard bounds in bytes what is read of a refused request's body. A client
 // that is still sending when the connection closes may never see the answer.
 const maxDiscard = 64 << 20
 
+// refusal is the error of a request that is not sent to the forge. Its text is for the backend, whose own error most often
+// carries it on.
+type refusal struct {
+	reason control.Reason
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+const nothingSent = "; nothing was sent to the forge"
+
+var (
+	errReadOnly = &refusal{control.ReasonReadOnly, "this connection is read-only" + nothingSent}
+	errClosed   = &refusal{control.ReasonDeniedPath, "this part of the forge is closed to MCP clients, unless its operator opens it" + nothingSent}
+)
+
+// malformed refuses a request for what no client of the forge's API needs.
+func malformed(what string) *refusal {
+	return &refusal{control.ReasonDeniedRequest, what + nothingSent}
+}
+
 // rules decide which of the backend's requests go to the forge.
 type rules struct {
 	writable atomic.Bool // false until told otherwise
-	denied   denypath.List
+	policy   forgeapi.Policy
 	refused  func(reason control.Reason, id string)
 }
 
-// check returns why r may not be sent, "" if it may. A denied path is the
-// stronger reason: more rights would not help.
-func (s *rules) check(prefix string, r *http.Request) control.Reason {
-	switch {
-	case s.denied.Denies(prefix, r.URL.EscapedPath()) || s.denied.Denies(prefix, r.URL.Path):
-		return control.ReasonDeniedPath
-	case !s.writable.Load() && r.Method != http.MethodGet && r.Method != http.MethodHead:
-		return control.ReasonReadOnly
+// admit returns why r may not be sent, and makes of it what may. path is r's below the
+// forge's. A closed route is a stronger reason than the mode: more rights would not help.
+func (s *rules) admit(r *http.Request, path string) error {
+	if r.URL.Opaque != "" || r.URL.User != nil {
+		return malformed("the request names a user or no path")
 	}
-	return ""
-}
-
-// Texts for the backend, whose own error most often carries them on.
-var refusalText = map[control.Reason]string{
-	control.ReasonReadOnly:   "this connection is read-only; nothing was sent to the forge",
-	control.ReasonDeniedPath: "this part of the forge's API is closed to MCP clients; nothing was sent to the forge",
+	d, err := s.policy.Decide(r.Method, path)
+	switch {
+	case err != nil:
+		return malformed(err.Error())
+	case !d.Open:
+		return errClosed
+	case !s.writable.Load() && r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return errReadOnly
+	}
+	return clean(r, d)
 }
 
 // refuse answers as the forge answers errors (a JSON object with a message), so
 // that the backend shows the message. Its beginning is unique, and reported.
-func (s *rules) refuse(w http.ResponseWriter, r *http.Request, reason control.Reason) {
-	io.Copy(io.Discard, io.LimitReader(r.Body, maxDiscard))
+func (s *rules) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
+	if r.Body != nil {
+		io.Copy(io.Discard, io.LimitReader(r.Body, maxDiscard))
+	}
+	id := s.report(why.reason)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusForbidden)
+	json.NewEncoder(w).Encode(map[string]string{"message": "fjmcp " + id + ": " + why.text})
+}
+
+// report returns the id under which the broker knows of a refusal.
+func (s *rules) report(reason control.Reason) string {
 	id := rand.Text()
 	if s.refused != nil {
 		s.refused(reason, id)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusForbidden)
-	json.NewEncoder(w).Encode(map[string]string{"message": "fjmcp " + id + ": " + refusalText[reason]})
+	return id
 }

@@ -40,7 +40,7 @@ func proxied(t *testing.T, h http.HandlerFunc, renew func(*Proxy) error) (*http.
 	}
 	var p *Proxy
 	p, err = New(Config{
-		Forge: u, Token: "old", Log: slog.New(slog.DiscardHandler),
+		Forge: u, Token: "old", Policy: everything(t), Log: slog.New(slog.DiscardHandler),
 		Unauthorized: func() error { return renew(p) },
 	})
 	if err != nil {
@@ -51,12 +51,12 @@ func proxied(t *testing.T, h http.HandlerFunc, renew func(*Proxy) error) (*http.
 	at, _ := url.Parse(p.URL())
 	transport := &http.Transport{Proxy: http.ProxyURL(at)}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}, forge
+	return &http.Client{Transport: transport}, forge + "/api/v1/x"
 }
 
 func post(t *testing.T, c *http.Client, url, body string) (int, string) {
 	t.Helper()
-	resp, err := c.Post(url, "text/plain", strings.NewReader(body))
+	resp, err := c.Post(url, "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Error(err)
 		return 0, ""
@@ -115,7 +115,7 @@ func TestRefusalPassesWhenNoTokenWillCome(t *testing.T) {
 
 func TestUnreachableForge(t *testing.T) {
 	u := &url.URL{Scheme: "http", Host: "forgejo.localhost:1"}
-	p, err := New(Config{Forge: u, Token: "t", Egress: t.TempDir() + "/absent.sock", Log: slog.New(slog.DiscardHandler)})
+	p, err := New(Config{Forge: u, Token: "t", Policy: everything(t), Egress: t.TempDir() + "/absent.sock", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestUnreachableForge(t *testing.T) {
 	p.SetMode(control.ModeReadWrite)
 	at, _ := url.Parse(p.URL())
 	c := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at), DisableKeepAlives: true}}
-	status, body := post(t, c, u.String(), "")
+	status, body := post(t, c, u.String()+"/api/v1/user/repos", "")
 	if status != http.StatusBadGateway || !strings.Contains(body, "cannot reach the forge http://forgejo.localhost:1") || strings.Contains(body, "absent.sock") {
 		t.Errorf("got %d %q", status, body)
 	}
@@ -159,7 +159,7 @@ func TestEarlyAnswersAreWhole(t *testing.T) {
 		_, err := io.WriteString(upload, half)
 		begun <- err
 	}()
-	resp, err := c.Post(forge, "text/plain", body)
+	resp, err := c.Post(forge, "application/json", body)
 	if err != nil {
 		t.Fatal(err)
 	}
