@@ -96,6 +96,29 @@ func TestDeniedPathsOfASession(t *testing.T) {
 	}
 }
 
+// The forge's answer about large files holds the Authorization that it was asked with.
+func TestReflectedTokenIsCut(t *testing.T) {
+	forge := newForge(t)
+	url := serveHTTP(t, forge)
+	for routes, reason := range map[string]control.Reason{"": control.ReasonDeniedPath, "open:lfs": control.ReasonTokenLeaked, "open:everything": control.ReasonTokenLeaked} {
+		token := forge.token(t, "alice")
+		r := start(t, token, append(environment(url, standinBinary), "FJMCP_SESSION_ROUTES="+routes)...)
+		r.want(control.TypeReady)
+		r.mode(control.ModeReadWrite)
+		s := r.connect()
+		answered := make(chan string, 1)
+		go func() {
+			text, _ := call(t, s, "fetch_url", map[string]any{"url": url + "/alice/hello.git/info/lfs/objects/batch", "method": "POST"})
+			answered <- text
+		}()
+		m := r.want(control.TypeRefused)
+		r.confirm(m)
+		if text := <-answered; m.Reason != reason || !strings.Contains(text, m.ID) || strings.Contains(text, token) {
+			t.Errorf("%q: got %s: %s", routes, m.Reason, text)
+		}
+	}
+}
+
 // The broker hears of a 403, which may mean that the user may not sign in any more.
 func TestForbiddenIsReported(t *testing.T) {
 	forge := newForge(t)

@@ -20,7 +20,7 @@ import (
 
 // Config is what a Manager is made of. All fields but AfterFunc are required.
 type Config struct {
-	// Config is what all units have in common. Its Suspended is the Manager's own; a
+	// Config is what all units have in common. Its Suspended and Leaked are the Manager's own; a
 	// StartTimeout of 0 means 10 s, a ProbeTimeout of 0 means 2 s.
 	unit.Config
 
@@ -65,6 +65,10 @@ func New(cfg Config) *Manager {
 	}
 	m := &Manager{sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, attempts: map[*Session]*attempt{}, units: map[string]member{}}
 	cfg.Suspended = func(userID string) { go m.endSuspended(userID) }
+	cfg.Leaked = func(of unit.Spec, name string) {
+		cfg.Audit.Event(context.Background(), audit.Event{
+			Kind: audit.TokenLeaked, User: of.User, Session: of.Session, Unit: name, Outcome: "cut_off"})
+	}
 	m.cfg, m.door, m.prestart = cfg, &door{now: cfg.Now}, newPrestart(cfg)
 	return m
 }

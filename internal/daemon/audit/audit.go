@@ -38,6 +38,7 @@ const (
 	TokenRefreshed   Kind = "token_refreshed"
 	TokenReused      Kind = "token_reused"
 	TokenRevoked     Kind = "token_revoked"
+	TokenLeaked      Kind = "token_leaked" // priority critical
 	ForgejoRefresh   Kind = "forgejo_refresh_failed"
 	SessionStarted   Kind = "session_started"
 	SessionFailed    Kind = "session_failed"
@@ -96,7 +97,10 @@ func New(w io.Writer) *Logger {
 func (l *Logger) Event(ctx context.Context, e Event) {
 	e.operator, _ = ctx.Value(operatorKey{}).(string)
 	priority, level := journal.PriInfo, slog.LevelInfo
-	if e.Failed {
+	switch {
+	case e.Kind == TokenLeaked:
+		priority, level = journal.PriCrit, slog.LevelError
+	case e.Failed:
 		priority, level = journal.PriWarning, slog.LevelWarn
 	}
 	fields := e.fields()

@@ -151,6 +151,8 @@ func (xs *Exchanges) refusalText(reason control.Reason) string {
 	case control.ReasonDeniedRequest:
 		return "This server refused a request to Forgejo in a form that connected applications do not need. Nothing was sent. " +
 			"A name with unusual characters, such as a backslash or two dots, can be why; use Forgejo itself for that."
+	case control.ReasonTokenLeaked:
+		return "Forgejo's answer held the access token of this connection, so this server cut it off. Its operator finds this in the journal."
 	}
 	return "This server keeps connected applications away from parts of Forgejo that give lasting access, such as keys, tokens, webhooks and administration, " +
 		"whatever access they have. This was refused and nothing was sent. Do it in Forgejo itself. What is connected is listed at " + xs.PublicURL.String() + "/account."

@@ -48,7 +48,7 @@ const (
 	// user may not sign in any more. At most one in ten seconds.
 	TypeForbidden Type = "forbidden"
 	// TypeRefused says that the proxy did not send a request of the child to the
-	// forge. Fields Reason (see below) and ID, which
+	// forge, or cut off the answer. Fields Reason (see below) and ID, which
 	// stands in the answer the child is about to get. The proxy waits a moment
 	// for TypeAck before it answers, so that the broker knows first.
 	TypeRefused Type = "refused"
@@ -73,6 +73,8 @@ const (
 	// ReasonDeniedRequest: it has a header, parameter, body or path that no client of the
 	// API needs.
 	ReasonDeniedRequest Reason = "denied_request"
+	// ReasonTokenLeaked: it was sent, and the answer, which held the token, was cut off.
+	ReasonTokenLeaked Reason = "token_leaked"
 )
 
 // Reasons why a session cannot start or ends.

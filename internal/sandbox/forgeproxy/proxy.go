@@ -34,8 +34,9 @@ type Config struct {
 	Unauthorized func() error
 	// Forbidden is told of each 403 of the forge's. It must not wait.
 	Forbidden func()
-	// Refused tells of a request that is not sent to the forge, before the
-	// backend hears of it. id stands in the answer to the backend.
+	// Refused tells of a request that is not sent to the forge, or of an answer that
+	// is cut off, before the backend hears of it. id stands in the answer to the
+	// backend, if it gets one.
 	Refused func(reason control.Reason, id string)
 	Log     *slog.Logger
 }
@@ -50,6 +51,7 @@ type Proxy struct {
 	forward *httputil.ReverseProxy
 	contact *record
 	rules   rules
+	buffers buffers
 	tunnels *tunnelListener // feeds terminated CONNECT tunnels to a server
 	addr    string          // host:port of the proxy
 	servers []*http.Server
@@ -80,10 +82,12 @@ func New(c Config) (*Proxy, error) {
 		log:     c.Log,
 	}
 	p.forward = &httputil.ReverseProxy{
-		Rewrite:      p.rewrite,
-		Transport:    &upstream{base: transport, tokens: p.tokens, contact: p.contact, report: c.Unauthorized, forbidden: c.Forbidden},
-		ErrorHandler: p.failed,
-		ErrorLog:     slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+		Rewrite:        p.rewrite,
+		Transport:      &upstream{base: transport, tokens: p.tokens, contact: p.contact, report: c.Unauthorized, forbidden: c.Forbidden},
+		ModifyResponse: p.guard,
+		ErrorHandler:   p.failed,
+		BufferPool:     &p.buffers,
+		ErrorLog:       slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
 	if err := p.listen(); err != nil {
 		p.Close()
@@ -255,7 +259,7 @@ func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 	var why *refusal
 	switch {
 	case errors.As(err, &why):
-		p.log.Warn("refused a request of the backend's", "reason", why.reason, "method", r.Method)
+		p.log.Warn("refused a request of the backend's", "reason", why.reason, "method", r.Method, "path", shown(r))
 		p.rules.refuse(w, r, why)
 		return
 	case r.Context().Err() == nil:
@@ -264,6 +268,15 @@ func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	http.Error(w, "fjmcp: cannot reach the forge "+p.origin.String(), http.StatusBadGateway)
 }
+
+// leaked is for an answer of which a part is with the backend already.
+func (p *Proxy) leaked(r *http.Request) {
+	p.log.Warn("cut off an answer of the forge's", "reason", control.ReasonTokenLeaked, "method", r.Method, "path", shown(r))
+	p.rules.report(control.ReasonTokenLeaked)
+}
+
+// shown is a path for the log, of which the backend chose the length.
+func shown(r *http.Request) string { return fmt.Sprintf("%.200s", r.URL.Path) }
 
 // tunnel terminates the TLS of a CONNECT tunnel with our own certificate.
 func (p *Proxy) tunnel(w http.ResponseWriter) {

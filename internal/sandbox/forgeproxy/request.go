@@ -61,6 +61,7 @@ func clean(r *http.Request, d forgeapi.Decision) error {
 		}
 	}
 	compressed := r.Header["Content-Encoding"] != nil && header["Content-Encoding"] == nil
+	keepRange(r)
 	r.Header, r.Trailer = header, nil
 	if r.ContentLength == 0 && len(types) == 0 {
 		return nil

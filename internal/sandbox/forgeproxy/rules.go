@@ -15,7 +15,8 @@ import (
 // that is still sending when the connection closes may never see the answer.
 const maxDiscard = 64 << 20
 
-// refusal is the error of a request that is not sent to the forge. Its text is for the backend, whose own error most often
+// refusal is the error of a request that is not sent to the forge, or of an answer that
+// does not go to the backend. Its text is for the backend, whose own error most often
 // carries it on.
 type refusal struct {
 	reason control.Reason
@@ -29,6 +30,7 @@ const nothingSent = "; nothing was sent to the forge"
 var (
 	errReadOnly = &refusal{control.ReasonReadOnly, "this connection is read-only" + nothingSent}
 	errClosed   = &refusal{control.ReasonDeniedPath, "this part of the forge is closed to MCP clients, unless its operator opens it" + nothingSent}
+	errLeaked   = &refusal{control.ReasonTokenLeaked, "the forge's answer held the access token of this session, so it was cut off"}
 )
 
 // malformed refuses a request for what no client of the forge's API needs.
@@ -68,8 +70,12 @@ func (s *rules) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
 		io.Copy(io.Discard, io.LimitReader(r.Body, maxDiscard))
 	}
 	id := s.report(why.reason)
+	status := http.StatusForbidden
+	if why.reason == control.ReasonTokenLeaked {
+		status = http.StatusBadGateway
+	}
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusForbidden)
+	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(map[string]string{"message": "fjmcp " + id + ": " + why.text})
 }
 

@@ -31,12 +31,19 @@ func CheckToken(token string) error {
 type tokens struct {
 	mu      sync.Mutex
 	current string
+	marked  *marks        // of current and the one before
 	changed chan struct{} // closed at the next swap
 	waiting map[string]int
 }
 
 func newTokens(first string) *tokens {
-	return &tokens{current: first, changed: make(chan struct{}), waiting: make(map[string]int)}
+	return &tokens{current: first, marked: newMarks(first), changed: make(chan struct{}), waiting: make(map[string]int)}
+}
+
+func (t *tokens) marks() *marks {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.marked
 }
 
 func (t *tokens) get() string {
@@ -52,7 +59,7 @@ func (t *tokens) swap(token string) {
 	if token == t.current {
 		return
 	}
-	t.current = token
+	t.current, t.marked = token, newMarks(t.current, token)
 	close(t.changed)
 	t.changed = make(chan struct{})
 }

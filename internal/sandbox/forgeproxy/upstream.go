@@ -115,6 +115,12 @@ func (u *upstream) renew(ctx context.Context, stale string, wait bool) (string, 
 	return token, ok && wait
 }
 
+// plain hides from the transport that ReverseProxy would pass on informational answers
+// (RFC 9110 §15.2), which nobody looks at.
+type plain struct{ context.Context }
+
+func (plain) Value(any) any { return nil }
+
 func (u *upstream) send(r *http.Request, token string) (resp *http.Response, err error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer func() {
@@ -125,7 +131,8 @@ func (u *upstream) send(r *http.Request, token string) (resp *http.Response, err
 	if !u.contact.get().Answered {
 		defer time.AfterFunc(answerTimeout, func() { cancel(errNoAnswer) }).Stop()
 	}
-	r = r.Clone(ctx)
+	in := r
+	r = r.Clone(plain{ctx})
 	r.Header.Set("Authorization", "token "+token)
 	resp, err = u.base.RoundTrip(r)
 	if err != nil {
@@ -134,6 +141,9 @@ func (u *upstream) send(r *http.Request, token string) (resp *http.Response, err
 		}
 		return nil, err
 	}
+	final := *resp // which stays without the trailers that the transport adds to its own
+	final.Trailer, final.Request = nil, in
+	resp = &final
 	u.contact.answer(resp.StatusCode)
 	if resp.StatusCode == http.StatusForbidden {
 		u.forbidden()

@@ -98,6 +98,9 @@ const ackTimeout = time.Second
 // refused notes a refusal and lets the proxy answer the child. So the refusal is
 // known before any answer that comes of it.
 func (u *Unit) refused(m control.Message) {
+	if m.Reason == control.ReasonTokenLeaked {
+		u.cfg.Leaked(u.spec, u.Name())
+	}
 	u.refusals.note(m.ID, m.Reason, u.relay.Calls())
 	ctx, cancel := context.WithTimeout(context.Background(), ackTimeout)
 	defer cancel()

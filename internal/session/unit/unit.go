@@ -30,6 +30,9 @@ type Config struct {
 	// Suspended is told of a user who may not sign in at the forge any more. It
 	// must not wait for units.
 	Suspended func(userID string)
+	// Leaked is told that the forge's answer to a unit's backend held the user's token,
+	// and was cut off.
+	Leaked func(of Spec, unit string)
 
 	IdleTimeout  time.Duration // a unit unused this long is reaped
 	StartTimeout time.Duration // for the backend's first answer, and for each exchange with the launcher

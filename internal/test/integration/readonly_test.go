@@ -225,6 +225,20 @@ func TestDeniedPaths(t *testing.T) {
 	w.wantText(w.tool(token, id, "create_issue", newIssue), "made by a client")
 }
 
+// An answer that holds the user's token is the worst that the audit knows of.
+func TestLeakedTokenIsAudited(t *testing.T) {
+	w := start(t, "standin", "FJMCP_BROKER_FORGEJO_ROUTES=open:lfs")
+	client, err := w.register(t.Context())
+	w.must(err)
+	token, _ := w.loginFor(client, "", "write")
+	text, isError := w.tool(token, w.begin(token), "fetch_url", map[string]any{"url": w.forge.URL + "/alice/hello.git/info/lfs/objects/batch", "method": "POST"}).toolResult()
+	if !isError || !strings.Contains(text, "held the access token of this connection") {
+		t.Errorf("got %q", text)
+	}
+	w.waitLog("level=ERROR msg=audit FJMCP_EVENT=token_leaked FJMCP_USER=alice", 1)
+	w.waitLog("FJMCP_TOOL=fetch_url FJMCP_OUTCOME=token_leaked", 1)
+}
+
 // The real backend, whose errors are JSON-RPC errors, and which hides the forge's
 // answer from some tools.
 func TestRealForgejoMCPReadOnly(t *testing.T) {

@@ -1,0 +1,116 @@
+package forgeproxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// chunk is as many bytes of a body as are looked at together. ReverseProxy copies by as
+// many.
+const chunk = 32 << 10
+
+// buffers is an httputil.BufferPool.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if v, ok := b.pool.Get().(*[]byte); ok {
+		return *v
+	}
+	return make([]byte, chunk)
+}
+
+func (b *buffers) Put(buf []byte) { b.pool.Put(&buf) }
+
+// guard keeps the token out of what the backend gets of an answer. An error means that it
+// is to get none of it.
+func (p *Proxy) guard(resp *http.Response) error {
+	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return errors.New("the forge's answer is compressed, which was not asked for")
+	}
+	m := p.tokens.marks()
+	for name, values := range resp.Header {
+		for _, v := range values {
+			if m.in([]byte(v)) || m.in([]byte(name)) {
+				return errLeaked
+			}
+		}
+	}
+	resp.Header.Del("Set-Cookie") // a session of the forge's, which would outlive this one
+	resp.Header.Del("Trailer")
+	if resp.Body == http.NoBody || resp.ContentLength == 0 {
+		return nil
+	}
+	if m != nil {
+		if err := p.guardBody(resp, m); err != nil {
+			return err
+		}
+	}
+	if ranged, ok := resp.Request.Context().Value(rangeKey{}).(string); ok {
+		takePart(resp, ranged)
+	}
+	return nil
+}
+
+func (p *Proxy) guardBody(resp *http.Response, m *marks) error {
+	body := &guarded{src: resp.Body, marks: m, buffers: &p.buffers, buf: p.buffers.Get(), leaked: func() { p.leaked(resp.Request) }}
+	resp.Body = body
+	if resp.ContentLength > 0 {
+		body.fill() // all is there in a moment, and an error can still be told
+		if body.err == errLeaked {
+			return errLeaked
+		}
+	}
+	return nil
+}
+
+// guarded reads src up to a mark. What could be the beginning of one waits for what
+// comes next, and nothing else does.
+type guarded struct {
+	src       io.ReadCloser
+	marks     *marks
+	buffers   *buffers
+	buf       []byte
+	r, w, end int // buf[r:w] may go on; buf[w:end] may begin a mark
+	err       error
+	leaked    func()
+}
+
+func (g *guarded) Read(p []byte) (int, error) {
+	for g.r == g.w {
+		if g.err == errLeaked {
+			g.leaked()
+		}
+		if g.err != nil {
+			return 0, g.err
+		}
+		g.fill()
+	}
+	n := copy(p, g.buf[g.r:g.w])
+	g.r += n
+	return n, nil
+}
+
+func (g *guarded) fill() {
+	held := copy(g.buf, g.buf[g.w:g.end])
+	n, err := g.src.Read(g.buf[held:])
+	g.r, g.end = 0, held+n
+	switch {
+	case g.marks.in(g.buf[:g.end]):
+		g.w, g.end, g.err = 0, 0, errLeaked
+	case err != nil:
+		g.w, g.err = g.end, err
+	default:
+		g.w = g.end - g.marks.partial(g.buf[:g.end])
+	}
+}
+
+func (g *guarded) Close() error {
+	if g.buf != nil {
+		g.buffers.Put(g.buf)
+		g.buf, g.r, g.w, g.end, g.err = nil, 0, 0, 0, http.ErrBodyReadAfterClose
+	}
+	return g.src.Close()
+}
