@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
@@ -51,6 +53,7 @@ type Proxy struct {
 	forward *httputil.ReverseProxy
 	contact *record
 	rules   rules
+	places  chan struct{} // one for each request in flight
 	buffers buffers
 	tunnels *tunnelListener // feeds terminated CONNECT tunnels to a server
 	addr    string          // host:port of the proxy
@@ -78,6 +81,7 @@ func New(c Config) (*Proxy, error) {
 		tokens:  newTokens(c.Token),
 		contact: new(record),
 		rules:   rules{policy: c.Policy, refused: c.Refused},
+		places:  make(chan struct{}, maxRequests),
 		tunnels: newTunnelListener(),
 		log:     c.Log,
 	}
@@ -151,7 +155,7 @@ func (p *Proxy) listen() error {
 		return fmt.Errorf("cannot start the proxy: %w", err)
 	}
 	p.addr = l.Addr().String()
-	p.serve(l, http.HandlerFunc(p.proxyRequest))
+	p.serve(netutil.LimitListener(l, maxConnections), http.HandlerFunc(p.proxyRequest))
 	p.serve(p.tunnels, http.HandlerFunc(p.originRequest))
 	if localhost.Literal(p.origin.url.Hostname()) {
 		return p.serveForgeAddress()
@@ -162,7 +166,8 @@ func (p *Proxy) listen() error {
 func (p *Proxy) serve(l net.Listener, h http.Handler) {
 	s := &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: 30 * time.Second,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
 	p.servers = append(p.servers, s)
@@ -183,6 +188,7 @@ func (p *Proxy) serveForgeAddress() error {
 			failure = err
 			continue
 		}
+		l = netutil.LimitListener(l, maxConnections)
 		if p.origin.scheme == "https" {
 			l = tls.NewListener(l, p.tlsConfig())
 		}
@@ -231,13 +237,23 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r)
 		return
 	}
+	select {
+	case p.places <- struct{}{}:
+		defer func() { <-p.places }()
+	case <-r.Context().Done():
+		return
+	}
+	control := http.NewResponseController(w)
+	if r.Body != http.NoBody {
+		r.Body = &timedBody{ReadCloser: r.Body, control: control, pause: pauseTimeout, end: time.Now().Add(bodyTimeout)}
+	}
 	if err := p.rules.admit(r, path); err != nil {
 		p.failed(w, r, err)
 		return
 	}
 	// Else net/http closes the body of a request whose answer begins before all of it
 	// was sent on, and with it the connection that the answer comes from.
-	_ = http.NewResponseController(w).EnableFullDuplex()
+	_ = control.EnableFullDuplex()
 	p.forward.ServeHTTP(w, r)
 }
 

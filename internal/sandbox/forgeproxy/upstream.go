@@ -37,7 +37,8 @@ func newTransport(c Config) (*http.Transport, error) {
 		DialContext:         forgeDialer(c),
 		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: dialTimeout,
-		MaxIdleConnsPerHost: 16,
+		MaxIdleConnsPerHost: maxRequests,
+		MaxConnsPerHost:     maxRequests,
 		IdleConnTimeout:     90 * time.Second,
 		DisableCompression:  true,
 	}
