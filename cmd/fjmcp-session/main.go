@@ -49,5 +49,5 @@ func serve(hardened error) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	return sandbox.New(config, mcp, ctl, log, os.Stderr).Run(ctx)
+	return sandbox.New(config, mcp, ctl, sandbox.NewOutput(os.Stderr)).Run(ctx)
 }

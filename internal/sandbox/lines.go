@@ -2,17 +2,23 @@ package sandbox
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 const (
-	keptLines   = 20
-	keptLineLen = 500     // bytes of each kept line
-	maxLine     = 8 << 10 // longer lines are passed on in pieces
+	keptLines    = 10
+	keptLineLen  = 200     // bytes of each kept line
+	maxChildLine = 2 << 10 // bytes of a child's line, before it is cleaned
+
+	// childPrefix begins each line of the child's. No line of fjmcp-session's own does.
+	childPrefix = "forgejo-mcp: "
 )
 
 // lastLines copies a child's stderr line by line and keeps the end of it.
@@ -22,25 +28,41 @@ type lastLines struct {
 	done  chan struct{} // closed at the end of the stream
 }
 
-// copyLines copies r to w until EOF, colours and control characters removed.
+// copyLines copies r to w until EOF, each line cleaned, cut and marked as the child's.
 func copyLines(r io.ReadCloser, w io.Writer) *lastLines {
 	l := &lastLines{done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
 		defer r.Close()
-		in := bufio.NewReaderSize(r, maxLine)
+		in := bufio.NewReaderSize(r, maxChildLine)
 		for {
-			piece, err := in.ReadSlice('\n')
-			if line := clean(string(piece)); line != "" {
+			line, err := nextLine(in)
+			if line != "" {
 				l.keep(line)
-				io.WriteString(w, line+"\n")
+				io.WriteString(w, childPrefix+line+"\n")
 			}
-			if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			if err != nil {
 				return
 			}
 		}
 	}()
 	return l
+}
+
+// nextLine reads a line, of which it returns the beginning, cleaned, and how many bytes
+// are missing.
+func nextLine(in *bufio.Reader) (string, error) {
+	piece, err := in.ReadSlice('\n')
+	line := clean(string(piece))
+	missing := 0
+	for errors.Is(err, bufio.ErrBufferFull) {
+		piece, err = in.ReadSlice('\n')
+		missing += len(bytes.TrimSuffix(piece, []byte("\n")))
+	}
+	if missing > 0 {
+		line += fmt.Sprintf(" … and %d bytes more", missing)
+	}
+	return line, err
 }
 
 func (l *lastLines) keep(line string) {
@@ -64,17 +86,17 @@ func (l *lastLines) all() []string {
 
 var escapes = regexp.MustCompile("\x1b\\[[0-9;?]*[ -/]*[@-~]")
 
-// clean makes a line fit for the journal, which shows lines with control
-// characters as binary data.
+// clean makes a line fit for the journal and for a terminal that shows it: without
+// colours, and with U+FFFD for each character that cannot be seen.
 func clean(line string) string {
 	line = escapes.ReplaceAllString(strings.TrimRight(line, "\r\n"), "")
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t':
 			return ' '
-		case r < ' ' || r == 0x7f:
-			return -1
+		case !unicode.IsPrint(r), unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point):
+			return unicode.ReplacementChar
 		}
 		return r
-	}, strings.ToValidUTF8(line, "\uFFFD"))
+	}, line) // which takes invalid UTF-8 for that character, byte by byte
 }

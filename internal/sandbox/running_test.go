@@ -188,7 +188,7 @@ func (r *running) first(m control.Mode) {
 	defer stdin.Close()
 	r.stdin = w
 	r.t.Cleanup(func() { w.Close() })
-	if err := r.control.SendFile(r.t.Context(), control.Message{Type: control.TypeMode, ID: firstID, Mode: m}, stdin); err != nil {
+	if err := r.control.SendFile(r.t.Context(), control.Message{Type: control.TypeMode, ID: firstID, Mode: m, Output: control.MostOutput}, stdin); err != nil {
 		r.t.Fatal(err)
 	}
 }

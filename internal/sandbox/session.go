@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/logging"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/forgeproxy"
@@ -32,7 +33,7 @@ type Session struct {
 	mcp     *os.File
 	control *control.Conn
 	log     *slog.Logger
-	stderr  io.Writer
+	output  *Output
 
 	proxy *forgeproxy.Proxy
 	lines *lastLines
@@ -43,16 +44,17 @@ type Session struct {
 	orphaned chan struct{} // closed when nobody holds the control socket's other end
 }
 
-// New takes what Descriptors returned; the session closes both. log must not
-// write to descriptors 0 and 1; the backend's stderr goes to stderr line by line.
-func New(c Config, mcp *os.File, ctl *control.Conn, log *slog.Logger, stderr io.Writer) *Session {
-	return &Session{config: c, mcp: mcp, control: ctl, log: log, stderr: stderr, orphaned: make(chan struct{})}
+// New takes what Descriptors returned; the session closes both. The output takes the
+// session's own lines, and the backend's stderr once it is bounded.
+func New(c Config, mcp *os.File, ctl *control.Conn, output *Output) *Session {
+	return &Session{config: c, mcp: mcp, control: ctl, log: logging.Untimed(output), output: output, orphaned: make(chan struct{})}
 }
 
 // Run starts the backend and returns the exit status (see the package's doc)
 // when it has ended, or when ctx has ended and the backend was stopped. Whatever
 // way it ends, it reports so on the control socket.
 func (s *Session) Run(ctx context.Context) int {
+	defer s.output.Close()
 	defer s.control.Close()
 	p, err := s.start(ctx)
 	s.mcp.Close() // EOF is seen only when the backend holds the sole copy
@@ -118,7 +120,8 @@ func (s *Session) start(ctx context.Context) (*confine.Process, error) {
 	return s.startBackend(stdin, ca)
 }
 
-// stdin is the pipe that came with the broker's first message, which is obeyed.
+// stdin is the pipe that came with the broker's first message, which is obeyed and
+// bounds what is written.
 func (s *Session) stdin() (*os.File, error) {
 	m, pipe, _, err := s.control.Waiting()
 	switch {
@@ -127,6 +130,7 @@ func (s *Session) stdin() (*os.File, error) {
 	case pipe == nil:
 		return nil, failed(control.ReasonInternal, "no pipe came with a first message: fjmcp-session is started by fjmcp-broker, not by hand")
 	}
+	s.output.Bound(m.Output)
 	s.obey(m)
 	return pipe, nil
 }
@@ -146,7 +150,7 @@ func (s *Session) startBackend(stdin, ca *os.File) (*confine.Process, error) {
 	if p.Warning != "" {
 		s.log.Warn(p.Warning)
 	}
-	s.lines = copyLines(r, s.stderr)
+	s.lines = copyLines(r, s.output)
 	return p, nil
 }
 
@@ -278,7 +282,7 @@ func (s *Session) diagnose(p *confine.Process) *failure {
 }
 
 func (s *Session) fail(f *failure) int {
-	s.log.Error("session failed", "reason", f.reason, "detail", f.detail)
+	logging.Untimed(always{s.output}).Error("session failed", "reason", f.reason, "detail", f.detail)
 	m := control.Message{Type: control.TypeFailed, Reason: f.reason, Detail: clean(f.detail)}
 	if s.lines != nil {
 		m.LastLines = s.lines.all()

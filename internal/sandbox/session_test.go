@@ -243,7 +243,7 @@ func TestCrashIsReportedWithLastWords(t *testing.T) {
 	if got := r.status(); got != 70 {
 		t.Errorf("exit status %d", got)
 	}
-	if !strings.Contains(r.log.String(), "\npanic: told to crash\n") {
+	if !strings.Contains(r.log.String(), "\nforgejo-mcp: panic: told to crash\n") {
 		t.Error("the last words are not in the log")
 	}
 }

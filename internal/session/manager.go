@@ -20,8 +20,8 @@ import (
 
 // Config is what a Manager is made of. All fields but AfterFunc are required.
 type Config struct {
-	// Config is what all units have in common. Its Suspended and Leaked are the Manager's own; a
-	// StartTimeout of 0 means 10 s, a ProbeTimeout of 0 means 2 s.
+	// Config is what all units have in common. Its Suspended, Leaked and Allowances are
+	// the Manager's own; a StartTimeout of 0 means 10 s, a ProbeTimeout of 0 means 2 s.
 	unit.Config
 
 	Store *store.Store
@@ -64,6 +64,7 @@ func New(cfg Config) *Manager {
 		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
 	m := &Manager{sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, attempts: map[*Session]*attempt{}, units: map[string]member{}}
+	cfg.Allowances = new(unit.Allowances)
 	cfg.Suspended = func(userID string) { go m.endSuspended(userID) }
 	cfg.Leaked = func(of unit.Spec, name string) {
 		cfg.Audit.Event(context.Background(), audit.Event{

@@ -21,7 +21,7 @@ const (
 	// TypeMode sets what the proxy lets through. Fields Mode and ID. Until the
 	// first one comes it is read-only. Answered with TypeAck once in force. With the
 	// very first one, which is there before fjmcp-session is, comes the pipe that is
-	// to be the child's standard input.
+	// to be the child's standard input, and field Output.
 	TypeMode Type = "mode"
 )
 
@@ -59,6 +59,13 @@ const (
 	// fjmcp-session was told to end with SIGTERM (by the reap timer, say).
 	// It is the last message.
 	TypeExited Type = "exited"
+)
+
+// Bounds of what a session and its child write to the session's log, in bytes. A line
+// counts 128 besides its own.
+const (
+	MostOutput      = 32 << 10 // at once, also after a long silence
+	OutputPerSecond = 1 << 10
 )
 
 // Reason classifies a TypeFailed or TypeRefused message.
@@ -102,10 +109,13 @@ type Message struct {
 	Token string `json:"token,omitempty"`
 	ID    string `json:"id,omitempty"`
 	Mode  Mode   `json:"mode,omitempty"`
+	// Output is how many bytes the session may write to its log at once, at most
+	// MostOutput, besides OutputPerSecond.
+	Output int `json:"output,omitempty"`
 
 	Reason    Reason   `json:"reason,omitempty"`
 	Detail    string   `json:"detail,omitempty"`     // one line for the operator, free of secrets
-	LastLines []string `json:"last_lines,omitempty"` // end of the child's stderr, at most 20 lines of 500 bytes
+	LastLines []string `json:"last_lines,omitempty"` // end of the child's stderr, at most 10 lines of 200 bytes
 }
 
 // String names the message without its contents.

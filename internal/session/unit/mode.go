@@ -29,7 +29,7 @@ func (u *Unit) Raise(ctx context.Context) error {
 	if err := u.relay.Drain(ctx); err != nil {
 		return err
 	}
-	if err := u.setMode(ctx, false, nil); err != nil {
+	if err := u.setMode(ctx, false, nil, 0); err != nil {
 		return err
 	}
 	return u.awaitMode(ctx)
@@ -44,14 +44,14 @@ type modeChange struct {
 	inForce chan struct{} // closed by the first answer to id
 }
 
-// setMode sends the mode, and with the first one the backend's standard input. It is
-// in force when awaitMode returns nil.
-func (u *Unit) setMode(ctx context.Context, readOnly bool, stdin *os.File) error {
+// setMode sends the mode, and with the first one the backend's standard input and what
+// the unit may write to its log at once. It is in force when awaitMode returns nil.
+func (u *Unit) setMode(ctx context.Context, readOnly bool, stdin *os.File, output int) error {
 	c := &modeChange{id: rand.Text(), inForce: make(chan struct{})}
 	u.mu.Lock()
 	u.mode = c
 	u.mu.Unlock()
-	m := control.Message{Type: control.TypeMode, ID: c.id, Mode: control.ModeReadWrite}
+	m := control.Message{Type: control.TypeMode, ID: c.id, Mode: control.ModeReadWrite, Output: output}
 	if readOnly {
 		m.Mode = control.ModeReadOnly
 	}

@@ -18,14 +18,16 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
-// Config is what all units of a broker have in common. All fields but Keeper are
-// required.
+// Config is what all units of a broker have in common. All fields but Keeper and
+// Allowances are required.
 type Config struct {
 	Launcher launchclient.Launcher
 	Tokens   *tokens.Tokens
 	Log      *slog.Logger
 	Now      func() time.Time
 	Keeper   Keeper // nil where no process comes after this one
+	// Allowances bound what units may write to their log at once; nil gives nothing.
+	Allowances *Allowances
 
 	// Suspended is told of a user who may not sign in at the forge any more. It
 	// must not wait for units.
@@ -107,7 +109,7 @@ func New(cfg Config, spec Spec) (*Unit, error) {
 	if err == nil {
 		u.far = far
 		// It waits in the socket for fjmcp-session, which is read-only without it.
-		err = u.setMode(context.Background(), spec.ReadOnly, far.Stdin)
+		err = u.setMode(context.Background(), spec.ReadOnly, far.Stdin, cfg.Allowances.take(spec.UserID, u.born))
 		far.Stdin.Close()
 	}
 	if err != nil {

@@ -97,6 +97,11 @@ func (r *probeReport) parent(pid int) {
 	}
 	_, err := os.ReadDir(dir + "/fd")
 	r.note("list parent's fd", err)
+	log, err := os.OpenFile(dir+"/fd/2", os.O_WRONLY, 0)
+	r.note("write parent's fd 2", err)
+	if err == nil {
+		log.Close()
+	}
 	for fd := range 16 {
 		_, err := os.Readlink(fmt.Sprintf("%s/fd/%d", dir, fd))
 		r.note(fmt.Sprintf("readlink parent's fd %d", fd), err)

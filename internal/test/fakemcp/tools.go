@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -172,9 +173,10 @@ func addOwnTools(s *mcp.Server, f *forge) {
 }
 
 type floodRequest struct {
-	What  string `json:"what" jsonschema:"progress, log, rubbish or result"`
+	What  string `json:"what" jsonschema:"progress, log, rubbish, stderr or result"`
 	Lines int    `json:"lines,omitempty"`
-	Bytes int    `json:"bytes" jsonschema:"of a line, or of the result"`
+	Bytes int    `json:"bytes,omitempty" jsonschema:"of a line, or of the result"`
+	Raw   string `json:"raw,omitempty" jsonschema:"what stderr gets, in place of that many bytes"`
 }
 
 // flood writes lines past the SDK, which would drop log messages that its client did not
@@ -193,6 +195,9 @@ func flood(_ context.Context, progress notify, in floodRequest) (string, error) 
 	case "rubbish":
 		text += "\n"
 		one = func(int) error { _, err := os.Stdout.WriteString(text); return err }
+	case "stderr":
+		text = cmp.Or(in.Raw, text) + "\n"
+		one = func(int) error { _, err := os.Stderr.WriteString(text); return err }
 	default:
 		return "", fmt.Errorf("cannot flood with %q", in.What)
 	}
