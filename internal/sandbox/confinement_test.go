@@ -44,7 +44,7 @@ func TestBackendSeesNoToken(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	paths := []string{credential, secret, r.creds, "/root", "/run", "/tmp", "/etc/shadow", "/etc/passwd-",
+	paths := []string{credential, secret, r.creds, "/root", "/run", "/tmp", "/sys", "/sys/fs/cgroup", "/sys/kernel/mm", "/etc/shadow", "/etc/passwd-",
 		fmt.Sprintf("/proc/%d/cwd/%s", os.Getpid(), credential), fmt.Sprintf("/proc/%d/environ", os.Getpid())}
 	text, failed := call(t, s, "probe", map[string]any{"paths": append([]string{"/proc/self/status", "/proc/self/stat"}, paths...), "sockets": listeners(t)})
 	if failed {
@@ -141,7 +141,7 @@ func checkCalls(t *testing.T, got report) {
 
 // checkFiles checks that every path to the token was tried and refused.
 func checkFiles(t *testing.T, got report, paths []string) {
-	want := []string{"read parent's mem", "write parent's mem", "readlink parent's fd 0", "readlink parent's fd 3"}
+	want := []string{"read parent's mem", "write parent's mem", "write parent's fd 2", "readlink parent's fd 0", "readlink parent's fd 3"}
 	for _, p := range paths {
 		want = append(want, "read "+p)
 	}

@@ -7,8 +7,8 @@
 //
 //   - no_new_privs, and all capabilities;
 //   - Landlock: read and execute below /usr, /lib, /lib64, /bin and of the
-//     program's own file; read below /proc and /sys and of the few files in /etc
-//     that libraries look up; a few device nodes. A landlocked process may not
+//     program's own file; read below /proc and of the few files in /etc that
+//     libraries look up; a few device nodes. A landlocked process may not
 //     ptrace its parent either. From ABI 4 on, TCP connections to given ports
 //     only;
 //   - seccomp: no sockets but IPv4 and IPv6 (the journal, D-Bus and the egress

@@ -27,7 +27,8 @@ type landlockNetPort struct{ access, port uint64 }
 // Paths that do not exist are passed over.
 var landlockPaths = map[string]uint64{
 	"/usr": landlockExec, "/lib": landlockExec, "/lib64": landlockExec, "/bin": landlockExec,
-	"/proc": landlockRead, "/sys": landlockRead,
+	// Not /sys: below it the control groups name the units and processes of all sessions.
+	"/proc": landlockRead,
 	// Of /etc only what libraries look up: below it lie the broker's own
 	// credentials, which file modes do not hide from a session run as root.
 	"/etc/ld.so.cache": landlockRead, "/etc/hosts": landlockRead, "/etc/resolv.conf": landlockRead,
