@@ -90,7 +90,7 @@ func assertUnit(t *testing.T, s *live) {
 	}
 	run(t, "journalctl", "--sync")
 	journal := run(t, "journalctl", "-o", "json", "--no-pager", "_SYSTEMD_UNIT="+unit(s.id), "_TRANSPORT=stdout")
-	for _, want := range []string{`"FJMCP_USER":"alice"`, `"FJMCP_SESSION":"journal0` + s.id[:8] + `"`, `"session talks"`} {
+	for _, want := range []string{`"FJMCP_SESSION":"journal0` + s.id[:8] + `"`, `"session talks"`} {
 		if !strings.Contains(journal, want) {
 			t.Errorf("journal lacks %s:\n%s", want, journal)
 		}

@@ -122,7 +122,7 @@ func newSpec(t *testing.T, id string) (spec launchclient.Spec, mcp, control *os.
 	mcp, theirMCP := socketpair(t, unix.SOCK_STREAM)
 	control, theirControl := socketpair(t, unix.SOCK_SEQPACKET)
 	return launchclient.Spec{
-		UnitID: id, SessionID: "journal0" + id[:8], User: "alice", Idle: time.Hour, MaxAge: time.Hour,
+		UnitID: id, AccountID: "account0", SessionID: "journal0" + id[:8], Idle: time.Hour, MaxAge: time.Hour,
 		MCP: theirMCP, Control: theirControl,
 	}, mcp, control
 }

@@ -60,7 +60,7 @@ func (m *manager) start(ctx context.Context, r launchproto.Request, mcp, control
 	if err != nil {
 		return fail(launchproto.CodeConfig, "%v", err)
 	}
-	delay, err := m.pace.next(r.User, time.Now())
+	delay, err := m.pace.next(r.Account, time.Now())
 	if err != nil {
 		return fail(launchproto.CodeFailed, "cannot start %s: %v; try again later", launchproto.UnitName(r.ID), err)
 	}

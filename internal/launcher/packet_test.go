@@ -87,7 +87,7 @@ func exchange(t *testing.T, c *net.UnixConn, packet []byte, fds ...int) (launchp
 func request(t *testing.T, op launchproto.Op) []byte {
 	t.Helper()
 	data, err := json.Marshal(launchproto.Request{
-		Op: op, ID: "abcdefgh", Session: "ijklmnop", User: "alice", IdleSeconds: 900, MaxSeconds: 86400,
+		Op: op, ID: "abcdefgh", Session: "ijklmnop", Account: "account0", IdleSeconds: 900, MaxSeconds: 86400,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -51,7 +51,9 @@ func serviceProperties(r launchproto.Request, f view, mcp, control int) []sddbus
 		env = append(env, "FJMCP_SESSION_EGRESS_PLAINTEXT=1")
 	}
 	props := []sddbus.Property{
-		property("Description", "MCP session of "+r.User),
+		// Every local user sees both, so they name no user: the audit's
+		// session_started knows whose session it is.
+		property("Description", "MCP session "+r.Session),
 		property("Type", "exec"),
 		// In spite of its name, the second parameter is systemd's "ignore
 		// failure", the "-" before a command.
@@ -68,10 +70,7 @@ func serviceProperties(r launchproto.Request, f view, mcp, control int) []sddbus
 		// StandardError=, stderr would become a copy of the control socket.
 		property("StandardOutput", "null"),
 		property("StandardError", "journal"),
-		property("LogExtraFields", [][]byte{
-			[]byte("FJMCP_USER=" + r.User),
-			[]byte("FJMCP_SESSION=" + r.Session),
-		}),
+		property("LogExtraFields", [][]byte{[]byte("FJMCP_SESSION=" + r.Session)}),
 		property("RuntimeMaxUSec", usec(r.MaxSeconds)),
 		property("CollectMode", "inactive-or-failed"),
 		// Auxiliary units are made, not started.

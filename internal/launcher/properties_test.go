@@ -16,7 +16,7 @@ import (
 // D-Bus types, to testdata/properties.golden.
 func TestProperties(t *testing.T) {
 	r := launchproto.Request{
-		Op: launchproto.OpStart, ID: "abcdefgh", Session: "ijklmnop", User: "alice", IdleSeconds: 900, MaxSeconds: 86400,
+		Op: launchproto.OpStart, ID: "abcdefgh", Session: "ijklmnop", Account: "account0", IdleSeconds: 900, MaxSeconds: 86400,
 	}
 	f := view{
 		url: "https://git.example.org", forgejoMCP: insideForgejoMCP, caFile: insideCAFile, routes: "open:webhooks close:/users/*/tokens",

@@ -3,10 +3,12 @@ package session_test
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,7 +48,7 @@ func newScripted(now func() time.Time, max, perUser int) *scripted {
 // child is one unit: fjmcp-session and its backend.
 type child struct {
 	of                *scripted
-	id, session, user string
+	id, session, user string // user: the forge's grant to the broker, of which each has one
 	stdin             *os.File
 	mcp               net.Conn // its standard output
 	control           *control.Conn
@@ -70,7 +72,7 @@ func (l *scripted) Start(ctx context.Context, s launchclient.Spec) error {
 	if err != nil {
 		return err
 	}
-	c := &child{of: l, id: s.UnitID, session: s.SessionID, user: s.User, idle: s.Idle, token: token, readOnly: true, held: map[int]json.RawMessage{}}
+	c := &child{of: l, id: s.UnitID, session: s.SessionID, user: grantIn(token), idle: s.Idle, token: token, readOnly: true, held: map[int]json.RawMessage{}}
 	if c.mcp, err = net.FileConn(s.MCP); err != nil {
 		return err
 	}
@@ -92,6 +94,20 @@ func (l *scripted) Start(ctx context.Context, s launchclient.Spec) error {
 	go c.obey(first)
 	go c.serve()
 	return nil
+}
+
+// grantIn is the forge's grant that an access token is of, as it says itself.
+func grantIn(token string) string {
+	_, rest, _ := strings.Cut(token, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	text, _ := base64.RawURLEncoding.DecodeString(payload)
+	var claims struct {
+		Grant int `json:"gnt"`
+	}
+	if err := json.Unmarshal(text, &claims); err != nil {
+		panic("no token of the fake forge: " + token)
+	}
+	return fmt.Sprint("grant ", claims.Grant)
 }
 
 func (l *scripted) refused() error {

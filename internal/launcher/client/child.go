@@ -48,7 +48,7 @@ func startChild(cfg ProcessConfig, spec Spec, mcp string) (*child, error) {
 	now := cfg.Now()
 	c := &child{
 		id: spec.UnitID, cred: cred, idle: spec.Idle,
-		log:    cfg.Log.With("FJMCP_USER", spec.User, "FJMCP_SESSION", spec.SessionID),
+		log:    cfg.Log.With("FJMCP_SESSION", spec.SessionID),
 		gone:   make(chan struct{}),
 		reapAt: now.Add(spec.Idle), endAt: now.Add(spec.MaxAge),
 	}

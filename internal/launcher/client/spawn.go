@@ -13,8 +13,8 @@ var ErrGone = errors.New("session unit is gone")
 // Spec is what a session is started with.
 type Spec struct {
 	UnitID    string        // launchproto.CheckID
+	AccountID string        // id of whose it is, launchproto.CheckID
 	SessionID string        // id for the journal, launchproto.CheckID; not the Mcp-Session-Id
-	User      string        // forge login name, for the journal
 	Idle      time.Duration // reap after this long without Touch; whole seconds, at least 1 s
 	MaxAge    time.Duration // end at the latest after this; whole seconds, at least 1 s
 	Token     string        // of the user at the forge; PID 1 asks the broker for it instead

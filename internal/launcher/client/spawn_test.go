@@ -145,7 +145,7 @@ func newSpec(t *testing.T, id string) (spec Spec, mcp, control *os.File) {
 	t.Helper()
 	mcp, theirMCP := pair(t, unix.SOCK_STREAM)
 	control, theirControl := pair(t, unix.SOCK_SEQPACKET)
-	return Spec{UnitID: id, SessionID: "journal01", User: "alice", Token: "token-of-" + id, Idle: 10 * time.Minute, MaxAge: time.Hour,
+	return Spec{UnitID: id, SessionID: "journal01", AccountID: "account01", Token: "token-of-" + id, Idle: 10 * time.Minute, MaxAge: time.Hour,
 		MCP: theirMCP, Control: theirControl}, mcp, control
 }
 
@@ -242,7 +242,7 @@ func TestProcessContract(t *testing.T) {
 	if err := f.Stop(t.Context(), a.id); err != nil {
 		t.Errorf("stopping what is gone: %v", err)
 	}
-	for _, want := range []string{`msg="session: first line" FJMCP_USER=alice FJMCP_SESSION=journal01`, `msg="session: last words"`} {
+	for _, want := range []string{`msg="session: first line" FJMCP_SESSION=journal01`, `msg="session: last words"`} {
 		if !strings.Contains(f.log.String(), want) {
 			t.Errorf("log lacks %s:\n%s", want, f.log)
 		}

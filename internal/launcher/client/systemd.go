@@ -35,7 +35,7 @@ func (s *Systemd) Start(ctx context.Context, spec Spec) error {
 
 func request(spec Spec) launchproto.Request {
 	return launchproto.Request{
-		Op: launchproto.OpStart, ID: spec.UnitID, Session: spec.SessionID, User: spec.User,
+		Op: launchproto.OpStart, ID: spec.UnitID, Session: spec.SessionID, Account: spec.AccountID,
 		IdleSeconds: int64(spec.Idle / time.Second), MaxSeconds: int64(spec.MaxAge / time.Second),
 	}
 }

@@ -83,7 +83,7 @@ func TestSystemd(t *testing.T) {
 	}
 	for _, want := range []received{
 		{launchproto.Request{Op: launchproto.OpList}, 0},
-		{launchproto.Request{Op: launchproto.OpStart, ID: "aaaaaaaa", Session: "journal01", User: "alice", IdleSeconds: 600, MaxSeconds: 3600}, 2},
+		{launchproto.Request{Op: launchproto.OpStart, ID: "aaaaaaaa", Session: "journal01", Account: "account01", IdleSeconds: 600, MaxSeconds: 3600}, 2},
 		{launchproto.Request{Op: launchproto.OpTouch, ID: "aaaaaaaa"}, 0},
 		{launchproto.Request{Op: launchproto.OpStop, ID: "aaaaaaaa"}, 0},
 		{launchproto.Request{Op: launchproto.OpPing}, 0},

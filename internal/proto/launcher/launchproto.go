@@ -31,8 +31,9 @@ type Request struct {
 	ID string `json:"id,omitempty"`
 	// Session is the id the journal shows (not the Mcp-Session-Id), OpStart only.
 	Session string `json:"session,omitempty"`
-	// User is the forge's login name for the journal, OpStart only.
-	User string `json:"user,omitempty"`
+	// Account is whose the session is, an id that stands nowhere in the unit: it bounds
+	// how often one user's sessions are started. OpStart only.
+	Account string `json:"account,omitempty"`
 	// IdleSeconds arms the reap timer, 1 to 604800; OpStart only (OpTouch
 	// restarts the timer with the value it was made with).
 	IdleSeconds int64 `json:"idle_seconds,omitempty"`
@@ -90,10 +91,7 @@ func FilesFor(sessions int) uint64 { return uint64(sessions)*filesPerSession + f
 // TasksFor returns what Tasks must be for that many sessions.
 func TasksFor(sessions int) uint64 { return uint64(sessions) * tasksPerSession }
 
-var (
-	idPattern   = regexp.MustCompile(`^[a-z0-9]{8,26}$`)
-	userPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$`)
-)
+var idPattern = regexp.MustCompile(`^[a-z0-9]{8,26}$`)
 
 // CheckID reports whether id may name a session unit: 8 to 26 of [a-z0-9]. The
 // upper bound keeps the name systemd binds for the credential connection
@@ -101,15 +99,6 @@ var (
 func CheckID(id string) error {
 	if !idPattern.MatchString(id) {
 		return fmt.Errorf("bad session id %q: want 8 to 26 of [a-z0-9]", id)
-	}
-	return nil
-}
-
-// CheckUser reports whether name may stand in a journal field: a Forgejo login
-// name, 1 to 100 of [A-Za-z0-9_.-], not starting with a dot or dash.
-func CheckUser(name string) error {
-	if !userPattern.MatchString(name) {
-		return fmt.Errorf("bad user name: want a Forgejo login name")
 	}
 	return nil
 }
@@ -128,13 +117,10 @@ func (r Request) Check() error {
 }
 
 func (r Request) checkStart() error {
-	for _, id := range []string{r.ID, r.Session} {
+	for _, id := range []string{r.ID, r.Session, r.Account} {
 		if err := CheckID(id); err != nil {
 			return err
 		}
-	}
-	if err := CheckUser(r.User); err != nil {
-		return err
 	}
 	if r.IdleSeconds < 1 || r.IdleSeconds > int64((7*24*time.Hour).Seconds()) {
 		return fmt.Errorf("idle_seconds %d is not within 1 to 604800", r.IdleSeconds)

@@ -154,7 +154,7 @@ func (u *Unit) Attend() {
 func (u *Unit) Launch(ctx context.Context) error {
 	defer u.far.Close()
 	err := u.cfg.Launcher.Start(ctx, launchclient.Spec{
-		UnitID: u.id, SessionID: u.spec.Session, User: u.spec.User,
+		UnitID: u.id, SessionID: u.spec.Session, AccountID: u.spec.UserID,
 		Idle: u.cfg.IdleTimeout, MaxAge: u.spec.MaxAge,
 		Token: u.token.AccessToken, MCP: u.far.MCP, Control: u.far.Control,
 	})

@@ -20,7 +20,7 @@ func (s *System) Secrets() []string { return append(s.Forge.Issued(), ClientSecr
 
 // Unit is a running session unit.
 type Unit struct {
-	Name, User, UID, MainPID string
+	Name, UID, MainPID string
 }
 
 // Units lists the session units that run, by name.
@@ -32,10 +32,6 @@ func (s *System) Units(ctx context.Context) ([]Unit, error) {
 	var units []Unit
 	for line := range strings.Lines(out) {
 		u := Unit{Name: strings.Fields(line)[0]}
-		if u.User, err = s.Property(ctx, u.Name, "Description"); err != nil {
-			return nil, err
-		}
-		u.User = strings.TrimPrefix(u.User, "MCP session of ")
 		if u.MainPID, err = s.Property(ctx, u.Name, "MainPID"); err != nil {
 			return nil, err
 		}
