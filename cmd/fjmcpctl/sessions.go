@@ -102,7 +102,14 @@ func printDetail(w *bytes.Buffer, d admin.Detail) {
 	if d.Unit != "" {
 		fmt.Fprintf(w, "  systemctl status %s\n", word(d.Unit))
 	}
-	fmt.Fprintf(w, "  journalctl -u fjmcp-broker -u 'fjmcp-session@*' FJMCP_SESSION=%s\n", word(d.ID))
+	fmt.Fprintf(w, "  %s\n", journal(word(d.ID)))
+}
+
+// journal shows a session's own lines and what the broker says of it. Matched is what
+// journald sets: any program may write FJMCP_SESSION.
+func journal(session string) string {
+	return "journalctl --namespace=+fjmcp FJMCP_SESSION=" + session + " _SYSTEMD_SLICE=fjmcp-sessions.slice" +
+		" + FJMCP_SESSION=" + session + " _SYSTEMD_UNIT=fjmcp-broker.service"
 }
 
 // printCalls says what is in flight.
@@ -135,7 +142,7 @@ func find(all []admin.Session, id string) (admin.Session, error) {
 		return admin.Session{}, fmt.Errorf("%q is too short for the ID of a session: give at least %d characters", id, minPrefix)
 	case len(found) == 0:
 		return admin.Session{}, fmt.Errorf("there is no session %q\nhint: fjmcpctl sessions list shows all; one that ended is in "+
-			"the journal: journalctl -u fjmcp-broker FJMCP_SESSION=…", id)
+			"the journal: %s", id, journal("…"))
 	case len(found) > 1:
 		return admin.Session{}, fmt.Errorf("%q is the beginning of several sessions: %s", id, strings.Join(names, "; "))
 	}

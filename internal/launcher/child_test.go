@@ -93,7 +93,7 @@ func session() int {
 		UID: os.Getuid(), Token: string(token), Env: os.Environ(),
 		Root: names("/"), Etc: names("/etc"), Run: names("/run"), Reaches: make(map[string]bool),
 	}
-	for _, path := range []string{"/run/systemd/journal/socket", "/run/dbus/system_bus_socket",
+	for _, path := range []string{"/run/systemd/journal/stdout", "/run/systemd/private", "/run/dbus/system_bus_socket",
 		"/run/fjmcp-private/credentials.sock", "/run/fjmcp/egress.sock"} {
 		c, err := net.Dial("unix", path)
 		if r.Reaches[path] = err == nil; err == nil {
@@ -106,7 +106,11 @@ func session() int {
 		os.Stderr.WriteString("cannot report: " + err.Error() + "\n")
 		return 1
 	}
-	os.Stderr.WriteString("session talks\n")
+	os.Stderr.WriteString("session talks\n<0>session shouts\n")
+	if c, err := net.Dial("unixgram", "/run/systemd/journal/socket"); err == nil {
+		c.Write([]byte("PRIORITY=0\nFJMCP_EVENT=login\nMESSAGE=session forges\n"))
+		c.Close()
+	}
 	return obey(os.NewFile(0, "mcp"))
 }
 

@@ -54,7 +54,7 @@ func runInContainer(t *testing.T, suite string) {
 	}
 	t.Log(r.Stdout)
 	if r.Code != 0 || !strings.Contains(r.Stdout, "--- PASS: TestInside") {
-		log, _ := c.Shell(ctx, "journalctl --no-pager -n 150")
+		log, _ := c.Shell(ctx, "journalctl --namespace=+fjmcp --no-pager -n 150")
 		t.Errorf("exit status %d\n%s\n%s", r.Code, r.Stderr, log)
 	}
 }

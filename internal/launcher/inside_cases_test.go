@@ -67,7 +67,7 @@ func assertConfined(t *testing.T, s *live) {
 		t.Errorf("sees /%q /etc/%q /run/%q", r.Root, r.Etc, r.Run)
 	}
 	for path, ok := range r.Reaches {
-		if ok != (path == "/run/fjmcp/egress.sock") {
+		if ok != (path == "/run/fjmcp/egress.sock" || path == "/run/systemd/journal/stdout") {
 			t.Errorf("reaches %s: %v", path, ok)
 		}
 	}
@@ -88,15 +88,34 @@ func assertUnit(t *testing.T, s *live) {
 	if strings.Contains(shown, tokenOf(s.id)) {
 		t.Error("systemctl show has the token")
 	}
+	assertJournal(t, s)
+	score := run(t, "systemd-analyze", "security", "--threshold=6", unit(s.id))
+	t.Log(score[strings.LastIndex(score, "\n")+1:])
+}
+
+// assertJournal: what a session writes, in whatever way, is in the sessions' journal, all
+// of one priority, and not in the main one, where the service manager alone speaks of it.
+func assertJournal(t *testing.T, s *live) {
+	t.Helper()
+	run(t, "journalctl", "--namespace=fjmcp", "--sync")
 	run(t, "journalctl", "--sync")
-	journal := run(t, "journalctl", "-o", "json", "--no-pager", "_SYSTEMD_UNIT="+unit(s.id), "_TRANSPORT=stdout")
-	for _, want := range []string{`"FJMCP_SESSION":"journal0` + s.id[:8] + `"`, `"session talks"`} {
+	journal := run(t, "journalctl", "--namespace=fjmcp", "-o", "json", "--no-pager", "_SYSTEMD_UNIT="+unit(s.id), "_SYSTEMD_SLICE=fjmcp-sessions.slice")
+	for _, want := range []string{`"FJMCP_SESSION":"journal0` + s.id[:8] + `"`, `"session talks"`, `"<0>session shouts"`, `"session forges"`} {
 		if !strings.Contains(journal, want) {
-			t.Errorf("journal lacks %s:\n%s", want, journal)
+			t.Errorf("the sessions' journal lacks %s:\n%s", want, journal)
 		}
 	}
-	score := run(t, "systemd-analyze", "security", "--threshold=8", unit(s.id))
-	t.Log(score[strings.LastIndex(score, "\n")+1:])
+	for line := range strings.Lines(journal) {
+		if strings.Contains(line, `"_TRANSPORT":"stdout"`) && !strings.Contains(line, `"PRIORITY":"6"`) {
+			t.Errorf("a line of another priority: %s", line)
+		}
+	}
+	if main := run(t, "journalctl", "-o", "json", "--no-pager", "_SYSTEMD_UNIT="+unit(s.id)); main != "" {
+		t.Errorf("the main journal has\n%s", main)
+	}
+	if about := run(t, "journalctl", "-o", "cat", "--no-pager", "-u", unit(s.id)); !strings.Contains(about, "Started "+unit(s.id)) {
+		t.Errorf("the main journal says of the unit\n%s", about)
+	}
 }
 
 func insideExists(t *testing.T) {

@@ -82,7 +82,7 @@ func (m *manager) start(ctx context.Context, r launchproto.Request, mcp, control
 	// Whatever became of the job, nothing of it may stay.
 	cleanup := m.stop(context.WithoutCancel(ctx), r.ID)
 	if err == nil {
-		err = fmt.Errorf("start job ended as %q; see journalctl -u %s", result, service)
+		err = fmt.Errorf("start job ended as %q; see journalctl --namespace=+fjmcp -u %s", result, service)
 	}
 	if !cleanup.OK {
 		err = fmt.Errorf("%w; clean-up: %s", err, cleanup.Message)

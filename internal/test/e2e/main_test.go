@@ -90,7 +90,7 @@ func installIn(t *testing.T, suite, backend string) *System {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(journal(s, "-n", "150", "-u", "fjmcp-*"))
+			t.Log(journal(s, "--namespace=+fjmcp", "-n", "150", "-u", "fjmcp-*"))
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)

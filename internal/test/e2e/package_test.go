@@ -62,12 +62,15 @@ func TestE2EPackage(t *testing.T) {
 		if out := run(t, s, "sh", "-c", "ps -eo user:32,args | grep -E '^fj|fjmcp' | grep -v grep || true"); out != "" {
 			t.Errorf("still running:\n%s", out)
 		}
+		if out := run(t, s, "systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating", "systemd-journald*@fjmcp*"); out != "" {
+			t.Errorf("the sessions' journal still runs:\n%s", out)
+		}
 		if exists(t, s, "/var/lib/fjmcp-session-root") {
 			t.Error("left behind:\n" + run(t, s, "find", "/var/lib/fjmcp-session-root"))
 		}
 		for path, want := range map[string]bool{
 			"/usr/sbin/fjmcp-broker": false, "/run/fjmcp-private": false,
-			envFile: true, secretFile: true, "/var/lib/fjmcp/fjmcp.db": true,
+			envFile: true, secretFile: true, "/var/lib/fjmcp/fjmcp.db": true, "/var/log/journal/*.fjmcp": true,
 		} {
 			if exists(t, s, path) != want {
 				t.Errorf("%s: want it there %t", path, want)
@@ -84,7 +87,7 @@ func TestE2EPackage(t *testing.T) {
 	})
 	t.Run("purge", func(t *testing.T) {
 		run(t, s, "apt-get", "purge", "-q", "-y", "fjmcp-broker")
-		for _, path := range []string{"/etc/fjmcp", "/var/lib/fjmcp", "/run/fjmcp", "/etc/systemd/system/sockets.target.wants/fjmcp-broker.socket"} {
+		for _, path := range []string{"/etc/fjmcp", "/var/lib/fjmcp", "/run/fjmcp", "/var/log/journal/*.fjmcp", "/etc/systemd/system/sockets.target.wants/fjmcp-broker.socket"} {
 			if exists(t, s, path) {
 				t.Errorf("%s is left", path)
 			}

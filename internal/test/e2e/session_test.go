@@ -105,8 +105,8 @@ func checkUnits(t *testing.T, s *System) {
 			t.Errorf("%s is %q, %v", timer, state, err)
 		}
 	}
-	// 25 means an exposure of 2.5 of 10.
-	run(t, s, "systemd-analyze", "security", "--threshold=25", "--no-pager", all[0].Name)
+	// 6 means an exposure of 0.6 of 10.
+	run(t, s, "systemd-analyze", "security", "--threshold=6", "--no-pager", all[0].Name)
 }
 
 // checkSecrets looks for every token where other users or a thief of a backup
@@ -128,7 +128,7 @@ func checkSecrets(t *testing.T, s *System, clients ...*loginclient.Client) {
 		{"unit properties", "systemctl show '*'", "fjmcp-session@"},
 		{"configuration", "cat /etc/fjmcp/broker.env", "FJMCP_BROKER_PUBLIC_URL"},
 		{"database", "cat /var/lib/fjmcp/*", "e2e of alice"},
-		{"journal", "journalctl --all --output=export --no-pager", "FJMCP_EVENT="},
+		{"journal", "journalctl --namespace=+fjmcp --all --output=export --no-pager", "FJMCP_EVENT="},
 	} {
 		text, err := s.C.Shell(t.Context(), place.script)
 		must(t, err)
@@ -161,7 +161,7 @@ func checkAudit(t *testing.T, s *System, unit Unit) {
 		}
 	}
 	// From the unit to its session's lines, from there to the user and all that was done.
-	child, err := s.C.Journal(t.Context(), "_SYSTEMD_UNIT="+unit.Name)
+	child, err := s.C.Journal(t.Context(), "--namespace=+fjmcp", "_SYSTEMD_UNIT="+unit.Name)
 	if err != nil || len(child) == 0 {
 		t.Fatalf("nothing from %s, %v", unit.Name, err)
 	}
@@ -170,7 +170,7 @@ func checkAudit(t *testing.T, s *System, unit Unit) {
 		t.Errorf("the session's own line carries %v", last)
 	}
 	whole := ownEntries(last["FJMCP_SESSION"])
-	found, err := s.C.Journal(t.Context(), whole...)
+	found, err := s.C.Journal(t.Context(), append(whole, "--namespace=+fjmcp")...)
 	must(t, err)
 	events := map[string]int{}
 	for _, e := range found {
@@ -178,6 +178,9 @@ func checkAudit(t *testing.T, s *System, unit Unit) {
 	}
 	if events["session_started alice"] != 1 || events["tool_call alice"] != 2 || events[" "] < len(child) {
 		t.Errorf("the session's entries are %v", events)
+	}
+	if here, err := s.C.Journal(t.Context(), "_SYSTEMD_UNIT="+unit.Name); err != nil || len(here) > 0 {
+		t.Errorf("the main journal has %d lines of the session, %v", len(here), err)
 	}
 }
 

@@ -196,8 +196,10 @@ func flood(_ context.Context, progress notify, in floodRequest) (string, error) 
 		text += "\n"
 		one = func(int) error { _, err := os.Stdout.WriteString(text); return err }
 	case "stderr":
-		text = cmp.Or(in.Raw, text) + "\n"
-		one = func(int) error { _, err := os.Stderr.WriteString(text); return err }
+		one = func(i int) error { // a journal would keep equal ones once
+			_, err := fmt.Fprintln(os.Stderr, cmp.Or(in.Raw, text), i)
+			return err
+		}
 	default:
 		return "", fmt.Errorf("cannot flood with %q", in.What)
 	}
