@@ -1,12 +1,13 @@
 // Package seal encrypts the few secrets that fjmcp must read back: Forgejo's
 // tokens, the PKCE verifier of a login on its way, and the successor of a
 // rotated refresh token; and the state that MCP clients keep for it, which must
-// come back unaltered. Everything that only has to be recognised is stored as a
-// hash instead.
+// come back unaltered. What clients bring back that nobody else may have made is
+// tagged. Everything that only has to be recognised is stored as a hash instead.
 // Its key is the credential `store-key`: without it, users have to log in again.
 package seal
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
@@ -42,49 +43,65 @@ type keyID [keyIDSize]byte
 type Keyring struct {
 	current keyID
 	keys    map[keyID]cipher.AEAD
+	all     [][]byte // the current one first
 }
 
 // NewKeyring returns a Keyring that seals with key and also opens what an older
 // key sealed. Each key is KeySize bytes.
 func NewKeyring(key []byte, older ...[]byte) (*Keyring, error) {
 	k := &Keyring{keys: make(map[keyID]cipher.AEAD, 1+len(older))}
-	for _, old := range older {
-		if _, err := k.add(old); err != nil {
+	for _, key := range append([][]byte{key}, older...) {
+		if err := k.add(key); err != nil {
 			return nil, err
 		}
 	}
-	current, err := k.add(key)
-	if err != nil {
-		return nil, err
-	}
-	k.current = current
+	k.current = identify(key)
 	return k, nil
 }
 
-func (k *Keyring) add(key []byte) (keyID, error) {
+func (k *Keyring) add(key []byte) error {
 	if len(key) != KeySize {
-		return keyID{}, fmt.Errorf("cannot use a store key of %d bytes: it must be exactly %d", len(key), KeySize)
+		return fmt.Errorf("cannot use a store key of %d bytes: it must be exactly %d", len(key), KeySize)
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return keyID{}, fmt.Errorf("cannot use the store key: %w", err)
+		return fmt.Errorf("cannot use the store key: %w", err)
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
 	if err != nil {
-		return keyID{}, fmt.Errorf("cannot use the store key: %w", err)
+		return fmt.Errorf("cannot use the store key: %w", err)
 	}
-	id := identify(key)
-	k.keys[id] = aead
-	return id, nil
+	k.keys[identify(key)] = aead
+	k.all = append(k.all, bytes.Clone(key))
+	return nil
 }
 
 // identify derives a short public name of a key. It is a keyed hash, so it says
 // nothing about the key itself.
-func identify(key []byte) (id keyID) {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte("fjmcp store key id"))
-	copy(id[:], mac.Sum(nil))
-	return id
+func identify(key []byte) keyID { return keyID(mac(key, "fjmcp store key id")) }
+
+func mac(key []byte, parts ...string) []byte {
+	m := hmac.New(sha256.New, key)
+	for _, part := range parts {
+		m.Write([]byte(part))
+	}
+	return m.Sum(nil)
+}
+
+// Tag authenticates what the broker gives out and wants to know again, with the
+// current key: HMAC-SHA256 under a key that is derived for one purpose. It is the same
+// each time. Parts are not told apart where one ends and the next begins.
+func (k *Keyring) Tag(purpose string, parts ...string) []byte {
+	return mac(mac(k.all[0], "fjmcp ", purpose), parts...)
+}
+
+// Tagged reports whether tag is what Tag returned for the same, with the current key
+// or an older one, or begins it: no shorter than 16 bytes.
+func (k *Keyring) Tagged(tag []byte, purpose string, parts ...string) bool {
+	return len(tag) >= 16 && slices.ContainsFunc(k.all, func(key []byte) bool {
+		whole := mac(mac(key, "fjmcp ", purpose), parts...)
+		return hmac.Equal(tag, whole[:min(len(tag), len(whole))])
+	})
 }
 
 // Seal encrypts plain with the current key. The associated data ad names the

@@ -76,3 +76,33 @@ func TestRotation(t *testing.T) {
 		t.Error("Current does not tell the keys apart")
 	}
 }
+
+func TestTags(t *testing.T) {
+	first, both, second := ring(t, key(1)), ring(t, key(2), key(1)), ring(t, key(2))
+	tag := first.Tag("purpose", "a", "b")
+	if !bytes.Equal(tag, first.Tag("purpose", "ab")) || bytes.Equal(tag, both.Tag("purpose", "ab")) {
+		t.Error("a tag depends on the current key and all parts alone")
+	}
+	for name, tc := range map[string]struct {
+		ring    *Keyring
+		tag     []byte
+		purpose string
+		part    string
+		want    bool
+	}{
+		"same":            {first, tag, "purpose", "ab", true},
+		"an older key's":  {both, tag, "purpose", "ab", true},
+		"its beginning":   {first, tag[:16], "purpose", "ab", true},
+		"another key's":   {second, tag, "purpose", "ab", false},
+		"another purpose": {first, tag, "other", "ab", false},
+		"another part":    {first, tag, "purpose", "ac", false},
+		"too short":       {first, tag[:15], "purpose", "ab", false},
+		"too long":        {first, append(bytes.Clone(tag), 0), "purpose", "ab", false},
+		"altered":         {first, append([]byte{tag[0] ^ 1}, tag[1:]...), "purpose", "ab", false},
+		"none":            {first, nil, "purpose", "ab", false},
+	} {
+		if got := tc.ring.Tagged(tc.tag, tc.purpose, tc.part); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
