@@ -25,24 +25,25 @@ const local = "local"
 // maxHops bounds how far back X-Forwarded-For is read.
 const maxHops = 16
 
-// Source names where r comes from: an IPv4 address, an IPv6 /64, which is what
-// one customer has, or "local". X-Forwarded-For counts only if the peer is a
-// trusted proxy or connects over a unix socket: then it is the last hop that is
-// not a trusted proxy itself, since hops before that one are anyone's claim.
-func (a *Addresses) Source(r *http.Request) string {
-	peer, known := peerOf(r)
-	if known && !a.trusts(peer) {
-		a.warn(r, peer)
-		return group(peer)
+// Source names where r comes from: an IPv4 address, an IPv6 /64, which is the least
+// that one customer has, or "local"; and the IPv6 /48 around it, which is the most,
+// else "". X-Forwarded-For counts only if the peer is a trusted proxy or connects over
+// a unix socket: then it is the last hop that is not a trusted proxy itself, since hops
+// before that one are anyone's claim.
+func (a *Addresses) Source(r *http.Request) (source, network string) {
+	addr, known := peerOf(r)
+	if known && !a.trusts(addr) {
+		a.warn(r, addr)
+	} else if hop, found := a.forwarded(r.Header.Values("X-Forwarded-For")); found {
+		addr = hop
 	}
-	source, found := a.forwarded(r.Header.Values("X-Forwarded-For"))
 	switch {
-	case found:
-		return group(source)
-	case known:
-		return group(peer)
+	case !addr.IsValid():
+		return local, ""
+	case addr.Is4():
+		return addr.String(), ""
 	}
-	return local
+	return netip.PrefixFrom(addr, 64).Masked().String(), netip.PrefixFrom(addr, 48).Masked().String()
 }
 
 // peerOf is the address at the other end, unless that is a unix socket's.
@@ -92,13 +93,6 @@ func parseHop(hop string) (netip.Addr, bool) {
 		addr = withPort.Addr()
 	}
 	return addr.Unmap().WithZone(""), true
-}
-
-func group(addr netip.Addr) string {
-	if addr.Is6() {
-		return netip.PrefixFrom(addr, 64).Masked().String()
-	}
-	return addr.String()
 }
 
 // warn says once that a proxy on this machine is not believed: all its users

@@ -28,8 +28,15 @@ type Rate struct {
 type Rule struct {
 	Name    string // the outcome in the audit trail
 	Client  Rate   // of one client from one address; not looked at without one
-	Address Rate   // of one address
+	Address Rate   // of one address; of its network it is networkTimes as much
 }
+
+// networkTimes is how many of its addresses may use up what an IPv6 /48 may do. One
+// customer can have a whole /48, 65,536 addresses as they are counted here; it can
+// also be many customers of one provider.
+const networkTimes = 8
+
+func (r Rate) times(n int) Rate { return Rate{r.Burst * n, r.PerSecond * float64(n)} }
 
 // Window is how long a source that goes over a limit is not audited again.
 const Window = 10 * time.Minute
@@ -53,13 +60,15 @@ type Limiter struct {
 	mu      sync.Mutex
 	client  buckets
 	address buckets
+	network buckets
 	told    map[string]time.Time // when a source was audited
 	full    time.Time            // when told was last found full
 }
 
 // New returns a Limiter.
 func New(cfg Config) *Limiter {
-	return &Limiter{cfg: cfg, client: newBuckets(cfg.Rule.Client), address: newBuckets(cfg.Rule.Address), told: map[string]time.Time{}}
+	rule := cfg.Rule
+	return &Limiter{cfg: cfg, client: newBuckets(rule.Client), address: newBuckets(rule.Address), network: newBuckets(rule.Address.times(networkTimes)), told: map[string]time.Time{}}
 }
 
 // Take counts r, made in the name of client, and returns 0 or, if that is one
@@ -69,24 +78,40 @@ func (l *Limiter) Take(r *http.Request, client string) time.Duration {
 	if l == nil {
 		return 0
 	}
-	source, now := l.cfg.Addresses.Source(r), l.cfg.Now()
-	key := sha256.Sum256([]byte(source + " " + client)) // of one length, whatever the client says
+	source, network := l.cfg.Addresses.Source(r)
+	now := l.cfg.Now()
 	l.mu.Lock()
-	var wait time.Duration
-	over, who := l.cfg.Rule.Client, "one client "
-	if client != "" {
-		wait = l.client.take(string(key[:]), now)
-	}
-	if wait == 0 { // else one client that has gone wrong would use up what its address may
-		wait = l.address.take(source, now)
-		over, who = l.cfg.Rule.Address, ""
-	}
-	tell := wait > 0 && l.tell(source, now)
+	who, over, wait := l.take(source, network, client, now)
+	tell := wait > 0 && l.tell(who, now)
 	l.mu.Unlock()
 	if tell {
-		l.event(r, source, fmt.Sprintf("%smore than %d at once, %g a second", who, over.Burst, over.PerSecond))
+		l.cfg.Audit.Event(r.Context(), audit.Event{
+			Kind: audit.RateLimited, Outcome: l.cfg.Rule.Name, Detail: "from " + who + ": " + over, Failed: true,
+		})
 	}
 	return wait
+}
+
+// take also says who is over which limit. The narrowest limit comes first: one client
+// that has gone wrong must not use up what its address may, nor an address what its
+// network may. Of a network that has nothing left no address is remembered.
+func (l *Limiter) take(source, network, client string, now time.Time) (who, over string, wait time.Duration) {
+	key := sha256.Sum256([]byte(source + " " + client)) // of one length, whatever the client says
+	if client != "" {
+		if wait := l.client.take(string(key[:]), now); wait > 0 {
+			return source, "one client " + l.client.rate.String(), wait
+		}
+	}
+	if network != "" && !l.network.left(network, now) {
+		return network, l.network.rate.String(), l.network.wait()
+	}
+	if wait := l.address.take(source, now); wait > 0 {
+		return source, l.address.rate.String(), wait
+	}
+	if network != "" {
+		l.network.take(network, now)
+	}
+	return "", "", 0
 }
 
 // Refused audits, once a source and window, that r was turned away for another
@@ -95,17 +120,19 @@ func (l *Limiter) Refused(r *http.Request, why string) {
 	if l == nil {
 		return
 	}
-	source, now := l.cfg.Addresses.Source(r), l.cfg.Now()
+	source, _ := l.cfg.Addresses.Source(r)
+	now := l.cfg.Now()
 	l.mu.Lock()
 	tell := l.tell(source, now)
 	l.mu.Unlock()
 	if tell {
-		l.event(r, source, why)
+		l.cfg.Audit.Event(r.Context(), audit.Event{Kind: audit.RateLimited, Outcome: l.cfg.Rule.Name, Detail: "from " + source + ": " + why, Failed: true})
 	}
 }
 
-func (l *Limiter) event(r *http.Request, source, why string) {
-	l.cfg.Audit.Event(r.Context(), audit.Event{Kind: audit.RateLimited, Outcome: l.cfg.Rule.Name, Detail: "from " + source + ": " + why, Failed: true})
+// String says what is over the rate.
+func (r Rate) String() string {
+	return fmt.Sprintf("more than %d at once, %g a second", r.Burst, r.PerSecond)
 }
 
 // tell reports whether source is to be audited now.
@@ -154,8 +181,17 @@ func (b *buckets) take(key string, now time.Time) time.Duration {
 	if bucket.AllowN(now, 1) {
 		return 0
 	}
-	return time.Duration(float64(time.Second) / b.rate.PerSecond)
+	return b.wait()
 }
+
+// left reports whether take would return 0.
+func (b *buckets) left(key string, now time.Time) bool {
+	bucket := b.keys[key]
+	return bucket == nil || bucket.TokensAt(now) >= 1
+}
+
+// wait is the time in which one more becomes free.
+func (b *buckets) wait() time.Duration { return time.Duration(float64(time.Second) / b.rate.PerSecond) }
 
 // makeRoom forgets those that have not asked lately; if that is not enough, all.
 func (b *buckets) makeRoom(now time.Time) {

@@ -62,8 +62,9 @@ func TestSource(t *testing.T) {
 		{"unix", []string{"nonsense"}, "local"},
 		{"unix", []string{"6.6.6.6, 2001:db8::77"}, "2001:db8::/64"},
 	} {
-		if got := a.Source(from(tc.peer, tc.forwarded...)); got != tc.want {
-			t.Errorf("%s %q: %s, want %s", tc.peer, tc.forwarded, got, tc.want)
+		wide := map[string]string{"2001:db8::/64": "2001:db8::/48", "fe80::/64": "fe80::/48"}[tc.want]
+		if got, network := a.Source(from(tc.peer, tc.forwarded...)); got != tc.want || network != wide {
+			t.Errorf("%s %q: %s in %q, want %s in %q", tc.peer, tc.forwarded, got, network, tc.want, wide)
 		}
 	}
 }
@@ -117,11 +118,45 @@ func TestASourceIsAuditedOnceAWindow(t *testing.T) {
 		for range 500 {
 			l.Take(from("192.0.2.1:1"), "")
 		}
-		l.Refused(from("192.0.2.1:1"), "another reason")
 		c.at = c.at.Add(Window)
 	}
 	if n := strings.Count(trail.String(), "rate_limited"); n != 3 {
 		t.Errorf("%d entries in three windows", n)
+	}
+}
+
+// Who has a whole IPv6 network has 65,536 addresses, but not as many limits. Another
+// network is not touched, one of its addresses does not use up the rest, and the trail
+// has one entry.
+func TestANetworkIsLimited(t *testing.T) {
+	l, c, trail := newTest(t, Rule{Name: "register", Address: Rate{2, 0.5}})
+	take := func(network, address int) bool {
+		return l.Take(from(fmt.Sprintf("[2001:db8:%x:%x::1]:1", network, address)), "") == 0
+	}
+	for range 100 {
+		take(1, 0)
+	}
+	passed := 0
+	for address := range 1000 {
+		if take(1, 1+address) {
+			passed++
+		}
+	}
+	if passed != 2*networkTimes-2 {
+		t.Errorf("%d of 1000 neighbours passed", passed)
+	}
+	if len(l.address.keys) != passed+1 {
+		t.Errorf("%d addresses are remembered", len(l.address.keys))
+	}
+	if !take(2, 0) {
+		t.Error("another network is limited")
+	}
+	if got := trail.String(); strings.Count(got, "rate_limited") != 2 || strings.Count(got, "from 2001:db8:1::/48: more than 16 at once, 4 a second") != 1 {
+		t.Errorf("the trail:\n%s", got)
+	}
+	c.at = c.at.Add(time.Second)
+	if !take(1, 5000) {
+		t.Error("still limited a second later")
 	}
 }
 
@@ -130,11 +165,11 @@ func TestManySources(t *testing.T) {
 	l, _, trail := newTest(t, Rule{Name: "bearer", Client: Rate{1, 1}, Address: Rate{1, 1}})
 	for i := range 3 * maxCounted {
 		for range 2 {
-			l.Take(from(fmt.Sprintf("[2001:db8:%x:%x::1]:1", i>>8, i&0xff)), fmt.Sprint(i))
+			l.Take(from(fmt.Sprintf("[2001:%x:%x:1::1]:1", i>>8, i&0xff)), fmt.Sprint(i))
 		}
 	}
-	if len(l.address.keys) > maxCounted || len(l.client.keys) > maxCounted || len(l.told) > maxCounted {
-		t.Errorf("%d addresses, %d clients, %d told", len(l.address.keys), len(l.client.keys), len(l.told))
+	if len(l.network.keys) > maxCounted || len(l.address.keys) > maxCounted || len(l.client.keys) > maxCounted || len(l.told) > maxCounted {
+		t.Errorf("%d networks, %d addresses, %d clients, %d told", len(l.network.keys), len(l.address.keys), len(l.client.keys), len(l.told))
 	}
 	if n := strings.Count(trail.String(), "rate_limited"); n > maxCounted {
 		t.Errorf("%d entries", n)
@@ -143,7 +178,6 @@ func TestManySources(t *testing.T) {
 
 func TestWithoutALimiterNothingIsLimited(t *testing.T) {
 	var l *Limiter
-	l.Refused(from("192.0.2.1:1"), "")
 	if l.Take(from("192.0.2.1:1"), "a") != 0 {
 		t.Error("limited")
 	}
