@@ -1,12 +1,17 @@
 package authserver_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
@@ -42,19 +47,72 @@ func TestTokenRequestsComeInTheBody(t *testing.T) {
 	}
 }
 
-// A client's secret, and the token of its registration, are told once and kept as
-// hashes (RFC 6819 §4.1.1, §4.3.4).
+// A client's secret is told once and stands nowhere, before a login and after it but as a
+// hash (RFC 6819 §4.1.1, §4.3.4).
 func TestClientSecretsAreKeptAsHashes(t *testing.T) {
 	w := newWorld(t)
-	told := w.register(`{"redirect_uris":["https://client.example/cb"],"token_endpoint_auth_method":"client_secret_basic"}`)
-	kept, err := w.store.Client(t.Context(), told["client_id"].(string))
-	w.must(err)
-	secret, token := told["client_secret"].(string), told["registration_access_token"].(string)
-	if !model.EqualHash(secret, kept.SecretHash) || !model.EqualHash(token, kept.RegistrationHash) {
-		t.Error("the hashes do not fit")
+	told := w.register(`{"redirect_uris":["http://127.0.0.1/cb"],"token_endpoint_auth_method":"client_secret_post"}`)
+	c := client{id: told["client_id"].(string), redirectURI: "http://127.0.0.1/cb", verifier: strings.Repeat("v", 43)}
+	secret := told["client_secret"].(string)
+	if a := w.post("/oauth/token", c.tokenForm(w.logIn(c), "client_secret", secret)); a.StatusCode != 200 {
+		t.Fatalf("%d %s", a.StatusCode, a.body)
 	}
-	if all := fmt.Sprintf("%+v", kept); strings.Contains(all, secret) || strings.Contains(all, token) {
-		t.Error("the client is kept with its secret")
+	files, err := filepath.Glob(w.path + "*")
+	w.must(err)
+	found := false
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		w.must(err)
+		if bytes.Contains(b, []byte(secret)) || bytes.Contains(b, []byte(secret[len("fjs_"):])) {
+			t.Errorf("%s holds the secret", name)
+		}
+		found = found || bytes.Contains(b, model.Hash(secret))
+	}
+	if !found {
+		t.Error("its hash stands nowhere, so this test shows nothing")
+	}
+	if strings.Contains(w.trail.String(), secret) {
+		t.Error("the log holds the secret")
+	}
+}
+
+// Whatever strangers register stands in no row, and locks nobody out: neither the honest
+// client from elsewhere, nor the one from their own network once they pause.
+func TestStrangersRegistrations(t *testing.T) {
+	w := newWorld(t)
+	register := func(from string, n int) answer {
+		body := fmt.Sprintf(`{"client_name":"stranger %d","redirect_uris":["http://127.0.0.1/%d"],"token_endpoint_auth_method":"none"}`, n, n)
+		return serve(t, w.mux.Load(), w.request(http.MethodPost, w.url+"/oauth/register", body, "X-Forwarded-For", from))
+	}
+	for i := range 5200 { // more than the table had room for
+		if a := register(fmt.Sprintf("2a00:%x:%x::1", i>>8, i&0xff), i); a.StatusCode != http.StatusCreated {
+			t.Fatalf("registration %d: %d %s", i, a.StatusCode, a.body)
+		}
+	}
+	passed := 0
+	for i := range 4000 { // now from one network
+		if register(fmt.Sprintf("2a01:0:0:%x::1", i), i).StatusCode == http.StatusCreated {
+			passed++
+		}
+	}
+	if most := 8 * ratelimit.Register.Address.Burst; passed != most {
+		t.Errorf("one network registered %d clients, not %d", passed, most)
+	}
+	if all, err := w.store.Clients(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("%d rows, %v", len(all), err)
+	}
+	a := register("2a01:0:0:ffff::1", 1)
+	a.wantError(t, http.StatusTooManyRequests, "temporarily_unavailable", "")
+	wait, err := time.ParseDuration(a.Header.Get("Retry-After") + "s")
+	w.must(err)
+	w.advance(wait)
+	if a := register("2a01:0:0:ffff::1", 1); a.StatusCode != http.StatusCreated {
+		t.Errorf("a neighbour after %s: %d %s", wait, a.StatusCode, a.body)
+	}
+	c := w.newClient()
+	w.tokens(c, w.logIn(c))
+	if all, err := w.store.Clients(t.Context()); err != nil || len(all) != 1 || all[0].ID != c.id {
+		t.Errorf("rows after one login: %+v, %v", all, err)
 	}
 }
 

@@ -140,7 +140,7 @@ func TestDeletedAndRemovedClients(t *testing.T) {
 	for _, c := range []client{registered, published} {
 		access, refresh := w.tokens(c, w.logIn(c))
 		waiting := w.logIn(c) // a code that comes too late
-		w.must(w.clients().RemoveClient(t.Context(), c.id))
+		w.must(w.operator().RemoveClient(t.Context(), c.id))
 		if err := w.bearer(access); err != model.ErrRevoked {
 			t.Errorf("%s: bearer %v", c.id, err)
 		}
@@ -152,5 +152,13 @@ func TestDeletedAndRemovedClients(t *testing.T) {
 	}
 	w.get(w.url+"/oauth/authorize?"+registered.authorizeQuery().Encode(), "Accept", "application/json").wantError(t, 400, "invalid_client", "registers anew")
 	access, _ := w.tokens(published, w.logIn(published)) // it needs no registration
+	w.must(w.bearer(access))
+	// Who registers the same again is another client, and asks users again.
+	id := w.register(clientBody)["client_id"]
+	if id == registered.id || id != w.register(clientBody)["client_id"] {
+		t.Errorf("registered again it is %s", id)
+	}
+	registered.id = id.(string)
+	access, _ = w.tokens(registered, w.logIn(registered))
 	w.must(w.bearer(access))
 }

@@ -37,7 +37,6 @@ func hostileEndpoints(w *world) []endpoint {
 		{"POST", "/oauth/introspect", url.Values{"token": {"fja_x"}, "client_id": {c.id}}, ""},
 		{"POST", "/oauth/register", nil, `{"client_name":"x","redirect_uris":["http://127.0.0.1/"],"token_endpoint_auth_method":"private_key_jwt","jwks":{"keys":[]},"scope":"x","grant_types":["authorization_code"]}`},
 		{"POST", "/register", nil, `{"redirect_uris":["http://127.0.0.1/"],"token_endpoint_auth_method":"none","client_uri":"https://a.example","response_types":["code"]}`},
-		{"GET", "/oauth/register/" + c.id, url.Values{}, ""}, {"DELETE", "/oauth/register/" + c.id, url.Values{}, ""}, {"PUT", "/oauth/register/" + c.id, nil, `{"redirect_uris":[]}`},
 		{"GET", "/.well-known/oauth-authorization-server", url.Values{}, ""}, {"GET", "/.well-known/oauth-protected-resource/mcp", url.Values{}, ""},
 		{"GET", "/oauth/jwks", url.Values{}, ""},
 	}

@@ -110,7 +110,7 @@ func saysNo(w *world, c client) map[string]answer {
 // A client that the operator has added gets its errors as RFC 6749 §4.1.2.1 says.
 func TestOperatorsClientsGetTheirErrors(t *testing.T) {
 	w := newWorld(t)
-	added, err := w.clients().AddClient(t.Context(), admin.NewClient{Name: "Desk", RedirectURIs: []string{"https://desk.example/cb"}, Public: true})
+	added, err := w.operator().AddClient(t.Context(), admin.NewClient{Name: "Desk", RedirectURIs: []string{"https://desk.example/cb"}, Public: true})
 	w.must(err)
 	c := client{id: added.ID, redirectURI: "https://desk.example/cb", verifier: strings.Repeat("v", 43)}
 	for name, bad := range refusedRequests(w) {

@@ -5,75 +5,149 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
-func TestReadAndDeleteRegistration(t *testing.T) {
-	w := newWorldAt(t, "/p")
-	for _, method := range []string{"none", "client_secret_basic"} {
-		made := w.register(`{"client_name":"One","redirect_uris":["http://127.0.0.1/cb"],"token_endpoint_auth_method":"` + method + `"}`)
-		c := client{id: made["client_id"].(string), redirectURI: "http://127.0.0.1/cb", verifier: strings.Repeat("v", 43)}
-		at, token := made["registration_client_uri"].(string), made["registration_access_token"].(string)
-		if at != w.url+"/oauth/register/"+c.id || !strings.HasPrefix(token, "fjg_") {
-			t.Fatalf("%v", made)
+// Equal registrations are one client, whoever sends them, and each still has a secret of
+// its own: a refresh token is good with the secret that redeemed its code.
+func TestEqualRegistrations(t *testing.T) {
+	w := newWorld(t)
+	for _, method := range []string{"none", "client_secret_post", "client_secret_basic"} {
+		body := `{"client_name":"One","redirect_uris":["http://127.0.0.1/cb"],"token_endpoint_auth_method":"` + method + `"}`
+		one := w.register(body)
+		w.advance(time.Hour)
+		two := w.register(strings.Replace(body, `{`, `{"scope":"openid","client_uri":"https://one.example","software_id":"x",`, 1))
+		if one["client_id"] != two["client_id"] || two["client_id_issued_at"] != float64(w.now().Unix()) || two["client_uri"] != "https://one.example" {
+			t.Errorf("%v and %v", one, two)
 		}
-		manage := func(method, auth string) answer {
-			return w.do(newBrowser(), w.request(method, at, "{}", "Authorization", auth))
+		if other := w.register(strings.Replace(body, "One", "Two", 1)); other["client_id"] == one["client_id"] {
+			t.Errorf("%v", other)
 		}
-		got := manage(http.MethodGet, "Bearer "+token)
-		v := got.json(t)
-		if got.StatusCode != 200 || v["client_id"] != c.id || v["client_name"] != "One" || v["registration_access_token"] != token || v["token_endpoint_auth_method"] != method || v["client_secret"] != nil {
-			t.Errorf("%d %s", got.StatusCode, got.body)
-		}
-		other := w.register(`{"redirect_uris":["http://127.0.0.1/cb"]}`)["registration_access_token"].(string)
-		for _, auth := range []string{"", "Bearer", "Bearer ", "Bearer wrong", "Bearer " + other, "Basic " + token, token} {
-			a := manage(http.MethodDelete, auth)
-			a.wantError(t, 401, "invalid_token", "")
-			if !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Bearer") {
-				t.Errorf("%q: no challenge", auth)
+		for name, v := range one {
+			if strings.HasPrefix(name, "registration_") {
+				t.Errorf("%s: %v", name, v)
 			}
 		}
-		for _, method := range []string{http.MethodPut, http.MethodPatch, http.MethodPost} {
-			a := manage(method, "Bearer "+token)
-			a.wantError(t, 405, "invalid_request", "register again")
-			if a.Header.Get("Allow") != "GET, HEAD, DELETE" {
-				t.Errorf("%s: Allow %q", method, a.Header.Get("Allow"))
+		c := client{id: one["client_id"].(string), redirectURI: "http://127.0.0.1:7/cb", verifier: strings.Repeat("v", 43)}
+		if method == "none" {
+			if one["client_secret"] != nil {
+				t.Errorf("%v", one)
 			}
+			w.tokens(c, w.logIn(c))
+			continue
 		}
-		if a := manage(http.MethodDelete, "Bearer "+token); a.StatusCode != 204 || a.body != "" {
+		mine, others := one["client_secret"].(string), two["client_secret"].(string)
+		if mine == others || one["client_secret_expires_at"] != float64(0) {
+			t.Errorf("%v and %v", one, two)
+		}
+		code := w.logIn(c)
+		for _, wrong := range []string{"", "fjs_wrong", mine + "x", w.register(strings.Replace(body, "One", "Two", 1))["client_secret"].(string)} {
+			w.post("/oauth/token", c.tokenForm(code, "client_secret", wrong)).wantError(t, 401, "invalid_client", "secret is wrong")
+		}
+		a := w.post("/oauth/token", c.tokenForm(code, "client_secret", mine))
+		if a.StatusCode != 200 {
+			t.Fatalf("%d %s", a.StatusCode, a.body)
+		}
+		refresh := a.json(t)["refresh_token"].(string)
+		w.post("/oauth/token", c.refreshForm(refresh, "client_secret", others)).wantError(t, 400, "invalid_grant", "another client")
+		w.post("/oauth/token", c.refreshForm(refresh)).wantError(t, 401, "invalid_client", "")
+		if a := w.post("/oauth/token", c.refreshForm(refresh, "client_secret", mine)); a.StatusCode != 200 {
 			t.Errorf("%d %s", a.StatusCode, a.body)
 		}
-		manage(http.MethodGet, "Bearer "+token).wantError(t, 401, "invalid_token", "")
-		w.post("/oauth/token", c.tokenForm("fjc_x")).wantError(t, 401, "invalid_client", "register again")
 	}
 }
 
-func TestDeletingARegistrationEndsItsLogins(t *testing.T) {
+// An id that was not given out here, or says something else than what was registered, is
+// unknown at both endpoints. So is one that no key of ours has made.
+func TestForgedClientIDs(t *testing.T) {
 	w := newWorld(t)
-	made := w.register(`{"redirect_uris":["http://127.0.0.1/cb"],"token_endpoint_auth_method":"none"}`)
-	c := client{id: made["client_id"].(string), redirectURI: "http://127.0.0.1/cb", verifier: strings.Repeat("v", 43)}
-	access, _ := w.tokens(c, w.logIn(c))
-	w.do(newBrowser(), w.request(http.MethodDelete, made["registration_client_uri"].(string), "", "Authorization", "Bearer "+made["registration_access_token"].(string)))
-	if err := w.bearer(access); err != model.ErrRevoked || w.ended.Load() != 1 {
-		t.Errorf("bearer %v, %d grants ended", err, w.ended.Load())
+	good, evil := w.newClient(), w.register(`{"redirect_uris":["https://evil.example/cb"],"token_endpoint_auth_method":"none"}`)["client_id"].(string)
+	w.tokens(good, w.logIn(good)) // the honest one has its row
+	tag, said, _ := strings.Cut(good.id, ".")
+	_, evilSaid, _ := strings.Cut(evil, ".")
+	other := newWorldKeyed(t, "other")
+	foreign := other.newClient()
+	for what, id := range map[string]string{
+		"cut": good.id[:len(good.id)-1], "the tag alone": tag, "longer": good.id + "A", "other redirect URIs": tag + "." + evilSaid,
+		"a changed tag": "a" + tag[1:] + "." + said, "a changed letter": good.id[:40] + flip(good.id[40]) + good.id[41:], "another broker's": foreign.id,
+	} {
+		c := client{id: id, redirectURI: "https://evil.example/cb", verifier: good.verifier}
+		if what != "other redirect URIs" {
+			c.redirectURI = good.redirectURI
+		}
+		w.get(w.url+"/oauth/authorize?"+c.authorizeQuery().Encode(), "Accept", "application/json").wantError(t, 400, "invalid_client", "registers anew")
+		w.post("/oauth/token", c.refreshForm("fjr_x")).wantError(t, 401, "invalid_client", "register again")
 	}
+	good.redirectURI = "https://evil.example/cb"
+	w.get(w.url+"/oauth/authorize?"+good.authorizeQuery().Encode(), "Accept", "application/json").wantError(t, 400, "invalid_request", "not one that the application registered")
+}
+
+func flip(c byte) string {
+	if c == 'A' {
+		return "B"
+	}
+	return "A"
+}
+
+// A key is changed while clients are on their way: who has logged in goes on, who has not
+// is told to register again.
+func TestClientsAndAChangedKey(t *testing.T) {
+	w := newWorldKeyed(t, "old")
+	in, out := w.newClient(), w.register(`{"redirect_uris":["http://127.0.0.1/out"],"token_endpoint_auth_method":"none"}`)["client_id"].(string)
+	_, refresh := w.tokens(in, w.logIn(in))
+	waiting := client{id: out, redirectURI: "http://127.0.0.1/out", verifier: in.verifier}
+
+	w.useKeys("new", "old")
+	w.logIn(in)
+	if a := w.get(w.url + "/oauth/authorize?" + waiting.authorizeQuery().Encode()); a.StatusCode != 200 {
+		t.Errorf("with both keys: %d", a.StatusCode)
+	}
+	_, err := w.store.Reseal(t.Context())
+	w.must(err)
+	w.useKeys("new")
+	if a := w.post("/oauth/token", in.refreshForm(refresh)); a.StatusCode != 200 {
+		t.Errorf("a refresh: %d %s", a.StatusCode, a.body)
+	}
+	w.logIn(in)
+	w.get(w.url+"/oauth/authorize?"+waiting.authorizeQuery().Encode(), "Accept", "application/json").wantError(t, 400, "invalid_client", "registers anew")
+	w.post("/oauth/token", waiting.tokenForm("fjc_x")).wantError(t, 401, "invalid_client", "register again")
+}
+
+func TestTooLargeRegistration(t *testing.T) {
+	w := newWorld(t)
+	var uris []string
+	for range 32 {
+		uris = append(uris, `"https://a.example/`+model.NewToken("")+model.NewToken("")+`"`)
+	}
+	a := w.do(newBrowser(), w.request(http.MethodPost, w.url+"/oauth/register", `{"redirect_uris":[`+strings.Join(uris, ",")+`]}`))
+	a.wantError(t, 400, "invalid_client_metadata", "2048 characters; register fewer or shorter redirect_uris")
+}
+
+// There is nothing to manage: a registration has no owner (RFC 7592).
+func TestRegistrationsAreNotManaged(t *testing.T) {
+	w := newWorld(t)
+	c := w.newClient()
+	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete} {
+		if a := w.do(newBrowser(), w.request(method, w.url+"/oauth/register/"+c.id, "{}", "Authorization", "Bearer "+c.id)); a.StatusCode != 404 {
+			t.Errorf("%s: %d", method, a.StatusCode)
+		}
+	}
+	w.logIn(c)
 }
 
 func TestPreRegisteredClients(t *testing.T) {
 	w := newWorld(t)
-	added, err := w.clients().AddClient(t.Context(), admin.NewClient{Name: "Portal", RedirectURIs: []string{"https://portal.example/cb"}})
+	added, err := w.operator().AddClient(t.Context(), admin.NewClient{Name: "Portal", RedirectURIs: []string{"https://portal.example/cb"}})
 	w.must(err)
 	c := client{id: added.ID, redirectURI: "https://portal.example/cb", verifier: strings.Repeat("v", 43)}
 	a := w.post("/oauth/token", c.tokenForm(w.logIn(c), "client_secret", added.Secret))
 	if a.StatusCode != 200 {
 		t.Fatalf("%d %s", a.StatusCode, a.body)
 	}
-	// The endpoint of a registration is for clients that registered.
-	r := w.request(http.MethodGet, w.url+"/oauth/register/"+added.ID, "", "Authorization", "Bearer "+added.Secret)
-	w.do(newBrowser(), r).wantError(t, 401, "invalid_token", "")
-	public, err := w.clients().AddClient(t.Context(), admin.NewClient{Name: "Editor", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true})
+	public, err := w.operator().AddClient(t.Context(), admin.NewClient{Name: "Editor", RedirectURIs: []string{"http://127.0.0.1/cb"}, Public: true})
 	w.must(err)
 	c = client{id: public.ID, redirectURI: "http://127.0.0.1:7/cb", verifier: strings.Repeat("v", 43)}
 	access, _ := w.tokens(c, w.logIn(c))
@@ -84,7 +158,7 @@ func TestIntrospection(t *testing.T) {
 	w := newWorld(t)
 	c := w.newClient()
 	access, refresh := w.tokens(c, w.logIn(c))
-	rs, err := w.clients().AddClient(t.Context(), admin.NewClient{Name: "Gateway", Introspect: true})
+	rs, err := w.operator().AddClient(t.Context(), admin.NewClient{Name: "Gateway", Introspect: true})
 	w.must(err)
 	ask := func(token string) answer {
 		return w.post("/oauth/introspect", url.Values{"token": {token}, "client_id": {rs.ID}, "client_secret": {rs.Secret}})

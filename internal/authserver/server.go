@@ -120,7 +120,6 @@ func (s *Server) Routes(mux *http.ServeMux) {
 	register := httpserver.CORS(s.registry.Register, http.MethodPost)
 	token := httpserver.CORS(s.endpoint(s.token), http.MethodPost)
 	mux.Handle(s.prefix+"/oauth/register", register)
-	mux.HandleFunc(s.prefix+"/oauth/register/{client}", s.registry.Manage)
 	mux.Handle(s.prefix+"/oauth/token", token)
 	mux.HandleFunc("POST "+s.prefix+"/oauth/introspect", s.endpoint(s.introspect))
 	mux.Handle(s.prefix+"/oauth/revoke", httpserver.CORS(s.endpoint(s.revoke), http.MethodPost))

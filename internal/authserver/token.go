@@ -43,7 +43,7 @@ func (s *Server) redeem(ctx context.Context, req tokenRequest) (any, error) {
 		return nil, err
 	}
 	pair := s.newPair()
-	if grant, err = s.cfg.Store.RedeemCode(ctx, code, pair); err != nil {
+	if grant, err = s.cfg.Store.RedeemCode(ctx, code, req.client, pair); err != nil {
 		s.reportReuse(ctx, req.client, grant, "authorization code", err)
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (s *Server) refresh(ctx context.Context, req tokenRequest) (any, error) {
 	if _, refused := oauth.MatchResources(s.resources(), req.params); refused != nil {
 		return nil, refused
 	}
-	grant, pair, err := s.cfg.Store.Rotate(ctx, token, req.client.ID, s.newPair())
+	grant, pair, err := s.cfg.Store.Rotate(ctx, token, req.client, s.newPair())
 	if err != nil {
 		s.reportReuse(ctx, req.client, grant, "refresh token", err)
 		return nil, err

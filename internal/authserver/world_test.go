@@ -3,6 +3,7 @@ package authserver_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"html"
 	"io"
 	"log/slog"
@@ -28,6 +29,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeweb"
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
@@ -43,6 +45,8 @@ type world struct {
 	documents *clientmeta.Fetcher // of servers made from now on
 	url       string              // of the broker
 	forge     *fakeforge.Server
+	path      string // of its database
+	clients   int    // that newClient has made
 	store     *store.Store
 	server    *authserver.Server
 	trail     *testlog.Buffer              // the audit trail
@@ -74,9 +78,33 @@ func newWorldOn(t testing.TB, prefix string, forge fakeforge.Config) *world {
 	public, err := url.Parse(w.url)
 	w.must(err)
 	w.forge = fakeforge.Start(t, forge, authserver.CallbackURL(public))
-	w.store = teststore.Open(t, teststore.Path(t), w.now)
+	w.path = teststore.Path(t)
+	w.store = teststore.Open(t, w.path, w.now)
 	w.restart()
 	return w
+}
+
+// newWorldKeyed is a world with a store key of its own.
+func newWorldKeyed(t testing.TB, key string) *world {
+	w := newWorld(t)
+	w.useKeys(key)
+	return w
+}
+
+// useKeys starts the server anew with those store keys, the current one first.
+func (w *world) useKeys(names ...string) {
+	w.t.Helper()
+	var keys [][]byte
+	for _, name := range names {
+		keys = append(keys, model.Hash(name))
+	}
+	ring, err := seal.NewKeyring(keys[0], keys[1:]...)
+	w.must(err)
+	opened, err := store.Open(w.t.Context(), store.Options{Path: w.path, Keys: ring, Now: w.now})
+	w.must(err)
+	w.t.Cleanup(func() { opened.Close() })
+	w.store = opened
+	w.restart()
 }
 
 // restart puts a new server in the place of the old one, with w.scopes.
@@ -115,8 +143,8 @@ func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
 	return server
 }
 
-// clients is what the operator adds and removes clients by.
-func (w *world) clients() *operator.Operator {
+// operator adds and removes clients.
+func (w *world) operator() *operator.Operator {
 	return operator.New(operator.Config{
 		Store: w.store, Audit: audit.New(w.trail), Now: w.now, Revoked: func(context.Context, string) { w.ended.Add(1) },
 	})
@@ -204,9 +232,17 @@ func (w *world) register(body string) map[string]any {
 	return a.json(w.t)
 }
 
+const clientBody = `{"client_name":"Test <Client>","redirect_uris":["http://127.0.0.1/cb"],"token_endpoint_auth_method":"none"}`
+
+// newClient registers clientBody, and from the second time on with other names, since
+// equal registrations are one client.
 func (w *world) newClient() client {
 	w.t.Helper()
-	got := w.register(`{"client_name":"Test <Client>","redirect_uris":["http://127.0.0.1/cb"],"token_endpoint_auth_method":"none"}`)
+	body := clientBody
+	if w.clients++; w.clients > 1 {
+		body = strings.Replace(body, "<Client>", fmt.Sprint("<Client> ", w.clients), 1)
+	}
+	got := w.register(body)
 	return client{id: got["client_id"].(string), redirectURI: "http://127.0.0.1:9999/cb", verifier: forgejo.NewVerifier()}
 }
 

@@ -19,7 +19,7 @@ func (o *Operator) AddClient(ctx context.Context, n admin.NewClient) (admin.Adde
 	}
 	client := model.Client{
 		ID: model.NewID(), Kind: model.ClientOperator, Name: n.Name, AuthMethod: oauth.AuthNone,
-		RedirectURIs: n.RedirectURIs, GrantTypes: oauth.GrantTypes(), Introspect: n.Introspect, CreatedAt: o.cfg.Now(),
+		RedirectURIs: n.RedirectURIs, Introspect: n.Introspect, CreatedAt: o.cfg.Now(),
 	}
 	added := admin.AddedClient{ID: client.ID}
 	if !n.Public {
@@ -69,11 +69,7 @@ func (o *Operator) ListClients(ctx context.Context) ([]admin.Client, error) {
 
 // RemoveClient removes any client with its grants and their sessions.
 func (o *Operator) RemoveClient(ctx context.Context, id string) error {
-	client, err := o.cfg.Store.Client(ctx, id)
-	var grants []string
-	if err == nil {
-		grants, err = o.cfg.Store.DeleteClient(ctx, id)
-	}
+	client, grants, err := o.cfg.Store.RemoveClient(ctx, id)
 	if errors.Is(err, model.ErrNotFound) {
 		return &admin.Error{Text: fmt.Sprintf("there is no client %q; fjmcpctl clients list shows all", id), NotFound: true}
 	}
@@ -88,7 +84,7 @@ func (o *Operator) RemoveClient(ctx context.Context, id string) error {
 }
 
 func (o *Operator) event(ctx context.Context, kind audit.Kind, client model.Client) {
-	o.cfg.Audit.Event(ctx, audit.Event{Kind: kind, Client: oauth.ClientName(client), Outcome: "ok", Detail: client.ID + " by the operator"})
+	o.cfg.Audit.Event(ctx, audit.Event{Kind: kind, Client: oauth.ClientName(client), Outcome: "ok", Detail: model.ShortID(client.ID) + " by the operator"})
 }
 
 // RotateKey moves everything to the current key and audits that.

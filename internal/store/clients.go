@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store/clientid"
 )
 
 type clientRow struct {
@@ -21,7 +22,7 @@ func (clientRow) TableName() string { return "clients" }
 
 func newClientRow(c model.Client) *clientRow {
 	c.Kind = cmp.Or(c.Kind, model.ClientRegistered)
-	c.RedirectURIs, c.GrantTypes = append([]string{}, c.RedirectURIs...), append([]string{}, c.GrantTypes...) // never NULL
+	c.RedirectURIs = append([]string{}, c.RedirectURIs...) // never NULL
 	return &clientRow{Client: c}
 }
 
@@ -30,52 +31,77 @@ func (s *Store) CreateClient(ctx context.Context, c model.Client) error {
 	return s.write.WithContext(ctx).Create(newClientRow(c)).Error
 }
 
-// ErrFull says that there is no room for another registration.
-var ErrFull = errors.New("too many registrations that no user has agreed to")
-
-// keepFresh is how long a registration stands for its first login, however many
-// there are.
-const keepFresh = time.Hour
-
-// RegisterClient stores a client that registered itself. There are at most max
-// of those that no user has agreed to: the oldest make room if they had an hour
-// for it and no login is on its way, else the error is ErrFull.
-func (s *Store) RegisterClient(ctx context.Context, c model.Client, max int) error {
-	return s.update(ctx, func(tx *gorm.DB) error {
-		var n int64
-		if err := tx.Raw("SELECT COUNT(*) FROM clients WHERE " + ungranted).Row().Scan(&n); err != nil {
-			return err
+// ClientID is what a client that registers itself is known by. Nothing is stored of it
+// before a user has logged in for it. What registers the same as a client that was
+// removed is another client. The error may be clientid.ErrTooLarge.
+func (s *Store) ClientID(ctx context.Context, c model.Client) (string, error) {
+	for turn := 0; ; turn++ {
+		id, err := clientid.Seal(s.keys, c, turn)
+		if err != nil {
+			return "", err
 		}
-		if n >= int64(max) {
-			res := tx.Exec("DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE created_at < ? AND NOT EXISTS (SELECT 1 FROM logins WHERE client_id = clients.id) AND "+ungranted+" ORDER BY created_at LIMIT ?)",
-				ms(s.now().Add(-keepFresh)), n-int64(max)+1)
-			switch {
-			case res.Error != nil:
-				return res.Error
-			case n-res.RowsAffected >= int64(max):
-				return ErrFull
-			}
+		if _, err = s.Client(ctx, id); !errors.Is(err, model.ErrNotFound) {
+			return id, err
 		}
-		return tx.Create(newClientRow(c)).Error
-	})
+	}
 }
 
-// ungranted matches registrations that no grant was ever made for.
-const ungranted = "kind = 'registered' AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id) AND NOT EXISTS (SELECT 1 FROM sessions WHERE client_id = clients.id)"
+// ClientSecret returns a new secret for the client of an id that ClientID has returned.
+// It is stored nowhere; once it has redeemed a code, its hash is.
+func (s *Store) ClientSecret(id string) string { return clientid.NewSecret(s.keys, id) }
+
+// SecretHash returns the SHA-256 of a secret if it is the client's. One that registered
+// itself may have several. The error is model.ErrNotFound if it is not.
+func (s *Store) SecretHash(ctx context.Context, c model.Client, secret string) ([]byte, error) {
+	hash := model.Hash(secret)
+	switch {
+	case model.EqualHash(secret, c.SecretHash), len(c.SecretHash) == 0 && clientid.IsSecret(s.keys, c.ID, secret):
+		return hash, nil
+	case len(c.SecretHash) > 0:
+		return nil, model.ErrNotFound
+	}
+	// The key that made it may be gone, but not the logins that were redeemed with it.
+	var known int64
+	err := s.reader(ctx).Model(&grantRow{}).Where("client_id = ? AND secret_hash = ?", c.ID, hash).Limit(1).Count(&known).Error
+	if err == nil && known == 0 {
+		err = model.ErrNotFound
+	}
+	return hash, err
+}
+
+// keepRegistered stores the client of an id that holds its registration, and reports
+// whether it was not there before.
+func (s *Store) keepRegistered(tx *gorm.DB, id string) (bool, error) {
+	c, ok := clientid.Open(s.keys, id)
+	if !ok {
+		return false, nil // it is known by its row
+	}
+	c.CreatedAt = s.now()
+	res := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(newClientRow(c))
+	return res.RowsAffected == 1, res.Error
+}
 
 // KeepClient stores a client that is described elsewhere, over what was stored
-// of it before. One that was deleted is there again.
+// of it before. One that was removed is there again.
 func (s *Store) KeepClient(ctx context.Context, c model.Client) error {
 	return s.write.WithContext(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(newClientRow(c)).Error
 }
 
-// Client returns the client of that id, or model.ErrNotFound.
+// Client returns the client of that id: from its row, or, as long as no user has logged in
+// for it, from the id. The error is model.ErrNotFound, also for one that was removed.
 func (s *Store) Client(ctx context.Context, id string) (model.Client, error) {
-	var r clientRow
-	if err := s.reader(ctx).Where("id = ? AND deleted_at = 0", id).Take(&r).Error; err != nil {
-		return model.Client{}, wrap(err)
+	r, err := take[clientRow](s.reader(ctx), "id = ?", id)
+	switch {
+	case err == nil && r.DeletedAt == 0:
+		return r.Client, nil
+	case err != nil && !errors.Is(err, model.ErrNotFound):
+		return model.Client{}, err
+	case err != nil:
+		if c, ok := clientid.Open(s.keys, id); ok {
+			return c, nil
+		}
 	}
-	return r.Client, nil
+	return model.Client{}, model.ErrNotFound
 }
 
 // ClientUse is a client and how much it is used.
@@ -93,15 +119,19 @@ func (s *Store) Clients(ctx context.Context) ([]ClientUse, error) {
 	return all, err
 }
 
-// DeleteClient ends a client and all its grants, and returns the ids of those
-// that stood. model.ErrNotFound: there is no such client.
-func (s *Store) DeleteClient(ctx context.Context, id string) (grants []string, err error) {
+// RemoveClient ends a client, named by its id or model.ShortID, and all its grants, and
+// returns it and the ids of those that stood. model.ErrNotFound: there is no such client.
+func (s *Store) RemoveClient(ctx context.Context, id string) (c model.Client, grants []string, err error) {
 	err = s.update(ctx, func(tx *gorm.DB) error {
-		mark := tx.Model(&clientRow{}).Where("id = ? AND deleted_at = 0", id).Update("deleted_at", ms(s.now()))
-		if err := one(mark); err != nil {
+		r, err := take[clientRow](tx, "(id = ? OR kind = ? AND substr(id, 1, ?) = ?) AND deleted_at = 0", id, model.ClientRegistered, len(id)+1, id+".")
+		if err != nil {
 			return err
 		}
-		if err := tx.Model(&grantRow{}).Where("client_id = ? AND revoked_at = 0", id).Pluck("id", &grants).Error; err != nil {
+		c = r.Client
+		if err := tx.Model(&r).Update("deleted_at", ms(s.now())).Error; err != nil {
+			return err
+		}
+		if err := tx.Model(&grantRow{}).Where("client_id = ? AND revoked_at = 0", c.ID).Pluck("id", &grants).Error; err != nil {
 			return err
 		}
 		for _, grant := range grants {
@@ -111,7 +141,7 @@ func (s *Store) DeleteClient(ctx context.Context, id string) (grants []string, e
 		}
 		return nil
 	})
-	return grants, err
+	return c, grants, err
 }
 
 type assertionRow struct {

@@ -14,9 +14,9 @@ func TestEveryFieldOfAClientIsKept(t *testing.T) {
 	s := teststore.Open(t, teststore.Path(t), nil)
 	want := model.Client{
 		ID: "https://app.example/client.json", Kind: model.ClientDocument, Name: "App", SecretHash: []byte("hash"), AuthMethod: "private_key_jwt",
-		RedirectURIs: []string{"https://app.example/cb"}, GrantTypes: []string{"authorization_code"}, URI: "https://app.example",
-		CreatedAt: time.UnixMilli(1_800_000_000_000).UTC(), JWKS: `{"keys":[]}`, JWKSURI: "https://app.example/jwks", SigningAlg: "ES256",
-		AllowNone: true, Introspect: true, RegistrationHash: []byte("other"),
+		RedirectURIs: []string{"https://app.example/cb"},
+		CreatedAt:    time.UnixMilli(1_800_000_000_000).UTC(), JWKS: `{"keys":[]}`, JWKSURI: "https://app.example/jwks", SigningAlg: "ES256",
+		AllowNone: true, Introspect: true,
 	}
 	if err := s.CreateClient(t.Context(), want); err != nil {
 		t.Fatal(err)
@@ -33,14 +33,14 @@ func TestEveryFieldOfAClientIsKept(t *testing.T) {
 	}
 }
 
-func TestDeleteClientEndsItsGrants(t *testing.T) {
+func TestRemoveClientEndsItsGrants(t *testing.T) {
 	now := time.Now()
 	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
 	alice, bob := teststore.LogIn(t, s, "alice", now), teststore.LogIn(t, s, "bob", now)
 	if all, err := s.Clients(t.Context()); err != nil || len(all) != 2 || all[0].Grants != 1 {
 		t.Fatalf("%+v, %v", all, err)
 	}
-	ended, err := s.DeleteClient(t.Context(), alice.Client.ID)
+	_, ended, err := s.RemoveClient(t.Context(), alice.Client.ID)
 	if err != nil || !reflect.DeepEqual(ended, []string{alice.Grant.ID}) {
 		t.Fatalf("%v, %v", ended, err)
 	}
@@ -53,7 +53,7 @@ func TestDeleteClientEndsItsGrants(t *testing.T) {
 	if _, err := s.Access(t.Context(), model.Hash(bob.Pair.Access)); err != nil {
 		t.Errorf("another client's token: %v", err)
 	}
-	if _, err := s.DeleteClient(t.Context(), alice.Client.ID); !errors.Is(err, model.ErrNotFound) {
+	if _, _, err := s.RemoveClient(t.Context(), alice.Client.ID); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("deleting it twice: %v", err)
 	}
 	if err := s.KeepClient(t.Context(), alice.Client); err != nil {
@@ -79,7 +79,7 @@ func TestCollectKeepsTheOperatorsClients(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Kind != model.ClientOperator {
 		t.Fatalf("%+v, %v", all, err)
 	}
-	if _, err := s.DeleteClient(t.Context(), all[0].ID); err != nil {
+	if _, _, err := s.RemoveClient(t.Context(), all[0].ID); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Collect(t.Context()); err != nil {

@@ -12,15 +12,15 @@ import (
 // gets the precise answer.
 const (
 	keepSpent      = 24 * time.Hour      // ended logins, codes, tokens, leases
-	keepUngranted  = 24 * time.Hour      // registrations that led to no grant
+	keepUngranted  = 24 * time.Hour      // clients without a grant
 	keepRevoked    = 90 * 24 * time.Hour // revoked grants, and with them their clients
 	unredeemedTime = 24 * time.Hour      // grants whose code was never redeemed
 )
 
 // Collect deletes what has outlived its use. A redeemed grant that stands is
 // kept, and with it its client, also when all its tokens have expired: real
-// clients come back with an old client id. It is cheap; call it every few
-// minutes.
+// clients come back with an old client id. So is a client that was removed, if its id
+// would be good without its row. It is cheap; call it every few minutes.
 func (s *Store) Collect(ctx context.Context) error {
 	now := s.now()
 	ago := func(d time.Duration) int64 { return ms(now.Add(-d)) }
@@ -46,7 +46,9 @@ func (s *Store) Collect(ctx context.Context) error {
 			AND NOT EXISTS (SELECT 1 FROM sessions WHERE grant_id = grants.id)`, []any{ago(unredeemedTime)}},
 		{`DELETE FROM grants WHERE revoked_at > 0 AND revoked_at < ?
 			AND NOT EXISTS (SELECT 1 FROM sessions WHERE grant_id = grants.id)`, []any{ago(keepRevoked)}},
+		// Those that registered with earlier versions have no dot in their ids.
 		{`DELETE FROM clients WHERE created_at < ? AND (kind <> 'operator' OR deleted_at > 0)
+			AND NOT (kind = 'registered' AND deleted_at > 0 AND instr(id, '.') > 0)
 			AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id)
 			AND NOT EXISTS (SELECT 1 FROM logins WHERE client_id = clients.id)
 			AND NOT EXISTS (SELECT 1 FROM sessions WHERE client_id = clients.id)`, []any{ago(keepUngranted)}},

@@ -11,5 +11,6 @@
 // share the file; and a small pool of reading connections, which WAL lets run
 // beside it. Commits are synchronous: an answer that was given survives a crash.
 //
-// Packages schema and sqlite beneath it hold the tables and the connections.
+// Packages schema and sqlite beneath it hold the tables and the connections, seal the
+// keys, and clientid the clients that have no row yet.
 package store

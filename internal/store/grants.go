@@ -73,11 +73,12 @@ func readCode(tx *gorm.DB, code string) (g grantRow, c codeRow, err error) {
 	return g, c, err
 }
 
-// RedeemCode trades a code for the first tokens of its family, once. Errors:
-// model.ErrNotFound for an unknown code, model.ErrExpired, model.ErrRevoked when the
-// grant has ended, model.ErrReused when the code was used before, in which case the
-// family is revoked and the grant returned.
-func (s *Store) RedeemCode(ctx context.Context, code string, first Pair) (model.Grant, error) {
+// RedeemCode trades a code of the client by for the first tokens of its family, once.
+// The family is bound to by's secret, if it has one. Errors: model.ErrNotFound for an
+// unknown code, model.ErrExpired, model.ErrRevoked when the grant has ended,
+// model.ErrReused when the code was used before, in which case the family is revoked and
+// the grant returned.
+func (s *Store) RedeemCode(ctx context.Context, code string, by model.Client, first Pair) (model.Grant, error) {
 	var g grantRow
 	var reused bool // this refusal must not roll back
 	err := s.update(ctx, func(tx *gorm.DB) error {
@@ -93,7 +94,11 @@ func (s *Store) RedeemCode(ctx context.Context, code string, first Pair) (model.
 		if reused = !used; reused {
 			return s.revoke(tx, g.ID)
 		}
-		if err := tx.Model(&g).Update("redeemed_at", ms(s.now())).Error; err != nil {
+		changes := map[string]any{"redeemed_at": ms(s.now())}
+		if len(by.SecretHash) > 0 {
+			changes["secret_hash"] = by.SecretHash
+		}
+		if err := tx.Model(&g).Updates(changes).Error; err != nil {
 			return err
 		}
 		return insertPair(tx, g.ID, first, s.now())

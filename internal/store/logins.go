@@ -95,15 +95,20 @@ func (s *Store) KeepLoginSet(ctx context.Context, stateHash []byte, set model.Fo
 	return one(s.exec(ctx, "UPDATE logins SET set_sealed = ? WHERE state_hash = ?", s.keys.Seal(plain, loginSetAD(stateHash)), stateHash))
 }
 
-// FinishLogin ends a login with a grant and the code that redeems it. Of several
-// callers one succeeds, the others get model.ErrNotFound.
-func (s *Store) FinishLogin(ctx context.Context, stateHash []byte, g model.Grant, c Code) error {
-	return s.update(ctx, func(tx *gorm.DB) error {
+// FinishLogin ends a login with a grant and the code that redeems it, and reports
+// whether it is the first for a client that registered itself: that has its row from now
+// on. Of several callers one succeeds, the others get model.ErrNotFound.
+func (s *Store) FinishLogin(ctx context.Context, stateHash []byte, g model.Grant, c Code) (first bool, err error) {
+	err = s.update(ctx, func(tx *gorm.DB) error {
 		if err := one(tx.Exec("DELETE FROM logins WHERE state_hash = ?", stateHash)); err != nil {
+			return err
+		}
+		if first, err = s.keepRegistered(tx, g.ClientID); err != nil {
 			return err
 		}
 		return insertGrant(tx, g, c)
 	})
+	return first, err
 }
 
 // DropLogin ends a login without a grant. Dropping one that is gone is no error.

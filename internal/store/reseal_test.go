@@ -19,10 +19,15 @@ import (
 // openWith opens the store with keys of these letters, the current one first.
 func openWith(t *testing.T, path, letters string) *store.Store {
 	t.Helper()
+	return openAt(t, path, letters, nil)
+}
+
+func openAt(t *testing.T, path, letters string, now func() time.Time) *store.Store {
+	t.Helper()
 	keys := keysOf(letters)
 	ring, err := seal.NewKeyring(keys[0], keys[1:]...)
 	must(t, err)
-	s, err := store.Open(t.Context(), store.Options{Path: path, Keys: ring})
+	s, err := store.Open(t.Context(), store.Options{Path: path, Keys: ring, Now: now})
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	return s
@@ -46,7 +51,7 @@ func fill(t *testing.T, s *store.Store, name string) sealedWorld {
 	t.Helper()
 	now := time.Now()
 	w := sealedWorld{login: teststore.LogIn(t, s, name, now), second: teststore.Pair(now), state: model.Hash("state " + name)}
-	_, _, err := s.Rotate(t.Context(), w.login.Pair.Refresh, w.login.Client.ID, w.second)
+	_, _, err := s.Rotate(t.Context(), w.login.Pair.Refresh, w.login.Client, w.second)
 	must(t, err)
 	must(t, s.CreateLogin(t.Context(), store.Login{StateHash: w.state, BrowserHash: []byte("b"), ClientID: w.login.Client.ID, Verifier: "verifier-" + name, ExpiresAt: now.Add(time.Hour)}))
 	must(t, s.KeepLoginSet(t.Context(), w.state, model.ForgejoTokens{AccessToken: "set-access-" + name, RefreshToken: "set-refresh-" + name}))
@@ -59,7 +64,7 @@ func (w sealedWorld) readable(t *testing.T, s *store.Store) bool {
 	ctx, name := t.Context(), w.login.User.Name
 	set, err1 := s.ForgejoTokens(ctx, w.login.User.ID)
 	login, err2 := s.Login(ctx, w.state)
-	_, again, err3 := s.Rotate(ctx, w.login.Pair.Refresh, w.login.Client.ID, teststore.Pair(time.Now()))
+	_, again, err3 := s.Rotate(ctx, w.login.Pair.Refresh, w.login.Client, teststore.Pair(time.Now()))
 	return err1 == nil && err2 == nil && err3 == nil && set.AccessToken == "forge-access-"+name && login.Verifier == "verifier-"+name &&
 		login.Set.RefreshToken == "set-refresh-"+name && again.Refresh == w.second.Refresh
 }
@@ -198,28 +203,5 @@ func TestACopiedDatabaseTellsNothing(t *testing.T) {
 	}
 	if !w.readable(t, openWith(t, copied, "a")) {
 		t.Error("the copy is no good, so this test shows nothing")
-	}
-}
-
-func TestRegistrationsAreCapped(t *testing.T) {
-	now := time.Now()
-	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
-	register := func(id string) error {
-		return s.RegisterClient(t.Context(), model.Client{ID: id, CreatedAt: now}, 3)
-	}
-	teststore.LogIn(t, s, "alice", now) // has a grant: does not count
-	for _, id := range []string{"busy", "first", "second"} {
-		must(t, register(id))
-	}
-	must(t, s.CreateLogin(t.Context(), store.Login{StateHash: []byte("s"), BrowserHash: []byte("b"), ClientID: "busy", ExpiresAt: now.Add(3 * time.Hour)}))
-	if err := register("early"); err != store.ErrFull {
-		t.Fatalf("a fourth: %v", err)
-	}
-	now = now.Add(2 * time.Hour)
-	must(t, register("late"))
-	for id, there := range map[string]bool{"busy": true, "first": false, "second": true, "early": false, "late": true} {
-		if _, err := s.Client(t.Context(), id); (err == nil) != there {
-			t.Errorf("%s: %v", id, err)
-		}
 	}
 }

@@ -157,23 +157,6 @@ func TestManyOpenAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-func TestClientRoundTrip(t *testing.T) {
-	s, c := open(t)
-	want := model.Client{
-		ID: "c1", Kind: model.ClientRegistered, Name: "a client", SecretHash: model.Hash("s"), AuthMethod: "client_secret_basic",
-		RedirectURIs: []string{"https://a.example/cb", "cursor://x/y"}, GrantTypes: []string{"authorization_code"},
-		URI: "https://a.example", CreatedAt: c.Now(),
-	}
-	must(t, s.CreateClient(t.Context(), want))
-	got, err := s.Client(t.Context(), "c1")
-	must(t, err)
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v\nwant %+v", got, want)
-	}
-	_, err = s.Client(t.Context(), "c2")
-	wantErr(t, err, model.ErrNotFound)
-}
-
 func TestUpsertUser(t *testing.T) {
 	s, _ := open(t)
 	first, err := s.UpsertUser(t.Context(), "https://f", "3", "alice")
@@ -217,7 +200,7 @@ func TestNoSecretInTheFiles(t *testing.T) {
 	path, c := teststore.Path(t), newClock()
 	s := teststore.Open(t, path, c.Now)
 	l := teststore.LogIn(t, s, "alice", c.Now())
-	_, next, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client.ID, teststore.Pair(c.Now()))
+	_, next, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()))
 	must(t, err)
 	must(t, s.CreateLogin(t.Context(), store.Login{
 		StateHash: model.Hash("st"), BrowserHash: model.Hash("br"), ClientID: l.Client.ID,
@@ -272,8 +255,12 @@ func TestLogins(t *testing.T) {
 	_, err = s.Login(t.Context(), want.StateHash)
 	wantErr(t, err, model.ErrExpired)
 	finish := func(grant string) error {
-		return s.FinishLogin(t.Context(), want.StateHash, model.Grant{ID: grant, UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()},
+		first, err := s.FinishLogin(t.Context(), want.StateHash, model.Grant{ID: grant, UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()},
 			store.Code{Hash: model.Hash(grant), ExpiresAt: c.Now().Add(time.Minute)})
+		if first {
+			t.Error("a client with a row is new")
+		}
+		return err
 	}
 	must(t, finish("g2"))
 	wantErr(t, finish("g3"), model.ErrNotFound)

@@ -15,7 +15,7 @@ func TestSummary(t *testing.T) {
 	s := openWith(t, path, "no")
 	gone := fill(t, s, "new")
 	must(t, gone.login.Revoke(t.Context(), s))
-	_, err := s.DeleteClient(t.Context(), gone.login.Client.ID)
+	_, _, err := s.RemoveClient(t.Context(), gone.login.Client.ID)
 	must(t, err)
 
 	got, err := s.Summary(t.Context())

@@ -101,22 +101,22 @@ func markUsed(tx *gorm.DB, refreshHash []byte, now time.Time) error {
 	return tx.Exec("UPDATE refresh_tokens SET first_used_at = ? WHERE hash = ? AND first_used_at = 0", ms(now), refreshHash).Error
 }
 
-// Rotate trades a refresh token of clientID for its successor. The first call
+// Rotate trades a refresh token of the client by for its successor. The first call
 // stores next and returns it. Until the successor is first used, as access or
 // refresh token, and for Grace after that, further calls return that same
 // successor, with a new access token if the old one's time is over.
 //
-// Errors: model.ErrNotFound (unknown, or another client's), model.ErrRevoked,
+// Errors: model.ErrNotFound (unknown, or another client's or secret's), model.ErrRevoked,
 // model.ErrExpired, model.ErrReused after the grace window (the family is
 // revoked and the grant returned), and model.ErrForgejoGrantDead when the user
 // has no Forgejo token set, which leaves the family as it is.
-func (s *Store) Rotate(ctx context.Context, refresh, clientID string, next Pair) (model.Grant, Pair, error) {
+func (s *Store) Rotate(ctx context.Context, refresh string, by model.Client, next Pair) (model.Grant, Pair, error) {
 	var g grantRow
 	var out Pair
 	var reused bool
 	err := s.update(ctx, func(tx *gorm.DB) error {
 		reused = false
-		r, err := s.refreshable(tx, refresh, clientID, &g)
+		r, err := s.refreshable(tx, refresh, by, &g)
 		if err != nil {
 			return err
 		}
@@ -140,12 +140,14 @@ func (s *Store) Rotate(ctx context.Context, refresh, clientID string, next Pair)
 }
 
 // refreshable finds the row of a refresh token and refuses what cannot refresh.
-func (s *Store) refreshable(tx *gorm.DB, refresh, clientID string, g *grantRow) (refreshRow, error) {
+func (s *Store) refreshable(tx *gorm.DB, refresh string, by model.Client, g *grantRow) (refreshRow, error) {
 	r, err := take[refreshRow](tx, "hash = ?", model.Hash(refresh))
 	if err != nil {
 		return r, err
 	}
-	if *g, err = take[grantRow](tx, "id = ? AND client_id = ?", r.GrantID, clientID); err != nil {
+	// Equal registrations have one id, but not one secret.
+	*g, err = take[grantRow](tx, "id = ? AND client_id = ? AND (secret_hash IS NULL OR secret_hash = ?)", r.GrantID, by.ID, by.SecretHash)
+	if err != nil {
 		return r, err
 	}
 	switch {

@@ -132,7 +132,7 @@ func (h *Handler) exchange(ctx context.Context, login *store.Login, query url.Va
 // finish makes the grant and returns to the client with a code.
 func (h *Handler) finish(r *http.Request, login store.Login, client model.Client, user model.User) (site.Answer, error) {
 	code, now := model.NewToken(model.PrefixCode), h.cfg.Now()
-	err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, model.Grant{
+	first, err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, model.Grant{
 		ID: model.NewID(), UserID: user.ID, ClientID: client.ID, CreatedAt: now,
 		Scope: login.Scope, Requested: login.Requested, Resource: login.Resource,
 	}, store.Code{Hash: model.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: now.Add(codeTTL)})
@@ -142,10 +142,12 @@ func (h *Handler) finish(r *http.Request, login store.Login, client model.Client
 	case err != nil:
 		return site.Answer{}, h.failed(r, login, client, user, err)
 	}
-	return site.Answer{
-		Location: h.back(login, url.Values{"code": {code}}),
-		Events:   []audit.Event{{Kind: audit.LoginSucceeded, User: user.Name, Client: oauth.ClientName(client), Outcome: "ok"}},
-	}, nil
+	var events []audit.Event
+	if first {
+		events = append(events, audit.Event{Kind: audit.ClientRegistered, Client: oauth.ClientName(client), Outcome: "ok", Detail: model.ShortID(client.ID)})
+	}
+	events = append(events, audit.Event{Kind: audit.LoginSucceeded, User: user.Name, Client: oauth.ClientName(client), Outcome: "ok"})
+	return site.Answer{Location: h.back(login, url.Values{"code": {code}}), Events: events}, nil
 }
 
 // drop ends a login that leads nowhere. One that stays only takes up room.

@@ -47,7 +47,8 @@ func (c *Clients) Find(ctx context.Context, id string) (model.Client, error) {
 	return client, err
 }
 
-// Keep stores what is known of a client that a user has agreed to.
+// Keep stores what the document says of a client that a user has agreed to. One that
+// registered itself is stored when he has logged in.
 func (c *Clients) Keep(ctx context.Context, client model.Client) error {
 	if client.Kind != model.ClientDocument {
 		return nil
@@ -73,18 +74,17 @@ func (c *Clients) Authenticate(ctx context.Context, given oauth.Credentials) (mo
 		return client, oauth.Errorf(oauth.InvalidClient, "this client must authenticate with %s", oauth.AuthPrivateKey)
 	case client.AuthMethod == oauth.AuthNone && given.Secret != "":
 		return client, oauth.Errorf(oauth.InvalidClient, "this client was registered without a secret")
-	// Whichever way of sending it was registered: Go clients try both.
-	case hasSecret(client) && !model.EqualHash(given.Secret, client.SecretHash):
-		return client, oauth.Errorf(oauth.InvalidClient, "the client secret is wrong")
+	case !oauth.HasSecret(client.AuthMethod):
+		return client, nil
 	}
-	return client, nil
+	// Whichever way of sending it was registered: Go clients try both.
+	if client.SecretHash, err = c.cfg.Store.SecretHash(ctx, client, given.Secret); errors.Is(err, model.ErrNotFound) {
+		err = oauth.Errorf(oauth.InvalidClient, "the client secret is wrong")
+	}
+	return client, err
 }
 
-func hasSecret(c model.Client) bool {
-	return c.AuthMethod != oauth.AuthNone && c.AuthMethod != oauth.AuthPrivateKey
-}
-
-// stored returns a client as the store knows it.
+// stored returns a client as the store or its id tells.
 func (c *Clients) stored(ctx context.Context, id string) (model.Client, error) {
 	client, err := c.cfg.Store.Client(ctx, id)
 	if errors.Is(err, model.ErrNotFound) {

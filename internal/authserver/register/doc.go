@@ -1,6 +1,7 @@
-// Package register is where OAuth clients register themselves (RFC 7591), read and
-// delete their registration (RFC 7592). Anybody may, so what is stored is bounded, and
-// what no user agreed to makes room first.
+// Package register is where OAuth clients register themselves (RFC 7591). Anybody may, so
+// nothing is stored: what a client registers stands in the id that it is given, see
+// package clientid.
 //
-// A registration cannot be changed: users agreed to the redirect URIs in it.
+// A registration cannot be changed, since users agreed to the redirect URIs in it, nor
+// read or deleted (RFC 7592): it has no owner, equal ones have one id.
 package register

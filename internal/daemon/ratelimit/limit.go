@@ -114,22 +114,6 @@ func (l *Limiter) take(source, network, client string, now time.Time) (who, over
 	return "", "", 0
 }
 
-// Refused audits, once a source and window, that r was turned away for another
-// reason.
-func (l *Limiter) Refused(r *http.Request, why string) {
-	if l == nil {
-		return
-	}
-	source, _ := l.cfg.Addresses.Source(r)
-	now := l.cfg.Now()
-	l.mu.Lock()
-	tell := l.tell(source, now)
-	l.mu.Unlock()
-	if tell {
-		l.cfg.Audit.Event(r.Context(), audit.Event{Kind: audit.RateLimited, Outcome: l.cfg.Rule.Name, Detail: "from " + source + ": " + why, Failed: true})
-	}
-}
-
 // String says what is over the rate.
 func (r Rate) String() string {
 	return fmt.Sprintf("more than %d at once, %g a second", r.Burst, r.PerSecond)
@@ -218,8 +202,7 @@ func SetRetryAfter(w http.ResponseWriter, wait time.Duration) {
 // tokens from being guessed is their 256 random bits. They keep one source from
 // filling database and journal, and tell a client that has gone wrong to wait.
 var (
-	// Register counts registrations, which store a row each and come from no
-	// client yet.
+	// Register counts registrations. They store nothing, and come from no client yet.
 	Register = Rule{Name: "register", Address: Rate{120, 0.2}}
 	// Authorize counts consent pages.
 	Authorize = Rule{Name: "authorize", Client: Rate{120, 1}, Address: Rate{600, 10}}

@@ -59,11 +59,9 @@ type Client struct {
 	ID           string
 	Kind         ClientKind // empty is ClientRegistered
 	Name         string     // client_name, as the client states it: never trusted
-	SecretHash   []byte     // SHA-256; empty for clients without a secret
+	SecretHash   []byte     // SHA-256; empty without a secret, or if several fit, see store.SecretHash
 	AuthMethod   string     // token_endpoint_auth_method: none, client_secret_basic, client_secret_post, private_key_jwt
 	RedirectURIs []string   `gorm:"column:redirect_uris;serializer:json"` // as registered
-	GrantTypes   []string   `gorm:"serializer:json"`
-	URI          string     `gorm:"column:uri"` // client_uri, may be empty
 	CreatedAt    time.Time  `gorm:"autoCreateTime:false;serializer:ms"`
 
 	// Of clients with private_key_jwt (RFC 7523 §3).
@@ -72,8 +70,7 @@ type Client struct {
 	SigningAlg string // the only algorithm of its assertions; empty for any
 	AllowNone  bool   // it may come without an assertion as well, as its document says
 
-	RegistrationHash []byte // SHA-256 of its registration access token (RFC 7592); empty without
-	Introspect       bool   // it may ask for other clients' tokens (RFC 7662)
+	Introspect bool // it may ask for other clients' tokens (RFC 7662)
 }
 
 // Grant is one consent of one user to one client, and the root of a family of

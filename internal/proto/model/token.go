@@ -16,7 +16,6 @@ const (
 	PrefixRefresh      = "fjr_"
 	PrefixCode         = "fjc_"
 	PrefixClientSecret = "fjs_"
-	PrefixRegistration = "fjg_" // registration access token
 )
 
 // NewToken returns prefix and 256 random bits in base64url: characters that are
@@ -30,6 +29,15 @@ func NewToken(prefix string) string {
 
 // NewID returns 130 random bits in [a-z2-7], for names that are no credentials.
 func NewID() string { return strings.ToLower(rand.Text()) }
+
+// ShortID names a client in tables and logs: the part of its id before what it registered
+// (package clientid), of other ids all.
+func ShortID(clientID string) string {
+	if short, _, sealed := strings.Cut(clientID, "."); sealed && !strings.Contains(clientID, "/") {
+		return short
+	}
+	return clientID
+}
 
 // Hash is how a token, code or client secret is stored: SHA-256. The values
 // have 256 random bits, so neither salt nor stretching would add anything.

@@ -23,6 +23,9 @@ const maxAssertion = 16 << 10
 // AuthMethods lists what the token endpoint takes, for metadata.
 func AuthMethods() []string { return []string{AuthNone, AuthPost, AuthBasic, AuthPrivateKey} }
 
+// HasSecret reports whether clients of that method have a secret.
+func HasSecret(method string) bool { return method == AuthBasic || method == AuthPost }
+
 // SigningAlgs lists the JWS algorithms that a client may sign its assertions
 // with (RFC 7518 §3.1, RFC 8037 §3.1): asymmetric ones only.
 func SigningAlgs() []string { return []string{"RS256", "PS256", "ES256", "EdDSA"} }

@@ -73,8 +73,8 @@ func ParseDocument(id string, body []byte) (model.Client, error) {
 		return model.Client{}, errors.New(err.Description)
 	}
 	return model.Client{
-		ID: id, Kind: model.ClientDocument, Name: CleanName(d.ClientName), URI: webURL(d.ClientURI),
-		RedirectURIs: d.RedirectURIs, GrantTypes: d.GrantTypes, AuthMethod: d.TokenEndpointAuthMethod,
+		ID: id, Kind: model.ClientDocument, Name: CleanName(d.ClientName),
+		RedirectURIs: d.RedirectURIs, AuthMethod: d.TokenEndpointAuthMethod,
 		JWKS: string(d.JWKS), JWKSURI: d.JWKSURI, SigningAlg: d.SigningAlg,
 		AllowNone: d.TokenEndpointAuthMethod == AuthPrivateKey && slices.Contains(d.AuthMethods, AuthNone),
 	}, nil

@@ -50,9 +50,6 @@ type RegistrationResponse struct {
 	ClientIDIssuedAt      int64  `json:"client_id_issued_at"` // seconds since 1970
 	ClientSecret          string `json:"client_secret,omitempty"`
 	ClientSecretExpiresAt *int64 `json:"client_secret_expires_at,omitempty"` // 0: never
-	// Where and with what the client reads and deletes its registration (RFC 7592 §3).
-	RegistrationClientURI   string `json:"registration_client_uri,omitempty"`
-	RegistrationAccessToken string `json:"registration_access_token,omitempty"`
 	Registration
 }
 

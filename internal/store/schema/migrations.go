@@ -214,6 +214,15 @@ var migrations = []*gormigrate.Migration{
 	{ID: "0009_sessions_by_age", Migrate: statements(
 		`CREATE INDEX sessions_by_age ON sessions (created_at)`,
 	)},
+	{ID: "0010_sealed_clients", Migrate: statements(
+		// A registration is in its client's id, see package clientid: none can be deleted
+		// by the client, since equal ones share it.
+		`ALTER TABLE clients DROP COLUMN registration_hash`,
+		`ALTER TABLE clients DROP COLUMN grant_types`, // read by nobody, as the next
+		`ALTER TABLE clients DROP COLUMN uri`,
+		// Of the secret that redeemed the code; NULL for a client without one.
+		`ALTER TABLE grants ADD COLUMN secret_hash BLOB`,
+	)},
 }
 
 func statements(list ...string) gormigrate.MigrateFunc {

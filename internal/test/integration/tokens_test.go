@@ -59,7 +59,7 @@ func (r response) field(name string) string {
 // register returns a new public client.
 func (w *world) register(ctx context.Context) (id string, err error) {
 	r, err := w.fetch(ctx, "POST", w.broker.URL+"/oauth/register",
-		strings.NewReader(`{"client_name":"raw","redirect_uris":["`+loginclient.RedirectURI+`"],"token_endpoint_auth_method":"none"}`), "Content-Type", "application/json")
+		strings.NewReader(`{"client_name":"raw","redirect_uris":["`+loginclient.RedirectURI+`","http://127.0.0.1/`+fmt.Sprint(rand.Uint64())+`"],"token_endpoint_auth_method":"none"}`), "Content-Type", "application/json")
 	if err == nil && r.status != 201 {
 		err = fmt.Errorf("registration: %d %s", r.status, r.body)
 	}

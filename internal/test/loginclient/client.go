@@ -9,6 +9,7 @@ package loginclient
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ type Client struct {
 	sse                bool // HTTP+SSE
 }
 
-// Connect registers, has the browser authorize, fetches a token and initializes
+// Connect registers a client of its own, has the browser authorize, fetches a token and initializes
 // an MCP session, as the Go SDK does it.
 func Connect(ctx context.Context, c Config) (*Client, error) {
 	client, err := c.client()
@@ -143,7 +144,10 @@ func (c Config) client() (*Client, error) {
 	client := &http.Client{Transport: observer{next: cmp.Or(c.Transport, http.DefaultTransport), steps: c.Steps}}
 	h, err := auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
 		DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{
-			Metadata: &oauthex.ClientRegistrationMetadata{ClientName: cmp.Or(c.Name, "walk"), RedirectURIs: []string{RedirectURI}},
+			// The second URI is never used: equal registrations would be one client.
+			Metadata: &oauthex.ClientRegistrationMetadata{
+				ClientName: cmp.Or(c.Name, "walk"), RedirectURIs: []string{RedirectURI, "http://127.0.0.1/" + rand.Text()},
+			},
 		},
 		AuthorizationCodeFetcher: c.fetch,
 		Client:                   client,

@@ -121,7 +121,7 @@ func (l listening) response(resp *http.Response) {
 	if err != nil || json.Unmarshal(text, &members) != nil {
 		return
 	}
-	for _, name := range []string{"access_token", "refresh_token", "client_secret", "registration_access_token"} {
+	for _, name := range []string{"access_token", "refresh_token", "client_secret"} {
 		if secret, ok := members[name].(string); ok {
 			l.e.note(name, secret)
 		}

@@ -60,7 +60,7 @@ func LogIn(t testing.TB, s *store.Store, name string, now time.Time) Login {
 	}
 	client := model.Client{
 		ID: model.NewID(), Name: "test client", AuthMethod: "none",
-		RedirectURIs: []string{"http://127.0.0.1/callback"}, GrantTypes: []string{"authorization_code", "refresh_token"}, CreatedAt: now,
+		RedirectURIs: []string{"http://127.0.0.1/callback"}, CreatedAt: now,
 	}
 	must(s.CreateClient(ctx, client))
 	user, err := s.UpsertUser(ctx, "https://forge.example", "sub-"+name, name)
@@ -72,7 +72,7 @@ func LogIn(t testing.TB, s *store.Store, name string, now time.Time) Login {
 	grant := model.Grant{ID: model.NewID(), UserID: user.ID, ClientID: client.ID, Scope: "forgejo:read forgejo:write", CreatedAt: now}
 	must(Grant(ctx, s, grant, store.Code{Hash: model.Hash(code), ExpiresAt: now.Add(time.Minute)}))
 	pair := Pair(now)
-	_, err = s.RedeemCode(ctx, code, pair)
+	_, err = s.RedeemCode(ctx, code, client, pair)
 	must(err)
 	return Login{User: user, Client: client, Grant: grant, Pair: pair}
 }
@@ -82,7 +82,8 @@ func Grant(ctx context.Context, s *store.Store, g model.Grant, c store.Code) err
 	if err := s.CreateLogin(ctx, store.Login{StateHash: c.Hash, BrowserHash: c.Hash, ClientID: g.ClientID, ExpiresAt: c.ExpiresAt}); err != nil {
 		return err
 	}
-	return s.FinishLogin(ctx, c.Hash, g, c)
+	_, err := s.FinishLogin(ctx, c.Hash, g, c)
+	return err
 }
 
 // Pair returns fresh tokens, valid for an hour and a day from now.

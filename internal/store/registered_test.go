@@ -1,0 +1,209 @@
+package store_test
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
+)
+
+var said = model.Client{Name: "Claude", AuthMethod: "client_secret_post", RedirectURIs: []string{"https://claude.ai/api/mcp/auth_callback"}}
+
+func register(t *testing.T, s *store.Store) string {
+	t.Helper()
+	id, err := s.ClientID(t.Context(), said)
+	must(t, err)
+	return id
+}
+
+// logInTo has a user log in for a client, and returns whether it is the first one, the
+// grant's code, and its id.
+func logInTo(t *testing.T, s *store.Store, client string, now time.Time) (first bool, code, grant string) {
+	t.Helper()
+	user, err := s.UpsertUser(t.Context(), "https://forge.example", "sub-alice", "alice")
+	must(t, err)
+	must(t, s.PutForgejoTokens(t.Context(), user.ID, model.ForgejoTokens{AccessToken: "a", ExpiresAt: now.Add(time.Hour)}))
+	state := []byte(model.NewToken(""))
+	must(t, s.CreateLogin(t.Context(), store.Login{StateHash: state, BrowserHash: []byte("b"), ClientID: client, ExpiresAt: now.Add(time.Minute)}))
+	code, grant = model.NewToken(model.PrefixCode), model.NewID()
+	first, err = s.FinishLogin(t.Context(), state, model.Grant{ID: grant, UserID: user.ID, ClientID: client, CreatedAt: now},
+		store.Code{Hash: model.Hash(code), ExpiresAt: now.Add(time.Minute)})
+	must(t, err)
+	return first, code, grant
+}
+
+func rows(t *testing.T, s *store.Store) []store.ClientUse {
+	t.Helper()
+	all, err := s.Clients(t.Context())
+	must(t, err)
+	return all
+}
+
+// A client that registers itself has no row until a user has logged in for it.
+func TestTheFirstLoginMakesTheRow(t *testing.T) {
+	s, c := open(t)
+	id := register(t, s)
+	want := said
+	want.ID, want.Kind = id, model.ClientRegistered
+	if got, err := s.Client(t.Context(), id); err != nil || !reflect.DeepEqual(got, want) || len(rows(t, s)) != 0 {
+		t.Fatalf("%+v, %v, %d rows", got, err, len(rows(t, s)))
+	}
+	if first, _, _ := logInTo(t, s, id, c.Now()); !first {
+		t.Error("the first login is not the first")
+	}
+	c.Add(time.Hour)
+	if again := register(t, s); again != id {
+		t.Errorf("registered again it is %s", again)
+	}
+	if first, _, _ := logInTo(t, s, id, c.Now()); first {
+		t.Error("the second login is the first")
+	}
+	want.CreatedAt = c.Now().Add(-time.Hour)
+	if got, err := s.Client(t.Context(), id); err != nil || !reflect.DeepEqual(got, want) || len(rows(t, s)) != 1 {
+		t.Errorf("%+v, %v, %d rows", got, err, len(rows(t, s)))
+	}
+}
+
+// A broker with another key does not know the id, but the row.
+func TestAnotherKeyKnowsTheRow(t *testing.T) {
+	c, path := newClock(), teststore.Path(t)
+	before, after := openAt(t, path, "a", c.Now), openAt(t, path, "b", c.Now)
+	id := register(t, before)
+	if _, err := after.Client(t.Context(), id); !errors.Is(err, model.ErrNotFound) {
+		t.Errorf("without a login: %v", err)
+	}
+	logInTo(t, before, id, c.Now())
+	if got, err := after.Client(t.Context(), id); err != nil || !reflect.DeepEqual(got.RedirectURIs, said.RedirectURIs) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if next := register(t, after); next == id {
+		t.Error("another key gives the same id")
+	}
+}
+
+// An id that the operator has removed stays dead, whoever shows it, also when nothing else
+// is left of the client. Registered again, the same has another id.
+func TestRemovedIDsStayDead(t *testing.T) {
+	s, c := open(t)
+	var dead []string
+	for range 3 {
+		id := register(t, s)
+		_, _, grant := logInTo(t, s, id, c.Now())
+		for _, wrong := range []string{"", id[:20], id[:31], id + "x", "unknown"} {
+			_, _, err := s.RemoveClient(t.Context(), wrong)
+			wantErr(t, err, model.ErrNotFound)
+		}
+		removed, grants, err := s.RemoveClient(t.Context(), model.ShortID(id))
+		if err != nil || removed.ID != id || !reflect.DeepEqual(grants, []string{grant}) {
+			t.Fatalf("%+v, %v, %v", removed, grants, err)
+		}
+		c.Add(200 * 24 * time.Hour)
+		must(t, s.Collect(t.Context()))
+		_, err = s.Grant(t.Context(), grant)
+		wantErr(t, err, model.ErrNotFound)
+		dead = append(dead, id)
+		for _, id := range dead {
+			_, err := s.Client(t.Context(), id)
+			wantErr(t, err, model.ErrNotFound)
+			_, _, err = s.RemoveClient(t.Context(), id)
+			wantErr(t, err, model.ErrNotFound)
+		}
+		if again := register(t, s); slices.Contains(dead, again) || again != register(t, s) {
+			t.Errorf("registered again it is %s", again)
+		}
+	}
+	if n := len(rows(t, s)); n != 0 {
+		t.Errorf("%d clients are left", n)
+	}
+}
+
+// Equal registrations share an id. A login is its own secret's all the same, also when
+// the key that made the secret is gone.
+func TestLoginsAreBoundToTheirSecret(t *testing.T) {
+	c, path := newClock(), teststore.Path(t)
+	s, later := openAt(t, path, "a", c.Now), openAt(t, path, "b", c.Now)
+	id := register(t, s)
+	mine, others := s.ClientSecret(id), s.ClientSecret(id)
+	_, code, _ := logInTo(t, s, id, c.Now())
+	with := func(s *store.Store, secret string) model.Client {
+		client, err := s.Client(t.Context(), id)
+		must(t, err)
+		client.SecretHash, err = s.SecretHash(t.Context(), client, secret)
+		must(t, err)
+		return client
+	}
+	pair := teststore.Pair(c.Now())
+	_, err := s.RedeemCode(t.Context(), code, with(s, mine), pair)
+	must(t, err)
+	_, _, err = s.Rotate(t.Context(), pair.Refresh, with(s, others), teststore.Pair(c.Now()))
+	wantErr(t, err, model.ErrNotFound)
+	_, _, err = s.Rotate(t.Context(), pair.Refresh, model.Client{ID: id}, teststore.Pair(c.Now()))
+	wantErr(t, err, model.ErrNotFound)
+	_, next, err := later.Rotate(t.Context(), pair.Refresh, with(later, mine), teststore.Pair(c.Now()))
+	must(t, err)
+	for _, secret := range []string{others, "", "fjs_", s.ClientSecret(id), mine + "x"} {
+		_, err = later.SecretHash(t.Context(), model.Client{ID: id}, secret)
+		wantErr(t, err, model.ErrNotFound)
+	}
+	if files := onDisk(t, path); bytes.Contains(files, []byte(mine)) || !bytes.Contains(files, model.Hash(mine)) || bytes.Contains(files, []byte(next.Refresh)) {
+		t.Error("a secret stands in the files, or not even its hash")
+	}
+}
+
+// Clients of a database that version 0.2.0 wrote go on, with their secrets and logins.
+func TestOldClientsGoOn(t *testing.T) {
+	dump, err := os.ReadFile(filepath.Join("testdata", "0.2.0.sql"))
+	must(t, err)
+	path := teststore.Path(t)
+	must(t, os.WriteFile(path, nil, 0o600))
+	db, err := sql.Open("sqlite", path)
+	must(t, err)
+	_, err = db.ExecContext(t.Context(), string(dump))
+	must(t, errors.Join(err, db.Close()))
+
+	c := newClock()
+	c.Add(time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC).Sub(c.Now()))
+	s := openAt(t, path, "k", c.Now)
+	for id, tc := range map[string]struct{ name, secret string }{
+		"publicclientpublicclientpu":      {"Public", ""},
+		"secretclientsecretclientse":      {"Secret", "fjs_old"},
+		"https://app.example/client.json": {"Document", ""},
+		"operatorclientoperatorclie":      {"Operator", "fjs_operator"},
+	} {
+		client, err := s.Client(t.Context(), id)
+		if err != nil || client.Name != tc.name || !reflect.DeepEqual(client.RedirectURIs, []string{"https://" + tc.name + ".example/cb"}) || client.CreatedAt.Month() != time.November {
+			t.Fatalf("%+v, %v", client, err)
+		}
+		if _, err = s.SecretHash(t.Context(), client, "fjs_wrong"); err == nil {
+			t.Errorf("%s: any secret is taken", tc.name)
+		}
+		if tc.secret != "" {
+			client.SecretHash, err = s.SecretHash(t.Context(), client, tc.secret)
+			must(t, err)
+		}
+		first, code, _ := logInTo(t, s, id, c.Now())
+		_, err = s.RedeemCode(t.Context(), code, client, teststore.Pair(c.Now()))
+		if err != nil || first {
+			t.Errorf("%s: a new login: %v, the first: %v", tc.name, err, first)
+		}
+		_, _, err = s.Rotate(t.Context(), "refresh of "+tc.name, client, teststore.Pair(c.Now()))
+		must(t, err)
+	}
+	// Who registered within a day may still be agreed to; who did not come goes as before,
+	// and so does what was removed, whose id can never come back.
+	logInTo(t, s, "unusedclientunusedclientun", c.Now())
+	_, err = s.Client(t.Context(), "deletedclientdeletedclient")
+	wantErr(t, err, model.ErrNotFound)
+	c.Add(48 * time.Hour)
+	must(t, s.Collect(t.Context()))
+	must(t, s.CreateClient(t.Context(), model.Client{ID: "deletedclientdeletedclient"})) // its row has gone
+}
