@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 func (a *app) addClient() *cobra.Command {
@@ -43,12 +44,14 @@ func (a *app) listClients() *cobra.Command {
 	return a.printing(&cobra.Command{
 		Use:   "list",
 		Short: "List all clients, the oldest first",
-		Args:  cobra.NoArgs,
+		Long: `List all clients, the oldest first. Those that registered themselves are listed once
+a user has logged in for them, with the part of their ID before the dot.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			all, err := a.caller().ListClients(cmd.Context())
 			return a.print(cmd, all, err, func(w *bytes.Buffer) { printClients(w, all) })
 		},
-	}, ", with the redirect URIs")
+	}, ", with the redirect URIs and whole IDs")
 }
 
 func printClients(w *bytes.Buffer, all []admin.Client) {
@@ -59,7 +62,7 @@ func printClients(w *bytes.Buffer, all []admin.Client) {
 		if by == "registered" {
 			by = "itself"
 		}
-		t.row(c.ID, c.Name, by, c.AuthMethod, yesNo[c.Introspect], strconv.Itoa(c.Grants), since(c.Created))
+		t.row(model.ShortID(c.ID), c.Name, by, c.AuthMethod, yesNo[c.Introspect], strconv.Itoa(c.Grants), since(c.Created))
 	}
 	t.Flush()
 	fmt.Fprintf(w, "\n%s.\n", count(len(all), "client"))
@@ -69,7 +72,10 @@ func (a *app) removeClient() *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove CLIENT",
 		Short: "Remove a client, and end its users' logins and sessions with it",
-		Args:  cobra.ExactArgs(1),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.caller().RemoveClient(cmd.Context(), args[0]) },
+		Long: `Remove a client, and end its users' logins and sessions with it.
+Its ID stays dead; of the ID of one that registered itself the part before the dot is enough.
+It may register again, and then asks its users again.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.caller().RemoveClient(cmd.Context(), args[0]) },
 	}
 }

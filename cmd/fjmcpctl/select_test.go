@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -35,6 +36,23 @@ func TestFind(t *testing.T) {
 			t.Errorf("%q: got %q, %v; want %q", tt.id, got.ID, err, tt.want)
 		case tt.fault != "" && (err == nil || !strings.Contains(err.Error(), tt.fault)):
 			t.Errorf("%q: got %q, %v; want %q", tt.id, got.ID, err, tt.fault)
+		}
+	}
+}
+
+// What a client registered stands in its ID; nobody wants to read or type it.
+func TestShortClientIDs(t *testing.T) {
+	short := strings.Repeat("a", 32)
+	sealed, document := short+".giYcugcSPm8hXAcI", "https://app.example/client.json"
+	var out bytes.Buffer
+	printClients(&out, []admin.Client{{ID: sealed, Kind: "registered"}, {ID: document, Kind: "document"}})
+	if list := out.String(); !strings.Contains(list, "\n"+short+" ") || !strings.Contains(list, "\n"+document+" ") {
+		t.Error(list)
+	}
+	for _, client := range []string{short, sealed, document} {
+		f := filter{client: client}
+		if got := f.of([]admin.Session{{ClientID: sealed}, {ClientID: document}, {ClientID: "other"}}); len(got) != 1 {
+			t.Errorf("%s: %+v", client, got)
 		}
 	}
 }

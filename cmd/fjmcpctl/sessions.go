@@ -12,6 +12,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 func (a *app) listSessions() *cobra.Command {
@@ -79,7 +80,7 @@ func printDetail(w *bytes.Buffer, d admin.Detail) {
 	t := newTable(w)
 	t.row("session", d.ID)
 	t.row("user", d.User)
-	t.row("client", d.Client+" ("+d.ClientID+")")
+	t.row("client", d.Client+" ("+model.ShortID(d.ClientID)+")")
 	t.row("kind", d.Kind)
 	t.row("state", state)
 	t.row("unit", cmp.Or(d.Unit, "-"))
@@ -166,7 +167,7 @@ func (f *filter) flags(cmd *cobra.Command) {
 func (f *filter) of(all []admin.Session) []admin.Session {
 	return slices.DeleteFunc(all, func(s admin.Session) bool {
 		return f.user != "" && !strings.EqualFold(s.User, f.user) ||
-			f.client != "" && !strings.EqualFold(s.Client, f.client) && s.ClientID != f.client ||
+			f.client != "" && !strings.EqualFold(s.Client, f.client) && s.ClientID != f.client && model.ShortID(s.ClientID) != f.client ||
 			f.state != "" && s.State != f.state
 	})
 }
