@@ -48,14 +48,17 @@ func Apply(ctx context.Context, getenv func(string) string, file string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
-	m := &manager{bus: &bus{address: privateSocket}}
-	defer m.bus.close()
+	b := &bus{address: privateSocket}
+	defer b.close()
+	restart := func(unit string) error { // if it runs; mode "fail" cancels no stop job
+		return b.finish(ctx, "restart", (*sddbus.Conn).TryRestartUnitContext, unit, "fail")
+	}
 	if !bytes.HasPrefix(applied, sessions) {
 		err = errors.Join(
-			m.stopUnit(ctx, sessionSlice), // first, whatever is wrong with the new settings
-			m.tryRestart(ctx, "fjmcp-egress.service"))
+			b.stop(ctx, sessionSlice), // first, whatever is wrong with the new settings
+			restart("fjmcp-egress.service"))
 	}
-	if err := errors.Join(err, m.tryRestart(ctx, "fjmcp-launcher.service")); err != nil {
+	if err := errors.Join(err, restart("fjmcp-launcher.service")); err != nil {
 		return err // the next start tries again
 	}
 	return replaceFile(file, wanted)
@@ -87,21 +90,6 @@ func sandboxDigest(dirs []string) (string, error) {
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
-}
-
-// tryRestart waits until the unit has been restarted. One that does not run is
-// left alone. Mode "fail" keeps it from cancelling a stop job.
-func (m *manager) tryRestart(ctx context.Context, unit string) error {
-	result, err := m.bus.job(ctx, always, func(c *sddbus.Conn, ch chan<- string) (int, error) {
-		return c.TryRestartUnitContext(ctx, unit, "fail", ch)
-	})
-	if err != nil {
-		return fmt.Errorf("cannot restart %s: %w", unit, err)
-	}
-	if result != "done" {
-		return fmt.Errorf("cannot restart %s: job ended as %q", unit, result)
-	}
-	return nil
 }
 
 // replaceFile writes file whole or not at all.

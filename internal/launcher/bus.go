@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -142,17 +144,41 @@ func (b *bus) job(ctx context.Context, again func(error) bool, q enqueue) (resul
 	return result, err
 }
 
+// jobOf is a method of sddbus.Conn that enqueues a job of a unit.
+type jobOf func(c *sddbus.Conn, ctx context.Context, unit, mode string, ch chan<- string) (int, error)
+
+// jobEnd is how a job ended that is not "done".
+type jobEnd string
+
+func (e jobEnd) Error() string { return fmt.Sprintf("job ended as %q", string(e)) }
+
+// finish waits until a job of a unit is done, one that does no harm when done twice. The
+// error wraps a jobEnd if it ends otherwise. verb says what the job is.
+func (b *bus) finish(ctx context.Context, verb string, job jobOf, unit, mode string) error {
+	result, err := b.job(ctx, always, func(c *sddbus.Conn, ch chan<- string) (int, error) {
+		return job(c, ctx, unit, mode, ch)
+	})
+	if err == nil && result != "done" {
+		err = fmt.Errorf("%w; see journalctl -u %s", jobEnd(result), unit)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot %s %s: %w", verb, unit, err)
+	}
+	return nil
+}
+
+// stop waits until the unit has stopped. One that is not loaded has.
+func (b *bus) stop(ctx context.Context, unit string) error {
+	err := b.finish(ctx, "stop", (*sddbus.Conn).StopUnitContext, unit, "replace")
+	if isError(err, "NoSuchUnit") {
+		return nil
+	}
+	return err
+}
+
 // isError reports whether err is one of the named errors of
 // org.freedesktop.systemd1.
 func isError(err error, names ...string) bool {
 	var e dbus.Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	for _, name := range names {
-		if e.Name == "org.freedesktop.systemd1."+name {
-			return true
-		}
-	}
-	return false
+	return errors.As(err, &e) && slices.Contains(names, strings.TrimPrefix(e.Name, "org.freedesktop.systemd1."))
 }

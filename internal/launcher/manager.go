@@ -95,20 +95,18 @@ func (m *manager) start(ctx context.Context, r launchproto.Request, mcp, control
 func (m *manager) touch(ctx context.Context, id string) launchproto.Reply {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	result, err := m.bus.job(ctx, always, func(c *sddbus.Conn, ch chan<- string) (int, error) {
-		return c.RestartUnitContext(ctx, timerName(id), "fail", ch)
-	})
+	err := m.bus.finish(ctx, "touch", (*sddbus.Conn).RestartUnitContext, timerName(id), "fail")
+	var end jobEnd
 	switch {
-	case err == nil && result == "done":
+	case err == nil:
 		return launchproto.Reply{OK: true}
 	case isError(err, "NoSuchUnit", "TransactionIsDestructive"):
-	case err != nil:
-		return fail(launchproto.CodeFailed, "cannot touch %s: %v", timerName(id), err)
-	case result != "dependency" && result != "canceled" && result != "skipped":
-		return fail(launchproto.CodeFailed, "cannot touch %s: job ended as %q", timerName(id), result)
+	case errors.As(err, &end) && (end == "dependency" || end == "canceled" || end == "skipped"):
+	default:
+		return fail(launchproto.CodeFailed, "%v", err)
 	}
 	// The failed restart leaves the timer as it was.
-	if err := m.stopUnit(ctx, timerName(id)); err != nil {
+	if err := m.bus.stop(ctx, timerName(id)); err != nil {
 		return fail(launchproto.CodeFailed, "%v", err)
 	}
 	return fail(launchproto.CodeGone, "%s does not run", launchproto.UnitName(id))
@@ -117,67 +115,42 @@ func (m *manager) touch(ctx context.Context, id string) launchproto.Reply {
 func (m *manager) stop(ctx context.Context, id string) launchproto.Reply {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
-	err := errors.Join(m.stopUnit(ctx, launchproto.UnitName(id)), m.stopUnit(ctx, timerName(id)))
+	err := errors.Join(m.bus.stop(ctx, launchproto.UnitName(id)), m.bus.stop(ctx, timerName(id)))
 	if err != nil {
 		return fail(launchproto.CodeFailed, "%v", err)
 	}
 	return launchproto.Reply{OK: true}
 }
 
-// stopUnit waits until the unit has stopped. One that is not loaded has.
-func (m *manager) stopUnit(ctx context.Context, unit string) error {
-	result, err := m.bus.job(ctx, always, func(c *sddbus.Conn, ch chan<- string) (int, error) {
-		return c.StopUnitContext(ctx, unit, "replace", ch)
-	})
-	switch {
-	case isError(err, "NoSuchUnit"):
-		return nil
-	case err != nil:
-		return fmt.Errorf("cannot stop %s: %w", unit, err)
-	case result != "done":
-		return fmt.Errorf("cannot stop %s: job ended as %q", unit, result)
-	}
-	return nil
-}
-
-// startUnit starts a unit of this package's own and waits until it has.
-func (m *manager) startUnit(ctx context.Context, unit string) error {
-	result, err := m.bus.job(ctx, always, func(c *sddbus.Conn, ch chan<- string) (int, error) {
-		return c.StartUnitContext(ctx, unit, "replace", ch)
-	})
-	if err == nil && result != "done" {
-		err = fmt.Errorf("job ended as %q; see journalctl -u %s", result, unit)
-	}
-	return err
-}
-
 func (m *manager) list(ctx context.Context) launchproto.Reply {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	units, err := m.sessions(ctx)
+	ids, err := m.bus.sessions(ctx)
 	if err != nil {
-		return fail(launchproto.CodeFailed, "cannot list sessions: %v", err)
+		return fail(launchproto.CodeFailed, "%v", err)
 	}
-	return launchproto.Reply{OK: true, IDs: sessionIDs(units)}
+	return launchproto.Reply{OK: true, IDs: ids}
 }
 
-// sessions are the loaded units of sessions, in these states of theirs; in any if none
+// sessions are the ids of the sessions' units, in these states of theirs; in any if none
 // is given.
-func (m *manager) sessions(ctx context.Context, states ...string) (units []sddbus.UnitStatus, err error) {
-	err = m.bus.use(ctx, always, func(c *sddbus.Conn, _ <-chan struct{}) (err error) {
+func (b *bus) sessions(ctx context.Context, states ...string) ([]string, error) {
+	var units []sddbus.UnitStatus
+	err := b.use(ctx, always, func(c *sddbus.Conn, _ <-chan struct{}) (err error) {
 		units, err = c.ListUnitsByPatternsContext(ctx, states, []string{launchproto.UnitName("*")})
 		return err
 	})
-	return units, err
+	if err != nil {
+		return nil, fmt.Errorf("cannot list sessions: %w", err)
+	}
+	return sessionIDs(units), nil
 }
 
 // sessionIDs leaves out units that have ended and are only kept loaded by their
 // timer.
-func sessionIDs(units []sddbus.UnitStatus) []string {
-	prefix, suffix, _ := strings.Cut(launchproto.UnitName("*"), "*")
-	var ids []string
+func sessionIDs(units []sddbus.UnitStatus) (ids []string) {
 	for _, u := range units {
-		id := strings.TrimSuffix(strings.TrimPrefix(u.Name, prefix), suffix)
+		id := strings.TrimSuffix(strings.TrimPrefix(u.Name, launchproto.UnitPrefix), launchproto.UnitSuffix)
 		if u.ActiveState != "inactive" && u.ActiveState != "failed" && launchproto.CheckID(id) == nil {
 			ids = append(ids, id)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	sddbus "github.com/coreos/go-systemd/v22/dbus"
 	"golang.org/x/sys/unix"
 
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
@@ -25,16 +26,16 @@ const (
 func Unmount(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
-	m := &manager{bus: &bus{address: privateSocket}}
-	defer m.bus.close()
+	b := &bus{address: privateSocket}
+	defer b.close()
 	// Active is a unit whose main process runs its program (Type=exec), so that its
 	// namespaces are complete.
-	units, err := m.sessions(ctx, "active")
+	ids, err := b.sessions(ctx, "active")
 	if err != nil {
-		return fmt.Errorf("cannot list sessions: %w", err)
+		return err
 	}
 	var faults []error
-	for _, id := range sessionIDs(units) {
+	for _, id := range ids {
 		path := filepath.Join("/run/credentials", launchproto.UnitName(id))
 		err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // none there any more
@@ -52,7 +53,7 @@ func (m *manager) countStart(ctx context.Context) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
-		if err := m.startUnit(ctx, unmountUnit); err != nil {
+		if err := m.bus.finish(ctx, "start", (*sddbus.Conn).StartUnitContext, unmountUnit, "replace"); err != nil {
 			m.log.Warn("cannot end the mounts of credentials that were read; starts become slower", "error", err)
 		}
 	}()
