@@ -12,25 +12,14 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
 )
 
-// filter is what a listener asks for (2026-07-28, schema SubscriptionFilter).
-type filter struct {
-	Tools     bool     `json:"toolsListChanged,omitempty"`
-	Prompts   bool     `json:"promptsListChanged,omitempty"`
-	Resources bool     `json:"resourcesListChanged,omitempty"`
-	URIs      []string `json:"resourceSubscriptions,omitempty"`
-}
-
-// maxURIs bounds what one listener may subscribe to.
-const maxURIs = 1000
-
-func readFilter(m mcp.Message) (filter, error) {
-	var f filter
+// readFilter reads what a listener asks for (2026-07-28, schema SubscriptionFilter).
+func readFilter(m mcp.Message) (f subscription.Filter, err error) {
 	raw := m.Param("notifications")
 	if len(raw) == 0 || raw[0] != '{' || json.Unmarshal(raw, &f) != nil {
-		return filter{}, errors.New(`params member "notifications" is missing or malformed`)
+		return f, errors.New(`params member "notifications" is missing or malformed`)
 	}
-	if len(f.URIs) > maxURIs {
-		return filter{}, errors.New("too many resourceSubscriptions")
+	if len(f.URIs) > subscription.MaxURIs {
+		return f, errors.New("too many resourceSubscriptions")
 	}
 	return f, nil
 }
@@ -44,7 +33,7 @@ func (q *request) listen() (call.Answer, error) {
 		return call.Answer{}, invalid(err)
 	}
 	ctx, cancel := q.whileServing()
-	sub, err := q.session.Subscribe(ctx, q.access, subscription.Filter(f))
+	sub, err := q.session.Subscribe(ctx, q.access, f)
 	switch {
 	case err == nil:
 	case errors.Is(err, subscription.ErrURITooLong):
@@ -56,7 +45,7 @@ func (q *request) listen() (call.Answer, error) {
 		cancel()
 		return call.Answer{}, err
 	}
-	notifications, _ := json.Marshal(filter(sub.Honoured()))
+	notifications, _ := json.Marshal(sub.Honoured())
 	acknowledged := rawjson.With(nil, rawjson.Member{Name: "_meta", Value: q.tag(nil)}, rawjson.Member{Name: "notifications", Value: notifications})
 	answer := q.stream(mcp.NewNotification(mcp.MethodAcknowledged, acknowledged), func() ([]byte, *last) { return q.notice(ctx, sub) }, func() {})
 	answer.Done = func() {

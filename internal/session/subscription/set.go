@@ -33,10 +33,13 @@ var (
 	ErrEnded = errors.New("the subscription has ended")
 )
 
-// Filter is what a subscription is to.
+// Filter is what a subscription is to: changes of lists, and updates of resources
+// (2026-07-28, schema SubscriptionFilter).
 type Filter struct {
-	Tools, Prompts, Resources bool     // changes of a list
-	URIs                      []string // updates of these resources
+	Tools     bool     `json:"toolsListChanged,omitempty"`
+	Prompts   bool     `json:"promptsListChanged,omitempty"`
+	Resources bool     `json:"resourcesListChanged,omitempty"`
+	URIs      []string `json:"resourceSubscriptions,omitempty"`
 }
 
 // Ask makes a request of a running backend, mcp.MethodSubscribe or
