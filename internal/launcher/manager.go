@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -150,8 +149,7 @@ func (b *bus) sessions(ctx context.Context, states ...string) ([]string, error) 
 // timer.
 func sessionIDs(units []sddbus.UnitStatus) (ids []string) {
 	for _, u := range units {
-		id := strings.TrimSuffix(strings.TrimPrefix(u.Name, launchproto.UnitPrefix), launchproto.UnitSuffix)
-		if u.ActiveState != "inactive" && u.ActiveState != "failed" && launchproto.CheckID(id) == nil {
+		if id, ok := launchproto.UnitID(u.Name); ok && u.ActiveState != "inactive" && u.ActiveState != "failed" {
 			ids = append(ids, id)
 		}
 	}

@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,14 +50,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Getenv == nil || cfg.Log == nil || len(cfg.PeerUIDs) == 0 {
 		return nil, errors.New("launcher: Getenv, Log and PeerUIDs must be set")
 	}
-	if cfg.IdleExit == 0 {
-		cfg.IdleExit = DefaultIdleExit
-	}
+	cfg.IdleExit = cmp.Or(cfg.IdleExit, DefaultIdleExit)
+	cfg.Bus = cmp.Or(cfg.Bus, privateSocket)
 	if cfg.After == nil {
 		cfg.After = time.After
-	}
-	if cfg.Bus == "" {
-		cfg.Bus = privateSocket
 	}
 	m := &manager{bus: &bus{address: cfg.Bus}, settings: newSettings(cfg.Getenv), log: cfg.Log, pace: newPace(cfg.Getenv)}
 	return &Server{cfg: cfg, manager: m, open: make(map[*net.UnixConn]bool)}, nil

@@ -1,9 +1,10 @@
 package launcher
 
-// How a session's unit is called in systemd: UnitPrefix, the unit's id, UnitSuffix.
+import "strings"
+
 const (
-	UnitPrefix = "fjmcp-session@"
-	UnitSuffix = ".service"
+	unitPrefix = "fjmcp-session@"
+	unitSuffix = ".service"
 )
 
 // CredentialName is what the credential is called that holds a unit's first token, in
@@ -11,4 +12,10 @@ const (
 const CredentialName = "forgejo-token"
 
 // UnitName is what systemd calls the unit of that id.
-func UnitName(id string) string { return UnitPrefix + id + UnitSuffix }
+func UnitName(id string) string { return unitPrefix + id + unitSuffix }
+
+// UnitID is the id of the unit of that name; ok is false for what is no session's unit.
+func UnitID(name string) (id string, ok bool) {
+	id = strings.TrimSuffix(strings.TrimPrefix(name, unitPrefix), unitSuffix)
+	return id, UnitName(id) == name && CheckID(id) == nil
+}
