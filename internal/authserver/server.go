@@ -17,7 +17,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/authserver/account"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/authorize"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
@@ -56,7 +55,6 @@ type Server struct {
 	clients  *clientauth.Clients
 	registry *register.Registry
 	login    *authorize.Handler
-	account  *account.Handler
 	access   *AccessCache
 	limits   limits
 	prefix   string // path of the public URL, "" or "/x"
@@ -81,9 +79,8 @@ func New(cfg Config) (*Server, error) {
 	s.registry = register.New(register.Config{Site: shared, FetchKeys: cfg.Documents != nil, Limit: s.limits.register})
 	s.login = authorize.New(authorize.Config{
 		Site: shared, Resources: s.resources(), Clients: s.clients, Authorizations: s.limits.authorize, Logins: s.limits.login,
-		SignedIn: func(r *http.Request, user model.User) (site.Answer, error) { return s.account.SignedIn(r, user) },
+		Running: cfg.Running,
 	})
-	s.account = account.New(account.Config{Site: shared, LoginForm: s.login.AccountForm, Running: cfg.Running})
 	return s, nil
 }
 
@@ -125,7 +122,6 @@ func (s *Server) Routes(mux *http.ServeMux) {
 	mux.Handle(s.prefix+"/oauth/revoke", httpserver.CORS(s.endpoint(s.revoke), http.MethodPost))
 	mux.Handle(s.prefix+"/oauth/jwks", httpserver.CORS(s.jwks, http.MethodGet))
 	s.login.Routes(mux, s.prefix)
-	s.account.Routes(mux, s.prefix)
 	if s.prefix == "" {
 		mux.Handle("/register", register)
 		mux.Handle("/token", token)

@@ -46,7 +46,7 @@ func (h *Handler) callback(r *http.Request) (site.Answer, error) {
 		return site.Answer{}, h.failed(r, login, client, user, err)
 	case account:
 		h.drop(r.Context(), login)
-		return h.cfg.SignedIn(r, user)
+		return h.signedIn(r, user)
 	}
 	return h.finish(r, login, client, user)
 }
@@ -155,33 +155,6 @@ func (h *Handler) drop(ctx context.Context, login store.Login) {
 	if err := h.cfg.Store.DropLogin(context.WithoutCancel(ctx), login.StateHash); err != nil {
 		h.cfg.Log.WarnContext(ctx, "cannot delete a login", "error", err)
 	}
-}
-
-// A login to the account page goes the same way as a client's, to the same
-// callback, but has no client and ends in Config.SignedIn.
-
-const accountForm = "account login" // purpose of its form token
-
-// AccountForm is the form whose button starts a login to the account page, with the
-// cookie that it needs, nil if the browser has it.
-func (h *Handler) AccountForm(r *http.Request) (*pages.Form, *http.Cookie) {
-	browser, cookie := h.ensureBrowser(r)
-	return &pages.Form{
-		Label: "Log in with Forgejo", Action: h.cfg.AccountURL() + "/login",
-		Fields: []pages.Field{{Name: "form_token", Value: pages.FormToken(browser, accountForm, nil)}},
-	}, cookie
-}
-
-// beginAccount takes that form.
-func (h *Handler) beginAccount(r *http.Request) (site.Answer, error) {
-	if err := h.limit(r, h.cfg.Logins, ""); err != nil {
-		return site.Answer{}, err
-	}
-	if !pages.ValidFormToken(r.PostFormValue("form_token"), h.browserOf(r), accountForm, nil) {
-		return site.Answer{}, site.Refuse(http.StatusForbidden, oauth.AccessDenied, "Please try again",
-			"This form does not belong to this browser, or cookies are switched off.", pages.Link("Try again", h.cfg.AccountURL()))
-	}
-	return h.toForgejo(r, store.Login{})
 }
 
 // identified reports whether err says only that the user's grant at Forgejo is

@@ -2,15 +2,17 @@ package authorize
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
-// Config is what a Handler needs. All fields but the limiters are required.
+// Config is what a Handler needs. All fields but the limiters and Running are required.
 type Config struct {
 	*site.Site
 	Resources []string // endpoint URLs a client may ask for (RFC 8707)
@@ -18,15 +20,16 @@ type Config struct {
 	// Authorizations limits consent pages, Logins the answers to them and logins
 	// to the account page.
 	Authorizations, Logins *ratelimit.Limiter
-	// SignedIn answers the callback of a login to the account page.
-	SignedIn func(*http.Request, model.User) (site.Answer, error)
+	// Running, if set, counts the running sessions between a user and a client, and tells
+	// when one was last used.
+	Running func(userID, clientID string) (n int, lastUsed time.Time)
 }
 
 // broken is what people are told of a failure on our side.
 var broken = site.Refuse(http.StatusServiceUnavailable, oauth.TemporarilyUnavailable, "Something went wrong here",
 	"The server cannot answer at the moment. Go back to your application and connect again in a minute.")
 
-// Handler serves the authorization endpoint and the callback. It is safe for
+// Handler serves the authorization endpoint, the callback and the account page. It is safe for
 // concurrent use.
 type Handler struct{ cfg Config }
 
@@ -38,6 +41,11 @@ func (h *Handler) Routes(mux *http.ServeMux, prefix string) {
 	h.Authorize(mux, prefix+"/oauth/authorize")
 	mux.Handle("GET "+prefix+"/oauth/callback", h.cfg.Serve(h.callback, broken))
 	mux.Handle("POST "+prefix+"/account/login", h.cfg.Serve(h.beginAccount, broken))
+	broken := site.Refuse(http.StatusServiceUnavailable, "", "Something went wrong here",
+		"The server cannot answer at the moment. Try again in a minute.", pages.Link("Try again", h.cfg.AccountURL()))
+	mux.Handle("GET "+prefix+"/account", h.cfg.Serve(h.showAccount, broken))
+	mux.Handle("POST "+prefix+"/account/disconnect", h.cfg.Serve(h.disconnect, broken))
+	mux.Handle("POST "+prefix+"/account/logout", h.cfg.Serve(h.logout, broken))
 }
 
 // Authorize registers the authorization endpoint at path.

@@ -1,4 +1,4 @@
-package account
+package authorize
 
 import (
 	"context"
@@ -18,42 +18,46 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
+// The account page is where users see what they have connected and take access back. Its
+// session is a cookie, whose hash is stored. Each form is bound to that and to the client
+// it names, so that no other page can send one.
 const (
 	idleTime = time.Hour      // a session ends when unused for this long
 	lifeTime = 12 * time.Hour // and then in any case
-	maxForm  = 16 << 10       // bytes
 )
 
-// Config is what a Handler needs. All fields but Running are required.
-type Config struct {
-	*site.Site
-	// LoginForm starts a login that ends in SignedIn; the browser needs the cookie for it.
-	LoginForm func(*http.Request) (*pages.Form, *http.Cookie)
-	// Running counts the running sessions between a user and a client, and tells
-	// when one was last used. Without it none is known to run.
-	Running func(userID, clientID string) (n int, lastUsed time.Time)
+func (h *Handler) accountCookie() pages.Cookie { return h.cfg.Cookie("fjmcp-account") }
+
+// A login to the account page goes the same way as a client's, to the same
+// callback, but has no client and ends in signedIn.
+
+const accountForm = "account login" // purpose of its form token
+
+// loginForm is the form whose button starts a login to the account page, with the
+// cookie that it needs, nil if the browser has it.
+func (h *Handler) loginForm(r *http.Request) (*pages.Form, *http.Cookie) {
+	browser, cookie := h.ensureBrowser(r)
+	return &pages.Form{
+		Label: "Log in with Forgejo", Action: h.cfg.AccountURL() + "/login",
+		Fields: []pages.Field{{Name: "form_token", Value: pages.FormToken(browser, accountForm, nil)}},
+	}, cookie
 }
 
-// Handler serves the account page. It is safe for concurrent use.
-type Handler struct{ cfg Config }
-
-// New returns a Handler.
-func New(cfg Config) *Handler { return &Handler{cfg: cfg} }
-
-// Routes registers the page below prefix.
-func (h *Handler) Routes(mux *http.ServeMux, prefix string) {
-	broken := site.Refuse(http.StatusServiceUnavailable, "", "Something went wrong here",
-		"The server cannot answer at the moment. Try again in a minute.", pages.Link("Try again", h.cfg.AccountURL()))
-	mux.Handle("GET "+prefix+"/account", h.cfg.Serve(h.show, broken))
-	mux.Handle("POST "+prefix+"/account/disconnect", h.cfg.Serve(h.disconnect, broken))
-	mux.Handle("POST "+prefix+"/account/logout", h.cfg.Serve(h.logout, broken))
+// beginAccount takes that form.
+func (h *Handler) beginAccount(r *http.Request) (site.Answer, error) {
+	if err := h.limit(r, h.cfg.Logins, ""); err != nil {
+		return site.Answer{}, err
+	}
+	if !pages.ValidFormToken(r.PostFormValue("form_token"), h.browserOf(r), accountForm, nil) {
+		return site.Answer{}, site.Refuse(http.StatusForbidden, oauth.AccessDenied, "Please try again",
+			"This form does not belong to this browser, or cookies are switched off.", pages.Link("Try again", h.cfg.AccountURL()))
+	}
+	return h.toForgejo(r, store.Login{})
 }
 
-func (h *Handler) cookie() pages.Cookie { return h.cfg.Cookie("fjmcp-account") }
-
-// SignedIn gives the browser of a user who has just logged in a session, in
+// signedIn gives the browser of a user who has just logged in a session, in
 // place of any it had.
-func (h *Handler) SignedIn(r *http.Request, user model.User) (site.Answer, error) {
+func (h *Handler) signedIn(r *http.Request, user model.User) (site.Answer, error) {
 	value, now := model.NewToken(""), h.cfg.Now()
 	err := errors.Join(h.endSession(r), h.cfg.Store.CreateAccountSession(r.Context(), store.AccountSession{
 		Hash: model.Hash(value), UserID: user.ID, IdleAt: now.Add(idleTime), ExpiresAt: now.Add(lifeTime),
@@ -63,13 +67,13 @@ func (h *Handler) SignedIn(r *http.Request, user model.User) (site.Answer, error
 	}
 	h.cfg.Unneeded(r.Context(), user.ID, user.Name) // the login brought a set
 	return site.Answer{
-		Location: h.cfg.AccountURL(), Cookie: h.cookie().With(value),
+		Location: h.cfg.AccountURL(), Cookie: h.accountCookie().With(value),
 		Events: []audit.Event{{Kind: audit.AccountLogin, User: user.Name, Outcome: "ok"}},
 	}, nil
 }
 
-// show shows the user's connected clients, or the way to log in.
-func (h *Handler) show(r *http.Request) (site.Answer, error) {
+// showAccount shows the user's connected clients, or the way to log in.
+func (h *Handler) showAccount(r *http.Request) (site.Answer, error) {
 	user, secret, err := h.session(r)
 	if errors.Is(err, errLoggedOut) {
 		return h.loginPage(r), nil
@@ -81,11 +85,11 @@ func (h *Handler) show(r *http.Request) (site.Answer, error) {
 	if err != nil {
 		return site.Answer{}, fmt.Errorf("cannot read the connected clients of a user: %w", err)
 	}
-	return site.Answer{Page: h.page(user, secret, connections, r.URL.Query().Get("done"))}, nil
+	return site.Answer{Page: h.accountPage(user, secret, connections, r.URL.Query().Get("done"))}, nil
 }
 
 func (h *Handler) loginPage(r *http.Request) site.Answer {
-	form, cookie := h.cfg.LoginForm(r)
+	form, cookie := h.loginForm(r)
 	m := pages.Message{
 		Status: http.StatusOK, Title: "Connected applications", Form: form,
 		Text: "Log in to see which applications can use your account at " + h.cfg.ForgeHost() + ", and to disconnect them.",
@@ -101,7 +105,7 @@ var errLoggedOut = errors.New("logged out")
 
 // session returns who is logged in, and the value that forms are bound to.
 func (h *Handler) session(r *http.Request) (model.User, string, error) {
-	secret := h.cookie().Value(r)
+	secret := h.accountCookie().Value(r)
 	if secret == "" {
 		return model.User{}, "", errLoggedOut
 	}
@@ -117,7 +121,7 @@ func (h *Handler) session(r *http.Request) (model.User, string, error) {
 
 // endSession ends the session of the browser, if it has one.
 func (h *Handler) endSession(r *http.Request) error {
-	return h.cfg.Store.DeleteAccountSession(r.Context(), model.Hash(h.cookie().Value(r)))
+	return h.cfg.Store.DeleteAccountSession(r.Context(), model.Hash(h.accountCookie().Value(r)))
 }
 
 // Values of the parameter done, which names what has just been done.
@@ -127,9 +131,9 @@ const (
 	doneLogout = "logout"
 )
 
-// page describes the page. A notice is shown only if what it tells is so: anyone
+// accountPage describes the page. A notice is shown only if what it tells is so: anyone
 // can make a link with a parameter.
-func (h *Handler) page(user model.User, secret string, connections []store.Connection, done string) pages.Account {
+func (h *Handler) accountPage(user model.User, secret string, connections []store.Connection, done string) pages.Account {
 	a := pages.Account{
 		User: user.Name, Forge: h.cfg.ForgeHost(), Now: h.cfg.Now(), Settings: template.URL(h.cfg.Forgejo.ApplicationsURL()),
 		All: h.form("Disconnect all", secret, purposeDisconnect, ""), Logout: h.form("Log out", secret, purposeLogout, ""),
@@ -177,9 +181,8 @@ func (h *Handler) form(label, secret, purpose, client string) pages.Form {
 	}}
 }
 
-// read checks a form, and whose it is.
-func (h *Handler) read(r *http.Request, purpose string) (user model.User, client string, err error) {
-	r.Body = http.MaxBytesReader(nil, r.Body, maxForm)
+// readForm checks a form, and whose it is.
+func (h *Handler) readForm(r *http.Request, purpose string) (user model.User, client string, err error) {
 	client, token := r.PostFormValue("client"), r.PostFormValue("form_token")
 	user, secret, err := h.session(r)
 	switch {
@@ -204,20 +207,20 @@ func (h *Handler) done(what string) site.Answer {
 // logout ends the browser's session. A request without one changes nothing: it
 // may come from another site, without the cookie that the browser has.
 func (h *Handler) logout(r *http.Request) (site.Answer, error) {
-	if _, _, err := h.read(r, purposeLogout); err != nil {
+	if _, _, err := h.readForm(r, purposeLogout); err != nil {
 		return site.Answer{}, err
 	}
 	if err := h.endSession(r); err != nil {
 		return site.Answer{}, fmt.Errorf("cannot end a session of the account page: %w", err)
 	}
 	answer := h.done(doneLogout)
-	answer.Cookie = h.cookie().Without()
+	answer.Cookie = h.accountCookie().Without()
 	return answer, nil
 }
 
 // disconnect ends one client's access, or that of all, also when the browser has left.
 func (h *Handler) disconnect(r *http.Request) (site.Answer, error) {
-	user, client, err := h.read(r, purposeDisconnect)
+	user, client, err := h.readForm(r, purposeDisconnect)
 	if err != nil {
 		return site.Answer{}, err
 	}
