@@ -68,7 +68,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case oauth.UnauthorizedClient:
 		status = http.StatusForbidden
 	case oauth.InvalidClient, oauth.InvalidGrant:
-		if wait := s.limits.token.Take(r, claimedClient(r)); wait > 0 {
+		if wait := s.failed.Take(r, claimedClient(r)); wait > 0 {
 			ratelimit.SetRetryAfter(w, wait)
 			status = http.StatusTooManyRequests
 			e = oauth.Errorf(oauth.TemporarilyUnavailable, "too many failed requests; this one failed as well: %s", e.Description)

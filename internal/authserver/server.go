@@ -10,6 +10,7 @@
 package authserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -56,8 +57,8 @@ type Server struct {
 	registry *register.Registry
 	login    *authorize.Handler
 	access   *AccessCache
-	limits   limits
-	prefix   string // path of the public URL, "" or "/x"
+	failed   *ratelimit.Limiter // requests to the token endpoint
+	prefix   string             // path of the public URL, "" or "/x"
 }
 
 // New returns a Server.
@@ -71,15 +72,19 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("cannot serve OAuth: the refresh token's life must be at least the access token's, and that at least a second")
 	}
 	cfg.Issuer = issuer(cfg.PublicURL)
+	addresses := cmp.Or(cfg.Addresses, &ratelimit.Addresses{Log: cfg.Log})
+	limit := func(rule ratelimit.Rule) *ratelimit.Limiter {
+		return ratelimit.New(ratelimit.Config{Rule: rule, Addresses: addresses, Audit: cfg.Audit, Now: cfg.Now})
+	}
 	s := &Server{
-		cfg: cfg, prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: NewAccessCache(cfg.Store, cfg.Now), limits: newLimits(cfg),
+		cfg: cfg, prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: NewAccessCache(cfg.Store, cfg.Now), failed: limit(ratelimit.Token),
 	}
 	s.clients = clientauth.New(clientauth.Config{Store: cfg.Store, Documents: cfg.Documents, Audiences: s.audiences(), Now: cfg.Now})
 	shared := &s.cfg.Site
-	s.registry = register.New(register.Config{Site: shared, FetchKeys: cfg.Documents != nil, Limit: s.limits.register})
+	s.registry = register.New(register.Config{Site: shared, FetchKeys: cfg.Documents != nil, Limit: limit(ratelimit.Register)})
 	s.login = authorize.New(authorize.Config{
-		Site: shared, Resources: s.resources(), Clients: s.clients, Authorizations: s.limits.authorize, Logins: s.limits.login,
-		Running: cfg.Running,
+		Site: shared, Resources: s.resources(), Clients: s.clients,
+		Authorizations: limit(ratelimit.Authorize), Logins: limit(ratelimit.Login), Running: cfg.Running,
 	})
 	return s, nil
 }
@@ -131,16 +136,3 @@ func (s *Server) Routes(mux *http.ServeMux) {
 
 // Tidy continues with logins that were cut off. Call it at start and now and then.
 func (s *Server) Tidy(ctx context.Context) error { return s.login.Unfinished(ctx) }
-
-// limits are those of the endpoints.
-type limits struct{ register, authorize, login, token *ratelimit.Limiter }
-
-func newLimits(cfg Config) limits {
-	if cfg.Addresses == nil {
-		cfg.Addresses = &ratelimit.Addresses{Log: cfg.Log}
-	}
-	of := func(rule ratelimit.Rule) *ratelimit.Limiter {
-		return ratelimit.New(ratelimit.Config{Rule: rule, Addresses: cfg.Addresses, Audit: cfg.Audit, Now: cfg.Now})
-	}
-	return limits{of(ratelimit.Register), of(ratelimit.Authorize), of(ratelimit.Login), of(ratelimit.Token)}
-}
