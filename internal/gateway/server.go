@@ -100,10 +100,7 @@ func New(cfg Config) *Handler {
 
 // Drain ends the streams that would never end by themselves; their clients come
 // back and resume. Responses under way continue.
-func (h *Handler) Drain() {
-	h.drain.Do(func() { close(h.draining) })
-	h.httpsse.Drain()
-}
+func (h *Handler) Drain() { h.drain.Do(func() { close(h.draining) }) }
 
 // Resume continues with the calls of a restored session, see session.Manager.Restore.
 func (h *Handler) Resume(s *session.Session, calls []*session.Call) { h.exchanges.Resume(s, calls) }

@@ -33,7 +33,6 @@ const streamParam = "sessionId"
 // Handler serves clients of HTTP+SSE.
 type Handler struct {
 	*call.Exchanges
-	calls calls
 
 	mu    sync.Mutex
 	fresh map[string]*fresh // by stream id
@@ -41,11 +40,8 @@ type Handler struct {
 
 // New returns the handler of HTTP+SSE.
 func New(xs *call.Exchanges) *Handler {
-	return &Handler{Exchanges: xs, calls: calls{over: make(chan struct{})}, fresh: map[string]*fresh{}}
+	return &Handler{Exchanges: xs, fresh: map[string]*fresh{}}
 }
-
-// Drain has the streams end once no response is to come on any.
-func (h *Handler) Drain() { h.calls.drain() }
 
 // Post takes one message for the stream that the URL names. A request that fails
 // gets its error on the stream, where clients look for it: some never post again
@@ -82,9 +78,9 @@ func (h *Handler) pass(r *http.Request, s *session.Session, access model.Access,
 		if err != nil {
 			return h.refuse(own, m.ID(), err)
 		}
-		h.calls.add(1)
+		done := own.Fill() // before Carry does, so that the stream does not end meanwhile
 		go func() {
-			defer h.calls.add(-1)
+			defer done()
 			x.Carry(own)
 		}()
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -35,9 +34,24 @@ func (h *Handler) Listen(r *http.Request, access model.Access) (call.Answer, err
 			return call.Answer{}, nil
 		}
 		out.Prefix = id + "-"
-		f.Serve(r.Context(), out, h.KeepAlive, h.calls.over)
+		f.Serve(r.Context(), out, h.KeepAlive, h.drained(r.Context(), streams))
 		return call.Answer{}, nil
 	}}, nil
+}
+
+// drained is closed when the broker ends and no response is to come on these streams any
+// more, or ctx ends.
+func (h *Handler) drained(ctx context.Context, streams *eventstore.Hub) <-chan struct{} {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		select {
+		case <-h.Draining:
+			_ = streams.Filled(ctx)
+		case <-ctx.Done():
+		}
+	}()
+	return over
 }
 
 // position is where a client continues that has seen an event last: at the beginning
@@ -104,39 +118,4 @@ func cutEventID(id string) (streamID, event string) {
 		return "", ""
 	}
 	return streamID, event
-}
-
-// calls counts the requests whose responses are still to come. At shutdown the
-// streams wait for them.
-type calls struct {
-	over chan struct{} // closed after drain, when there is no call
-
-	mu       sync.Mutex
-	n        int
-	draining bool
-}
-
-// add notes that a call begins (1) or has ended (-1).
-func (c *calls) add(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n += n
-	c.tellLocked()
-}
-
-func (c *calls) drain() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.draining = true
-	c.tellLocked()
-}
-
-func (c *calls) tellLocked() {
-	select {
-	case <-c.over:
-	default:
-		if c.draining && c.n == 0 {
-			close(c.over)
-		}
-	}
 }
