@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -50,14 +51,11 @@ type Pair struct {
 	RefreshExpiresAt time.Time
 }
 
-// String hides the tokens.
-func (p Pair) String() string { return "Pair(redacted)" }
-
-// GoString hides the tokens.
-func (p Pair) GoString() string { return p.String() }
+// Format hides the tokens, whatever the verb.
+func (p Pair) Format(f fmt.State, _ rune) { fmt.Fprint(f, "Pair(redacted)") }
 
 // LogValue hides the tokens.
-func (p Pair) LogValue() slog.Value { return slog.StringValue(p.String()) }
+func (p Pair) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(p)) }
 
 // Code returns a code, used or not, and its grant, for the caller to hold against what
 // comes with the code: neither changes but by its use. model.ErrNotFound: it is unknown.

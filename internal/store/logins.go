@@ -29,11 +29,8 @@ type Login struct {
 	Set         model.ForgejoTokens `gorm:"-"` // what the exchange brought; zero before
 }
 
-// String hides the verifier and the client's state.
-func (l Login) String() string { return "Login(" + l.ClientID + ", redacted)" }
-
-// GoString hides the verifier and the client's state.
-func (l Login) GoString() string { return l.String() }
+// Format hides the verifier and the client's state, whatever the verb.
+func (l Login) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "Login(%s, redacted)", l.ClientID) }
 
 type loginRow struct {
 	Login          `gorm:"embedded"`

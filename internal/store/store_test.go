@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
@@ -418,4 +420,24 @@ func newSession(t testing.TB, s *store.Store, l teststore.Login) model.Session {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// Whatever the verb, also one that is wrong for it, no secret is printed.
+func TestSecretsPrintRedacted(t *testing.T) {
+	for _, v := range []any{
+		store.Pair{Access: "SECRET", Refresh: "SECRET"}, store.Login{Verifier: "SECRET", ClientState: "SECRET"},
+		model.ForgejoTokens{AccessToken: "SECRET", RefreshToken: "SECRET"}, oauth.Credentials{Secret: "SECRET", Assertion: "SECRET"},
+	} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
+			got := fmt.Sprintf(verb, v)
+			if strings.Contains(got, "SECRET") || strings.Contains(got, "534543524554") || !strings.Contains(got, "redacted") {
+				t.Errorf("%T by %s: %s", v, verb, got)
+			}
+		}
+		var log bytes.Buffer
+		slog.New(slog.NewTextHandler(&log, nil)).Info("one", "value", v)
+		if !strings.Contains(log.String(), "redacted") || strings.Contains(log.String(), "SECRET") {
+			t.Errorf("%T in a log: %s", v, log.String())
+		}
+	}
 }

@@ -7,6 +7,7 @@ package model
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -140,11 +141,8 @@ type ForgejoTokens struct {
 	Scope        string    // as introspection told; empty until known
 }
 
-// String hides the tokens.
-func (t ForgejoTokens) String() string { return "ForgejoTokens(redacted)" }
-
-// GoString hides the tokens.
-func (t ForgejoTokens) GoString() string { return t.String() }
+// Format hides the tokens, whatever the verb.
+func (t ForgejoTokens) Format(f fmt.State, _ rune) { fmt.Fprint(f, "ForgejoTokens(redacted)") }
 
 // LogValue hides the tokens.
-func (t ForgejoTokens) LogValue() slog.Value { return slog.StringValue(t.String()) }
+func (t ForgejoTokens) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/url"
 	"strings"
 )
@@ -38,11 +39,8 @@ type Credentials struct {
 	Assertion string // JWT, not looked at yet
 }
 
-// String hides the secret.
-func (c Credentials) String() string { return "Credentials(" + c.ID + ", redacted)" }
-
-// GoString hides the secret.
-func (c Credentials) GoString() string { return c.String() }
+// Format hides the secret, whatever the verb.
+func (c Credentials) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "Credentials(%s, redacted)", c.ID) }
 
 // ParseCredentials reads the client's credentials from the Authorization header
 // and the form (RFC 6749 §2.3.1, RFC 7521 §4.2). The id may be in either; what
