@@ -30,15 +30,6 @@ func Literal(host string) bool {
 // under .localhost.
 func Loopback(host string) bool { return Literal(host) || Is(host) }
 
-// Resolve returns "127.0.0.1" for a name under ".localhost" and host itself,
-// unchanged, for anything else. host carries no port.
-func Resolve(host string) string {
-	if Is(host) {
-		return "127.0.0.1"
-	}
-	return host
-}
-
 // Dialer dials like net.Dialer, except that names under ".localhost" go to
 // 127.0.0.1 and, where nothing listens there, to ::1. The zero value has no
 // timeout of its own.

@@ -5,19 +5,13 @@ import (
 	"testing"
 )
 
-func TestResolve(t *testing.T) {
-	for host, want := range map[string]string{
-		"forgejo.localhost":     "127.0.0.1",
-		"a.b.localhost":         "127.0.0.1",
-		"Forgejo.LocalHost.":    "127.0.0.1",
-		"localhost":             "localhost",
-		"notlocalhost":          "notlocalhost",
-		"localhost.example.org": "localhost.example.org",
-		"127.0.0.1":             "127.0.0.1",
-		"":                      "",
+func TestIs(t *testing.T) {
+	for host, want := range map[string]bool{
+		"forgejo.localhost": true, "a.b.localhost": true, "Forgejo.LocalHost.": true, "localhost": false,
+		"notlocalhost": false, "localhost.example.org": false, "127.0.0.1": false, "": false,
 	} {
-		if got := Resolve(host); got != want {
-			t.Errorf("Resolve(%q) = %q, want %q", host, got, want)
+		if got := Is(host); got != want {
+			t.Errorf("Is(%q) = %v, want %v", host, got, want)
 		}
 	}
 }

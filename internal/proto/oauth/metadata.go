@@ -22,7 +22,6 @@ type ServerMetadata struct {
 	CodeChallengeMethodsSupported              []string `json:"code_challenge_methods_supported"`
 	AuthorizationResponseIssParameterSupported bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207
 	ClientIDMetadataDocumentSupported          bool     `json:"client_id_metadata_document_supported,omitempty"`
-	ServiceDocumentation                       string   `json:"service_documentation,omitempty"`
 
 	JWKSURI                          string   `json:"jwks_uri,omitempty"`
 	SubjectTypesSupported            []string `json:"subject_types_supported,omitempty"`
