@@ -59,18 +59,16 @@ func (f *Fault) Message(id json.RawMessage) []byte {
 	return mcp.ErrorResponseWith(id, f.Code, f.Text, f.Data)
 }
 
-// told is how a client is told of an error.
-type told struct {
+// failures are told apart in this order, with status, code and retry of a Fault. text says
+// what is wrong and who can mend it; "" leaves it to the error's own. What has happened to
+// a request goes with status 200, since clients show the message of a JSON-RPC error and
+// take a 5xx for a broken connection.
+var failures = []struct {
 	err          error
 	status, code int
-	retry        time.Duration // when to try again; 0 says nothing
-	text         string        // what is wrong and who can mend it, without internals; "" for the error's own
-}
-
-// failures are told apart in this order. What has happened to a request goes with status
-// 200, since clients show the message of a JSON-RPC error and take a 5xx for a broken
-// connection.
-var failures = []told{
+	retry        time.Duration
+	text         string
+}{
 	{model.ErrNotFound, http.StatusNotFound, mcp.CodeSessionNotFound, 0, mcp.SessionNotFound},
 	{mcp.ErrNotJSON, http.StatusBadRequest, mcp.CodeParseError, 0, ""},
 	{mcp.ErrNotMessage, http.StatusBadRequest, mcp.CodeInvalidRequest, 0, ""},
@@ -112,15 +110,13 @@ var reasons = map[control.Reason]string{
 	session.ReasonTimeout: "the forgejo-mcp program did not answer in time; try again",
 }
 
-func tell(err error) told {
+func tell(err error) *Fault {
 	for _, t := range failures {
 		if errors.Is(err, t.err) {
-			t.text = cmp.Or(t.text, err.Error())
-			return t
+			return &Fault{Status: t.status, Code: t.code, RetryAfter: t.retry, Text: cmp.Or(t.text, err.Error())}
 		}
 	}
-	text := cmp.Or(reasons[session.StartReason(err)], reasons[""])
-	return told{status: http.StatusOK, code: mcp.CodeInternalError, text: text}
+	return NewFault(http.StatusOK, mcp.CodeInternalError, cmp.Or(reasons[session.StartReason(err)], reasons[""]))
 }
 
 // Refusal says how the client is told that a request could not be carried out. What the
@@ -130,16 +126,15 @@ func (xs *Exchanges) Refusal(err error) *Fault {
 	if errors.As(err, &f) {
 		return f
 	}
-	t := tell(err)
-	if t.code == mcp.CodeInternalError && session.StartReason(err) == "" {
+	if f = tell(err); f.Code == mcp.CodeInternalError && session.StartReason(err) == "" {
 		xs.Log.Error("cannot serve a request", "error", err)
 	}
-	return &Fault{Status: t.status, Code: t.code, Text: t.text, RetryAfter: t.retry}
+	return f
 }
 
 // Message words an error for the client's user: what is wrong and who can mend it,
 // without internals.
-func Message(err error) string { return tell(err).text }
+func Message(err error) string { return tell(err).Text }
 
 // refusalText answers a tool call whose request to the forge was held back, in
 // words for the model and its user.
