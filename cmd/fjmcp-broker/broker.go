@@ -104,14 +104,11 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 		documents = clientmeta.New(clientmeta.Config{Log: log})
 	}
 	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
-	s.auth, err = authserver.New(authserver.Config{
+	s.auth = authserver.New(authserver.Config{
 		Site:      site.Site{Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant},
 		PublicURL: cfg.PublicURL, AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Documents: documents,
 		Addresses: addresses, Redeemed: s.sessions.Prestart, Running: s.sessions.Running,
 	})
-	if err != nil {
-		return nil, err
-	}
 	mux := http.NewServeMux()
 	s.auth.Routes(mux)
 	s.mcp = gateway.New(gateway.Config{

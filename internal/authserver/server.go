@@ -12,7 +12,6 @@ package authserver
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -33,9 +32,9 @@ import (
 // Addresses, Redeemed and Running are required.
 type Config struct {
 	site.Site
-	PublicURL  *url.URL // origin and optional path prefix, no trailing slash
-	AccessTTL  time.Duration
-	RefreshTTL time.Duration
+	PublicURL  *url.URL      // origin and optional path prefix, no trailing slash
+	AccessTTL  time.Duration // at least a second
+	RefreshTTL time.Duration // at least AccessTTL
 	// Documents reads what clients publish about themselves. Without it a client
 	// must register, and send its keys.
 	Documents *clientmeta.Fetcher
@@ -62,15 +61,7 @@ type Server struct {
 }
 
 // New returns a Server.
-func New(cfg Config) (*Server, error) {
-	switch {
-	case cfg.PublicURL == nil || cfg.PublicURL.Host == "":
-		return nil, errors.New("cannot serve OAuth without a public URL")
-	case cfg.Store == nil || cfg.Forgejo == nil || cfg.Tokens == nil || cfg.Audit == nil || cfg.Log == nil || cfg.Now == nil || cfg.Revoked == nil:
-		return nil, errors.New("cannot serve OAuth without store, forgejo, tokens, audit, log, clock and an end for sessions")
-	case cfg.AccessTTL < time.Second || cfg.RefreshTTL < cfg.AccessTTL:
-		return nil, errors.New("cannot serve OAuth: the refresh token's life must be at least the access token's, and that at least a second")
-	}
+func New(cfg Config) *Server {
 	cfg.Issuer = issuer(cfg.PublicURL)
 	addresses := cmp.Or(cfg.Addresses, &ratelimit.Addresses{Log: cfg.Log})
 	limit := func(rule ratelimit.Rule) *ratelimit.Limiter {
@@ -86,7 +77,7 @@ func New(cfg Config) (*Server, error) {
 		Site: shared, Resources: s.resources(), Clients: s.clients,
 		Authorizations: limit(ratelimit.Authorize), Logins: limit(ratelimit.Login), Running: cfg.Running,
 	})
-	return s, nil
+	return s
 }
 
 func issuer(public *url.URL) string { return strings.TrimRight(public.String(), "/") }

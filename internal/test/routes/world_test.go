@@ -80,13 +80,12 @@ func start(t *testing.T) *world {
 		sessions.Shutdown(context.Background())
 		launcher.Close()
 	})
-	auth, err := authserver.New(authserver.Config{
+	auth := authserver.New(authserver.Config{
 		Site: site.Site{
 			Store: st, Forgejo: client, Tokens: tokens, Audit: events, Log: log, Now: w.now, Revoked: func(context.Context, string) {},
 		}, PublicURL: public,
 		AccessTTL: time.Hour, RefreshTTL: 24 * time.Hour, Redeemed: sessions.Prestart, Addresses: &ratelimit.Addresses{},
 	})
-	w.must(err)
 	auth.Routes(mux)
 	keys, err := seal.NewKeyring(make([]byte, seal.KeySize))
 	w.must(err)
