@@ -43,10 +43,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	s, err := launcher.New(launcher.Config{Getenv: os.Getenv, PeerUIDs: []uint32{0, uid}, Log: logging.Untimed(os.Stderr)})
-	if err != nil {
-		return err
-	}
+	s := launcher.New(launcher.Config{Getenv: os.Getenv, PeerUIDs: []uint32{0, uid}, Log: logging.Untimed(os.Stderr)})
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
 	return s.Serve(ctx, l)

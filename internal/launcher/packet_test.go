@@ -37,7 +37,7 @@ func serve(t *testing.T, uids ...uint32) *served {
 	}
 	env := map[string]string{envForgejoURL: "https://git.example.org", "FJMCP_BROKER_FORGEJO_MCP": backend}
 	f := &served{path: filepath.Join(dir, "l"), timer: make(chan chan time.Time, 100), done: make(chan error, 1)}
-	s, err := New(Config{
+	s := New(Config{
 		Getenv: func(name string) string { return env[name] }, PeerUIDs: uids,
 		Log: slog.New(slog.DiscardHandler), Bus: "unix:path=" + filepath.Join(dir, "absent"),
 		After: func(time.Duration) <-chan time.Time {
@@ -46,9 +46,6 @@ func serve(t *testing.T, uids ...uint32) *served {
 			return c
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: f.path, Net: "unixpacket"})
 	if err != nil {
 		t.Fatal(err)

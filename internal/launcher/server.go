@@ -46,17 +46,14 @@ type Server struct {
 }
 
 // New returns a Server. It contacts nobody yet.
-func New(cfg Config) (*Server, error) {
-	if cfg.Getenv == nil || cfg.Log == nil || len(cfg.PeerUIDs) == 0 {
-		return nil, errors.New("launcher: Getenv, Log and PeerUIDs must be set")
-	}
+func New(cfg Config) *Server {
 	cfg.IdleExit = cmp.Or(cfg.IdleExit, DefaultIdleExit)
 	cfg.Bus = cmp.Or(cfg.Bus, privateSocket)
 	if cfg.After == nil {
 		cfg.After = time.After
 	}
 	m := &manager{bus: &bus{address: cfg.Bus}, settings: newSettings(cfg.Getenv), log: cfg.Log, pace: newPace(cfg.Getenv)}
-	return &Server{cfg: cfg, manager: m, open: make(map[*net.UnixConn]bool)}, nil
+	return &Server{cfg: cfg, manager: m, open: make(map[*net.UnixConn]bool)}
 }
 
 // Serve answers on l until ctx ends or no connection has been open for IdleExit;

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -46,9 +45,6 @@ type Process struct {
 
 // NewProcess returns a Process, whose Close must be called.
 func NewProcess(cfg ProcessConfig) (*Process, error) {
-	if cfg.Now == nil || cfg.Log == nil || cfg.ForgejoURL == "" {
-		return nil, errors.New("spawn: Now, Log and ForgejoURL must be set")
-	}
 	if _, err := backend.File(cfg.SessionBinary); err != nil {
 		return nil, fmt.Errorf("cannot use fjmcp-session at %q: %w", cfg.SessionBinary, err)
 	}
