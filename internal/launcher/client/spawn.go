@@ -1,10 +1,18 @@
+// Package client starts, touches and stops sessions: Systemd through
+// fjmcp-launcher's socket, Process directly as child processes where systemd is
+// not PID 1. Both give fjmcp-session the same contract: the MCP socket as
+// descriptor 0, the control socket as descriptor 1, the user's token as
+// $CREDENTIALS_DIRECTORY/forgejo-token.
 package client
 
 import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"time"
+
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 // ErrGone says that the session's unit does not run (any more).
@@ -38,3 +46,23 @@ type Launcher interface {
 	// sessions) and releases resources.
 	Close() error
 }
+
+// Error is a launcher's refusal. Its text is for the operator's journal, never
+// for a client. errors.Is(err, ErrGone) holds for code gone.
+type Error struct {
+	Code    launchproto.Code
+	Message string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Is makes CodeGone match ErrGone.
+func (e *Error) Is(target error) bool {
+	return target == ErrGone && e.Code == launchproto.CodeGone
+}
+
+// LimitsError says that not so many sessions can live at once. Each fault is a sentence
+// for the operator.
+type LimitsError struct{ Faults []string }
+
+func (e *LimitsError) Error() string { return strings.Join(e.Faults, "; ") }

@@ -1,12 +1,26 @@
+// Package credential answers the service manager's question for the Forgejo
+// token of a session that starts. The session's unit says
+//
+//	LoadCredential=forgejo-token:/run/fjmcp-private/credentials.sock
+//
+// so PID 1 connects there, as root, and reads until end of file. It says which
+// credential of which unit it wants by the abstract address it binds, see
+// systemd.exec(5) under LoadCredential=. The token thus never stands in a
+// property, on the bus or on disk.
 package credential
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"regexp"
 	"sync"
 	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/peercred"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 // timeout bounds one answer. The session's unit gives up after its TimeoutStartSec=, 10 s.
@@ -66,4 +80,34 @@ func answer(c net.Conn, token TokenFunc) error {
 	}
 	_, err = u.Write([]byte(secret))
 	return err
+}
+
+// peerAddress is what PID 1 binds; systemd begins it with a random 64-bit number, without
+// leading zeros. Go writes the null byte of an abstract address as "@".
+var peerAddress = regexp.MustCompile("^@[0-9a-f]{1,16}/unit/([^/]*)/" + launchproto.CredentialName + "$")
+
+// parsePeer returns the id of the unit that the address asks for.
+func parsePeer(addr string) (string, error) {
+	unit := peerAddress.FindStringSubmatch(addr)
+	if unit == nil {
+		return "", errors.New("peer's address does not ask for a session's token")
+	}
+	id, ok := launchproto.UnitID(unit[1])
+	if !ok {
+		return "", errors.New("peer's address names no session unit")
+	}
+	return id, nil
+}
+
+// checkRoot asks the kernel who connected. Any process may bind an address such
+// as PID 1's; only root may be answered.
+func checkRoot(c *net.UnixConn) error {
+	uid, err := peercred.UID(c)
+	if err != nil {
+		return err
+	}
+	if uid != 0 {
+		return fmt.Errorf("peer has uid %d, want 0", uid)
+	}
+	return nil
 }

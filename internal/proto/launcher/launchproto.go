@@ -1,8 +1,15 @@
+// Package proto/launcher holds the words spoken on the launcher's socket: one JSON
+// Request per SOCK_SEQPACKET packet, descriptors beside it by SCM_RIGHTS, one
+// JSON Reply. It also holds the grammar of ids, which both sides check.
+//
+// A request carries ids, choices and descriptors; never a property, a path or a
+// command.
 package launcher
 
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -129,4 +136,22 @@ func (r Request) checkStart() error {
 		return fmt.Errorf("max_seconds %d is not within 1 to 31536000", r.MaxSeconds)
 	}
 	return nil
+}
+
+const (
+	unitPrefix = "fjmcp-session@"
+	unitSuffix = ".service"
+)
+
+// CredentialName is what the credential is called that holds a unit's first token, in
+// the unit's properties and as a file below $CREDENTIALS_DIRECTORY.
+const CredentialName = "forgejo-token"
+
+// UnitName is what systemd calls the unit of that id.
+func UnitName(id string) string { return unitPrefix + id + unitSuffix }
+
+// UnitID is the id of the unit of that name; ok is false for what is no session's unit.
+func UnitID(name string) (id string, ok bool) {
+	id = strings.TrimSuffix(strings.TrimPrefix(name, unitPrefix), unitSuffix)
+	return id, UnitName(id) == name && CheckID(id) == nil
 }
