@@ -394,3 +394,35 @@ func TestDroppedAnswer(t *testing.T) {
 		t.Errorf("the token can be used again: %s", a.body)
 	}
 }
+
+// What a proxy before the forge has to stop.
+func TestReflectionAndSudo(t *testing.T) {
+	for _, profile := range []fakeforge.Profile{fakeforge.Forgejo15, fakeforge.Gitea126} {
+		s := fakeforge.Start(t, fakeforge.Config{Profile: profile}, callback)
+		tokens := map[string]string{}
+		for _, user := range []string{"alice", "bob"} {
+			token, err := s.PersonalToken(user, "all")
+			if err != nil {
+				t.Fatal(err)
+			}
+			tokens[user] = token
+		}
+		get := func(user, query string, header ...string) string {
+			return call(t, "GET", s.URL+"/api/v1/user"+query, "", append(header, "Authorization", "token "+tokens[user])...).body
+		}
+		if a := call(t, "POST", s.URL+"/alice/hello.git/info/lfs/objects/batch", "{}", "Authorization", "token "+tokens["alice"]); !strings.Contains(a.body, tokens["alice"]) {
+			t.Errorf("large files: %d %s", a.status, a.body)
+		}
+		for what, body := range map[string]string{"header": get("alice", "", "Sudo", "bob"), "query": get("alice", "?sudo=bob")} {
+			if !strings.Contains(body, `"bob"`) {
+				t.Errorf("sudo by %s: %s", what, body)
+			}
+		}
+		if body := get("bob", "?sudo=alice"); !strings.Contains(body, "Only administrators") {
+			t.Errorf("sudo by a user: %s", body)
+		}
+		if body := get("alice", "?token="+tokens["bob"]); strings.Contains(body, `"bob"`) != (profile == fakeforge.Gitea126) {
+			t.Errorf("another's token in the query: %s", body)
+		}
+	}
+}

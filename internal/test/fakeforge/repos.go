@@ -45,11 +45,6 @@ func (f *Forge) addIssue(r *repo, poster *user, title, text string) {
 // lfsBatch tells where large files are, and to ask for them with the Authorization that
 // it was asked with, as Forgejo does (services/lfs/server.go).
 func (f *Forge) lfsBatch(w http.ResponseWriter, r *http.Request) {
-	u, _, _ := f.bearer(authorization(r))
-	if f.repo(u, r.PathValue("owner"), strings.TrimSuffix(r.PathValue("repo"), ".git")) == nil {
-		http.NotFound(w, r)
-		return
-	}
 	download := map[string]any{"href": f.base(r) + "/objects/0", "header": map[string]string{"Authorization": r.Header.Get("Authorization")}}
 	reply(w, http.StatusOK, map[string]any{"objects": []any{map[string]any{"oid": "0", "size": 1, "actions": map[string]any{"download": download}}}})
 }
@@ -58,19 +53,15 @@ func (f *Forge) lfsBatch(w http.ResponseWriter, r *http.Request) {
 func (f *Forge) repoAPI(pattern string, anonymous bool, scope string, run func(*call, *repo)) {
 	method, path, _ := strings.Cut(pattern, " ")
 	f.api(method+" /repos/{owner}/{repo}"+path, anonymous, []string{scope}, func(c *call) {
-		r := f.repo(c.user, c.r.PathValue("owner"), c.r.PathValue("repo"))
+		r := find(f.repos, func(r *repo) bool {
+			return strings.EqualFold(r.owner.name, c.r.PathValue("owner")) && strings.EqualFold(r.name, c.r.PathValue("repo")) &&
+				(!r.private || r.owner == c.user)
+		})
 		if r == nil {
 			c.fail(http.StatusNotFound, "The target couldn't be found.")
 			return
 		}
 		run(c, r)
-	})
-}
-
-// repo finds a repository that u may see.
-func (f *Forge) repo(u *user, owner, name string) *repo {
-	return find(f.repos, func(r *repo) bool {
-		return strings.EqualFold(r.owner.name, owner) && strings.EqualFold(r.name, name) && (!r.private || r.owner == u)
 	})
 }
 
