@@ -239,11 +239,7 @@ func (m *Manager) Get(ctx context.Context, id string, access model.Access) (*Ses
 }
 
 func (m *Manager) lookup(ctx context.Context, id string) (*Session, error) {
-	var s *Session
-	err := m.awaitRestored(ctx, func() bool {
-		s = m.sessions[id]
-		return s != nil
-	})
+	s, err := m.awaitRestored(ctx, func() *Session { return m.sessions[id] })
 	if err != nil || s != nil {
 		return s, err
 	}

@@ -94,30 +94,28 @@ func (m *Manager) progress(next chan struct{}) {
 	m.restoring = next
 }
 
-// awaitRestored waits until found is true or all sessions are restored. found is called
-// with mu held.
-func (m *Manager) awaitRestored(ctx context.Context, found func() bool) error {
+// awaitRestored returns what find, called with mu held, finds; nil if it finds nothing also
+// when all sessions are restored.
+func (m *Manager) awaitRestored(ctx context.Context, find func() *Session) (*Session, error) {
 	for {
 		m.mu.Lock()
-		wait := m.restoring
-		if found() {
-			wait = nil
-		}
+		wait, found := m.restoring, find()
 		m.mu.Unlock()
-		if wait == nil {
-			return nil
+		if wait == nil || found != nil {
+			return found, nil
 		}
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 	}
 }
 
 // awaitAll waits until all sessions are restored.
 func (m *Manager) awaitAll(ctx context.Context) error {
-	return m.awaitRestored(ctx, func() bool { return false })
+	_, err := m.awaitRestored(ctx, func() *Session { return nil })
+	return err
 }
 
 // restored is a session whose unit is to be settled.

@@ -48,11 +48,7 @@ func (m *Manager) retires(s *Session) bool {
 // findShared gets it from memory, the store, or nothing.
 func (m *Manager) findShared(ctx context.Context, access model.Access) (*Session, error) {
 	key := sharedKey{access.GrantID, model.ReadOnly(access.Scope)}
-	var s *Session
-	err := m.awaitRestored(ctx, func() bool {
-		s = m.shared[key]
-		return s != nil
-	})
+	s, err := m.awaitRestored(ctx, func() *Session { return m.shared[key] })
 	if err != nil || s != nil {
 		return s, err
 	}
