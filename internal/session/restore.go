@@ -157,7 +157,11 @@ func (m *Manager) restore(r store.Resumed, kept map[string][]*os.File, resume fu
 	u.Attend()
 	calls := u.Restored()
 	if saved != nil {
-		s.closeStreams(saved.Streams, calls)
+		filled := []*eventstore.Log{s.streams.Own()}
+		for _, c := range calls {
+			filled = append(filled, s.Carried(c))
+		}
+		s.streams.Close(filled...)
 	}
 	resume(s, calls)
 	m.mu.Lock()
@@ -186,19 +190,6 @@ func (m *Manager) recall(r store.Resumed) (*Session, *state) {
 		return newSession(m, NewStreams(), r.Session), nil
 	}
 	return newSession(m, streams, r.Session), &saved
-}
-
-// closeStreams ends the streams that were open and that no call continues to fill.
-func (s *Session) closeStreams(saved eventstore.Saved, calls []*Call) {
-	filled := map[*eventstore.Log]bool{s.streams.Own(): true}
-	for _, c := range calls {
-		filled[s.Carried(c)] = true
-	}
-	for _, l := range saved.Logs {
-		if log := s.streams.Log(l.ID); log != nil && !filled[log] {
-			log.Close()
-		}
-	}
 }
 
 // settle settles a restored unit, or ends it: the next request starts another.

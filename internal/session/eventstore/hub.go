@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,13 +81,16 @@ func (h *Hub) Heard() bool {
 	return h.listener != nil
 }
 
-// Close ends all streams.
-func (h *Hub) Close() {
+// Close ends all streams but some.
+func (h *Hub) Close(but ...*Log) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, l := range h.logs {
-		l.closeLocked()
+		if !slices.Contains(but, l) {
+			l.closeLocked()
+		}
 	}
+	h.trimLocked()
 }
 
 // NewLog starts a new stream. Its event ids carry label, of letters, digits, "_", "."
