@@ -73,18 +73,18 @@ func (c *Call) Next(ctx context.Context) (Event, error) {
 		if e, ok, err := c.pop(); ok || err != nil {
 			return e, err
 		}
-		if err := c.await(ctx); err != nil {
+		if err := c.relay.await(ctx, c.ready); err != nil {
 			return Event{}, err
 		}
 	}
 }
 
-// await waits for wake, or until the Relay is not usable any more. The error is ctx's.
-func (c *Call) await(ctx context.Context) error {
+// await waits for c, or until the Relay is not usable any more. The error is ctx's.
+func (r *Relay) await(ctx context.Context, c <-chan struct{}) error {
 	select {
-	case <-c.ready:
-	case <-c.relay.done:
-	case <-c.relay.suspended:
+	case <-c:
+	case <-r.done:
+	case <-r.suspended:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -241,12 +241,10 @@ func (r *Relay) awaitLocked(ctx context.Context, ready func() bool) error {
 		}
 		changed := r.changed
 		r.mu.Unlock()
-		select {
-		case <-changed:
-			r.mu.Lock()
-		case <-ctx.Done():
-			r.mu.Lock()
-			return context.Cause(ctx)
+		err := r.await(ctx, changed)
+		r.mu.Lock()
+		if err != nil {
+			return err
 		}
 	}
 }

@@ -151,13 +151,7 @@ func (r *Relay) awaitOutputLocked(ctx context.Context, placed func()) error {
 		}
 		placed()
 		r.mu.Unlock()
-		select {
-		case <-room:
-		case <-r.done:
-		case <-r.suspended:
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		}
+		err = r.await(ctx, room)
 		r.mu.Lock()
 		if err != nil {
 			return err

@@ -37,7 +37,7 @@ func (r *Relay) awaitTurnLocked(ctx context.Context, c *Call, placed func()) err
 	placed()
 	r.mu.Unlock()
 	defer r.mu.Lock()
-	return c.await(ctx)
+	return r.await(ctx, c.ready)
 }
 
 // runLocked gives c the turn.
