@@ -120,6 +120,5 @@ func (h *Handler) replace(ctx context.Context, f *fresh, access model.Access) (*
 	case response == nil: // another request was faster
 		return s, nil
 	}
-	initialized, _ := mcp.Parse([]byte(`{"jsonrpc":"2.0","method":"` + mcp.MethodInitialized + `"}`))
-	return s, s.Tell(ctx, initialized)
+	return s, s.Tell(ctx, mcp.Initialized())
 }

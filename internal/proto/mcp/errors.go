@@ -72,6 +72,12 @@ func NewNotification(method string, params json.RawMessage) []byte {
 	return append(append([]byte(`{"jsonrpc":"2.0","method":"`+method+`","params":`), params...), '}')
 }
 
+// Initialized tells a server that its answer to initialize was taken.
+func Initialized() Message {
+	raw := []byte(`{"jsonrpc":"2.0","method":"` + MethodInitialized + `"}`)
+	return Message{Raw: raw, Kind: Notification, Method: MethodInitialized}
+}
+
 // ResultResponse returns a JSON-RPC response with a result.
 func ResultResponse(id, result json.RawMessage) []byte { return response(id, "result", result) }
 

@@ -56,12 +56,6 @@ func (u *Unit) negotiate(ctx context.Context) (Server, error) {
 	return server, err
 }
 
-// initialized tells a backend that its answer to initialize was taken.
-func initialized() mcp.Message {
-	m, _ := mcp.Parse([]byte(`{"jsonrpc":"2.0","method":"` + mcp.MethodInitialized + `"}`))
-	return m
-}
-
 // errSilent ends the wait for an answer to server/discover.
 var errSilent = errors.New("no answer to server/discover")
 
@@ -137,7 +131,7 @@ func (u *Unit) handshake(ctx context.Context, revision string) (Server, error) {
 		Protocol: answer.ResultString("protocolVersion"), Info: answer.ResultField("serverInfo"),
 		Capabilities: answer.ResultField("capabilities"), Instructions: answer.ResultField("instructions"),
 	}
-	return s, u.Notify(ctx, initialized())
+	return s, u.Notify(ctx, mcp.Initialized())
 }
 
 const backendName = "Forgejo MCP Server" // serverInfo.name, since its first release

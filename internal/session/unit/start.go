@@ -95,5 +95,5 @@ func (u *Unit) Replay(ctx context.Context, initialize mcp.Message) error {
 	if answer.IsError() {
 		return &StartError{Reason: control.ReasonCrashed, Detail: "the backend refused the replayed initialize"}
 	}
-	return u.Notify(ctx, initialized())
+	return u.Notify(ctx, mcp.Initialized())
 }
