@@ -2,9 +2,10 @@
 // token, which session started and ended, which tool was called.
 //
 // Under systemd each event is a journal entry with fields of its own, so that
-// `journalctl FJMCP_EVENT=tool_call FJMCP_USER=alice` answers the operator's
-// question; elsewhere it is a line on standard error. Trust the underscore
-// fields (_SYSTEMD_UNIT=fjmcp-broker.service) for where an entry came from.
+// `journalctl _SYSTEMD_UNIT=fjmcp-broker.service FJMCP_EVENT=tool_call FJMCP_USER=alice`
+// answers the operator's question; elsewhere it is a line on standard error. Any local
+// program may write such fields, but for those that begin with an underscore: they are
+// journald's, and say where an entry came from.
 package audit
 
 import (

@@ -151,3 +151,40 @@ func TestPathsAreThere(t *testing.T) {
 		t.Errorf("only %d paths were found", paths)
 	}
 }
+
+// Any local program may write a field FJMCP_*. So each query that we tell of, in pages,
+// man pages, comments and hints, asks for where an entry came from, in each of its
+// alternatives.
+func TestQueriesNameTheirSource(t *testing.T) {
+	query := regexp.MustCompile("journalctl [^`|\\n]*FJMCP_[^`|\\n]*")
+	source := regexp.MustCompile(`_SYSTEMD_(UNIT|SLICE)=|-u |\$u `) // $u is set above it to the broker's unit
+	joined := regexp.MustCompile(`" \+\s(\w+ \+ )?\s*"`)            // Go's way to write one text in parts
+	found := 0
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			if d != nil && (d.Name() == ".git" || d.Name() == "dist" || d.Name() == "bin") {
+				return fs.SkipDir
+			}
+			return err
+		}
+		text, err := os.ReadFile(name)
+		if err != nil || strings.HasSuffix(name, "_test.go") || strings.ContainsRune(string(text), 0) {
+			return err
+		}
+		for _, q := range query.FindAllString(joined.ReplaceAllString(string(text), ""), -1) {
+			found++
+			for alternative := range strings.SplitSeq(q, " + ") {
+				if !source.MatchString(alternative) {
+					t.Errorf("%s: this shows what any program wrote: %s", name, q)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found < 12 {
+		t.Errorf("found only %d queries", found)
+	}
+}

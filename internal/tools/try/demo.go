@@ -63,7 +63,7 @@ func lookAround(ctx context.Context, system *e2e.System) error {
 		"systemctl list-units --no-pager fjmcp-session@*",
 		"systemd-analyze security --no-pager " + strings.Fields(units)[0],
 		"fjmcpctl sessions list",
-		"journalctl --no-pager -o short-iso FJMCP_EVENT=tool_call + FJMCP_EVENT=session_started + FJMCP_EVENT=login",
+		"journalctl --no-pager -o short-iso _SYSTEMD_UNIT=fjmcp-broker.service FJMCP_EVENT=tool_call FJMCP_EVENT=session_started FJMCP_EVENT=login",
 	} {
 		out, err := system.C.Run(ctx, strings.Fields(command)...)
 		if err != nil {
