@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Variable names the operator's setting.
@@ -59,7 +60,7 @@ func ParsePolicy(value string) (Policy, error) {
 	switch {
 	case len(faults) > 0:
 		return Policy{}, fmt.Errorf("want open: or close: and after it %s, or a path below %s such as /user/emails or POST/repos/*/*/statuses, without escapes, dot segments or a slash at the end; faulty: %s",
-			strings.Join(append(Classes(), everything), ", "), Root, strings.Join(faults, ", "))
+			strings.Join(append(slices.Clone(Classes()), everything), ", "), Root, strings.Join(faults, ", "))
 	case len(p.rules) > maxRules:
 		return Policy{}, fmt.Errorf("want at most %d words, got %d", maxRules, len(p.rules))
 	}
@@ -83,15 +84,15 @@ func parseRule(word string) (rule, bool) {
 		!slices.ContainsFunc(r.path, func(s string) bool { return !segmentPattern.MatchString(s) || s == "." || s == ".." })
 }
 
-// Classes are those of the table, sorted.
-func Classes() []string {
+// Classes returns those of the table, sorted.
+var Classes = sync.OnceValue(func() []string {
 	var all []string
 	for _, r := range Routes() {
 		all = append(all, r.Class)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
-}
+})
 
 // String is the policy as ParsePolicy takes it.
 func (p Policy) String() string {
