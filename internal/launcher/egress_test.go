@@ -209,3 +209,23 @@ func TestEgressEnds(t *testing.T) {
 		t.Errorf("a connection of the ended service gives %v", err)
 	}
 }
+
+func TestListening(t *testing.T) {
+	for row, want := range map[string]string{
+		"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode":                                                                   "",
+		"   0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 26614 1 0000000000000000 100 0 0 10 0":                                   "127.0.0.1:3000 1000",
+		"   1: 0100007F:0BB8 0100007F:9C40 01 00000000:00000000 00:00000000 00000000  1000        0 26615 1 0000000000000000 20 4 30 10 -1":                                  "",
+		"   2: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000 4294967294        0 1 1 0 100 0 0 10 0": "[::1]:8080 4294967294",
+		"   3: B80D01200000000067452301EFCDAB89:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0":      "[2001:db8::123:4567:89ab:cdef]:80 0",
+		"   4: 00000000:FFFFF 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1":                                                                      "",
+	} {
+		local, uid, ok := listening(row)
+		got := ""
+		if ok {
+			got = local.String() + " " + strconv.FormatUint(uint64(uid), 10)
+		}
+		if got != want {
+			t.Errorf("%q reads %q, want %q", row, got, want)
+		}
+	}
+}
