@@ -1,13 +1,13 @@
 package e2e
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
+	"github.com/fjmcp/fjmcp-broker/internal/test/search"
 )
 
 // A session's child finds no secret in anything that it can read, by any path: neither
@@ -48,7 +48,7 @@ func TestE2ECanary(t *testing.T) {
 // be found.
 func holdsNone(t *testing.T, c *loginclient.Client, secrets []string, known string) {
 	t.Helper()
-	found := search(t, c, secrets)
+	found := lookFor(t, c, secrets)
 	t.Logf("read %d files with %d bytes, below %d mounts; %d refused", found.Files, found.Bytes, len(found.Mounts), found.Denied)
 	if found.Denied == 0 {
 		t.Error("nothing is refused")
@@ -92,33 +92,14 @@ func TestE2EChangedSandbox(t *testing.T) {
 // closed are directories that a session's child cannot list, and what was a hole once.
 var closed = []string{"/", "/run", "/run/credentials", "/etc/fjmcp", "/etc/fjmcp/credentials", "/var/lib/fjmcp", "/var/lib/fjmcp-broker-root", "/var/lib/fjmcp-session-root", "/usr/lib/fjmcp/session-root"}
 
-// findings is the stand-in's report.
-type findings struct {
-	Hits []struct {
-		Path   string
-		Secret int
-	}
-	Mounts        []string
-	Files, Denied int
-	Bytes         int64
-}
-
-// search has the backend of c look for secrets wherever it can.
-func search(t *testing.T, c *loginclient.Client, secrets []string) findings {
+// lookFor has the backend of c look for secrets wherever it can.
+func lookFor(t *testing.T, c *loginclient.Client, secrets []string) search.Report {
 	t.Helper()
 	if slices.Contains(secrets, "") {
 		t.Fatal("an empty secret is everywhere")
 	}
-	var complements []string
-	for _, secret := range secrets {
-		b := []byte(secret)
-		for i := range b {
-			b[i] = ^b[i]
-		}
-		complements = append(complements, base64.StdEncoding.EncodeToString(b))
-	}
-	var found findings
-	must(t, json.Unmarshal([]byte(call(t, c, "search", map[string]any{"complements": complements, "paths": closed})), &found))
+	var found search.Report
+	must(t, json.Unmarshal([]byte(call(t, c, "search", search.Request{Complements: search.Complements(secrets...), Paths: closed})), &found))
 	if !slices.ContainsFunc(found.Mounts, func(at string) bool { return strings.HasPrefix(at, "/run/credentials/") }) {
 		t.Errorf("the credential's own mount is not among %q", found.Mounts)
 	}

@@ -182,7 +182,7 @@ func units(t *testing.T, s *System) []Unit {
 }
 
 // call calls a tool and returns its text.
-func call(t *testing.T, c *loginclient.Client, tool string, args map[string]any) string {
+func call(t *testing.T, c *loginclient.Client, tool string, args any) string {
 	t.Helper()
 	r, err := c.CallTool(t.Context(), &mcp.CallToolParams{Name: tool, Arguments: args})
 	if err != nil {

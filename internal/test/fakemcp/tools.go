@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/fjmcp/fjmcp-broker/internal/test/search"
 )
 
 type none struct{}
@@ -162,8 +164,8 @@ func addOwnTools(s *mcp.Server, f *forge) {
 		b, err := json.Marshal(probe(in))
 		return string(b), err
 	})
-	add(s, "search", "Look for secrets in everything this process can read, and report where they are, as JSON", func(ctx context.Context, in searchRequest) (string, error) {
-		report, err := search(ctx, in)
+	add(s, "search", "Look for secrets in everything this process can read, and report where they are, as JSON", func(ctx context.Context, in search.Request) (string, error) {
+		report, err := search.Run(ctx, in)
 		if err != nil {
 			return "", err
 		}

@@ -1,7 +1,6 @@
 package podman
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"io/fs"
 	"os/exec"
@@ -11,21 +10,9 @@ import (
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/fjmcp/fjmcp-broker/internal/test/search"
 )
-
-// hit is a place where the stand-in has found a secret, by its number.
-type hit struct {
-	Path   string
-	Secret int
-}
-
-// findings is the stand-in's report.
-type findings struct {
-	Hits          []hit
-	Mounts        []string
-	Files, Denied int
-	Bytes         int64
-}
 
 // A session's child finds no secret in anything that it can read in the container,
 // though broker, database and secrets are of its own uid. The same program, started in
@@ -63,7 +50,7 @@ func TestCanary(t *testing.T) {
 	bob.Close()
 	free := h.search(h.unconfined(), secrets)
 	for _, place := range []string{"/data/fjmcp.db", "/run/secrets/store-key", "/run/secrets/forgejo-client-secret", "/proc/"} {
-		if !slices.ContainsFunc(free.Hits, func(f hit) bool { return strings.HasPrefix(f.Path, place) && secrets[f.Secret] != known }) {
+		if !slices.ContainsFunc(free.Hits, func(f search.Hit) bool { return strings.HasPrefix(f.Path, place) && secrets[f.Secret] != known }) {
 			t.Errorf("without the confinement nothing is found in %s", place)
 		}
 	}
@@ -80,21 +67,13 @@ func (h *host) unconfined() caller {
 }
 
 // search has the backend of c look for secrets wherever it can.
-func (h *host) search(c caller, secrets []string) findings {
+func (h *host) search(c caller, secrets []string) search.Report {
 	h.t.Helper()
 	if slices.Contains(secrets, "") {
 		h.t.Fatal("an empty secret is everywhere")
 	}
-	var complements []string
-	for _, secret := range secrets {
-		b := []byte(secret)
-		for i := range b {
-			b[i] = ^b[i]
-		}
-		complements = append(complements, base64.StdEncoding.EncodeToString(b))
-	}
-	var found findings
-	h.must(json.Unmarshal([]byte(h.call(c, "search", map[string]any{"complements": complements, "paths": h.files()})), &found))
+	var found search.Report
+	h.must(json.Unmarshal([]byte(h.call(c, "search", search.Request{Complements: search.Complements(secrets...), Paths: h.files()})), &found))
 	return found
 }
 

@@ -1,4 +1,7 @@
-package main
+// Package search looks for secrets in everything that a process can read: files by
+// every path and mount, descriptors, and what /proc shows of other processes. Tests run
+// it as whoever is to find none.
+package search
 
 import (
 	"bytes"
@@ -17,25 +20,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-type searchRequest struct {
+// Request says what to look for, and where.
+type Request struct {
 	// Complements are the secrets to look for: base64 of the complement (^) of each
 	// byte, so that the search does not find what it was asked for in its own memory.
 	Complements []string `json:"complements"`
 	// Paths are tried as well: what cannot be listed may still be opened by its name.
 	Paths []string `json:"paths,omitempty"`
+	// Only are the places to search in place of everything.
+	Only []string `json:"only,omitempty"`
 }
 
-// searchReport says where secrets were found and how much was looked at.
-type searchReport struct {
-	Hits   []hit    `json:"hits"`
+// Complements returns secrets as a Request names them.
+func Complements(secrets ...string) []string {
+	var all []string
+	for _, secret := range secrets {
+		b := []byte(secret)
+		for i := range b {
+			b[i] = ^b[i]
+		}
+		all = append(all, base64.StdEncoding.EncodeToString(b))
+	}
+	return all
+}
+
+// Report says where secrets were found and how much was looked at.
+type Report struct {
+	Hits   []Hit    `json:"hits"`
 	Mounts []string `json:"mounts"` // where the search began, besides "/"
 	Files  int      `json:"files"`  // of which at least a byte was read
 	Bytes  int64    `json:"bytes"`
 	Denied int      `json:"denied"` // what could be neither opened nor listed
 }
 
-// hit is a place that holds secret number Secret.
-type hit struct {
+// Hit is a place that holds secret number Secret.
+type Hit struct {
 	Path   string `json:"path"`
 	Secret int    `json:"secret"`
 }
@@ -50,15 +69,15 @@ const (
 type searcher struct {
 	complements [][]byte
 	keep        int // bytes of one chunk that are looked at again with the next
-	report      searchReport
+	report      Report
 
 	buf, complement []byte // scan's
 }
 
-// search reads everything that this process can open, by every path that it can list,
+// Run reads everything that this process can open, by every path that it can list,
 // and looks for secrets in it. No file is passed over because the same one was seen by
 // another path: what may be read by one can be forbidden by another.
-func search(ctx context.Context, in searchRequest) (searchReport, error) {
+func Run(ctx context.Context, in Request) (Report, error) {
 	s := searcher{}
 	for _, text := range in.Complements {
 		c, err := base64.StdEncoding.DecodeString(text)
@@ -69,6 +88,12 @@ func search(ctx context.Context, in searchRequest) (searchReport, error) {
 		s.keep = max(s.keep, len(c)-1)
 	}
 	s.buf, s.complement = make([]byte, s.keep+searchChunk), make([]byte, s.keep+searchChunk)
+	for _, path := range in.Only {
+		s.walk(ctx, path)
+	}
+	if len(in.Only) > 0 {
+		return s.report, ctx.Err()
+	}
 	s.walk(ctx, "/")
 	for _, mount := range mounts() {
 		s.report.Mounts = append(s.report.Mounts, mount)
@@ -261,6 +286,6 @@ func (s *searcher) scan(path string, r io.Reader, limit int64) {
 
 func (s *searcher) hit(path string, secret int) {
 	if len(s.report.Hits) < maxHits {
-		s.report.Hits = append(s.report.Hits, hit{path, secret})
+		s.report.Hits = append(s.report.Hits, Hit{path, secret})
 	}
 }
