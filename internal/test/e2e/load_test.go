@@ -75,7 +75,7 @@ const nextVersion = "9999.0.0"
 // broker says so.
 func upgrade(t *testing.T, s *System) {
 	t.Helper()
-	now, err := deb()
+	now, err := Deb()
 	must(t, err)
 	tree, next := t.TempDir(), filepath.Join(scratch, "next.deb")
 	command(t, "dpkg-deb", "--raw-extract", now, tree)

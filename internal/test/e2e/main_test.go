@@ -33,22 +33,6 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// deb returns the package under test, building it at most once.
-var deb = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("FJMCP_E2E_DEB"); path != "" {
-		return path, nil
-	}
-	cmd := exec.Command("make", "--no-print-directory", "-C", repository, "deb")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("make deb: %w\n%s", err, out)
-	}
-	found, err := filepath.Glob(repository + "/dist/fjmcp-broker_*.deb")
-	if err != nil || len(found) != 1 {
-		return "", fmt.Errorf("want one package in dist/, found %v", found)
-	}
-	return filepath.Abs(found[0])
-})
-
 // program builds a program statically, so that it runs in any container.
 func program(t *testing.T, pkg string) string {
 	t.Helper()
@@ -80,7 +64,7 @@ func installIn(t *testing.T, suite, backend string) *System {
 	if err := nspawn.Check(); err != nil {
 		t.Skip(err)
 	}
-	path, err := deb()
+	path, err := Deb()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,11 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
@@ -47,6 +51,8 @@ type Options struct {
 	Suite   string // Debian's name; empty means bookworm
 	Deb     string // the package
 	Backend string // program that stands at /usr/bin/forgejo-mcp; empty means none yet
+	// Around, if set, stands between the network and the forge.
+	Around func(http.Handler) http.Handler
 }
 
 // System is an installed broker with a forge beside it.
@@ -92,7 +98,7 @@ func (s *System) install(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if s.Forge, err = fakeforge.Serve(fakeforge.Config{URL: ForgeURL}, l); err != nil {
+	if s.Forge, err = fakeforge.Serve(fakeforge.Config{URL: ForgeURL, Around: o.Around}, l); err != nil {
 		return err
 	}
 	s.Forge.Listen = listen
@@ -203,3 +209,20 @@ func (s *System) Property(ctx context.Context, unit, name string) (string, error
 	out, err := s.C.Run(ctx, "systemctl", "show", "--value", "--property="+name, unit)
 	return strings.TrimSpace(out), err
 }
+
+// Deb returns the package under test, $FJMCP_E2E_DEB or what `make deb` builds, once.
+var Deb = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("FJMCP_E2E_DEB"); path != "" {
+		return path, nil
+	}
+	// Tests run in their package's folder, three below the repository's. One builds, others wait.
+	const repository = "../../.."
+	if out, err := exec.Command("flock", repository+"/debian", "make", "--no-print-directory", "-C", repository, "deb").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make deb: %w\n%s", err, out)
+	}
+	found, err := filepath.Glob(repository + "/dist/fjmcp-broker_*.deb")
+	if err != nil || len(found) != 1 {
+		return "", fmt.Errorf("want one package in dist/, found %v", found)
+	}
+	return filepath.Abs(found[0])
+})

@@ -35,6 +35,9 @@ type Config struct {
 	RefreshTTL time.Duration // zero means 730 h
 
 	Now func() time.Time // nil means time.Now
+
+	// Around, if set, stands between the network and a Server's forge.
+	Around func(http.Handler) http.Handler
 }
 
 // User is an account of the forge.

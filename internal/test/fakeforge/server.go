@@ -40,6 +40,9 @@ func Serve(cfg Config, l net.Listener) (*Server, error) {
 
 func (s *Server) serve(l net.Listener) {
 	server := &http.Server{Handler: s.Forge, ReadHeaderTimeout: 10 * time.Second}
+	if s.cfg.Around != nil {
+		server.Handler = s.cfg.Around(s.Forge)
+	}
 	s.server = server
 	go func() { _ = server.Serve(l) }()
 }
