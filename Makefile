@@ -20,7 +20,7 @@ GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 BIN      ?= bin
 PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl
 
-.PHONY: help build install deb lintian deps test conformance fuzz e2e soak crowd abandoned bench starts bench-programs run demo image image-run lint clean
+.PHONY: help build install deb lintian deps test conformance fuzz e2e attack soak crowd abandoned bench starts bench-programs run demo image image-run lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -84,6 +84,12 @@ e2e: ## the installed package in a Debian 12 container (root)
 	@.ci/deps test
 	@$(GO) build -o bin/testlog ./internal/tools/testlog
 	$(GO) test -json -count=1 $(TESTFLAGS) ./internal/test/e2e/... | bin/testlog -strict
+
+attack: ## the installed package under attack, on Debian 12 and 13, as a table (root)
+	@.ci/deps test
+	@mkdir -p dist && rm -f dist/attack.tap
+	@status=0; FJMCP_ATTACK_TAP=$(CURDIR)/dist/attack.tap $(GO) test -count=1 -timeout 60m $(TESTFLAGS) ./internal/test/attack/ || status=$$?; \
+		cat dist/attack.tap; exit $$status
 
 soak: ## clients of every kind for FJMCP_SOAK= (30m) against the installed package (root)
 	@.ci/deps test

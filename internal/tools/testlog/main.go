@@ -21,7 +21,7 @@ var (
 	// allowed are reasons for which a test may be skipped.
 	allowed = regexp.MustCompile("FJMCP_TEST_FORGEJO_MCP|runs in the container of")
 	// contained are tests that run in a container.
-	contained = regexp.MustCompile("^internal/test/(nspawn|e2e) |InContainer")
+	contained = regexp.MustCompile("^internal/test/(nspawn|e2e|attack) |InContainer")
 	// packageLine is go test's line about a package.
 	packageLine = regexp.MustCompile(`^(ok|FAIL|\?) *\t`)
 )
