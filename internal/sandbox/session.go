@@ -150,6 +150,9 @@ func (s *Session) startBackend(stdin, ca *os.File) (*confine.Process, error) {
 	if p.Warning != "" {
 		s.log.Warn(p.Warning)
 	}
+	if p.AnyPort && !s.config.PrivateNetwork {
+		s.log.Warn("this kernel's Landlock is older than ABI 4 (Linux 6.7): the backend reaches any address of the network by TCP")
+	}
 	s.lines = copyLines(r, s.output)
 	return p, nil
 }

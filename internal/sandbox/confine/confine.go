@@ -26,6 +26,9 @@ type Process struct {
 	*os.Process
 	// Warning says what of the confinement is missing; empty for nothing.
 	Warning string
+	// AnyPort: its TCP connections are not bound to ports, since the kernel's Landlock
+	// is older than ABI 4 (Linux 6.7).
+	AnyPort bool
 
 	exited chan struct{}
 	state  *os.ProcessState
@@ -56,7 +59,12 @@ var ErrConfine = errors.New("cannot confine the backend")
 // confined first and never used for anything else. ports are the TCP ports it
 // may connect to. The child is killed when this process dies.
 func Start(argv, env []string, files []*os.File, ports []int) (*Process, error) {
-	p := &Process{exited: make(chan struct{})}
+	return start(argv, env, files, ports, landlockABI())
+}
+
+// start uses no more of Landlock than abi has, 0 for nothing.
+func start(argv, env []string, files []*os.File, ports []int, abi int) (*Process, error) {
+	p := &Process{exited: make(chan struct{}), AnyPort: abi < landlockNetwork}
 	started := make(chan error)
 	go func() {
 		// Never unlocked: the thread ends with this goroutine, and only then does
@@ -64,7 +72,7 @@ func Start(argv, env []string, files []*os.File, ports []int) (*Process, error) 
 		runtime.LockOSThread()
 		yield()
 		var err error
-		if p.Warning, err = confineThread(argv[0], ports); err == nil {
+		if p.Warning, err = confineThread(argv[0], ports, abi); err == nil {
 			p.Process, err = os.StartProcess(argv[0], argv, &os.ProcAttr{
 				Dir:   "/",
 				Env:   env,
@@ -94,20 +102,20 @@ func yield() {
 
 // confineThread gives up, for the calling thread and its children, what a
 // backend must not have.
-func confineThread(binary string, ports []int) (warning string, err error) {
+func confineThread(binary string, ports []int, abi int) (warning string, err error) {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return "", fmt.Errorf("%w: cannot set no_new_privs: %w", ErrConfine, err)
 	}
 	if err := dropCapabilities(); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrConfine, err)
 	}
-	switch err := restrictPaths(binary, ports); {
+	switch err := restrictPaths(binary, ports, abi); {
 	case errors.Is(err, errNoLandlock):
 		warning = err.Error() + ": the backend sees all files its user may see"
 	case err != nil:
 		return "", fmt.Errorf("%w: %w", ErrConfine, err)
 	}
-	if err := restrictCalls(); err != nil {
+	if err := restrictCalls(abi >= landlockScopes); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrConfine, err)
 	}
 	return warning, nil

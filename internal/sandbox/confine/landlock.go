@@ -18,6 +18,11 @@ const (
 	landlockOnFiles = unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE
 
 	landlockRuleNetPort = 2 // LANDLOCK_RULE_NET_PORT, ABI 4
+
+	// The ABIs that brought what is used here (landlock(7)).
+	landlockTruncate = 3
+	landlockNetwork  = 4
+	landlockScopes   = 6
 )
 
 // landlockNetPort is struct landlock_net_port_attr, which x/sys/unix lacks.
@@ -58,17 +63,19 @@ func landlockABI() int {
 // restrictPaths confines the calling thread and what it starts, for good, to
 // landlockPaths, the binary and TCP connections to ports. The thread must have
 // no_new_privs set.
-func restrictPaths(binary string, ports []int) error {
-	abi := landlockABI()
+func restrictPaths(binary string, ports []int, abi int) error {
 	if abi == 0 {
 		return errNoLandlock
 	}
 	attr := unix.LandlockRulesetAttr{Handled_access_fs: unix.LANDLOCK_ACCESS_FS_MAKE_SYM<<1 - 1} // all of ABI 1
-	if abi >= 3 {
+	if abi >= landlockTruncate {
 		attr.Handled_access_fs |= unix.LANDLOCK_ACCESS_FS_TRUNCATE
 	}
-	if abi >= 4 {
+	if abi >= landlockNetwork {
 		attr.Handled_access_net = unix.LANDLOCK_ACCESS_NET_CONNECT_TCP | unix.LANDLOCK_ACCESS_NET_BIND_TCP
+	}
+	if abi >= landlockScopes {
+		attr.Scoped = unix.LANDLOCK_SCOPE_SIGNAL | unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
 	}
 	ruleset, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), landlockAttrSize(abi), 0)
 	if errno != 0 {
@@ -84,10 +91,13 @@ func restrictPaths(binary string, ports []int) error {
 	return nil
 }
 
-// landlockAttrSize is the size of struct landlock_ruleset_attr the kernel knows:
-// access_fs alone before ABI 4, access_net besides since.
+// landlockAttrSize is how much of struct landlock_ruleset_attr the kernel knows: access_fs,
+// then access_net, then scoped.
 func landlockAttrSize(abi int) uintptr {
-	if abi >= 4 {
+	switch {
+	case abi >= landlockScopes:
+		return 24
+	case abi >= landlockNetwork:
 		return 16
 	}
 	return 8
@@ -102,7 +112,7 @@ func addRules(ruleset int, binary string, ports []int, abi int) error {
 	if err := allowPath(ruleset, binary, landlockExec); err != nil {
 		return err
 	}
-	if abi < 4 {
+	if abi < landlockNetwork {
 		return nil
 	}
 	for _, port := range ports {

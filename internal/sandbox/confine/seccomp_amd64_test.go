@@ -10,9 +10,9 @@ import (
 
 // verdict runs the filter for amd64 on one system call. The virtual machine loads
 // big-endian, the kernel natively; the data is laid out for the former.
-func verdict(t *testing.T, arch, nr, arg uint32) uint32 {
+func verdict(t *testing.T, scopes bool, arch, nr uint32, args ...uint32) uint32 {
 	t.Helper()
-	raw, err := seccompProgram(unix.AUDIT_ARCH_X86_64)
+	raw, err := seccompProgram(unix.AUDIT_ARCH_X86_64, scopes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,9 @@ func verdict(t *testing.T, arch, nr, arg uint32) uint32 {
 	data := make([]byte, 64)
 	binary.BigEndian.PutUint32(data[dataNr:], nr)
 	binary.BigEndian.PutUint32(data[dataArch:], arch)
-	binary.BigEndian.PutUint32(data[dataArgLow:], arg)
+	for i, arg := range args {
+		binary.BigEndian.PutUint32(data[dataArgLow+dataArgSize*i:], arg)
+	}
 	out, err := vm.Run(data)
 	if err != nil {
 		t.Fatal(err)
@@ -36,31 +38,62 @@ func verdict(t *testing.T, arch, nr, arg uint32) uint32 {
 }
 
 func TestSeccompProgram(t *testing.T) {
-	const allow = unix.SECCOMP_RET_ALLOW
-	const refuse = unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
+	const (
+		native = unix.AUDIT_ARCH_X86_64
+		pass   = unix.SECCOMP_RET_ALLOW
+		eperm  = unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
+		enosys = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
+	)
 	tests := []struct {
-		name          string
-		arch, nr, arg uint32
-		want          uint32
+		name     string
+		arch, nr uint32
+		args     []uint32
+		want     uint32
 	}{
-		{"read", unix.AUDIT_ARCH_X86_64, unix.SYS_READ, 0, allow},
-		{"execve", unix.AUDIT_ARCH_X86_64, unix.SYS_EXECVE, 0, allow},
-		{"socket inet", unix.AUDIT_ARCH_X86_64, unix.SYS_SOCKET, unix.AF_INET, allow},
-		{"socket inet6", unix.AUDIT_ARCH_X86_64, unix.SYS_SOCKET, unix.AF_INET6, allow},
-		{"socket unix", unix.AUDIT_ARCH_X86_64, unix.SYS_SOCKET, unix.AF_UNIX, refuse},
-		{"socket netlink", unix.AUDIT_ARCH_X86_64, unix.SYS_SOCKET, unix.AF_NETLINK, refuse},
-		{"socket vsock", unix.AUDIT_ARCH_X86_64, unix.SYS_SOCKET, unix.AF_VSOCK, refuse},
-		{"socketpair", unix.AUDIT_ARCH_X86_64, unix.SYS_SOCKETPAIR, unix.AF_UNIX, refuse},
-		{"io_uring_setup", unix.AUDIT_ARCH_X86_64, unix.SYS_IO_URING_SETUP, 0, refuse},
-		{"memfd_create", unix.AUDIT_ARCH_X86_64, unix.SYS_MEMFD_CREATE, 0, refuse},
-		{"ptrace", unix.AUDIT_ARCH_X86_64, unix.SYS_PTRACE, 0, refuse},
-		{"read of i386", unix.AUDIT_ARCH_I386, 3, 0, refuse},
-		{"socketcall of i386", unix.AUDIT_ARCH_I386, 102, 1, refuse},
-		{"socket of x32", unix.AUDIT_ARCH_X86_64, x32Bit | unix.SYS_SOCKET, unix.AF_UNIX, refuse},
+		{"read", native, unix.SYS_READ, nil, pass},
+		{"execve", native, unix.SYS_EXECVE, nil, pass},
+		{"socket inet", native, unix.SYS_SOCKET, []uint32{unix.AF_INET, unix.SOCK_STREAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK, unix.IPPROTO_TCP}, pass},
+		{"socket inet6", native, unix.SYS_SOCKET, []uint32{unix.AF_INET6, unix.SOCK_STREAM, 0}, pass},
+		{"socket of datagrams", native, unix.SYS_SOCKET, []uint32{unix.AF_INET, unix.SOCK_DGRAM | unix.SOCK_CLOEXEC, 0}, eperm},
+		{"socket of MPTCP", native, unix.SYS_SOCKET, []uint32{unix.AF_INET6, unix.SOCK_STREAM, unix.IPPROTO_MPTCP}, eperm},
+		{"socket unix", native, unix.SYS_SOCKET, []uint32{unix.AF_UNIX, unix.SOCK_STREAM}, eperm},
+		{"socket netlink", native, unix.SYS_SOCKET, []uint32{unix.AF_NETLINK, unix.SOCK_STREAM}, eperm},
+		{"socket vsock", native, unix.SYS_SOCKET, []uint32{unix.AF_VSOCK, unix.SOCK_STREAM}, eperm},
+		{"socketpair", native, unix.SYS_SOCKETPAIR, []uint32{unix.AF_UNIX}, eperm},
+		{"io_uring_setup", native, unix.SYS_IO_URING_SETUP, nil, eperm},
+		{"memfd_create", native, unix.SYS_MEMFD_CREATE, nil, eperm},
+		{"ptrace", native, unix.SYS_PTRACE, nil, eperm},
+		{"chmod", native, unix.SYS_CHMOD, nil, eperm},
+		{"open", native, unix.SYS_OPEN, []uint32{0, unix.O_RDONLY | unix.O_CLOEXEC}, pass},
+		{"open to truncate", native, unix.SYS_OPEN, []uint32{0, unix.O_RDONLY | unix.O_TRUNC}, eperm},
+		{"open for nothing and truncate", native, unix.SYS_OPENAT, []uint32{0, 0, unix.O_ACCMODE | unix.O_TRUNC | unix.O_CLOEXEC}, eperm},
+		{"open to write anew", native, unix.SYS_OPENAT, []uint32{0, 0, unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC}, pass},
+		{"openat2", native, unix.SYS_OPENAT2, nil, enosys},
+		{"clone of a thread", native, unix.SYS_CLONE, []uint32{unix.CLONE_VM | unix.CLONE_THREAD}, pass},
+		{"clone into a namespace", native, unix.SYS_CLONE, []uint32{unix.CLONE_NEWUSER | unix.CLONE_VM}, eperm},
+		{"clone3", native, unix.SYS_CLONE3, nil, enosys},
+		{"prlimit64 of itself", native, unix.SYS_PRLIMIT64, []uint32{0, unix.RLIMIT_NOFILE}, pass},
+		{"prlimit64 of another", native, unix.SYS_PRLIMIT64, []uint32{1, unix.RLIMIT_NOFILE}, eperm},
+		{"read of i386", unix.AUDIT_ARCH_I386, 3, nil, eperm},
+		{"socketcall of i386", unix.AUDIT_ARCH_I386, 102, []uint32{1}, eperm},
+		{"socket of x32", native, x32Bit | unix.SYS_SOCKET, []uint32{unix.AF_UNIX}, eperm},
 	}
-	for _, tt := range tests {
-		if got := verdict(t, tt.arch, tt.nr, tt.arg); got != tt.want {
-			t.Errorf("%s: got %#x, want %#x", tt.name, got, tt.want)
+	for _, scopes := range []bool{true, false} {
+		for _, tt := range tests {
+			if got := verdict(t, scopes, tt.arch, tt.nr, tt.args...); got != tt.want {
+				t.Errorf("%s, scopes %v: got %#x, want %#x", tt.name, scopes, got, tt.want)
+			}
+		}
+	}
+	for nr, harmless := range map[uint32]uint32{unix.SYS_KILL: eperm, unix.SYS_TGKILL: pass} {
+		if got := verdict(t, false, native, nr, 1, 1, uint32(unix.SIGURG)); got != harmless {
+			t.Errorf("call %d with SIGURG, no scopes: got %#x", nr, got)
+		}
+		if got := verdict(t, false, native, nr, 1, 1, uint32(unix.SIGKILL)); got != eperm {
+			t.Errorf("call %d with SIGKILL, no scopes: got %#x", nr, got)
+		}
+		if got := verdict(t, true, native, nr, 1, 1, uint32(unix.SIGKILL)); got != pass {
+			t.Errorf("call %d with SIGKILL and scopes: got %#x", nr, got)
 		}
 	}
 }

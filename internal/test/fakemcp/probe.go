@@ -117,12 +117,16 @@ func (r *probeReport) calls(parent int) {
 	r.note("process_vm_readv parent", err)
 	r.note("pidfd_getfd parent", pidfdGetfd(parent))
 	for name, family := range map[string]int{"unix": unix.AF_UNIX, "netlink": unix.AF_NETLINK, "packet": unix.AF_PACKET, "inet": unix.AF_INET, "inet6": unix.AF_INET6} {
-		fd, err := unix.Socket(family, unix.SOCK_DGRAM, 0)
+		fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
 		r.noteFD("socket "+name, fd, err)
 	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	r.noteFD("socket udp", fd, err)
+	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP)
+	r.noteFD("socket mptcp", fd, err)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
 	r.noteFD("socketpair unix", pair[0], err)
-	fd, err := unix.MemfdCreate("probe", 0)
+	fd, err = unix.MemfdCreate("probe", 0)
 	r.noteFD("memfd_create", fd, err)
 	// A null argument is a fault only where the call is let through.
 	_, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, 0, 0)
