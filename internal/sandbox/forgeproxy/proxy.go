@@ -1,6 +1,7 @@
 package forgeproxy
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -57,6 +58,7 @@ type Proxy struct {
 	buffers buffers
 	tunnels *tunnelListener // feeds terminated CONNECT tunnels to a server
 	addr    string          // host:port of the proxy
+	key     string          // the password that the backend has to show there
 	servers []*http.Server
 	log     *slog.Logger
 }
@@ -83,6 +85,7 @@ func New(c Config) (*Proxy, error) {
 		rules:   rules{policy: c.Policy, refused: c.Refused},
 		places:  make(chan struct{}, maxRequests),
 		tunnels: newTunnelListener(),
+		key:     rand.Text(),
 		log:     c.Log,
 	}
 	p.forward = &httputil.ReverseProxy{
@@ -100,8 +103,9 @@ func New(c Config) (*Proxy, error) {
 	return p, nil
 }
 
-// URL is what the backend's HTTP_PROXY and HTTPS_PROXY are to say.
-func (p *Proxy) URL() string { return "http://" + p.addr }
+// URL is what the backend's HTTP_PROXY and HTTPS_PROXY are to say. It holds a password
+// that is for the backend alone.
+func (p *Proxy) URL() string { return "http://" + proxyUser + ":" + p.key + "@" + p.addr }
 
 // Ports are the TCP ports of loopback that a backend has to reach.
 func (p *Proxy) Ports() []int {
@@ -209,6 +213,8 @@ func (p *Proxy) tlsConfig() *tls.Config {
 // https forge, absolute-form requests (RFC 9112 §3.2.2) to an http forge.
 func (p *Proxy) proxyRequest(w http.ResponseWriter, r *http.Request) {
 	switch {
+	case !p.known(r):
+		p.refuseStranger(w, r)
 	case r.Method == http.MethodConnect && p.origin.is("https", r.Host):
 		p.tunnel(w)
 	case r.Method != http.MethodConnect && r.URL.IsAbs() && p.origin.is(r.URL.Scheme, r.URL.Host) && p.origin.scheme == "http":

@@ -86,8 +86,8 @@ func (g *guardedForge) send(t *testing.T, method, path, header, body string) (in
 		t.Fatal(err)
 	}
 	defer c.Close()
-	fmt.Fprintf(c, "%s http://%s%s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n%s\r\n%s",
-		method, g.origin.url.Host, path, g.origin.url.Host, len(body), header, body)
+	fmt.Fprintf(c, "%s http://%s%s HTTP/1.1\r\nHost: %s\r\nProxy-Authorization: %s\r\nContent-Length: %d\r\n%s\r\n%s",
+		method, g.origin.url.Host, path, g.origin.url.Host, g.authorization(), len(body), header, body)
 	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: method})
 	if err != nil {
 		t.Fatal(err)
