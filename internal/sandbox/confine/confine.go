@@ -65,6 +65,7 @@ func Start(argv, env []string, files []*os.File, ports []int) (*Process, error) 
 // start uses no more of Landlock than abi has, 0 for nothing.
 func start(argv, env []string, files []*os.File, ports []int, abi int) (*Process, error) {
 	p := &Process{exited: make(chan struct{}), AnyPort: abi < landlockNetwork}
+	limit()
 	started := make(chan error)
 	go func() {
 		// Never unlocked: the thread ends with this goroutine, and only then does
@@ -90,6 +91,21 @@ func start(argv, env []string, files []*os.File, ports []int, abi int) (*Process
 		return nil, err
 	}
 	return p, nil
+}
+
+// limits are for this process and the backend, each by itself: bytes of data, open files,
+// core dumps. They are those of a session's unit.
+var limits = map[int]uint64{unix.RLIMIT_DATA: 1 << 30, unix.RLIMIT_NOFILE: 1024, unix.RLIMIT_CORE: 0}
+
+// limit lowers what is higher. Nothing is lost where it cannot: a unit's system call filter
+// forbids it, and the unit has the limits.
+func limit() {
+	for resource, most := range limits {
+		var now unix.Rlimit
+		if unix.Getrlimit(resource, &now) == nil && (now.Cur > most || now.Max > most) {
+			_ = unix.Setrlimit(resource, &unix.Rlimit{Cur: min(now.Cur, most), Max: min(now.Max, most)})
+		}
+	}
 }
 
 // yield has the calling thread and its children stand back behind what they work for.

@@ -164,6 +164,10 @@ func addOwnTools(s *mcp.Server, f *forge) {
 		b, err := json.Marshal(probe(in))
 		return string(b), err
 	})
+	add(s, "trespass", "Try to get at processes, ports and files of others, and report what worked, as JSON", func(_ context.Context, in trespassRequest) (string, error) {
+		b, err := json.Marshal(trespass(in))
+		return string(b), err
+	})
 	add(s, "search", "Look for secrets in everything this process can read, and report where they are, as JSON", func(ctx context.Context, in search.Request) (string, error) {
 		report, err := search.Run(ctx, in)
 		if err != nil {

@@ -1,0 +1,121 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
+)
+
+// backend is one session's forgejo-mcp and the fjmcp-session that started it.
+type backend struct {
+	client       *loginclient.Client
+	pid, session int
+	proxy        *url.URL
+}
+
+func (w *world) backendOf(user string) backend {
+	w.t.Helper()
+	c := w.mustConnect(user)
+	text, err := call(w.t.Context(), c, "probe", nil)
+	w.must(err)
+	var report struct {
+		PID, PPID int
+		Environ   []string
+	}
+	w.must(json.Unmarshal([]byte(text), &report))
+	b := backend{client: c, pid: report.PID, session: report.PPID}
+	for _, kv := range report.Environ {
+		if value, ok := strings.CutPrefix(kv, "HTTP_PROXY="); ok {
+			b.proxy, err = url.Parse(value)
+			w.must(err)
+		}
+	}
+	return b
+}
+
+func port(t *testing.T, of *url.URL) int {
+	t.Helper()
+	n, err := strconv.Atoi(of.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Under the process launcher all sessions have the uid and the network of the broker. What
+// a backend must still not get at: processes, ports and files of others.
+func TestProcessLauncherHolds(t *testing.T) {
+	if !confine.Landlock() {
+		t.Skip("SKIP: this kernel offers no Landlock, without which files are open")
+	}
+	w := start(t, "standin")
+	alice, bob := w.backendOf("alice"), w.backendOf("bob")
+	forge, err := url.Parse(w.forge.URL)
+	w.must(err)
+	broker, err := url.Parse(w.broker.URL)
+	w.must(err)
+	ports := []int{port(t, bob.proxy), port(t, forge), port(t, broker)}
+	files := []string{w.dir, filepath.Join(w.dir, "store-key"), filepath.Join(w.dir, "forgejo-client-secret")}
+	state, err := filepath.Glob(filepath.Join(w.dir, "state", "*"))
+	if err != nil || len(state) < 2 {
+		t.Fatalf("the broker's state is %q, %v", state, err)
+	}
+	text, err := call(t.Context(), alice.client, "trespass", map[string]any{
+		"pids": []int{w.broker.Pid(), alice.session, bob.session, bob.pid, 1}, "ports": ports, "files": append(files, state...),
+	})
+	w.must(err)
+	var tried map[string]string
+	w.must(json.Unmarshal([]byte(text), &tried))
+	if len(tried) < 100 {
+		t.Errorf("only %d attempts", len(tried))
+	}
+	for what, result := range tried {
+		if !strings.HasSuffix(result, "permission denied") && !strings.HasSuffix(result, "not permitted") && !strings.HasSuffix(result, "cross-device link") {
+			t.Errorf("%s: %q", what, result)
+		}
+	}
+	w.mustCall(bob.client, "get_my_user_info", nil, `"bob"`)
+}
+
+// A local user who finds the port of a session's proxy does not become its user.
+func TestProxyPortIsOfNoUse(t *testing.T) {
+	w := start(t, "standin")
+	alice := w.backendOf("alice")
+	open := *alice.proxy
+	open.User = nil
+	for proxy, want := range map[*url.URL]int{&open: http.StatusProxyAuthRequired, alice.proxy: http.StatusOK} {
+		transport := &http.Transport{Proxy: http.ProxyURL(proxy), DisableKeepAlives: true}
+		resp, err := (&http.Client{Transport: transport}).Get(w.forge.URL + "/api/v1/user")
+		w.must(err)
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("with %q: %s, want %d", proxy.User, resp.Status, want)
+		}
+	}
+}
+
+// Where no unit bounds them, processes have the unit's limits that are for each of them.
+func TestProcessLauncherLimits(t *testing.T) {
+	w := start(t, "standin")
+	alice := w.backendOf("alice")
+	for _, pid := range []int{alice.session, alice.pid} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+		w.must(err)
+		for name, want := range map[string]string{"Max data size": "1073741824", "Max open files": "1024", "Max core file size": "0"} {
+			_, after, _ := strings.Cut(string(text), name)
+			if fields := strings.Fields(after); len(fields) < 2 || !slices.Equal(fields[:2], []string{want, want}) {
+				t.Errorf("%s of process %d: %.40q", name, pid, after)
+			}
+		}
+	}
+}
