@@ -54,6 +54,7 @@ func TestInside(t *testing.T) {
 		"socket restarts":     insideSocketRestarts,
 		"closed to users":     insideClosedToUsers,
 		"units":               insideUnits,
+		"limits":              insideLimits,
 	} {
 		t.Run(name, test)
 	}
