@@ -92,6 +92,7 @@ func (a targets) attempts() map[string]func() error {
 		"metadata: chown":    func() error { return os.Chown(secret, os.Getuid(), os.Getgid()) },
 		"metadata: utimes":   func() error { return unix.Utimes(secret, make([]unix.Timeval, 2)) },
 		"metadata: setxattr": func() error { return unix.Setxattr(secret, "user.fjmcp", []byte("x"), 0) },
+		"metadata: watch":    a.watch,
 
 		"process: kill":          func() error { return unix.Kill(a.PID, 0) },
 		"process: tgkill":        func() error { return unix.Tgkill(a.PID, a.PID, 0) },
@@ -116,6 +117,16 @@ func (a targets) attempts() map[string]func() error {
 		"network: udp":   func() error { return a.connect(unix.SOCK_DGRAM, 0, a.Port) },
 		"network: unix":  func() error { return a.connectAbstract() },
 	}
+}
+
+func (a targets) watch() error {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	_, err = unix.InotifyAddWatch(fd, a.Dir, unix.IN_ALL_EVENTS)
+	return err
 }
 
 func (a targets) pidfd() error {
