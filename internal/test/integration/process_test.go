@@ -87,6 +87,26 @@ func TestProcessLauncherHolds(t *testing.T) {
 	w.mustCall(bob.client, "get_my_user_info", nil, `"bob"`)
 }
 
+// What it does not hold: /proc tells of the others, and names, sizes and times of files
+// can be asked for.
+func TestProcessLauncherLacks(t *testing.T) {
+	w := start(t, "standin")
+	alice, bob := w.backendOf("alice"), w.backendOf("bob")
+	shown := []string{fmt.Sprintf("/proc/%d/cmdline", w.broker.Pid()), fmt.Sprintf("/proc/%d/status", bob.session), fmt.Sprintf("/proc/%d/cmdline", bob.pid), "/proc/net/tcp"}
+	text, err := call(t.Context(), alice.client, "probe", map[string]any{"paths": shown})
+	w.must(err)
+	var report struct{ Content map[string]string }
+	w.must(json.Unmarshal([]byte(text), &report))
+	for _, path := range shown {
+		if report.Content[path] == "" {
+			t.Errorf("%s is hidden: tell so in the documentation", path)
+		}
+	}
+	if strings.Contains(text, bob.proxy.User.String()) {
+		t.Error("the password of another session's proxy is shown")
+	}
+}
+
 // A local user who finds the port of a session's proxy does not become its user.
 func TestProxyPortIsOfNoUse(t *testing.T) {
 	w := start(t, "standin")
