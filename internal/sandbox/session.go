@@ -42,12 +42,16 @@ type Session struct {
 	forbidden atomic.Pointer[time.Time] // when the broker was last told of a 403
 
 	orphaned chan struct{} // closed when nobody holds the control socket's other end
+	parent   int           // the process that started this one
 }
 
 // New takes what Descriptors returned; the session closes both. The output takes the
 // session's own lines, and the backend's stderr once it is bounded.
 func New(c Config, mcp *os.File, ctl *control.Conn, output *Output) *Session {
-	return &Session{config: c, mcp: mcp, control: ctl, log: logging.Untimed(output), output: output, orphaned: make(chan struct{})}
+	return &Session{
+		config: c, mcp: mcp, control: ctl, log: logging.Untimed(output), output: output,
+		orphaned: make(chan struct{}), parent: os.Getppid(),
+	}
 }
 
 // Run starts the backend and returns the exit status (see the package's doc)
@@ -56,6 +60,7 @@ func New(c Config, mcp *os.File, ctl *control.Conn, output *Output) *Session {
 func (s *Session) Run(ctx context.Context) int {
 	defer s.output.Close()
 	defer s.control.Close()
+	defer s.endGroup()
 	p, err := s.start(ctx)
 	s.mcp.Close() // EOF is seen only when the backend holds the sole copy
 	if err != nil {
@@ -79,6 +84,21 @@ func (s *Session) Run(ctx context.Context) int {
 		s.stop(p)
 		s.send(control.Message{Type: control.TypeExited})
 		return 0
+	}
+}
+
+// endGroup ends what the backend may have started, and this process, when it was a broker's
+// child and the broker is gone: else the broker does, or the service manager.
+func (s *Session) endGroup() {
+	select {
+	case <-s.orphaned:
+	default:
+		if os.Getppid() == s.parent {
+			return
+		}
+	}
+	if s.parent != 1 && syscall.Getpgrp() == os.Getpid() {
+		syscall.Kill(0, syscall.SIGKILL)
 	}
 }
 

@@ -160,6 +160,7 @@ func addOwnTools(s *mcp.Server, f *forge) {
 	}
 	add(s, "never", "Never answer, not even when it is cancelled", func(context.Context, padded) (string, error) { select {} })
 	addNotifying(s, "flood", "Write many lines before the answer, or a long answer", flood)
+	add(s, "spawn", "Start a program that stays, and report its process id", spawn)
 	add(s, "say", "Write a line of any bytes and any length before the answer", say)
 	add(s, "probe", "Report what this process can see of its surroundings, as JSON", func(_ context.Context, in probeRequest) (string, error) {
 		b, err := json.Marshal(probe(in))

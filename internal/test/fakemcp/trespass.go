@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/exec"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -76,6 +79,15 @@ func (r *probeReport) change(path string) {
 	r.note("truncate "+path, unix.Truncate(path, st.Size))
 	r.note("utimes "+path, unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Nsec: unix.UTIME_OMIT}}, 0))
 	r.note("rename "+path, unix.Rename(path, path+".moved"))
+}
+
+// spawn leaves a process behind that minds no signal but SIGKILL.
+func spawn(context.Context, none) (string, error) {
+	cmd := exec.Command("/bin/sh", "-c", "trap '' HUP TERM INT; while :; do sleep 60; done")
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	return strconv.Itoa(cmd.Process.Pid), nil
 }
 
 func connectTCP(port int) error {

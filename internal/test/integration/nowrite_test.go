@@ -106,7 +106,7 @@ func (tl tool) arguments() map[string]any {
 func (w *world) callAll(token, session string) (called int) {
 	w.t.Helper()
 	for _, tl := range w.tools(token, session) {
-		if slices.Contains([]string{"never", "crash", "flood", "search", "say", "trespass", "slow", "fetch_url"}, tl.Name) {
+		if slices.Contains([]string{"never", "crash", "flood", "search", "say", "trespass", "spawn", "slow", "fetch_url"}, tl.Name) {
 			continue
 		}
 		if r := w.tool(token, session, tl.Name, tl.arguments()); r.status != 200 {

@@ -10,7 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
@@ -122,6 +124,36 @@ func TestProxyPortIsOfNoUse(t *testing.T) {
 			t.Errorf("with %q: %s, want %d", proxy.User, resp.Status, want)
 		}
 	}
+}
+
+// What a backend has started ends with its session, and with a broker that is killed.
+func TestProcessLauncherLeavesNothing(t *testing.T) {
+	for name, end := range map[string]func(*world, backend){
+		"session ends":     func(w *world, b backend) { w.do("DELETE", w.token(b.client), b.client.ID(), "") },
+		"broker is killed": func(w *world, _ backend) { w.broker.Stop(syscall.SIGKILL) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, "standin")
+			alice := w.backendOf("alice")
+			text, err := call(t.Context(), alice.client, "spawn", nil)
+			w.must(err)
+			pid, err := strconv.Atoi(text)
+			w.must(err)
+			t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+			end(w, alice)
+			for giveUp := time.Now().Add(time.Minute); syscall.Kill(pid, 0) == nil && !zombie(pid); time.Sleep(20 * time.Millisecond) {
+				if time.Now().After(giveUp) {
+					t.Fatal("it continues")
+				}
+			}
+		})
+	}
+}
+
+// zombie: it has ended, and whoever adopted it has not asked how.
+func zombie(pid int) bool {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return strings.Contains(string(stat), ") Z ")
 }
 
 // Where no unit bounds them, processes have the unit's limits that are for each of them.
