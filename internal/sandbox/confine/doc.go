@@ -13,9 +13,10 @@
 //   - seccomp: no sockets but TCP over IPv4 and IPv6 (the journal, D-Bus and the
 //     egress socket are AF_UNIX; Landlock binds nothing but TCP to ports), no
 //     io_uring (it would go round this filter), no memfd, no ptrace; and, since
-//     Landlock does not see them: no truncating, no watching, no change of a file's
-//     mode, owner, times or attributes, of another process's limits, priority or processors, no
-//     leaving of the process group, no namespaces, keys or SysV IPC.
+//     Landlock does not see them: no truncating and no watching of files, no change
+//     of their mode, owner, times or attributes, nor of another process's limits,
+//     priority or processors, no leaving of the process group, no namespaces, keys or
+//     SysV IPC.
 //
 // What there is depends on the kernel's Landlock ABI, which is never a reason not to
 // start:

@@ -81,7 +81,11 @@ func TestProcessLauncherHolds(t *testing.T) {
 	if len(tried) < 100 {
 		t.Errorf("only %d attempts", len(tried))
 	}
+	anyPort := strings.Contains(w.log.String(), "older than ABI 4") // of the kernel's, told as it has to be
 	for what, result := range tried {
+		if anyPort && strings.HasPrefix(what, "connect ") {
+			continue
+		}
 		if !strings.HasSuffix(result, "permission denied") && !strings.HasSuffix(result, "not permitted") && !strings.HasSuffix(result, "cross-device link") {
 			t.Errorf("%s: %q", what, result)
 		}
