@@ -55,7 +55,7 @@ func TestRequestsInFlight(t *testing.T) {
 				return
 			}
 			defer c.Close()
-			fmt.Fprintf(c, "GET http://%s/git/api/v1/user HTTP/1.1\r\nHost: %[1]s\r\nConnection: close\r\n\r\n", p.origin.url.Host)
+			fmt.Fprintf(c, "GET http://%s/git/api/v1/user HTTP/1.1\r\nHost: %[1]s\r\nProxy-Authorization: %[2]s\r\nConnection: close\r\n\r\n", p.origin.url.Host, p.authorization())
 			status, _ := bufio.NewReader(c).ReadString('\n')
 			statuses <- status
 		}()
@@ -110,7 +110,7 @@ func TestOthersGetThrough(t *testing.T) {
 		for range each {
 			go func() {
 				if c, err := net.Dial("tcp", p.addr); err == nil {
-					fmt.Fprint(c, "GET http://forge.test/api/v1/user HTTP/1.1\r\nHost: forge.test\r\n\r\n")
+					fmt.Fprintf(c, "GET http://forge.test/api/v1/user HTTP/1.1\r\nHost: forge.test\r\nProxy-Authorization: %s\r\n\r\n", p.authorization())
 					<-release
 					c.Close()
 				}
@@ -135,7 +135,7 @@ func TestConnectionsOfABackend(t *testing.T) {
 	p := newProxy(t, "", "t", func(http.ResponseWriter, *http.Request) { reached.Add(1) }, nil)
 	var open []*bufio.ReadWriter
 	ask := func(c *bufio.ReadWriter) {
-		fmt.Fprintf(c, "GET http://%s/git/api/v1/user HTTP/1.1\r\nHost: %[1]s\r\n\r\n", p.origin.url.Host)
+		fmt.Fprintf(c, "GET http://%s/git/api/v1/user HTTP/1.1\r\nHost: %[1]s\r\nProxy-Authorization: %[2]s\r\n\r\n", p.origin.url.Host, p.authorization())
 		c.Flush()
 	}
 	answered := func(c *bufio.ReadWriter) {

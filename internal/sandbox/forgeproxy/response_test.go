@@ -214,6 +214,7 @@ func TestThePreviousTokenIsCut(t *testing.T) {
 	}
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", "http://"+p.origin.url.Host+"/git/api/v1/user", nil)
+	r.Header.Set("Proxy-Authorization", p.authorization())
 	p.proxyRequest(w, r)
 	if _, told := reports.Load(control.ReasonTokenLeaked); !told || strings.Contains(w.Body.String(), pat) {
 		t.Errorf("got %d %s", w.Code, w.Body)

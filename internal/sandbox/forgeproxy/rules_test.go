@@ -275,7 +275,7 @@ func TestNoUserInTheURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	fmt.Fprintf(c, "GET http://root:secret@%s/git/api/v1/user HTTP/1.1\r\nHost: %s\r\n\r\n", g.origin.url.Host, g.origin.url.Host)
+	fmt.Fprintf(c, "GET http://root:secret@%s/git/api/v1/user HTTP/1.1\r\nHost: %s\r\nProxy-Authorization: %s\r\n\r\n", g.origin.url.Host, g.origin.url.Host, g.authorization())
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil || resp.StatusCode != http.StatusForbidden || slices.Contains(g.reached, "GET /git/api/v1/user") {
 		t.Errorf("got %v, %v; the forge saw %q", resp, err, g.reached)

@@ -272,7 +272,7 @@ func childNetwork() []attack {
 				defer conn.Close()
 				_, err = conn.Write([]byte("x"))
 				return err
-			}, unix.ENETUNREACH, unix.EHOSTUNREACH)
+			}, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EPERM)
 		}},
 		{who: "C", name: "find another network device", right: "loopback alone", in: func(*self) result {
 			b, err := os.ReadFile("/proc/net/dev")

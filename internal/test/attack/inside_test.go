@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -197,8 +198,17 @@ func whoami() (any, error) {
 	return user.Login, err
 }
 
-// proxyAddress is where this session's proxy listens.
-func proxyAddress() string { return strings.TrimPrefix(os.Getenv("HTTP_PROXY"), "http://") }
+// proxyAddress is where this session's proxy listens, and passage the header field that
+// opens it.
+func proxyAddress() string {
+	u, _ := url.Parse(os.Getenv("HTTP_PROXY"))
+	return u.Host
+}
+
+func passage() string {
+	u, _ := url.Parse(os.Getenv("HTTP_PROXY"))
+	return "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.String())) + "\r\n"
+}
 
 // outgoing is what to send to the session's proxy, byte for byte, in base64.
 type outgoing struct {
@@ -223,7 +233,8 @@ func send(o outgoing) (in incoming) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(time.Minute))
-	if _, err := conn.Write(request); err != nil {
+	line, rest, _ := strings.Cut(string(request), "\r\n")
+	if _, err := io.WriteString(conn, line+"\r\n"+passage()+rest); err != nil {
 		return incoming{Err: err.Error()}
 	}
 	var raw bytes.Buffer
@@ -266,7 +277,7 @@ func hoard(times int, path string) (opened int) {
 			break
 		}
 		hoarded = append(hoarded, conn)
-		if _, err := fmt.Fprintf(conn, "GET %s%s HTTP/1.1\r\nHost: forgejo.localhost:3000\r\n\r\n", flagOf("--url"), path); err != nil {
+		if _, err := fmt.Fprintf(conn, "GET %s%s HTTP/1.1\r\nHost: forgejo.localhost:3000\r\n%s\r\n", flagOf("--url"), path, passage()); err != nil {
 			break
 		}
 		opened++
