@@ -8,7 +8,6 @@
 package gateway
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -59,10 +58,11 @@ type Config struct {
 	// pages may use the endpoint besides our own and loopback ones.
 	AllowedOrigins []string
 
-	MaxBody        int64         // bytes of a request, and of all of a user at once; 0 means 64 MiB
-	KeepAlive      time.Duration // between comments on a quiet stream; 0 means 15 s
-	RequestTimeout time.Duration // for a response, counted from the last progress; 0 means 5 min
+	RequestTimeout time.Duration // for a response, counted from the last progress
 }
+
+// maxBody bounds a request, and all of a user at once, in bytes.
+const maxBody = 64 << 20
 
 // Handler serves the MCP endpoints.
 type Handler struct {
@@ -80,17 +80,14 @@ type Handler struct {
 
 // New returns the handler of the MCP endpoints.
 func New(cfg Config) *Handler {
-	cfg.MaxBody = cmp.Or(cfg.MaxBody, 64<<20)
-	cfg.KeepAlive = cmp.Or(cfg.KeepAlive, 15*time.Second)
-	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, 5*time.Minute)
 	own := cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host
 	draining := make(chan struct{})
 	exchanges := &call.Exchanges{
 		PublicURL: cfg.PublicURL, Sessions: cfg.Sessions, Audit: cfg.Audit, Log: cfg.Log,
-		Timeout: cfg.RequestTimeout, KeepAlive: cfg.KeepAlive, Draining: draining,
+		Timeout: cfg.RequestTimeout, Draining: draining,
 	}
 	return &Handler{
-		cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), bodies: newBodies(cfg.MaxBody),
+		cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), bodies: newBodies(maxBody),
 		exchanges: exchanges, draining: draining,
 		streamable: &streamable.Handler{Exchanges: exchanges},
 		stateless:  stateless.New(exchanges, cfg.Keys),
@@ -113,7 +110,7 @@ func (h *Handler) Routes(mux *http.ServeMux) {
 		mcp.PathMessages:   {mcp.PathSSE, h.serveMessages},
 	} {
 		mux.HandleFunc(h.cfg.PublicURL.Path+path, func(w http.ResponseWriter, r *http.Request) {
-			r.Body = http.MaxBytesReader(w, r.Body, h.cfg.MaxBody)
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 			q := &request{Request: r, resource: e.resource}
 			defer q.release()
 			h.cors(w, r)

@@ -32,9 +32,11 @@ type Exchanges struct {
 	Audit     *audit.Logger
 	Log       *slog.Logger
 	Timeout   time.Duration   // for a response, counted from the last sign of life
-	KeepAlive time.Duration   // between comments on a quiet stream
 	Draining  <-chan struct{} // closed when streams that would never end shall end
 }
+
+// KeepAlive is the time between comments on a quiet stream.
+const KeepAlive = 15 * time.Second
 
 // Exchange is one request of a client on its way through a session.
 type Exchange struct {

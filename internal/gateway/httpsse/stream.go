@@ -34,7 +34,7 @@ func (h *Handler) Listen(r *http.Request, access model.Access) (call.Answer, err
 			return call.Answer{}, nil
 		}
 		out.Prefix = id + "-"
-		f.Serve(r.Context(), out, h.KeepAlive, h.drained(r.Context(), streams))
+		f.Serve(r.Context(), out, call.KeepAlive, h.drained(r.Context(), streams))
 		return call.Answer{}, nil
 	}}, nil
 }

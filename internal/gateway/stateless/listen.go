@@ -74,7 +74,7 @@ func (q *request) whileServing() (context.Context, context.CancelFunc) {
 // notice waits for what the subscription yields next.
 func (q *request) notice(ctx context.Context, sub *subscription.Subscription) ([]byte, *last) {
 	for {
-		patience, cancel := context.WithTimeoutCause(ctx, q.h.KeepAlive, call.ErrQuiet)
+		patience, cancel := context.WithTimeoutCause(ctx, call.KeepAlive, call.ErrQuiet)
 		raw, err := sub.Next(patience)
 		cancel()
 		switch {

@@ -210,7 +210,7 @@ func (q *request) patience() time.Duration {
 	if len(q.asked) > 0 {
 		return relay.Gather
 	}
-	return q.h.KeepAlive
+	return call.KeepAlive
 }
 
 // left gives up the exchange of a client that has gone. Only 2026-07-28 says that

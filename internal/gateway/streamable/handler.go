@@ -85,7 +85,7 @@ func (h *Handler) call(r *http.Request, s *session.Session, access model.Access,
 	if err != nil {
 		return call.Answer{}, err
 	}
-	e, err := x.Next(r.Context(), h.KeepAlive)
+	e, err := x.Next(r.Context(), call.KeepAlive)
 	switch {
 	case r.Context().Err() != nil: // the client has seen nothing that it could come back to
 		x.Left(r.Context())

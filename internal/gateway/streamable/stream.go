@@ -73,7 +73,7 @@ func (h *Handler) follow(r *http.Request, f *eventstore.Follower) call.Answer {
 		end = h.Draining
 	}
 	return call.Answer{Stream: func(out *mcp.EventStream) (call.Answer, error) {
-		f.Serve(r.Context(), out, h.KeepAlive, end)
+		f.Serve(r.Context(), out, call.KeepAlive, end)
 		return call.Answer{}, nil
 	}}
 }

@@ -89,7 +89,7 @@ func start(t *testing.T) *world {
 	auth.Routes(mux)
 	keys, err := seal.NewKeyring(make([]byte, seal.KeySize))
 	w.must(err)
-	gateway.New(gateway.Config{PublicURL: public, Auth: auth, Sessions: sessions, Keys: keys, Audit: events, Log: log}).Routes(mux)
+	gateway.New(gateway.Config{PublicURL: public, Auth: auth, Sessions: sessions, Keys: keys, Audit: events, Log: log, RequestTimeout: time.Minute}).Routes(mux)
 	return w
 }
 
