@@ -133,7 +133,7 @@ func (c *Call) Tag() string {
 
 // Cancel tells the child that the call is cancelled, and ends it for its client:
 // Next gives a final event without a message. The call keeps its slot until the
-// child answers, at most for Config.Abandon; a standing call has none to keep.
+// child answers, at most for abandonAfter; a standing call has none to keep.
 // Reason is for the child's log.
 func (c *Call) Cancel(reason string) {
 	r := c.relay
@@ -150,7 +150,7 @@ func cancellation(id uint64, reason string) []byte {
 }
 
 // Leave says that nobody will take what comes of the call. It stays in flight, but
-// after Config.Abandon it is cancelled and loses its slot.
+// after abandonAfter it is cancelled and loses its slot.
 func (c *Call) Leave() {
 	r := c.relay
 	r.mu.Lock()
@@ -167,7 +167,7 @@ func (c *Call) Leave() {
 }
 
 func (c *Call) abandonLaterLocked() {
-	c.stop = c.relay.cfg.AfterFunc(c.relay.cfg.Abandon, func() { c.relay.abandon(c) })
+	c.stop = c.relay.cfg.AfterFunc(abandonAfter, func() { c.relay.abandon(c) })
 }
 
 // Abandon is Cancel of a call whose slot is free at once.

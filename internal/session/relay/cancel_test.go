@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A cancelled call keeps its slot until the child answers, or for Config.Abandon.
+// A cancelled call keeps its slot until the child answers, or for abandonAfter.
 func TestCancelledCallKeepsItsSlot(t *testing.T) {
 	for name, answers := range map[string]bool{"answered": true, "abandoned": false} {
 		t.Run(name, func(t *testing.T) {

@@ -37,9 +37,8 @@ type Config struct {
 	// child: 0 to MaxEpoch, other than theirs.
 	Epoch uint64
 
-	MaxCalls  int           // calls in flight; 0 means 100, the length of forgejo-mcp's queue
-	MaxQueued int           // bytes waiting to be taken by Next beyond which the child is not read, and bytes waiting for the child; 0 means 64 MiB
-	Abandon   time.Duration // how long a cancelled call keeps its slot without an answer; 0 means 5 min
+	MaxCalls  int // calls in flight; 0 means 100, the length of forgejo-mcp's queue
+	MaxQueued int // bytes waiting to be taken by Next beyond which the child is not read, and bytes waiting for the child; 0 means 64 MiB
 
 	// Other takes what the child says that belongs to no call in flight, and
 	// reports whether somebody will hear it. It must neither wait nor use the Relay.
@@ -70,6 +69,8 @@ const (
 	maxStanding = 100
 	// maxAbandoned bounds Relay.abandoned.
 	maxAbandoned = 1000
+	// abandonAfter is how long a cancelled call keeps its slot without an answer.
+	abandonAfter = 5 * time.Minute
 )
 
 // Relay is the broker's side of one running child.
@@ -107,7 +108,6 @@ func New(cfg Config) (*Relay, error) {
 	cfg.MaxLine = cmp.Or(cfg.MaxLine, 64<<20)
 	cfg.MaxCalls = cmp.Or(cfg.MaxCalls, 100)
 	cfg.MaxQueued = cmp.Or(cfg.MaxQueued, 64<<20)
-	cfg.Abandon = cmp.Or(cfg.Abandon, 5*time.Minute)
 	if cfg.AfterFunc == nil {
 		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
 	}
