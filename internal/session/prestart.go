@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"crypto/rand"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -153,13 +155,7 @@ func (p *prestart) dropAll(ctx context.Context, of func(*prestartUnit) bool) {
 func (p *prestart) all(of func(*prestartUnit) bool) []*prestartUnit {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var all []*prestartUnit
-	for _, w := range p.units {
-		if of(w) {
-			all = append(all, w)
-		}
-	}
-	return all
+	return slices.DeleteFunc(slices.Collect(maps.Values(p.units)), func(w *prestartUnit) bool { return !of(w) })
 }
 
 // Find returns the unit of that id, nil if it does not wait here.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -130,13 +131,7 @@ func (p *Process) sweep(ctx context.Context) {
 func (p *Process) running() []*child {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var all []*child
-	for _, c := range p.children {
-		if c != nil {
-			all = append(all, c)
-		}
-	}
-	return all
+	return slices.DeleteFunc(slices.Collect(maps.Values(p.children)), func(c *child) bool { return c == nil })
 }
 
 func (p *Process) child(id string) *child {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -206,12 +207,8 @@ func (r *Relay) Calls() []*Call {
 	return r.listLocked(func(c *Call) bool { return c.sent })
 }
 
-func (r *Relay) listLocked(is func(*Call) bool) (calls []*Call) {
-	for _, c := range r.calls {
-		if is(c) {
-			calls = append(calls, c)
-		}
-	}
+func (r *Relay) listLocked(is func(*Call) bool) []*Call {
+	calls := slices.DeleteFunc(slices.Collect(maps.Values(r.calls)), func(c *Call) bool { return !is(c) })
 	slices.SortFunc(calls, func(a, b *Call) int { return cmp.Compare(a.ID, b.ID) })
 	return calls
 }
