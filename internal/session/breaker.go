@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
@@ -33,14 +34,8 @@ func (b *breaker) Died(now, born time.Time) time.Duration {
 	if now.Sub(born) >= breakerWindow || now.Sub(b.until) >= breakerLongestWait {
 		b.wait = 0
 	}
-	var recent []time.Time
-	for _, at := range append(b.deaths, now) {
-		if now.Sub(at) < breakerWindow {
-			recent = append(recent, at)
-		}
-	}
-	b.deaths = recent
-	if b.wait == 0 && len(recent) < breakerDeaths {
+	b.deaths = slices.DeleteFunc(append(b.deaths, now), func(at time.Time) bool { return now.Sub(at) >= breakerWindow })
+	if b.wait == 0 && len(b.deaths) < breakerDeaths {
 		return 0
 	}
 	b.wait = min(max(2*b.wait, breakerFirstWait), breakerLongestWait)

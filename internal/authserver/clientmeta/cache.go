@@ -3,6 +3,7 @@ package clientmeta
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -115,11 +116,7 @@ func (c *cache[T]) makeRoom() {
 	if len(c.entries) < maxEntries {
 		return
 	}
-	for url, e := range c.entries {
-		if c.now().After(e.fresh) {
-			delete(c.entries, url)
-		}
-	}
+	maps.DeleteFunc(c.entries, func(_ string, e entry[T]) bool { return c.now().After(e.fresh) })
 	for url := range c.entries {
 		if len(c.entries) < maxEntries {
 			return

@@ -6,6 +6,7 @@ package ratelimit
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -136,11 +137,7 @@ func (l *Limiter) forget(now time.Time) bool {
 	if now.Sub(l.full) < time.Minute {
 		return false
 	}
-	for source, at := range l.told {
-		if now.Sub(at) >= Window {
-			delete(l.told, source)
-		}
-	}
+	maps.DeleteFunc(l.told, func(_ string, at time.Time) bool { return now.Sub(at) >= Window })
 	if len(l.told) >= maxCounted {
 		l.full = now
 	}
@@ -182,11 +179,7 @@ func (b *buckets) makeRoom(now time.Time) {
 	if len(b.keys) < maxCounted {
 		return
 	}
-	for key, bucket := range b.keys {
-		if bucket.TokensAt(now) >= float64(b.rate.Burst) {
-			delete(b.keys, key)
-		}
-	}
+	maps.DeleteFunc(b.keys, func(_ string, l *rate.Limiter) bool { return l.TokensAt(now) >= float64(b.rate.Burst) })
 	if len(b.keys) > maxCounted/2 { // else this walk would come again too soon
 		clear(b.keys)
 	}

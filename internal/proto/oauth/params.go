@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
@@ -31,13 +32,7 @@ func (p Params) Get(name string) string { return p.values.Get(name) }
 
 // Resources returns the resource indicators that are not empty.
 func (p Params) Resources() []string {
-	var list []string
-	for _, r := range p.values["resource"] {
-		if r != "" {
-			list = append(list, r)
-		}
-	}
-	return list
+	return slices.DeleteFunc(slices.Clone(p.values["resource"]), func(r string) bool { return r == "" })
 }
 
 // MatchResource finds the endpoint URL that a resource indicator (RFC 8707)

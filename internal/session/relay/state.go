@@ -80,11 +80,7 @@ func (r *Relay) saveLocked() State {
 		})
 	}
 	slices.SortFunc(s.Calls, func(a, b SavedCall) int { return cmp.Compare(a.ID, b.ID) })
-	for _, w := range r.turns.waiting {
-		if w.Answer != nil {
-			s.Answers = append(s.Answers, w)
-		}
-	}
+	s.Answers = slices.DeleteFunc(slices.Clone(r.turns.waiting), func(w Waiter) bool { return w.Answer == nil })
 	return s
 }
 
