@@ -34,19 +34,13 @@ type refusals struct {
 // note takes what the proxy reported while calls were in flight: the refused request's
 // id and the reason.
 func (rs *refusals) note(id string, reason control.Reason, calls []*relay.Call) {
-	r := refusal{id: id, reason: reason}
-	for _, c := range calls {
-		if c.Method == mcp.MethodToolsCall {
-			r.calls = append(r.calls, c)
-		}
-	}
-	r.alone = len(r.calls) == 1
-	if len(r.calls) == 0 || r.id == "" {
+	calls = slices.DeleteFunc(slices.Clone(calls), func(c *relay.Call) bool { return c.Method != mcp.MethodToolsCall })
+	if len(calls) == 0 || id == "" {
 		return
 	}
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	rs.all = append(rs.all[max(0, len(rs.all)-mostRefusals+1):], r)
+	rs.all = append(rs.all[max(0, len(rs.all)-mostRefusals+1):], refusal{id, reason, calls, len(calls) == 1})
 }
 
 // attribute attributes at most one refusal to an answered call, strikes the call from the
