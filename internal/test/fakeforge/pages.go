@@ -27,6 +27,7 @@ func (f *Forge) routePages() {
 	})
 	f.handle("GET /user/login", f.loginPage)
 	f.handle("POST /user/login", f.login)
+	f.handle("GET /user/settings/applications", f.applications)
 	f.handle("GET /login/oauth/authorize", f.authorize)
 	f.handle("POST /login/oauth/grant", f.consent)
 }
@@ -207,4 +208,19 @@ func redirectWith(w http.ResponseWriter, r *http.Request, to string, add url.Val
 	}
 	u.RawQuery = q.Encode()
 	http.Redirect(w, r, u.String(), http.StatusSeeOther)
+}
+
+// applications lists what the user has authorized.
+func (f *Forge) applications(w http.ResponseWriter, r *http.Request) {
+	_, u := f.signedIn(w, r)
+	if u == nil {
+		return
+	}
+	var rows strings.Builder
+	for _, g := range f.grants {
+		if app := find(f.apps, func(a *App) bool { return a.id == g.appID }); app != nil && g.userID == u.id {
+			fmt.Fprintf(&rows, "<p><b>%s</b> <code>%s</code></p>\n", html.EscapeString(app.Name), html.EscapeString(g.scope))
+		}
+	}
+	page(w, http.StatusOK, "Authorized OAuth2 applications", rows.String())
 }
