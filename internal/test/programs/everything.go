@@ -1,28 +1,19 @@
 package programs
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"github.com/fjmcp/fjmcp-broker/internal/test/testcache"
 )
 
-const (
-	sdk    = "github.com/modelcontextprotocol/go-sdk"
-	server = "conformance/everything-server"
+const server = "github.com/modelcontextprotocol/go-sdk/conformance/everything-server"
 
-	revision = `protocolVersion20260728 = "2026-07-28"` // in shared.go of the SDK
-	unknown  = `protocolVersion20260728 = "9999-12-31"`
-)
-
-// flags makes the server take the options every backend is started with.
+// flags makes the server take the options every backend is started with. Its
+// own main is compiled beside this, unchanged.
 const flags = `package main
 
 import "flag"
@@ -34,68 +25,63 @@ func init() {
 }
 `
 
-// buildEverything compiles the Go SDK's server, which nobody here wrote, from a copy of
-// the SDK with the flags beside its main. The copy stays where it is: so does what the
-// compiler made of it.
-func buildEverything(ctx context.Context, out string, held bool) error {
-	root, err := run(ctx, "", "list", "-m", "-f", "{{.Dir}}")
+// held puts package hold on the server's standard streams.
+const held = `package main
+
+import "github.com/fjmcp/fjmcp-broker/internal/test/programs/hold"
+
+func init() {
+	if err := hold.Stdio(); err != nil {
+		panic(err)
+	}
+}
+`
+
+// buildEverything compiles the main of the server, which nobody here wrote, together with
+// further files.
+func buildEverything(ctx context.Context, out string, files map[string]string) error {
+	root, err := golist(ctx, "-m", "-f", "{{.Dir}}")
 	if err != nil {
 		return err
 	}
-	source, err := run(ctx, "", "list", "-m", "-f", "{{.Dir}}", sdk)
+	source, err := golist(ctx, "-f", "{{.Dir}}", server)
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256([]byte(flags + revision + unknown))
-	name := fmt.Sprintf("%s-%t-%x", filepath.Base(source), held, sum[:4])
-	dir, err := testcache.Get(name, func(dir string) error {
-		if err := os.CopyFS(filepath.Join(dir, "sdk"), os.DirFS(source)); err != nil {
+	dir, err := os.MkdirTemp("", "everything-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	virtual := filepath.Join(root, "internal/test/programs/server") // a package that exists in the overlay only
+	replace := map[string]string{filepath.Join(virtual, "main.go"): filepath.Join(source, "main.go")}
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		replace[filepath.Join(virtual, name)] = path
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return err
 		}
-		if held {
-			if err := hold(filepath.Join(dir, "sdk/mcp/shared.go")); err != nil {
-				return err
-			}
-		}
-		return os.WriteFile(filepath.Join(dir, "sdk", server, "flags.go"), []byte(flags), 0o600)
-	})
-	if err != nil {
+	}
+	overlay, _ := json.Marshal(map[string]map[string]string{"Replace": replace})
+	path := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(path, overlay, 0o600); err != nil {
 		return err
 	}
-	temp, err := os.MkdirTemp("", "everything-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(temp)
-	mod, err1 := os.ReadFile(filepath.Join(root, "go.mod"))
-	sums, err2 := os.ReadFile(filepath.Join(root, "go.sum"))
-	err = errors.Join(err1, err2,
-		os.WriteFile(filepath.Join(temp, "go.mod"), fmt.Appendf(mod, "\nreplace %s => %s/sdk\n", sdk, dir), 0o600),
-		os.WriteFile(filepath.Join(temp, "go.sum"), sums, 0o600))
-	if err == nil {
-		_, err = run(ctx, root, "build", "-modfile", filepath.Join(temp, "go.mod"), "-o", out, sdk+"/"+server)
-	}
+	_, err = run(ctx, root, static, "build", "-overlay", path, "-o", out, "./internal/test/programs/server")
 	return err
 }
 
-// hold has the SDK take a revision of the far future for what 2026-07-28 is, so that it
-// knows nothing after 2025-11-25.
-func hold(path string) error {
-	text, err := os.ReadFile(path)
-	if err == nil && bytes.Count(text, []byte(revision)) != 1 {
-		err = fmt.Errorf("the SDK no longer has %s: see what makes it look older now", revision)
-	}
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, bytes.Replace(text, []byte(revision), []byte(unknown), 1), 0o600)
+// static has programs built that need no library of the system.
+var static = []string{"CGO_ENABLED=0"}
+
+func golist(ctx context.Context, args ...string) (string, error) {
+	return run(ctx, "", static, append([]string{"list"}, args...)...)
 }
 
-// run runs the go command. What it builds needs no library of the system.
-func run(ctx context.Context, dir string, args ...string) (string, error) {
+func run(ctx context.Context, dir string, env []string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), env...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdout, err := cmd.Output()

@@ -19,7 +19,7 @@ const (
 	Many       = "many"       // the same with some 130 tools more, as many as forgejo-mcp has
 	Old        = "old"        // the same as a forgejo-mcp that is too old, 2.17.0
 	Everything = "everything" // the Go SDK's everything-server, on stdio
-	Held       = "held"       // that server, held to MCP 2025-11-25
+	Held       = "held"       // that server, held to MCP 2025-11-25 (package hold)
 )
 
 // Build puts the programs of these names into dir, those of the product by the names of
@@ -38,9 +38,9 @@ func buildOne(ctx context.Context, out, name string) error {
 	args := []string{"build", "-o", out}
 	switch name {
 	case Everything:
-		return buildEverything(ctx, out, false)
+		return buildEverything(ctx, out, map[string]string{"flags.go": flags})
 	case Held:
-		return buildEverything(ctx, out, true)
+		return buildEverything(ctx, out, map[string]string{"flags.go": flags, "held.go": held})
 	case Standin:
 		args = append(args, fake)
 	case Many:
@@ -50,7 +50,7 @@ func buildOne(ctx context.Context, out, name string) error {
 	default:
 		args = append(args, module+"cmd/"+name)
 	}
-	_, err := run(ctx, "", args...)
+	_, err := run(ctx, "", nil, args...)
 	return err
 }
 
