@@ -14,7 +14,7 @@ import (
 // have.
 const (
 	startsPerSecond, startsAtOnce = 16, 512
-	longestStartDelay             = 10 * time.Second
+	longestStartDelay             = 5 * time.Second // the broker waits 10 s for a session in all
 	usersRemembered               = 4096
 
 	envPerUser     = "FJMCP_BROKER_SESSIONS_PER_USER"

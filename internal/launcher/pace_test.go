@@ -21,15 +21,15 @@ func TestPaceOfAUser(t *testing.T) {
 		}
 		return n, all
 	}
-	if n, all := started("alice"); n != 64 || all != 64+40 {
-		t.Errorf("%d starts at once and %d within ten seconds, want 64 and 104", n, all)
+	if n, all := started("alice"); n != 64 || all != 64+20 {
+		t.Errorf("%d starts at once and %d within five seconds, want 64 and 84", n, all)
 	}
 	if n, _ := started("bob"); n != 64 {
 		t.Errorf("another user has %d starts at once, want 64", n)
 	}
-	now = now.Add(20 * time.Second)
+	now = now.Add(15 * time.Second)
 	if n, _ := started("alice"); n != 40 {
-		t.Errorf("%d starts ten seconds after the last, want 40", n)
+		t.Errorf("%d starts fifteen seconds later, want 40", n)
 	}
 	p = newPace(from(envPerUser + "=500"))
 	if n, _ := started("alice"); n != startsAtOnce {
