@@ -21,7 +21,10 @@ import (
 const (
 	sendTimeout    = 2 * time.Second
 	versionTimeout = 2 * time.Second
-	stopTimeout    = time.Second            // for SIGTERM, then SIGKILL; below TimeoutStopSec=
+	// A backend that is to end has these for the end of its input and then for SIGTERM,
+	// before SIGKILL; in all below TimeoutStopSec=.
+	inputTimeout   = 500 * time.Millisecond
+	stopTimeout    = time.Second
 	drainTimeout   = 500 * time.Millisecond // for the end of stderr, which a grandchild may hold open
 	forbiddenPause = 10 * time.Second
 	orphanTimeout  = 5 * time.Second // for a backend to see EOF, when no broker can come back
@@ -232,8 +235,10 @@ func (s *Session) obey(m control.Message) {
 	}
 }
 
-func (s *Session) send(m control.Message) error {
-	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
+func (s *Session) send(m control.Message) error { return s.sendWithin(sendTimeout, m) }
+
+func (s *Session) sendWithin(limit time.Duration, m control.Message) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	return s.control.Send(ctx, m)
 }
@@ -266,16 +271,28 @@ func (s *Session) reportRefused(reason control.Reason, id string) {
 	}
 }
 
-// stop ends the backend, which may still finish calls in flight on SIGTERM.
+// stop ends the backend, which may still finish calls in flight: by the end of its input,
+// whose other end is the broker's, and where that does not do, by a signal. forgejo-mcp
+// takes SIGTERM for a failure.
 func (s *Session) stop(p *confine.Process) {
+	if s.sendWithin(inputTimeout, control.Message{Type: control.TypeEnding}) == nil && exits(p, inputTimeout) {
+		return
+	}
 	p.Signal(syscall.SIGTERM)
+	if !exits(p, stopTimeout) {
+		p.Kill()
+		<-p.Exited()
+	}
+}
+
+// exits reports whether p ends in time.
+func exits(p *confine.Process, limit time.Duration) bool {
 	select {
 	case <-p.Exited():
-		return
-	case <-time.After(stopTimeout):
+		return true
+	case <-time.After(limit):
+		return false
 	}
-	p.Kill()
-	<-p.Exited()
 }
 
 // ended reports why the backend ended.

@@ -221,9 +221,37 @@ func TestSIGTERMEndsTheSession(t *testing.T) {
 	if got := r.status(); got != 0 {
 		t.Errorf("exit status %d", got)
 	}
+	r.want(control.TypeEnding) // and this broker does nothing
 	r.want(control.TypeExited)
 	if _, err := r.control.Receive(t.Context()); err != io.EOF {
 		t.Errorf("got %v, want io.EOF", err)
+	}
+}
+
+// A backend that is to end is told so by the end of its input, as by any client, and may
+// finish what it does. A signal would be taken for a failure.
+func TestEOFComesBeforeTheSignal(t *testing.T) {
+	forge := newForge(t)
+	saysAtEOF := map[string]string{standinBinary: "its input has ended"}
+	if real := os.Getenv("FJMCP_TEST_FORGEJO_MCP"); real != "" {
+		saysAtEOF[real] = "MCP stdio server shutdown"
+	}
+	for backend, said := range saysAtEOF {
+		t.Run(filepath.Base(backend), func(t *testing.T) {
+			r := start(t, forge.token(t, "alice"), environment(serveHTTP(t, forge), backend)...)
+			r.want(control.TypeReady)
+			r.connect()
+			r.cmd.Process.Signal(syscall.SIGTERM)
+			r.want(control.TypeEnding)
+			r.stdin.Close()
+			r.want(control.TypeExited)
+			if got := r.status(); got != 0 {
+				t.Errorf("exit status %d", got)
+			}
+			if log := r.log.String(); !strings.Contains(log, said) || strings.Contains(log, "ERROR") {
+				t.Errorf("the backend says\n%s", log)
+			}
+		})
 	}
 }
 

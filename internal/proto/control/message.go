@@ -55,6 +55,9 @@ const (
 	// TypeFailed says why the session ends, before or after TypeReady. Fields
 	// Reason, Detail and LastLines. It is the last message.
 	TypeFailed Type = "failed"
+	// TypeEnding says that fjmcp-session was told to end, and asks the broker to close its
+	// end of the child's standard input: upon that a child ends as upon its client's wish.
+	TypeEnding Type = "ending"
 	// TypeExited says that the child ended with status 0 (it saw EOF), or that
 	// fjmcp-session was told to end with SIGTERM (by the reap timer, say).
 	// It is the last message.

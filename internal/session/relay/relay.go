@@ -166,6 +166,16 @@ func (r *Relay) Close() {
 	}
 }
 
+// HangUp closes the child's input. Calls in flight may still be answered; new ones fail with
+// ErrClosed.
+func (r *Relay) HangUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.usableLocked() == nil {
+		r.child.EndOutput()
+	}
+}
+
 func (r *Relay) stopTimersLocked() {
 	for _, c := range r.calls {
 		c.stopTimerLocked()

@@ -23,7 +23,14 @@ func (u *Unit) Stop(ctx context.Context) {
 
 // Ending reports whether the unit is to end or has ended, so that it is gone in a
 // moment.
-func (u *Unit) Ending() bool { return u.stopping.Load() || u.Closed() }
+func (u *Unit) Ending() bool { return u.stopping.Load() || u.leaving.Load() || u.Closed() }
+
+// hangUp closes the backend's input everywhere, since fjmcp-session is to end it.
+func (u *Unit) hangUp() {
+	u.leaving.Store(true)
+	u.relay.HangUp()
+	u.cfg.Forget(u.id)
+}
 
 // AwaitGone waits until the unit has ended and Spec.Ended has returned. The error is
 // ctx's.

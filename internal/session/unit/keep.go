@@ -35,7 +35,7 @@ func (u *Unit) keep() {
 		return
 	}
 	u.kept.Store(true)
-	if u.Closed() { // meanwhile, and may have been forgotten before it was kept
+	if u.Ending() { // meanwhile, and may have been forgotten before it was kept
 		u.cfg.Forget(u.id)
 	}
 }

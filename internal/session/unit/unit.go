@@ -75,7 +75,7 @@ type Unit struct {
 	initialized atomic.Bool // notifications/initialized was sent
 	grantDead   atomic.Bool // the forge refused the login for good
 	stopping    atomic.Bool // we end it, so its end is no failure
-	leaving     atomic.Bool // the launcher says that it is going, so neither is its silence
+	leaving     atomic.Bool // the launcher or fjmcp-session says that it is going, so neither is its silence
 	kept        atomic.Bool // the next process gets its descriptors
 	unsure      bool        // adopted without knowing what the backend works on; constant
 
@@ -259,6 +259,8 @@ func (u *Unit) listen() {
 			u.modeConfirmed(msg.ID)
 		case control.TypeRefused:
 			u.refused(msg)
+		case control.TypeEnding:
+			u.hangUp()
 		case control.TypeFailed, control.TypeExited:
 			u.mu.Lock()
 			u.last = msg

@@ -69,5 +69,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return fmt.Errorf("cannot use the forge at %s: %w", *url, err)
 	}
 	fmt.Fprintf(os.Stderr, "\x1b[32mINF\x1b[0m serving %s (Forgejo %s) on stdio\n", *url, v.Version)
-	return newServer(f, n).Run(ctx, &mcp.StdioTransport{})
+	err = newServer(f, n).Run(ctx, &mcp.StdioTransport{})
+	if err == nil {
+		fmt.Fprintln(os.Stderr, "its input has ended")
+	}
+	return err
 }

@@ -133,6 +133,15 @@ func (c *Conn) setDeadlineLocked(t time.Time) error {
 	return errors.Join(c.cfg.Socket.SetReadDeadline(t), c.cfg.Output.SetWriteDeadline(t))
 }
 
+// EndOutput closes what the Conn writes to, and drops what waits to be written. Next still
+// gives what the peer says to that.
+func (c *Conn) EndOutput() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropLocked()
+	c.cfg.Output.Close()
+}
+
 // Close closes what the Conn reads from and writes to.
 func (c *Conn) Close() {
 	c.cfg.Socket.Close()

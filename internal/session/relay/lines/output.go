@@ -106,6 +106,9 @@ func (c *Conn) write() {
 		c.mu.Unlock()
 		n, err := c.cfg.Output.Write(line)
 		c.mu.Lock()
+		if c.out.failed { // EndOutput was called
+			break
+		}
 		c.out.bytes -= n
 		if c.out.pending[0] = line[n:]; n == len(line) {
 			c.out.pending[0] = nil
@@ -122,7 +125,12 @@ func (c *Conn) write() {
 // failLocked notes that the peer does not read any more. Next still gives what it has
 // written, and then the end.
 func (c *Conn) failLocked() {
+	c.dropLocked()
+	_ = c.cfg.Socket.CloseRead()
+}
+
+// dropLocked has nothing written any more.
+func (c *Conn) dropLocked() {
 	c.out.failed, c.out.pending, c.out.bytes = true, nil, 0
 	c.out.tellRoom()
-	_ = c.cfg.Socket.CloseRead()
 }
