@@ -51,17 +51,29 @@ type server struct {
 	operator *operator.Operator
 }
 
+// assemble makes the parts of a broker and opens its database. Nothing listens yet.
 func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, log *slog.Logger) (*server, error) {
 	s := &server{log: log, sockets: passed.Sockets, kept: passed.Stored}
+	if err := s.assemble(ctx, cfg); err != nil {
+		s.release()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
+	log := s.log
 	keys, err := seal.NewKeyring(cfg.StoreKey, cfg.StoreKeysOld...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if s.store, err = store.Open(ctx, store.Options{Path: filepath.Join(cfg.StateDir, "fjmcp.db"), Keys: keys}); err != nil {
-		return nil, err
-	}
-	if err := s.listen(cfg); err != nil { // the state directory exists by now
-		return nil, err
+	path := filepath.Join(cfg.StateDir, "fjmcp.db")
+	s.store, err = store.Open(ctx, store.Options{Path: path, Keys: keys})
+	switch {
+	case errors.Is(err, store.ErrWrongKey):
+		return cfg.WrongStoreKey(path)
+	case err != nil:
+		return err
 	}
 	if cfg.ForgeCanBeReplaced() {
 		log.Warn("while the forge is stopped, any local user can listen on its port and is sent the users' tokens; have the forge listen on a unix socket and set FJMCP_BROKER_FORGEJO_SOCKET, or name its user in FJMCP_BROKER_FORGEJO_USER", "forge", cfg.ForgejoURL.String())
@@ -73,21 +85,21 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 		Scopes: cfg.ForgejoScopes, CAFile: cfg.ForgejoCAFile, RedirectURL: authserver.CallbackURL(cfg.PublicURL),
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	events := audit.New(os.Stderr)
 	tokens, err := tokens.New(tokens.Config{Store: s.store, Forgejo: forge, Log: log, Audit: events})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := tokens.CheckScopes(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if s.launcher, err = newLauncher(cfg, log); err != nil {
-		return nil, err
+		return err
 	}
 	if err := checkLimits(ctx, s.launcher); err != nil {
-		return nil, err
+		return err
 	}
 	s.sessions = session.New(session.Config{
 		Config: unit.Config{
@@ -120,7 +132,17 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 	mux.Handle("GET /healthz", httpserver.Health(log,
 		httpserver.Check{Name: "store", Run: s.store.Check}, httpserver.Check{Name: "launcher", Run: s.launcher.Check}))
 	s.handler = mux
-	return s, nil
+	return nil
+}
+
+// release closes what assemble has opened.
+func (s *server) release() {
+	if s.launcher != nil {
+		_ = s.launcher.Close()
+	}
+	if s.store != nil {
+		_ = s.store.Close()
+	}
 }
 
 // keeper is nil where sessions end with the broker.
@@ -139,7 +161,8 @@ func (s *server) endGrant(ctx context.Context, grantID string) {
 	}
 }
 
-// listen opens the sockets that the service manager did not pass.
+// listen opens the sockets that the service manager did not pass, in a state directory
+// that exists.
 func (s *server) listen(cfg *config.Config) error {
 	if len(s.sockets["http"]) > 0 {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/cli"
@@ -51,38 +51,29 @@ func shareProcessors() {
 }
 
 func serve(ctx context.Context, passed systemd.Passed, log *slog.Logger) int {
-	b, err := start(ctx, passed, log)
+	cfg, err := config.Load(os.Environ())
+	var b *server
+	if err == nil {
+		b, err = assemble(ctx, cfg, passed, log)
+	}
 	var faults *config.Error
-	if errors.As(err, &faults) {
+	switch {
+	case errors.As(err, &faults):
 		for _, fault := range faults.Faults {
 			log.Error("configuration: " + fault)
 		}
 		log.Error(fmt.Sprintf("cannot start: %d fault(s) in the configuration, listed above", len(faults.Faults)))
-		refuse(ctx, passed, "fjmcp-broker cannot start: its configuration is at fault.", log)
+		refuse(ctx, httpserver.Refuse, passed.Sockets, "fjmcp-broker cannot start: its configuration is at fault.", strings.Join(faults.Faults, "; "), log)
 		return config.ExitStatus
+	case err != nil:
+		return hold(ctx, cfg, passed, err, log)
+	}
+	if err = b.listen(cfg); err == nil {
+		err = b.serve(ctx)
 	}
 	if err != nil {
-		log.Error("cannot start: " + err.Error())
-		refuse(ctx, passed, "fjmcp-broker cannot start.", log)
-		return 1
-	}
-	if err := b.serve(ctx); err != nil {
 		log.Error("cannot serve: " + err.Error())
 		return 1
 	}
 	return 0
-}
-
-func start(ctx context.Context, passed systemd.Passed, log *slog.Logger) (*server, error) {
-	cfg, err := config.Load(os.Environ())
-	if err != nil {
-		return nil, err
-	}
-	return assemble(ctx, cfg, passed, log)
-}
-
-// refuse tells clients and fjmcpctl.
-func refuse(ctx context.Context, passed systemd.Passed, message string, log *slog.Logger) {
-	message += " The operator finds what is wrong with: journalctl -u fjmcp-broker.service"
-	httpserver.Refuse(ctx, slices.Concat(passed.Sockets["http"], passed.Sockets["admin"]), message, log)
 }

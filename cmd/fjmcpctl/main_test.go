@@ -43,7 +43,7 @@ func TestScripts(t *testing.T) {
 		go func() { _ = s.Serve(admin.Peers(l)) }()
 		env.Defer(func() { s.Close() })
 		return nil
-	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"removeclient": removeClient, "forget": forget, "exits": exits}})
+	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"removeclient": removeClient, "exits": exits}})
 }
 
 // removeClient removes the client of a name with fjmcpctl, which wants its ID.
@@ -63,13 +63,8 @@ func removeClient(ts *testscript.TestScript, neg bool, args []string) {
 func keys(env *testscript.Env) *operator.Operator {
 	t := env.T().(testing.TB)
 	path := teststore.Path(t)
-	logIn := func(name string, keys ...string) *store.Store {
-		s := openStore(t, path, keys...)
-		teststore.LogIn(t, s, name, time.Now())
-		return s
-	}
-	env.Values["lost"] = logIn("lost", "lost")
-	logIn("kept", "old")
+	teststore.LogIn(t, openStore(t, path, "old"), "kept", time.Now())
+	teststore.LogIn(t, openStore(t, path, "lost", "old"), "lost", time.Now())
 	return operatorOf(openStore(t, path, "new", "old"))
 }
 
@@ -93,14 +88,6 @@ func openStore(t testing.TB, path string, names ...string) *store.Store {
 	}
 	t.Cleanup(func() { s.Close() })
 	return s
-}
-
-// forget removes what no key reads.
-func forget(ts *testscript.TestScript, neg bool, args []string) {
-	s := ts.Value("lost").(*store.Store)
-	user, err := s.UpsertUser(context.Background(), "https://forge.example", "sub-lost", "lost")
-	ts.Check(err)
-	ts.Check(teststore.DropTokens(context.Background(), s, user.ID))
 }
 
 // exits runs a command that is to end with a status.

@@ -73,7 +73,7 @@ func keyState(s admin.StoreStatus) string {
 		text += fmt.Sprintf(", %d of them under an older key: fjmcpctl key rotate", s.OlderKey)
 	}
 	if s.Unreadable > 0 {
-		text += fmt.Sprintf("; %d cannot be read with any key of the broker's: fjmcpctl key rotate says what to do", s.Unreadable)
+		text += fmt.Sprintf("; %d cannot be read with any key of the broker's: add theirs to store-key-old, or fjmcpctl key rotate deletes them", s.Unreadable)
 	}
 	return text
 }
@@ -106,21 +106,19 @@ broker, which then seals with the new one and still reads with the old one:
   fjmcpctl key rotate
 
 Afterwards store-key-old can go. The broker serves all the while, and the command
-may be repeated.`,
+may be repeated.
+What neither key opens is deleted, and counted: those users log in again. fjmcpctl
+status tells before whether there is such; if you have its key, add it to store-key-old.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := a.caller().RotateKey(cmd.Context())
 			err = a.print(cmd, r, err, func(w *bytes.Buffer) {
 				fmt.Fprintf(w, "%d of %d sealed values moved to the current key.\n", r.Moved, r.Values)
-				if r.Unreadable == 0 {
-					fmt.Fprintln(w, "store-key-old is not needed any more; backups from before need it.")
+				if r.Unreadable > 0 {
+					fmt.Fprintf(w, "%s that no key of the broker's opens deleted; those users log in again.\n", count(r.Unreadable, "value"))
 				}
+				fmt.Fprintln(w, "store-key-old is not needed any more; backups from before need it.")
 			})
-			if err == nil && r.Unreadable > 0 { // the broker lacks a key to what is sealed
-				err = fmt.Errorf("%d values can be read with no key that the broker has\nhint: add the key they were sealed with to "+
-					"store-key-old, restart the broker and rotate again. If it is lost, those users log in again; logins on their way are "+
-					"forgotten within two days", r.Unreadable)
-			}
 			return err
 		},
 	}, "")

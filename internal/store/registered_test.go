@@ -76,7 +76,8 @@ func TestTheFirstLoginMakesTheRow(t *testing.T) {
 // A broker with another key does not know the id, but the row.
 func TestAnotherKeyKnowsTheRow(t *testing.T) {
 	c, path := newClock(), teststore.Path(t)
-	before, after := openAt(t, path, "a", c.Now), openAt(t, path, "b", c.Now)
+	before := openAt(t, path, "a", c.Now)
+	after := rekeyed(t, path, c.Now)
 	id := register(t, before)
 	if _, err := after.Client(t.Context(), id); !errors.Is(err, model.ErrNotFound) {
 		t.Errorf("without a login: %v", err)
@@ -130,7 +131,8 @@ func TestRemovedIDsStayDead(t *testing.T) {
 // the key that made the secret is gone.
 func TestLoginsAreBoundToTheirSecret(t *testing.T) {
 	c, path := newClock(), teststore.Path(t)
-	s, later := openAt(t, path, "a", c.Now), openAt(t, path, "b", c.Now)
+	s := openAt(t, path, "a", c.Now)
+	later := rekeyed(t, path, c.Now)
 	id := register(t, s)
 	mine, others := s.ClientSecret(id), s.ClientSecret(id)
 	_, code, _ := logInTo(t, s, id, c.Now())

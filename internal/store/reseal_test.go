@@ -24,13 +24,26 @@ func openWith(t *testing.T, path, letters string) *store.Store {
 
 func openAt(t *testing.T, path, letters string, now func() time.Time) *store.Store {
 	t.Helper()
-	keys := keysOf(letters)
-	ring, err := seal.NewKeyring(keys[0], keys[1:]...)
-	must(t, err)
-	s, err := store.Open(t.Context(), store.Options{Path: path, Keys: ring, Now: now})
+	s, err := tryOpen(t, path, letters, now)
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	return s
+}
+
+func tryOpen(t *testing.T, path, letters string, now func() time.Time) (*store.Store, error) {
+	t.Helper()
+	keys := keysOf(letters)
+	ring, err := seal.NewKeyring(keys[0], keys[1:]...)
+	must(t, err)
+	return store.Open(t.Context(), store.Options{Path: path, Keys: ring, Now: now})
+}
+
+// rekeyed opens a store of key a with key b alone, after a change of the key.
+func rekeyed(t *testing.T, path string, now func() time.Time) *store.Store {
+	t.Helper()
+	_, err := openAt(t, path, "ba", now).Reseal(t.Context())
+	must(t, err)
+	return openAt(t, path, "b", now)
 }
 
 func keysOf(letters string) (keys [][]byte) {
@@ -119,17 +132,33 @@ func TestResealMovesEverything(t *testing.T) {
 	}
 }
 
-// A value that no key reads is counted, left as it is, and stops nothing.
-func TestResealLeavesWhatItCannotRead(t *testing.T) {
+// A value that no key reads is counted and deleted, and stops nothing: its user logs in
+// anew, and nothing has to be said of it again.
+func TestResealDeletesWhatItCannotRead(t *testing.T) {
 	path := teststore.Path(t)
-	lost := fill(t, openWith(t, path, "x"), "lost")
 	kept := fill(t, openWith(t, path, "a"), "kept")
-	got, err := openWith(t, path, "ba").Reseal(t.Context())
-	if want := (store.Resealed{Values: 8, Moved: 4, Unreadable: 4}); err != nil || got != want {
-		t.Fatalf("%+v, %v", got, err)
+	lost := fill(t, openWith(t, path, "xa"), "lost")
+	s := openWith(t, path, "ba")
+	before, err := s.Generation(t.Context(), 0)
+	must(t, err)
+	got, err := s.Reseal(t.Context())
+	if want := (store.Resealed{Values: 7, Moved: 4, Unreadable: 3}); err != nil || got != want {
+		t.Fatalf("%+v, %v", got, err) // a login's two values go together
 	}
-	if !kept.readable(t, openWith(t, path, "b")) || !lost.readable(t, openWith(t, path, "x")) {
-		t.Error("something was lost")
+	if !kept.readable(t, openWith(t, path, "b")) {
+		t.Error("what could be read was lost")
+	}
+	if sum, err := s.Summary(t.Context()); err != nil || sum.Unreadable != 0 || sum.Sealed != 4 {
+		t.Errorf("afterwards: %+v, %v", sum, err)
+	}
+	_, err = s.ForgejoTokens(t.Context(), lost.login.User.ID)
+	wantErr(t, err, model.ErrNotFound)
+	if _, err := s.UnfinishedLogins(t.Context(), time.Now().Add(time.Hour)); err != nil {
+		t.Errorf("logins that were cut off: %v", err)
+	}
+	after, err := s.Generation(t.Context(), 0)
+	if err != nil || after == before {
+		t.Error("other processes go on with what they remember of the user")
 	}
 }
 
@@ -198,9 +227,8 @@ func TestACopiedDatabaseTellsNothing(t *testing.T) {
 		must(t, err)
 		must(t, os.WriteFile(copied+suffix, b, 0o600))
 	}
-	if thief := openWith(t, copied, "z"); w.readable(t, thief) {
-		t.Error("another key reads it")
-	}
+	_, err := tryOpen(t, copied, "z", nil)
+	wantErr(t, err, store.ErrWrongKey)
 	if !w.readable(t, openWith(t, copied, "a")) {
 		t.Error("the copy is no good, so this test shows nothing")
 	}

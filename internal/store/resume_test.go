@@ -74,8 +74,8 @@ func TestResumeSessions(t *testing.T) {
 		t.Errorf("in another unit: %+v", r)
 	}
 
-	other := openWith(t, path, "b")
-	if r = resume(t, other, "u2"); r.State != nil {
+	save(t, openWith(t, path, "ba"), "s2", "u2", "sealed with b", used)
+	if r = resume(t, s, "u2"); r.State != nil {
 		t.Errorf("with another key: %+v", r)
 	}
 }

@@ -18,7 +18,7 @@ import (
 type Resealed struct {
 	Values     int // that Reseal looked at
 	Moved      int // of them, sealed anew
-	Unreadable int // of them, with no key to read them, or damaged; left as they are
+	Unreadable int // of them, with no key to read them, or damaged; deleted
 }
 
 // sealedColumn is a place for sealed values.
@@ -26,23 +26,25 @@ type sealedColumn struct {
 	table, column string
 	identity      string // column that the associated data names
 	ad            func(identity []byte) []byte
+	// forget makes a row do without its value.
+	forget string
 }
 
 var sealedColumns = []sealedColumn{
-	{"forgejo_tokens", "sealed", "user_id", func(id []byte) []byte { return forgejoAD(string(id)) }},
-	{"logins", "verifier_sealed", "state_hash", loginAD},
-	{"logins", "set_sealed", "state_hash", loginSetAD},
-	{"refresh_tokens", "successor_sealed", "hash", successorAD},
-	{"session_states", "sealed", "session_id", func(id []byte) []byte { return sessionStateAD(string(id)) }},
+	{"forgejo_tokens", "sealed", "user_id", func(id []byte) []byte { return forgejoAD(string(id)) }, "DELETE FROM forgejo_tokens"},
+	{"logins", "verifier_sealed", "state_hash", loginAD, "DELETE FROM logins"},
+	{"logins", "set_sealed", "state_hash", loginSetAD, "DELETE FROM logins"},
+	{"refresh_tokens", "successor_sealed", "hash", successorAD, "UPDATE refresh_tokens SET successor_sealed = NULL"},
+	{"session_states", "sealed", "session_id", func(id []byte) []byte { return sessionStateAD(string(id)) }, "DELETE FROM session_states"},
 }
 
 // resealBatch is how many values one transaction moves; others wait for it.
 const resealBatch = 50
 
-// Reseal seals with the current key whatever an older key of the keyring sealed,
-// in short transactions between those of others. Cut off, it has done part of its
-// work, and the rest can be done again. At the end the database is written anew,
-// so that what the old key sealed stands nowhere in the file.
+// Reseal seals with the current key whatever an older key of the keyring sealed, and
+// deletes what no key of it opens, in short transactions between those of others. Cut
+// off, it has done part of its work, and the rest can be done again. At the end the
+// database is written anew, so that what the old key sealed stands nowhere in the file.
 //
 // Another process that seals with an older key undoes part of it: give all of
 // them the new key first.
@@ -52,6 +54,9 @@ func (s *Store) Reseal(ctx context.Context) (Resealed, error) {
 		if err := s.resealColumn(ctx, c, &sum); err != nil {
 			return sum, fmt.Errorf("cannot reseal %s: %w", c.table, err)
 		}
+	}
+	if err := s.sealCanary(s.write.WithContext(ctx)); err != nil {
+		return sum, err
 	}
 	return sum, s.rewrite(ctx)
 }
@@ -96,6 +101,9 @@ func (s *Store) resealSome(tx *gorm.DB, c sealedColumn, last int64) (n Resealed,
 		plain, err := s.keys.Open(r.Sealed, c.ad(r.Identity))
 		if errors.Is(err, seal.ErrUnknownKey) || errors.Is(err, seal.ErrCorrupt) {
 			n.Unreadable++
+			if err := tx.Exec(c.forget+" WHERE rowid = ?", r.Row).Error; err != nil {
+				return n, last, err
+			}
 			continue
 		}
 		if err != nil {

@@ -40,7 +40,8 @@ type Store struct {
 
 // Open opens the database at o.Path, makes it when absent, and brings its
 // tables up to date. It refuses a file or directory that another user could
-// change, and a database that a newer version wrote.
+// change, a database that a newer version wrote, and one that was sealed with other
+// keys (ErrWrongKey).
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Keys == nil {
 		return nil, errors.New("cannot open the store: no key to seal with")
@@ -57,7 +58,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if err := s.gen.prepare(ctx, s.read); err != nil {
+	err = s.gen.prepare(ctx, s.read)
+	if err == nil {
+		err = s.checkKey(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil

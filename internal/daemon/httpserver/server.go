@@ -86,8 +86,29 @@ func Refuse(ctx context.Context, listeners []net.Listener, message string, log *
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	answered := make(chan struct{}, 1)
+	go func() {
+		defer cancel()
+		for wait := 5 * quiet; ; wait = quiet { // the first request may still be on its way
+			select {
+			case <-answered:
+			case <-time.After(wait):
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	refuse(ctx, listeners, message, answered, log)
+}
+
+// RefuseUntil answers all connections to listeners with 503 and message until ctx ends.
+func RefuseUntil(ctx context.Context, listeners []net.Listener, message string, log *slog.Logger) {
+	refuse(ctx, listeners, message, nil, log)
+}
+
+// refuse tells answered of each answer, if it can take it.
+func refuse(ctx context.Context, listeners []net.Listener, message string, answered chan<- struct{}, log *slog.Logger) {
 	s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "60")
 		w.Header().Set("Connection", "close")
@@ -104,16 +125,10 @@ func Refuse(ctx context.Context, listeners []net.Listener, message string, log *
 			}
 		}()
 	}
-	for wait := 5 * quiet; ; wait = quiet { // the first request may still be on its way
-		select {
-		case <-answered:
-			continue
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
-		break
-	}
-	_ = s.Shutdown(ctx)
+	<-ctx.Done()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = s.Shutdown(last)
 	_ = s.Close()
 }
 

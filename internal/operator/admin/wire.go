@@ -100,7 +100,7 @@ func (a AddedClient) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "AddedClient(%
 type Rotation struct {
 	Values     int `json:"values"`     // sealed in the database
 	Moved      int `json:"moved"`      // to the current key
-	Unreadable int `json:"unreadable"` // with the keys the broker has
+	Unreadable int `json:"unreadable"` // with the keys the broker has; deleted
 }
 
 // Health words.

@@ -67,6 +67,7 @@ type Config struct {
 	Launcher            string          // LauncherSystemd or LauncherProcess
 	StateDir            string
 	StoreKey            []byte         // 32 bytes
+	storeKeyFile        string         // that it is mended in
 	StoreKeysOld        [][]byte       // 32 bytes each
 	AllowedOrigins      []string       // web origins, as browsers write them
 	TrustedProxies      []netip.Prefix // whose X-Forwarded-For is believed
@@ -140,7 +141,7 @@ func (l *loader) load() (*Config, error) {
 	l.listen()
 	l.limits()
 	c.ForgejoClientSecret = l.clientSecret()
-	c.StoreKey = l.storeKey()
+	c.StoreKey, c.storeKeyFile = l.storeKey()
 	c.StoreKeysOld = l.storeKeysOld()
 	if len(l.faults) > 0 {
 		return nil, &Error{Faults: l.faults}

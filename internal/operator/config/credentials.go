@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,7 +46,7 @@ func (l *loader) clientSecret() string {
 	return secret
 }
 
-func (l *loader) storeKey() []byte {
+func (l *loader) storeKey() ([]byte, string) {
 	b, path := l.credential(storeKeyName)
 	switch {
 	case len(bytes.TrimSpace(b)) == 0:
@@ -54,7 +55,7 @@ func (l *loader) storeKey() []byte {
 		l.fault("credential %s: want exactly 32 bytes in %s, found %d; restore it from your backup (without it the sealed rows "+
 			"of the database cannot be read)", storeKeyName, path, len(b))
 	}
-	return b
+	return b, path
 }
 
 // storeKeysOld reads the keys that are still needed to read, one after the other
@@ -70,4 +71,12 @@ func (l *loader) storeKeysOld() [][]byte {
 		return nil
 	}
 	return slices.Collect(slices.Chunk(b, 32))
+}
+
+// WrongStoreKey is what is wrong where neither store-key nor store-key-old is the key of
+// the database at that path.
+func (c *Config) WrongStoreKey(database string) *Error {
+	return &Error{Faults: []string{fmt.Sprintf("credential %s: it is not the key of %s and opens nothing there; restore the key from your backup to %s. "+
+		"If you are changing the key, the former one must stay in %s until fjmcpctl key rotate has run. If it is lost, move the database away: all users log in anew",
+		storeKeyName, database, c.storeKeyFile, storeKeyOldName)}}
 }

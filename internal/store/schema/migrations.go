@@ -223,6 +223,10 @@ var migrations = []*gormigrate.Migration{
 		// Of the secret that redeemed the code; NULL for a client without one.
 		`ALTER TABLE grants ADD COLUMN secret_hash BLOB`,
 	)},
+	{ID: "0011_canary", Migrate: statements(
+		// Tells at start whether the store key is the one of this database.
+		`CREATE TABLE canary (id INTEGER PRIMARY KEY CHECK (id = 1), sealed BLOB NOT NULL) STRICT`,
+	)},
 }
 
 func statements(list ...string) gormigrate.MigrateFunc {

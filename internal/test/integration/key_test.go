@@ -1,8 +1,11 @@
 package integration
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -62,4 +65,38 @@ func TestStoreKeyIsChangedWithoutALogin(t *testing.T) {
 	restart()
 	w.mustCall(alice, "get_my_user_info", nil, "alice")
 	w.mustCall(bob, "get_my_user_info", nil, "bob")
+}
+
+// With another key the broker does not start, and says what to do. With the right one
+// again nothing has happened.
+func TestWrongStoreKey(t *testing.T) {
+	w := start(t, "standin")
+	alice := w.mustConnect("alice")
+	w.broker.Stop(syscall.SIGTERM)
+	file := filepath.Join(w.dir, "store-key")
+	key, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	swap := func(key []byte) error {
+		if err := os.WriteFile(file, key, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return w.broker.Restart(t.Context(), w.program())
+	}
+	var exit *exec.ExitError
+	if err := swap(make([]byte, seal.KeySize)); !errors.As(err, &exit) || exit.ExitCode() != 78 {
+		t.Errorf("with another key: %v", err)
+	}
+	if !strings.Contains(w.log.String(), "configuration: credential store-key: it is not the key of "+filepath.Join(w.dir, "state", "fjmcp.db")) {
+		t.Error("the log does not say so")
+	}
+	if err := swap(key); err != nil {
+		t.Fatal(err)
+	}
+	w.mustCall(alice, "get_my_user_info", nil, "alice")
+	s, err := admin.NewCaller(filepath.Join(w.dir, "state", "admin.sock")).Status(t.Context())
+	if err != nil || s.Health != admin.Healthy || s.Store.Unreadable != 0 {
+		t.Errorf("afterwards: %+v, %v", s, err)
+	}
 }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
+)
+
+// holdInterval is how often a broker that cannot start looks whether it could.
+var holdInterval = 30 * time.Second
+
+// hold is for a fault that takes a person, such as a damaged database: starting again and
+// again would say the same each time. It is said once, and every request is answered with
+// 503, until the broker could start, which the next process does. It returns the exit
+// status.
+func hold(ctx context.Context, cfg *config.Config, passed systemd.Passed, cause error, log *slog.Logger) int {
+	why := strings.Join(strings.Fields(cause.Error()), " ")
+	log.Error("cannot start: " + why)
+	s := &server{log: log, sockets: passed.Sockets}
+	if err := s.listen(cfg); err != nil {
+		log.Error(err.Error())
+		return 1
+	}
+	log.Info("every request is answered with 503 until that is mended", "looked_at_every", holdInterval.String())
+	if err := systemd.Notify(systemd.Ready + "\nSTATUS=cannot start: " + why); err != nil {
+		log.Warn(err.Error())
+	}
+	held, release := context.WithCancel(ctx)
+	defer release()
+	go func() { _ = systemd.Watchdog(held, func() bool { return true }) }()
+	go func() {
+		defer release()
+		awaitStart(held, cfg, passed)
+	}()
+	refuse(held, httpserver.RefuseUntil, s.sockets, "fjmcp-broker cannot start.", why, log)
+	if ctx.Err() != nil {
+		return 0
+	}
+	log.Info("what kept the broker from starting is mended; it starts anew")
+	return 1
+}
+
+// awaitStart returns when a broker could start, or ctx ends.
+func awaitStart(ctx context.Context, cfg *config.Config, passed systemd.Passed) {
+	tick := time.NewTicker(holdInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if s, err := assemble(ctx, cfg, passed, slog.New(slog.DiscardHandler)); err == nil {
+			s.release()
+			return
+		}
+	}
+}
+
+// refuse tells clients that the broker cannot start, and fjmcpctl why.
+func refuse(ctx context.Context, by func(context.Context, []net.Listener, string, *slog.Logger), sockets map[string][]net.Listener, message, why string, log *slog.Logger) {
+	var both sync.WaitGroup
+	const where = " The operator finds what is wrong with: journalctl -u fjmcp-broker.service"
+	for name, text := range map[string]string{"http": message + where, "admin": message + " " + why} {
+		if len(sockets[name]) > 0 {
+			both.Go(func() { by(ctx, sockets[name], text, log) })
+		}
+	}
+	both.Wait()
+}

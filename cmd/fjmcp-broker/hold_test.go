@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
+)
+
+// A damaged database is said once, however many ask. Clients get 503 without a word of
+// it, fjmcpctl the cause, and with the database mended the process ends for the next.
+func TestDamagedDatabaseIsSaidOnce(t *testing.T) {
+	was := holdInterval
+	holdInterval = 20 * time.Millisecond
+	t.Cleanup(func() { holdInterval = was })
+	dir := t.TempDir()
+	database := filepath.Join(dir, "fjmcp.db")
+	write := func(path string, text []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(database, []byte(strings.Repeat("no database", 1000)))
+	write(filepath.Join(dir, "store-key"), make([]byte, 32))
+	write(filepath.Join(dir, "forgejo-client-secret"), []byte("secret"))
+	beside, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(filepath.Join(filepath.Dir(beside), "fjmcp-session"), nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := admin.Listen(filepath.Join(dir, "admin.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"PUBLIC_URL": "http://" + l.Addr().String(), "FORGEJO_URL": "http://forgejo.localhost:3000", "FORGEJO_CLIENT_ID": "id", "FORGEJO_MCP": "/bin/true",
+		"LAUNCHER": "process", "STATE_DIR": dir,
+	} {
+		t.Setenv("FJMCP_BROKER_"+name, value)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+
+	var log testlog.Buffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- serve(t.Context(), systemd.Passed{Sockets: map[string][]net.Listener{"http": {l}, "admin": {a}}}, slog.New(slog.NewTextHandler(&log, nil)))
+	}()
+	for range 20 {
+		resp, err := http.Get("http://" + l.Addr().String() + "/mcp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusServiceUnavailable || !strings.HasPrefix(string(body), "fjmcp-broker cannot start. ") || strings.Contains(string(body), "database") {
+			t.Fatalf("%s: %s, %v", resp.Status, body, err)
+		}
+	}
+	_, err = admin.NewCaller(a.Addr().String()).Status(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "file is not a database") || !strings.Contains(err.Error(), database) {
+		t.Errorf("fjmcpctl says: %v", err)
+	}
+	if err := os.Remove(database); err != nil {
+		t.Fatal(err)
+	}
+	if status := <-ended; status != 1 {
+		t.Errorf("it ends with %d", status)
+	}
+	if n := strings.Count(log.String(), "level=ERROR"); n != 1 || !strings.Contains(log.String(), "file is not a database") {
+		t.Errorf("%d lines tell of it:\n%s", n, log.String())
+	}
+}
