@@ -440,7 +440,7 @@ func insideSocketRestarts(t *testing.T) {
 	})
 	run(t, "systemctl", "stop", "fjmcp-broker.socket")
 	for _, u := range []string{"fjmcp-broker.service", "fjmcp-launcher.service", "fjmcp-egress.service",
-		"fjmcp-launcher.socket", "fjmcp-credentials.socket", "fjmcp-egress.socket", "fjmcp-admin.socket"} {
+		"fjmcp-launcher.socket", "fjmcp-credentials.socket", "fjmcp-egress.socket", "fjmcp-admin.socket", "fjmcp-tcp.socket"} {
 		// systemctl waits for the stop that it asked for, not for those that follow
 		// from it, which wait for the services.
 		eventually(t, u+" is inactive", func() bool { return state(t, u) == "inactive" })
@@ -462,7 +462,7 @@ func insideClosedToUsers(t *testing.T) {
 
 func insideUnits(t *testing.T) {
 	if out := run(t, "systemd-analyze", "verify", "fjmcp-broker.socket", "fjmcp-broker.service",
-		"fjmcp-admin.socket", "fjmcp-credentials.socket", "fjmcp-launcher.socket", "fjmcp-launcher.service",
+		"fjmcp-tcp.socket", "fjmcp-admin.socket", "fjmcp-credentials.socket", "fjmcp-launcher.socket", "fjmcp-launcher.service",
 		"fjmcp-egress.socket", "fjmcp-egress.service", "fjmcp-apply.service", "fjmcp-unmount.service", "fjmcp-reap@x.service", "fjmcp-sessions.slice"); out != "" {
 		t.Errorf("systemd-analyze verify:\n%s", out)
 	}
