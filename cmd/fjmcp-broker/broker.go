@@ -15,7 +15,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
@@ -24,7 +23,9 @@ import (
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/checks"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -48,6 +49,7 @@ type server struct {
 	auth     *authserver.Server
 	mcp      *gateway.Handler
 	handler  http.Handler
+	health   *health.Health
 	operator *operator.Operator
 }
 
@@ -107,6 +109,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		},
 		Store: s.store, Audit: events, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
 	})
+	s.health = health.New(health.Config{Checks: s.checks(), Log: log, Now: time.Now})
 	s.operator = operator.New(operator.Config{
 		Settings: cfg, Sessions: s.sessions, Store: s.store, Forgejo: forge, Launcher: s.launcher, Audit: events, Log: log,
 		Now: time.Now, Revoked: s.endGrant,
@@ -129,8 +132,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		RequestTimeout: cfg.RequestTimeout,
 	})
 	s.mcp.Routes(mux)
-	mux.Handle("GET /healthz", httpserver.Health(log,
-		httpserver.Check{Name: "store", Run: s.store.Check}, httpserver.Check{Name: "launcher", Run: s.launcher.Check}))
+	s.health.Routes(mux)
 	s.handler = mux
 	return nil
 }
@@ -142,6 +144,14 @@ func (s *server) release() {
 	}
 	if s.store != nil {
 		_ = s.store.Close()
+	}
+}
+
+// checks are what a new user needs, in the order in which they are told.
+func (s *server) checks() []health.Check {
+	return []health.Check{
+		checks.Store(s.store.Check),
+		checks.Launcher(s.launcher.Check),
 	}
 }
 

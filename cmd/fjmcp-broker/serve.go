@@ -26,7 +26,8 @@ func (s *server) serve(ctx context.Context) error {
 	g.Go(func() error { return httpserver.Serve(ctx, s.sockets["http"], s.handler, s.mcp.Drain, s.log) })
 	g.Go(func() error { return s.serveAdmin(ctx) })
 	defer s.serveCredentials(ctx)()
-	g.Go(func() error { return systemd.Watchdog(ctx, func() bool { return s.alive(ctx) }) })
+	g.Go(func() error { return systemd.Watchdog(ctx, s.alive) })
+	g.Go(func() error { s.health.Run(ctx); return nil })
 	g.Go(func() error { s.restore(ctx); s.tidy(ctx); return nil })
 	if err := systemd.Notify(systemd.Ready); err != nil {
 		s.log.Warn(err.Error())
@@ -35,10 +36,11 @@ func (s *server) serve(ctx context.Context) error {
 	return errors.Join(err, s.close())
 }
 
-// alive returns if the broker does not hang. That the database fails is for /healthz to
-// tell: to start anew would mend neither a full disk nor a damaged file.
-func (s *server) alive(ctx context.Context) bool {
-	_ = s.store.Check(ctx)
+// alive does not return where requests would hang for good. What a new process would find
+// as it is, such as a full disk or a damaged file, is for health to tell: no restart mends
+// it.
+func (s *server) alive() bool {
+	s.sessions.Awake()
 	return true
 }
 
