@@ -31,7 +31,7 @@ func ValidateRedirectURI(raw string) error {
 		return errors.New("it has a space, a control character or one outside ASCII")
 	}
 	if strings.Contains(raw, "#") {
-		return errors.New("it has a fragment (RFC 6749 §3.1.2)")
+		return errors.New("it has a fragment (RFC 6749 section 3.1.2)")
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
