@@ -24,6 +24,10 @@ func TestMetadata(t *testing.T) {
 			"/.well-known/openid-configuration" + prefix, "/.well-known/openid-configuration" + prefix + "/mcp",
 			prefix + "/.well-known/openid-configuration", prefix + "/mcp/.well-known/openid-configuration",
 			"/.well-known/oauth-authorization-server" + prefix + "/sse", prefix + "/sse/.well-known/openid-configuration",
+			// clients of 2025-03-26 know the origin alone (appwrite/mcp#77)
+			"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration",
+			"/.well-known/oauth-authorization-server" + prefix + "/", "/.well-known/openid-configuration" + prefix + "/mcp/",
+			prefix + "/mcp/.well-known/oauth-authorization-server/",
 		}
 		for _, path := range server {
 			a := w.get(root+path, "Host", "evil.example")
@@ -42,6 +46,9 @@ func TestMetadata(t *testing.T) {
 			"/.well-known/oauth-protected-resource":                   "/mcp",
 			"/.well-known/oauth-protected-resource" + prefix + "/mcp": "/mcp",
 			"/.well-known/oauth-protected-resource" + prefix + "/sse": "/sse",
+
+			"/.well-known/oauth-protected-resource" + prefix + "/mcp/": "/mcp/",
+			"/.well-known/oauth-protected-resource" + prefix + "/sse/": "/sse/",
 		} {
 			v := w.get(root + path).json(t)
 			if v["resource"] != w.url+resource || !reflect.DeepEqual(v["authorization_servers"], []any{w.url}) {
@@ -50,7 +57,7 @@ func TestMetadata(t *testing.T) {
 		}
 		missing := []string{"/.well-known/unknown", "/.well-known/oauth-protected-resource/other", "/.well-known/openid-configuration/x", prefix + "/.well-known/x"}
 		if prefix != "" {
-			missing = append(missing, "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/register", "/token", "/authorize")
+			missing = append(missing, "/register", "/token", "/authorize")
 		}
 		for _, path := range missing {
 			if a := w.get(root + path); a.StatusCode != 404 {
@@ -170,7 +177,7 @@ func TestChallenge(t *testing.T) {
 		if tt.status == 503 {
 			continue
 		}
-		for _, endpoint := range []string{"/mcp", "/sse"} {
+		for _, endpoint := range []string{"/mcp", "/sse", "/mcp/", "/sse/"} {
 			where := strings.TrimSuffix(w.url, "/p") + "/.well-known/oauth-protected-resource/p" + endpoint
 			if _, header, _ := w.server.Challenge(endpoint, tt.err); !strings.HasPrefix(header, `Bearer resource_metadata="`+where+`"`) {
 				t.Errorf("%s, %v: %s", endpoint, tt.err, header)

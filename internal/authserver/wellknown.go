@@ -10,21 +10,32 @@ import (
 
 // wellKnown registers every form of the documents that clients probe: for an
 // issuer https://host/p the path-inserted one (RFC 8414 §3.1), OpenID's appended
-// one, and ChatGPT's with the endpoint's path as well.
+// one, ChatGPT's with the endpoint's path as well, and the origin's own, which is
+// all that clients of 2025-03-26 know. Each also with a slash at its end, as people
+// type it. A resource's document names it as it was asked for: clients compare that
+// to the URL they were given (RFC 9728 §3.3).
 func (s *Server) wellKnown(mux *http.ServeMux) {
-	server := document(s.serverMetadata())
-	openid := document(s.openIDMetadata())
-	for _, tail := range append([]string{""}, endpoints...) {
-		mux.Handle("/.well-known/oauth-authorization-server"+s.prefix+tail, server)
-		mux.Handle("/.well-known/openid-configuration"+s.prefix+tail, openid)
-		if s.prefix != "" || tail != "" {
-			mux.Handle(s.prefix+tail+"/.well-known/oauth-authorization-server", server)
-			mux.Handle(s.prefix+tail+"/.well-known/openid-configuration", openid)
+	handle := func(path string, document func(slash string) http.Handler) {
+		mux.Handle(path, document(""))
+		mux.Handle(path+"/{$}", document("/"))
+	}
+	server, openid := document(s.serverMetadata()), document(s.openIDMetadata())
+	for suffix, of := range map[string]http.Handler{"oauth-authorization-server": server, "openid-configuration": openid} {
+		same := func(string) http.Handler { return of }
+		paths := map[string]bool{"/.well-known/" + suffix: true}
+		for _, tail := range append([]string{""}, endpoints...) {
+			paths["/.well-known/"+suffix+s.prefix+tail], paths[s.prefix+tail+"/.well-known/"+suffix] = true, true
+		}
+		for path := range paths {
+			handle(path, same)
 		}
 	}
-	mux.Handle("/.well-known/oauth-protected-resource", document(s.resourceMetadata(endpoints[0])))
+	resource := func(path string) func(string) http.Handler {
+		return func(slash string) http.Handler { return document(s.resourceMetadata(path + slash)) }
+	}
+	mux.Handle("/.well-known/oauth-protected-resource", resource(endpoints[0])(""))
 	for _, path := range endpoints {
-		mux.Handle("/.well-known/oauth-protected-resource"+s.prefix+path, document(s.resourceMetadata(path)))
+		handle("/.well-known/oauth-protected-resource"+s.prefix+path, resource(path))
 	}
 	unknown := httpserver.CORS(func(w http.ResponseWriter, _ *http.Request) {
 		httpserver.WriteJSON(w, http.StatusNotFound, map[string]string{"error": "not_found"})

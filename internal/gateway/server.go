@@ -104,12 +104,14 @@ func (h *Handler) Resume(s *session.Session, calls []*session.Call) { h.exchange
 
 // Routes registers the endpoints, below the public URL's path.
 func (h *Handler) Routes(mux *http.ServeMux) {
-	for path, e := range map[string]endpoint{
-		mcp.PathStreamable: {mcp.PathStreamable, h.serveStreamable},
-		mcp.PathSSE:        {mcp.PathSSE, h.serveEvents},
-		mcp.PathMessages:   {mcp.PathSSE, h.serveMessages},
+	for pattern, e := range map[string]endpoint{
+		mcp.PathStreamable:          {mcp.PathStreamable, h.serveStreamable},
+		mcp.PathStreamable + "/{$}": {mcp.PathStreamable + "/", h.serveStreamable}, // people type it so
+		mcp.PathSSE:                 {mcp.PathSSE, h.serveEvents},
+		mcp.PathSSE + "/{$}":        {mcp.PathSSE + "/", h.serveEvents},
+		mcp.PathMessages:            {mcp.PathSSE, h.serveMessages},
 	} {
-		mux.HandleFunc(h.cfg.PublicURL.Path+path, func(w http.ResponseWriter, r *http.Request) {
+		mux.HandleFunc(h.cfg.PublicURL.Path+pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 			q := &request{Request: r, resource: e.resource}
 			defer q.release()
@@ -122,7 +124,7 @@ func (h *Handler) Routes(mux *http.ServeMux) {
 
 // endpoint is what serves a path once the client is known.
 type endpoint struct {
-	resource string // the protected resource it belongs to
+	resource string // the protected resource it belongs to, as the client names it
 	serve    func(*request) (call.Answer, error)
 }
 
