@@ -116,11 +116,11 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	})
 	var documents *clientmeta.Fetcher // nil where nothing may be fetched on behalf of clients
 	if cfg.ClientDocuments {
-		documents = clientmeta.New(clientmeta.Config{Log: log})
+		documents = clientmeta.New(clientmeta.Config{Log: log, Schemes: cfg.RedirectSchemes})
 	}
 	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.auth = authserver.New(authserver.Config{
-		Site:      site.Site{Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant},
+		Site:      site.Site{Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant, Schemes: cfg.RedirectSchemes},
 		PublicURL: cfg.PublicURL, AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Documents: documents,
 		Addresses: addresses, Redeemed: s.sessions.Prestart, Running: s.sessions.Running,
 	})

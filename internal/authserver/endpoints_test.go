@@ -10,9 +10,11 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 func TestMetadata(t *testing.T) {
@@ -115,6 +117,22 @@ func TestRegistrationOfRealClients(t *testing.T) {
 		"inspector":     {"none", []string{"http://localhost:6274/oauth/callback"}},
 		"inspector-cli": {"none", []string{"http://127.0.0.1:6276/oauth/callback"}},
 		"go-sdk":        {"client_secret_basic", []string{"http://localhost:3142", "http://localhost:3143/"}},
+
+		"warp":           {"none", []string{"warp://mcp/oauth2callback"}},
+		"raycast":        {"none", []string{"raycast://oauth?package_name=mcp_server_forge_(dev)"}},
+		"systemprompt":   {"none", []string{"systemprompt://oauth/callback"}},
+		"claude-desktop": {"none", []string{"claude://claude.ai/mcp-auth-callback/sdk"}},
+		"cline":          {"none", []string{"vscode://saoudrizwan.claude-dev/mcp-auth/callback/2f6d1c0a"}},
+		"codex":          {"none", []string{"http://127.0.0.1:41000/callback/6MFBM1In3Ey-"}},
+		"opencode":       {"none", []string{"http://127.0.0.1:19876/mcp/oauth/callback"}},
+		"antigravity":    {"none", []string{"https://antigravity.google/oauth-callback"}},
+		"mistral":        {"client_secret_basic", []string{"https://callback.mistral.ai/v1/integrations_auth/oauth2_callback"}},
+		"perplexity":     {"client_secret_basic", []string{"https://www.perplexity.ai/rest/connections/oauth_callback"}},
+		"grok":           {"client_secret_basic", []string{"https://grok.com/connectors-oauth-exchange-code/"}},
+		"devin":          {"client_secret_basic", []string{"https://api.devin.ai/mcp/oauth/callback"}},
+		"copilot-studio": {"client_secret_basic", []string{"https://global.consent.azure-apim.net/redirect/forge-5f0a1b"}},
+		"librechat":      {"client_secret_basic", []string{"https://chat.example.org/api/mcp/forge/oauth/callback"}},
+		"open-webui":     {"client_secret_basic", []string{"https://chat.example.org/oauth/clients/mcp:forge/callback"}},
 	} {
 		body, err := os.ReadFile(filepath.Join("testdata", "registrations", name+".json"))
 		w.must(err)
@@ -151,8 +169,40 @@ func TestRegistrationNamesTheBadURI(t *testing.T) {
 	w := newWorld(t)
 	a := w.do(newBrowser(), w.request(http.MethodPost, w.url+"/oauth/register", `{"redirect_uris":["https://good.example/cb","http://bad.example/cb"]}`))
 	a.wantError(t, 400, "invalid_redirect_uri", "http://bad.example/cb")
+	w.advance(time.Minute)
+	a = w.do(newBrowser(), w.request(http.MethodPost, w.url+"/oauth/register", `{"redirect_uris":["myapp://cb"]}`))
+	a.wantError(t, 400, "invalid_redirect_uri", "the operator can allow it with FJMCP_BROKER_REDIRECT_SCHEMES")
+	if !strings.Contains(w.trail.String(), "FJMCP_BROKER_REDIRECT_SCHEMES") {
+		t.Errorf("the operator is not told: %s", w.trail)
+	}
+	w.do(newBrowser(), w.request(http.MethodPost, w.url+"/oauth/register", `{"redirect_uris":["yourapp://cb"]}`))
+	if n := strings.Count(w.trail.String(), "refused to register"); n != 2 {
+		t.Errorf("within a minute the operator is told %d times", n)
+	}
+	w.advance(time.Minute)
+	w.do(newBrowser(), w.request(http.MethodPost, w.url+"/oauth/register", `{"redirect_uris":["theirapp://cb"]}`))
+	if n := strings.Count(w.trail.String(), "refused to register"); n != 3 {
+		t.Errorf("a minute later the operator was told %d times", n)
+	}
 	a = w.do(newBrowser(), w.request(http.MethodPost, w.url+"/oauth/register", `{"client_name":"`+strings.Repeat("x", 70000)+`"}`))
 	a.wantError(t, 400, "invalid_request", "larger")
+}
+
+// What the operator allows is registered, and a login returns to it.
+func TestAllowedRedirectScheme(t *testing.T) {
+	w := newWorld(t)
+	w.schemes = oauth.Schemes{"myapp"}
+	w.restart()
+	c := w.newClient()
+	c.id, c.redirectURI = w.register(`{"redirect_uris":["myapp://cb"],"token_endpoint_auth_method":"none"}`)["client_id"].(string), "myapp://cb"
+	if a := w.redeemAs(c, "none", ""); a.StatusCode != 200 {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+	w.schemes = nil // the operator thinks better of it
+	w.restart()
+	if a := w.get(w.url + "/oauth/authorize?" + c.authorizeQuery().Encode()); a.StatusCode != 400 {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
 }
 
 func TestChallenge(t *testing.T) {

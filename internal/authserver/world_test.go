@@ -26,6 +26,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -56,6 +57,7 @@ type world struct {
 	redeemed  atomic.Int64                 // logins reported to Redeemed
 	latest    atomic.Pointer[model.Access] // of them
 	scopes    []string                     // asked of the forge by servers made from now on
+	schemes   oauth.Schemes                // that those allow
 	upstream  *tokens.Tokens
 	mux       atomic.Pointer[http.ServeMux]
 }
@@ -133,7 +135,7 @@ func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
 		Documents: w.documents,
 		Addresses: &ratelimit.Addresses{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		PublicURL: public, Site: site.Site{
-			Store: st, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: w.now,
+			Store: st, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: w.now, Schemes: w.schemes,
 			Revoked: func(context.Context, string) { w.ended.Add(1) },
 		},
 		AccessTTL: 4 * time.Hour, RefreshTTL: 720 * time.Hour,
@@ -144,7 +146,7 @@ func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
 // operator adds and removes clients.
 func (w *world) operator() *operator.Operator {
 	return operator.New(operator.Config{
-		Store: w.store, Audit: audit.New(w.trail), Now: w.now, Revoked: func(context.Context, string) { w.ended.Add(1) },
+		Settings: &config.Config{}, Store: w.store, Audit: audit.New(w.trail), Now: w.now, Revoked: func(context.Context, string) { w.ended.Add(1) },
 	})
 }
 

@@ -54,8 +54,8 @@ type Config struct {
 	// FailedBearers, if set, limits requests whose access token is no good.
 	FailedBearers *ratelimit.Limiter
 
-	// AllowedOrigins lists web origins, such as https://app.example.org, whose
-	// pages may use the endpoint besides our own and loopback ones.
+	// AllowedOrigins lists origins, such as https://app.example.org or
+	// app://obsidian.md, that may use the endpoint besides our own and loopback ones.
 	AllowedOrigins []string
 
 	RequestTimeout time.Duration // for a response, counted from the last progress

@@ -14,29 +14,37 @@ func TestPreflight(t *testing.T) {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	New(Config{PublicURL: public, AllowedOrigins: []string{"https://app.example.org:8443"}}).Routes(mux)
+	New(Config{PublicURL: public, AllowedOrigins: []string{
+		"https://app.example.org:8443", "chrome-extension://abcdefghijklmnopabcdefghijklmnop", "app://obsidian.md",
+	}}).Routes(mux)
 	for origin, allowed := range map[string]bool{
-		"":                                    false, // needs no header
-		"https://mcp.example.org":             true,
-		"https://app.example.org:8443":        true,
-		"http://localhost:6274":               true,
-		"http://inspector.localhost":          true,
-		"http://127.0.0.1:6274":               true,
-		"https://[::1]:1":                     true,
-		"null":                                false,
-		"https://app.example.org":             false,
-		"http://mcp.example.org":              false,
-		"https://mcp.example.org.evil.test":   false,
-		"https://evil.test":                   false,
-		"http://localhost.evil.test":          false,
-		"http://127.0.0.1.evil.test":          false,
-		"http://127.0.0.1@evil.test":          false,
-		"http://evil.test/http://localhost":   false,
-		"http://localhost:6274/":              false, // not an origin
-		"vscode-webview://localhost":          false,
-		"http://2130706433":                   false,
-		"http://[::ffff:203.0.113.1]":         false,
-		"https://mcp.example.org, http://a.b": false,
+		"":                             false, // needs no header
+		"https://mcp.example.org":      true,
+		"https://app.example.org:8443": true,
+		"http://localhost:6274":        true,
+		"http://inspector.localhost":   true,
+		"http://127.0.0.1:6274":        true,
+		"https://[::1]:1":              true,
+		"app://obsidian.md":            true,
+		"app://obsidian.md.evil.test":  false,
+		"vscode-file://vscode-app":     false, // not named
+		"null":                         false,
+
+		"chrome-extension://abcdefghijklmnopabcdefghijklmnop": true,
+		"chrome-extension://ponmlkjihgfedcbaponmlkjihgfedcba": false,
+		"https://app.example.org":                             false,
+		"http://mcp.example.org":                              false,
+		"https://mcp.example.org.evil.test":                   false,
+		"https://evil.test":                                   false,
+		"http://localhost.evil.test":                          false,
+		"http://127.0.0.1.evil.test":                          false,
+		"http://127.0.0.1@evil.test":                          false,
+		"http://evil.test/http://localhost":                   false,
+		"http://localhost:6274/":                              false, // not an origin
+		"vscode-webview://localhost":                          false,
+		"http://2130706433":                                   false,
+		"http://[::ffff:203.0.113.1]":                         false,
+		"https://mcp.example.org, http://a.b":                 false,
 	} {
 		r := httptest.NewRequest(http.MethodOptions, "/p/mcp", nil)
 		r.Header.Set("Access-Control-Request-Method", "POST")

@@ -14,7 +14,7 @@ import (
 // AddClient adds a client of the operator's. An *admin.Error says what is wrong
 // with it.
 func (o *Operator) AddClient(ctx context.Context, n admin.NewClient) (admin.AddedClient, error) {
-	if err := checkNew(&n); err != nil {
+	if err := checkNew(&n, o.cfg.Settings.RedirectSchemes); err != nil {
 		return admin.AddedClient{}, err
 	}
 	client := model.Client{
@@ -34,7 +34,7 @@ func (o *Operator) AddClient(ctx context.Context, n admin.NewClient) (admin.Adde
 }
 
 // checkNew also cleans the name.
-func checkNew(n *admin.NewClient) error {
+func checkNew(n *admin.NewClient, allowed oauth.Schemes) error {
 	if n.Name = oauth.CleanName(n.Name); n.Name == "" {
 		return &admin.Error{Text: "the client needs a name"}
 	}
@@ -45,7 +45,7 @@ func checkNew(n *admin.NewClient) error {
 		return nil // it only asks about tokens
 	}
 	reg := oauth.Registration{ClientName: n.Name, RedirectURIs: n.RedirectURIs}
-	if err := reg.CheckRedirects(); err != nil {
+	if err := reg.CheckRedirects(allowed); err != nil {
 		return &admin.Error{Text: err.Description}
 	}
 	return nil

@@ -90,7 +90,7 @@ func (h *Handler) readClient(ctx context.Context, a *authorization, p oauth.Para
 	if a.RedirectURI == "" && len(a.client.RedirectURIs) == 1 {
 		a.RedirectURI = a.client.RedirectURIs[0]
 	}
-	if !oauth.MatchRedirectURI(a.client.RedirectURIs, a.RedirectURI) {
+	if !h.cfg.Schemes.Match(a.client.RedirectURIs, a.RedirectURI) {
 		return site.Refuse(http.StatusBadRequest, oauth.InvalidRequest, "This application asks for an address it did not register",
 			"The redirect_uri of the request is not one that the application registered. "+
 				"Remove the connection in the application and add it again, so that it registers anew.")

@@ -10,15 +10,12 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
-// knownDestinations are where well-known clients have the browser return to:
-// hosts of https addresses, and schemes of apps.
-var knownDestinations = map[string]string{
-	"claude.ai": "Claude", "claude.com": "Claude",
-	"chatgpt.com":    "ChatGPT",
-	"www.cursor.com": "Cursor", "cursor:": "Cursor",
-	"vscode.dev": "Visual Studio Code", "insiders.vscode.dev": "Visual Studio Code",
-	"vscode:": "Visual Studio Code", "vscode-insiders:": "Visual Studio Code", "vscodium:": "VSCodium",
-	"windsurf:": "Windsurf", "zed:": "Zed", "goose:": "Goose", "claude:": "Claude",
+// knownHosts are the https hosts that well-known clients have the browser return to, and
+// whose they are. docs/clients.md says where each was seen.
+var knownHosts = map[string]string{
+	"antigravity.google": "Google Antigravity", "api.devin.ai": "Devin", "callback.mistral.ai": "Mistral", "chatgpt.com": "ChatGPT",
+	"claude.ai": "Claude", "claude.com": "Claude", "grok.com": "Grok", "insiders.vscode.dev": "Visual Studio Code",
+	"vscode.dev": "Visual Studio Code", "www.cursor.com": "Cursor", "www.perplexity.ai": "Perplexity",
 }
 
 // destination describes a redirect URI for the consent page.
@@ -32,9 +29,9 @@ func destination(redirectURI string) pages.Destination {
 	case oauth.RedirectsToLoopback(redirectURI):
 		d.Kind = pages.ThisComputer
 	case u.Scheme != "https":
-		d.Kind, d.Owner = pages.App, knownDestinations[u.Scheme+":"]
+		d.Kind, d.Owner = pages.App, oauth.AppOf(u.Scheme)
 	case u.Port() == "":
-		if d.Owner = knownDestinations[strings.ToLower(u.Host)]; d.Owner != "" {
+		if d.Owner = knownHosts[strings.ToLower(u.Host)]; d.Owner != "" {
 			d.Kind = pages.KnownSite
 		}
 	}

@@ -126,11 +126,11 @@ func TestRealDocuments(t *testing.T) {
 			t.Errorf("%s: %+v, %v", file, c, err)
 		}
 		for _, uri := range starts {
-			if !oauth.MatchRedirectURI(c.RedirectURIs, uri) {
+			if !(oauth.Schemes{}).Match(c.RedirectURIs, uri) {
 				t.Errorf("%s: %s is not allowed by %q", file, uri, c.RedirectURIs)
 			}
 		}
-		if oauth.MatchRedirectURI(c.RedirectURIs, "https://evil.example/cb") || oauth.MatchRedirectURI(c.RedirectURIs, "http://127.0.0.1:9/evil") {
+		if (oauth.Schemes{}).Match(c.RedirectURIs, "https://evil.example/cb") || (oauth.Schemes{}).Match(c.RedirectURIs, "http://127.0.0.1:9/evil") {
 			t.Errorf("%s allows a foreign redirect URI", file)
 		}
 	}

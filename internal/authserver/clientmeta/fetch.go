@@ -19,6 +19,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 // Limits of one fetch. The draft recommends at least 5 kB; real documents are
@@ -33,6 +34,8 @@ const (
 type Config struct {
 	Log *slog.Logger
 	Now func() time.Time // time.Now when nil
+	// Schemes of redirect URIs that documents may have besides the known ones.
+	Schemes oauth.Schemes
 
 	// Tests stand a server of their own in for the internet with these three.
 	Roots   *x509.CertPool // the system's when nil
@@ -72,7 +75,7 @@ func New(cfg Config) *Fetcher {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	f.documents = newCache(cfg.Now, f.fetch, parseClient)
+	f.documents = newCache(cfg.Now, f.fetch, func(url string, body []byte) (model.Client, error) { return parseClient(url, body, cfg.Schemes) })
 	f.keys = newCache(cfg.Now, f.fetch, func(_ string, set []byte) ([]jose.JSONWebKey, error) { return ParseKeys(set) })
 	return f
 }

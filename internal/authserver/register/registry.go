@@ -1,10 +1,13 @@
 package register
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
@@ -25,10 +28,15 @@ type Config struct {
 }
 
 // Registry serves the registration endpoint. It is safe for concurrent use.
-type Registry struct{ cfg Config }
+type Registry struct {
+	cfg Config
+
+	mu   sync.Mutex
+	told time.Time // when the operator was last told of a refusal
+}
 
 // New returns a Registry.
-func New(cfg Config) *Registry { return &Registry{cfg} }
+func New(cfg Config) *Registry { return &Registry{cfg: cfg} }
 
 // Register is dynamic client registration (RFC 7591 §3). It is the one place that writes
 // answers and maps errors.
@@ -45,10 +53,22 @@ func (g *Registry) Register(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		httpserver.WriteJSON(w, http.StatusCreated, made)
 	case errors.As(err, &refused):
+		g.tell(r.Context(), refused)
 		httpserver.WriteJSON(w, refused.Status(), refused)
 	default:
 		g.cfg.Log.ErrorContext(r.Context(), "cannot register a client", "error", err)
 		httpserver.WriteJSON(w, http.StatusServiceUnavailable, oauth.Errorf(oauth.TemporarilyUnavailable, "the server cannot answer at the moment; try again"))
+	}
+}
+
+// tell has the operator know why a client is refused, who may be able to change it: once
+// a minute at most, since anybody can send what is refused.
+func (g *Registry) tell(ctx context.Context, refused *oauth.Error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now := g.cfg.Now(); now.Sub(g.told) >= time.Minute {
+		g.told = now
+		g.cfg.Log.InfoContext(ctx, "refused to register a client", "error", refused)
 	}
 }
 
@@ -81,7 +101,7 @@ func (g *Registry) register(r *http.Request) (made oauth.RegistrationResponse, e
 }
 
 func (g *Registry) parse(body []byte) (oauth.Registration, *oauth.Error) {
-	reg, refused := oauth.ParseRegistration(body)
+	reg, refused := oauth.ParseRegistration(body, g.cfg.Schemes)
 	switch {
 	case refused != nil:
 		return reg, refused

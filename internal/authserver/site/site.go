@@ -24,7 +24,7 @@ import (
 
 const maxForm = 64 << 10 // bytes
 
-// Site is what all handlers work with. All fields are required.
+// Site is what all handlers work with. All fields but Schemes are required.
 type Site struct {
 	Issuer  string // public URL of the server, without trailing slash; set by authserver
 	Store   *store.Store
@@ -33,6 +33,7 @@ type Site struct {
 	Audit   *audit.Logger
 	Log     *slog.Logger
 	Now     func() time.Time
+	Schemes oauth.Schemes // of redirect URIs, besides the known ones; may be nil
 	// Revoked is told of every grant that ends here, so that its sessions end too.
 	Revoked func(ctx context.Context, grantID string)
 }

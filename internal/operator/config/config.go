@@ -24,6 +24,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
 )
 
@@ -69,7 +70,8 @@ type Config struct {
 	StoreKey            []byte         // 32 bytes
 	storeKeyFile        string         // that it is mended in
 	StoreKeysOld        [][]byte       // 32 bytes each
-	AllowedOrigins      []string       // web origins, as browsers write them
+	AllowedOrigins      []string       // of pages, extensions and apps, as they send them
+	RedirectSchemes     oauth.Schemes  // of apps, besides the known ones
 	TrustedProxies      []netip.Prefix // whose X-Forwarded-For is believed
 	ClientDocuments     bool           // fetch what clients publish about themselves
 }
@@ -86,6 +88,7 @@ type raw struct {
 	RequireLandlock string `env:"REQUIRE_LANDLOCK" envDefault:"off"`
 	StateDir        string `env:"STATE_DIR"`
 	AllowedOrigins  string `env:"ALLOWED_ORIGINS"`
+	RedirectSchemes string `env:"REDIRECT_SCHEMES"`
 	TrustedProxies  string `env:"TRUSTED_PROXIES"`
 	ClientDocuments string `env:"CLIENT_METADATA_DOCUMENTS" envDefault:"on"`
 }
@@ -132,6 +135,7 @@ func (l *loader) load() (*Config, error) {
 	c.ForgejoScopes = l.scopes()
 	c.Routes = l.routes()
 	c.AllowedOrigins = l.allowedOrigins()
+	c.RedirectSchemes = l.redirectSchemes()
 	c.TrustedProxies = l.trustedProxies()
 	c.ClientDocuments = l.onOff("CLIENT_METADATA_DOCUMENTS", l.raw.ClientDocuments)
 	c.StateDir = filepath.Clean(cmp.Or(l.raw.StateDir, l.env["STATE_DIRECTORY"], "state"))

@@ -64,9 +64,18 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestAllowedOrigins(t *testing.T) {
-	c, err := load(t, true, "FJMCP_BROKER_ALLOWED_ORIGINS=https://App.example.org:443/, https://b.example:8443\thttps://c.example")
-	want := []string{"https://app.example.org", "https://b.example:8443", "https://c.example"}
+	c, err := load(t, true, "FJMCP_BROKER_ALLOWED_ORIGINS=https://App.example.org:443/, https://b.example:8443\thttps://c.example "+
+		"chrome-extension://abcdefghijklmnopabcdefghijklmnop/ App://obsidian.md vscode-file://vscode-app tauri://localhost safari-web-extension://AB-12")
+	want := []string{"https://app.example.org", "https://b.example:8443", "https://c.example",
+		"chrome-extension://abcdefghijklmnopabcdefghijklmnop", "app://obsidian.md", "vscode-file://vscode-app", "tauri://localhost", "safari-web-extension://AB-12"}
 	if err != nil || !slices.Equal(c.AllowedOrigins, want) {
+		t.Fatalf("got %v, %v", c, err)
+	}
+}
+
+func TestRedirectSchemes(t *testing.T) {
+	c, err := load(t, true, "FJMCP_BROKER_REDIRECT_SCHEMES=myapp, your-app\tcom.example.app")
+	if err != nil || fmt.Sprint(c.RedirectSchemes) != "[myapp your-app com.example.app]" {
 		t.Fatalf("got %v, %v", c, err)
 	}
 }
@@ -185,7 +194,14 @@ func TestFaults(t *testing.T) {
 		{"FJMCP_BROKER_ALLOWED_ORIGINS=app.example.org", "want an origin such as"},
 		{"FJMCP_BROKER_TRUSTED_PROXIES=10.0.0.1 proxy.example", `"proxy.example": want IP addresses`},
 		{"FJMCP_BROKER_TRUSTED_PROXIES=::/0", "trusts everyone"},
-		{"FJMCP_BROKER_ALLOWED_ORIGINS=null", "want an origin such as"},
+		{"FJMCP_BROKER_ALLOWED_ORIGINS=null", "it cannot be allowed"},
+		{"FJMCP_BROKER_ALLOWED_ORIGINS=file:///x", "want an origin such as"},
+		{"FJMCP_BROKER_ALLOWED_ORIGINS=file://host", "file has no origins"},
+		{"FJMCP_BROKER_ALLOWED_ORIGINS=app://obsidian.md/x", "want the origin alone, app://obsidian.md"},
+		{"FJMCP_BROKER_ALLOWED_ORIGINS=app:obsidian.md", "want an origin such as"},
+		{"FJMCP_BROKER_REDIRECT_SCHEMES=myapp javascript", `"javascript": want the scheme of an app`},
+		{"FJMCP_BROKER_REDIRECT_SCHEMES=myapp://", `"myapp://": want a scheme in lower case and nothing else`},
+		{"FJMCP_BROKER_REDIRECT_SCHEMES=https", `"https": want the scheme of an app`},
 	} {
 		t.Run(tc.change, func(t *testing.T) {
 			_, err := load(t, true, tc.change)

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 // publicURL checks the origin that clients use. OAuth 2.1 §1.5 wants https; a
@@ -100,28 +102,49 @@ func listed(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(", \t", r) })
 }
 
-// allowedOrigins checks the web origins (RFC 6454 §6.2) whose pages may use the
-// endpoint, and gives them the form that browsers send.
+// allowedOrigins checks the origins (RFC 6454 §6.2) that may use the endpoint: of web
+// pages, in the form that browsers send, and of extensions and apps, as they are written.
 func (l *loader) allowedOrigins() []string {
 	const name = prefix + "ALLOWED_ORIGINS"
 	var origins []string
 	for _, value := range listed(l.raw.AllowedOrigins) {
 		u, err := url.Parse(value)
 		switch {
+		case value == "null":
+			l.fault("%s: %q: any page can have this origin, in a frame or a file; it cannot be allowed", name, value)
 		case strings.Contains(value, "*"):
 			l.fault("%s: %q: want each origin by its name; there is no wildcard", name, value)
 		case err != nil || u.Host == "" || u.Hostname() == "" || u.Opaque != "" || u.User != nil:
-			l.fault("%s: %q: want an origin such as https://app.example.org", name, value)
-		case u.Scheme != "https":
+			l.fault("%s: %q: want an origin such as https://app.example.org or app://obsidian.md", name, value)
+		case u.Scheme == "http":
 			l.fault("%s: %q: want https; pages served from loopback are allowed without being named", name, value)
+		case slices.Contains(noOrigin, u.Scheme):
+			l.fault("%s: %q: %s has no origins; want one such as https://app.example.org or app://obsidian.md", name, value, u.Scheme)
 		case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-			l.fault("%s: %q: want the origin alone, https://%s", name, value, u.Host)
-		default:
+			l.fault("%s: %q: want the origin alone, %s://%s", name, value, u.Scheme, u.Host)
+		case u.Scheme == "https":
 			forge.Normalize(u)
 			origins = append(origins, u.Scheme+"://"+u.Host)
+		default:
+			origins = append(origins, u.Scheme+"://"+u.Host) // a host's letters mean something there
 		}
 	}
 	return origins
+}
+
+// noOrigin are schemes whose pages send no origin of their own, or another's.
+var noOrigin = []string{"about", "blob", "data", "file", "filesystem", "ftp", "javascript", "view-source", "ws", "wss"}
+
+// redirectSchemes checks the schemes of apps that logins may return to.
+func (l *loader) redirectSchemes() (schemes oauth.Schemes) {
+	for _, value := range listed(l.raw.RedirectSchemes) {
+		if err := oauth.CheckScheme(value); err != nil {
+			l.fault("%s: %q: %v", oauth.SchemesSetting, value, err)
+			continue
+		}
+		schemes = append(schemes, value)
+	}
+	return schemes
 }
 
 // trustedProxies checks the addresses and networks whose X-Forwarded-For counts.

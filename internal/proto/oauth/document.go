@@ -22,7 +22,7 @@ func ValidateDocumentID(id string) error {
 	switch {
 	case len(id) > maxRedirectURI:
 		return fmt.Errorf("it is longer than %d bytes", maxRedirectURI)
-	case err != nil || u.Scheme != "https" || u.Hostname() == "" || !printable(id):
+	case err != nil || u.Scheme != "https" || u.Hostname() == "" || !printable(id) || !printable(u.Host):
 		return errors.New("it is not an https URL")
 	case u.User != nil:
 		return errors.New("it has a user name")
@@ -52,7 +52,7 @@ type document struct {
 // ParseDocument reads the document of the client id and returns the client.
 // Redirect URIs that could not be registered here are left out; without any
 // other the document is refused. The keys in it are not looked at.
-func ParseDocument(id string, body []byte) (model.Client, error) {
+func ParseDocument(id string, body []byte, allowed Schemes) (model.Client, error) {
 	var d document
 	if err := json.Unmarshal(body, &d); err != nil {
 		return model.Client{}, errors.New("it is not a JSON object of client metadata")
@@ -66,7 +66,7 @@ func ParseDocument(id string, body []byte) (model.Client, error) {
 	if err := d.chooseMethod(); err != nil {
 		return model.Client{}, err
 	}
-	if err := d.keepRedirects(); err != nil {
+	if err := d.keepRedirects(allowed); err != nil {
 		return model.Client{}, err
 	}
 	if err := d.checkFlow(); err != nil {
@@ -94,13 +94,13 @@ func (d *document) chooseMethod() error {
 	}
 }
 
-func (d *document) keepRedirects() error {
+func (d *document) keepRedirects(allowed Schemes) error {
 	if len(d.RedirectURIs) == 0 || len(d.RedirectURIs) > maxRedirectURIs {
 		return fmt.Errorf("its redirect_uris must list 1 to %d URIs", maxRedirectURIs)
 	}
 	var first error
 	kept := slices.DeleteFunc(slices.Clone(d.RedirectURIs), func(uri string) bool {
-		err := ValidateRedirectURI(uri)
+		err := allowed.Validate(uri)
 		if err != nil && first == nil {
 			first = fmt.Errorf("its redirect URI %.100q cannot be used: %w", uri, err)
 		}

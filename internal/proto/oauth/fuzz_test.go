@@ -16,7 +16,7 @@ func FuzzRedirectURI(f *testing.F) {
 		f.Add(s, s)
 	}
 	f.Fuzz(func(t *testing.T, registered, given string) {
-		if ValidateRedirectURI(given) == nil {
+		if (Schemes{}).Validate(given) == nil {
 			u, err := url.Parse(given)
 			if err != nil || u.User != nil || u.Fragment != "" || strings.ContainsAny(given, "\r\n\\ #") {
 				t.Errorf("%q was accepted", given)
@@ -25,7 +25,7 @@ func FuzzRedirectURI(f *testing.F) {
 				t.Errorf("%q was accepted", given)
 			}
 		}
-		if !MatchRedirectURI([]string{registered}, given) || registered == given {
+		if !(Schemes{}).Match([]string{registered}, given) || registered == given {
 			return
 		}
 		a, errA := url.Parse(registered)
@@ -59,12 +59,12 @@ func FuzzRegistration(f *testing.F) {
 	f.Add([]byte(`{"redirect_uris":["http://127.0.0.1/"],"client_name":"x"}`))
 	f.Add([]byte(`{"redirect_uris":[null],"grant_types":[1]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := ParseRegistration(body)
+		r, err := ParseRegistration(body, nil)
 		if err != nil {
 			return
 		}
 		for _, uri := range r.RedirectURIs {
-			if e := ValidateRedirectURI(uri); e != nil {
+			if e := (Schemes{}).Validate(uri); e != nil {
 				t.Errorf("%q was registered: %v", uri, e)
 			}
 		}

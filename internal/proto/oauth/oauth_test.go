@@ -2,7 +2,9 @@ package oauth
 
 import (
 	"encoding/base64"
+	"maps"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -45,10 +47,12 @@ func TestValidateRedirectURI(t *testing.T) {
 		"https://claude.ai/api/mcp/auth_callback", "https://claude.com/api/mcp/auth_callback", "http://localhost:54545/callback",
 		"cursor://anysphere.cursor-mcp/oauth/callback", "https://www.cursor.com/agents/mcp/oauth/callback", "https://vscode.dev/redirect",
 		"http://127.0.0.1/", "http://127.0.0.1:33418/", "http://[::1]:7777/cb", "https://chatgpt.com/connector/oauth/abc-1_2",
-		"com.example.app:/oauth", "vscode://publisher.ext/cb", "https://a.example/cb?x=1",
+		"com.example.app:/oauth", "vscode://publisher.ext/cb", "https://a.example/cb?x=1", "https://xn--bcher-kva.example/cb",
+		"warp://mcp/oauth2callback", "raycast://oauth?package_name=Extension", "systemprompt://oauth/callback",
+		"claude://claude.ai/mcp-auth-callback/sdk",
 	}
 	for _, uri := range good {
-		if err := ValidateRedirectURI(uri); err != nil {
+		if err := (Schemes{}).Validate(uri); err != nil {
 			t.Errorf("%s: %v", uri, err)
 		}
 	}
@@ -60,7 +64,14 @@ func TestValidateRedirectURI(t *testing.T) {
 		"data:text/html,x":             "scheme",
 		"file:///etc/passwd":           "scheme",
 		"ftp://a.example/":             "scheme",
-		"myapp://cb":                   "scheme",
+		"myapp://cb":                   "FJMCP_BROKER_REDIRECT_SCHEMES",
+		"chrome-extension://abc/cb":    "belongs to browsers",
+		"web+mcp://cb":                 "belongs to browsers",
+		"ms-settings:cb":               "belongs to browsers",
+		"intent://cb":                  "belongs to browsers",
+		"https://%e2%80%aeevil/cb":     "punycode",
+		"https://b%c3%bccher.example/": "punycode",
+		"warp://%e2%80%8bmcp/":         "punycode",
 		"javascript.:alert(1)":         "scheme",
 		"http://a.example/cb":          "loopback",
 		"http://127.0.0.1.evil.com/":   "loopback",
@@ -79,7 +90,7 @@ func TestValidateRedirectURI(t *testing.T) {
 		"https://a.example/" + strings.Repeat("a", 2048): "longer",
 	}
 	for uri, want := range bad {
-		if err := ValidateRedirectURI(uri); err == nil || !strings.Contains(err.Error(), want) {
+		if err := (Schemes{}).Validate(uri); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q: %v, want %q", uri, err, want)
 		}
 	}
@@ -112,8 +123,57 @@ func TestMatchRedirectURI(t *testing.T) {
 		{"javascript:alert(1)", "javascript:alert(1)", false}, // as if an old row held it
 	}
 	for _, tt := range tests {
-		if got := MatchRedirectURI([]string{"https://other.example/", tt.registered}, tt.given); got != tt.want {
+		if got := (Schemes{}).Match([]string{"https://other.example/", tt.registered}, tt.given); got != tt.want {
 			t.Errorf("%s against %s: %v", tt.given, tt.registered, got)
+		}
+	}
+}
+
+// The page about clients lists each scheme that is taken as delivered.
+func TestKnownSchemes(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/clients.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "Schemes taken as delivered:")
+	list, _, _ := strings.Cut(rest, ", and every reversed domain name")
+	var listed []string
+	for _, scheme := range strings.Fields(list) {
+		listed = append(listed, strings.Trim(scheme, "`,"))
+	}
+	if want := slices.Sorted(maps.Keys(apps)); !slices.Equal(listed, want) {
+		t.Errorf("listed are %v, known %v", listed, want)
+	}
+	for scheme := range apps {
+		if err := (Schemes{}).Validate(scheme + "://cb"); err != nil || taken(scheme) {
+			t.Errorf("%s: %v", scheme, err)
+		}
+	}
+}
+
+// What the operator allows is registered and matched; what browsers run cannot be allowed.
+func TestAllowedSchemes(t *testing.T) {
+	s := Schemes{"myapp"}
+	for uri, want := range map[string]bool{"myapp://cb": true, "MyApp://cb": true, "myapps://cb": false, "my-app://cb": false} {
+		if err := s.Validate(uri); (err == nil) != want {
+			t.Errorf("%s: %v", uri, err)
+		}
+		if s.Match([]string{uri}, uri) != want || (Schemes{}).Match([]string{uri}, uri) {
+			t.Errorf("%s: matched wrongly", uri)
+		}
+	}
+	for _, scheme := range []string{"myapp", "my-app", "com.example.app", "x1", "databricks", "warp"} {
+		if err := CheckScheme(scheme); err != nil {
+			t.Errorf("%s: %v", scheme, err)
+		}
+	}
+	for _, scheme := range []string{
+		"", "myapp:", "myapp://", "MyApp", "my app", "my_app", "1app", "*", "http", "https", "javascript", "data", "file", "vbscript", "blob", "about",
+		"view-source", "filesystem", "ws", "wss", "ftp", "mailto", "tel", "intent", "ms-msdt", "search-ms", "chrome", "chrome-extension",
+		"moz-extension", "web+app", "jar", "resource",
+	} {
+		if CheckScheme(scheme) == nil {
+			t.Errorf("%q can be allowed", scheme)
 		}
 	}
 }
@@ -206,7 +266,7 @@ func TestParseRegistration(t *testing.T) {
 		`{` + uris + `,"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://a.example/k","jwks":null}`:        {TokenEndpointAuthMethod: AuthPrivateKey},
 	}
 	for body, want := range good {
-		got, err := ParseRegistration([]byte(body))
+		got, err := ParseRegistration([]byte(body), nil)
 		if err != nil {
 			t.Errorf("%s: %v", body, err)
 			continue
@@ -233,7 +293,7 @@ func TestParseRegistration(t *testing.T) {
 		`{"redirect_uris":[` + strings.Repeat(`"http://localhost/",`, 32) + `""]}`:                                                                 {InvalidRedirectURI, "1 to 32"},
 	}
 	for body, want := range bad {
-		_, err := ParseRegistration([]byte(body))
+		_, err := ParseRegistration([]byte(body), nil)
 		if err == nil || err.Code != want[0] || !strings.Contains(err.Description, want[1]) {
 			t.Errorf("%.80s: %v", body, err)
 		}

@@ -8,22 +8,34 @@ import (
 	"strings"
 )
 
-// knownSchemes are private-use schemes without a dot that well-known clients
-// register, against RFC 8252 §7.1.
-var knownSchemes = []string{
-	"cursor", "vscode", "vscode-insiders", "vscodium", "windsurf", "zed", "goose", "claude",
+// apps are private-use schemes without a dot that well-known clients register, against
+// RFC 8252 §7.1, and whose they are. docs/clients.md says where each was seen.
+var apps = map[string]string{
+	"antigravity-ide": "Antigravity", "claude": "Claude", "cursor": "Cursor", "goose": "Goose", "positron": "Positron",
+	"raycast": "Raycast", "systemprompt": "systemprompt", "trae": "Trae", "vscode": "Visual Studio Code",
+	"vscode-insiders": "Visual Studio Code", "vscodium": "VSCodium", "warp": "Warp", "windsurf": "Windsurf", "zed": "Zed",
 }
+
+// AppOf names the well-known app that a redirect URI's scheme is of, "" if there is none.
+func AppOf(scheme string) string { return apps[scheme] }
 
 // maxRedirectURI bounds a redirect URI in bytes.
 const maxRedirectURI = 2048
 
-// ValidateRedirectURI says why a redirect URI cannot be registered, or nil. The
-// reason does not repeat the URI.
+// Schemes are private-use schemes, in lower case, that redirect URIs may have besides
+// those of well-known apps and reversed domain names: what the operator allows.
+type Schemes []string
+
+// SchemesSetting is the setting that Schemes come from.
+const SchemesSetting = "FJMCP_BROKER_REDIRECT_SCHEMES"
+
+// Validate says why a redirect URI cannot be registered, or nil. The reason does not
+// repeat the URI.
 //
 // Accepted: https; http on loopback; a private-use scheme that is a reversed
-// domain name (RFC 8252 §7.1) or a known client's. OIDC's rules for
+// domain name (RFC 8252 §7.1), a well-known app's or one of s. OIDC's rules for
 // application_type are not applied: clients state it at random.
-func ValidateRedirectURI(raw string) error {
+func (s Schemes) Validate(raw string) error {
 	if len(raw) > maxRedirectURI {
 		return fmt.Errorf("it is longer than %d bytes", maxRedirectURI)
 	}
@@ -40,13 +52,16 @@ func ValidateRedirectURI(raw string) error {
 	if u.User != nil {
 		return errors.New("it has a user name")
 	}
+	if !printable(u.Host) { // it was percent-encoded, and is shown to people
+		return errors.New("its host is outside ASCII; write it in punycode")
+	}
 	switch u.Scheme {
 	case "":
 		return errors.New("it is not absolute")
 	case "https", "http":
 		return validateHTTP(u)
 	}
-	return validateScheme(u.Scheme)
+	return s.validateScheme(u.Scheme)
 }
 
 // printable reports whether s is of the characters that URLs are made of, near
@@ -65,15 +80,44 @@ func validateHTTP(u *url.URL) error {
 	return nil
 }
 
-func validateScheme(scheme string) error {
-	if slices.Contains(knownSchemes, scheme) {
+func (s Schemes) validateScheme(scheme string) error {
+	if apps[scheme] != "" || slices.Contains(s, scheme) {
 		return nil
 	}
 	if first, _, ok := strings.Cut(scheme, "."); ok && first != "" && !strings.HasSuffix(scheme, ".") {
 		return nil
 	}
-	return fmt.Errorf("the scheme %q is neither https nor a reversed domain name like com.example.app (RFC 8252 section 7.1)", scheme)
+	if taken(scheme) {
+		return fmt.Errorf("the scheme %.40q belongs to browsers and systems", scheme)
+	}
+	return fmt.Errorf("the scheme %.40q is neither https, nor a reversed domain name (RFC 8252 section 7.1), nor a known app's; "+
+		"the operator can allow it with %s", scheme, SchemesSetting)
 }
+
+// CheckScheme says why a private-use scheme cannot be allowed, or nil.
+func CheckScheme(scheme string) error {
+	u, err := url.Parse(scheme + ":x") // RFC 3986 §3.1 is url.Parse's to know
+	switch {
+	case err != nil || u.Scheme != scheme:
+		return errors.New("want a scheme in lower case and nothing else, such as warp")
+	case taken(scheme):
+		return errors.New("want the scheme of an app; browsers and systems have a meaning for this one")
+	}
+	return nil
+}
+
+// taken reports whether a scheme has a meaning beyond one app: a browser loads, runs or
+// shows what it leads to (WHATWG Fetch, scheme fetch; URL, special schemes), any web page
+// may claim it (HTML, registerProtocolHandler), or it starts parts of the system.
+func taken(scheme string) bool {
+	return slices.ContainsFunc(takenPrefixes, func(p string) bool { return strings.HasPrefix(scheme, p) }) || slices.Contains(strings.Fields(takenSchemes), scheme)
+}
+
+const takenSchemes = `http https ws wss file data javascript vbscript blob filesystem about view-source jar mhtml resource
+	content intent android-app devtools edge opera brave vivaldi shell search-ms cid mid telnet ldap
+	bitcoin ftp ftps geo im irc ircs magnet mailto matrix mms news nntp openpgp4fpr sftp sip sms smsto ssh tel urn webcal wtai xmpp`
+
+var takenPrefixes = []string{"web+", "ext+", "ms-", "chrome", "moz-", "safari-", "x-apple", "x-safari"}
 
 // IsLoopback reports whether host, without port, is 127.0.0.1, ::1 or
 // localhost: the hosts a native client listens on (RFC 8252 §7.3, §8.3).
@@ -81,11 +125,11 @@ func IsLoopback(host string) bool {
 	return host == "127.0.0.1" || host == "::1" || strings.EqualFold(host, "localhost")
 }
 
-// MatchRedirectURI reports whether given is one of the registered URIs: byte for
-// byte, or on loopback with any port (RFC 8252 §7.3).
-func MatchRedirectURI(registered []string, given string) bool {
+// Match reports whether given is one of the registered URIs: byte for byte, or on
+// loopback with any port (RFC 8252 §7.3).
+func (s Schemes) Match(registered []string, given string) bool {
 	if slices.Contains(registered, given) {
-		return ValidateRedirectURI(given) == nil
+		return s.Validate(given) == nil
 	}
 	want, ok := portless(given)
 	if !ok {
@@ -100,7 +144,7 @@ func MatchRedirectURI(registered []string, given string) bool {
 // portless returns a loopback redirect URI without its port. Nothing else is
 // normalised but an empty path, which is the same as "/" in http.
 func portless(raw string) (string, bool) {
-	if ValidateRedirectURI(raw) != nil {
+	if (Schemes{}).Validate(raw) != nil {
 		return "", false
 	}
 	u, err := url.Parse(raw)

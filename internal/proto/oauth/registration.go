@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
@@ -23,7 +22,6 @@ func GrantTypes() []string { return []string{GrantCode, GrantRefresh} }
 
 const (
 	maxRedirectURIs = 32
-	maxName         = 100 // characters
 )
 
 // Registration is the client metadata of RFC 7591 §2 that this server reads and
@@ -56,7 +54,7 @@ type RegistrationResponse struct {
 // ParseRegistration reads a registration request, fills in the defaults and
 // refuses what this server cannot honour. The scope is what will be granted,
 // whatever was asked for.
-func ParseRegistration(body []byte) (Registration, *Error) {
+func ParseRegistration(body []byte, allowed Schemes) (Registration, *Error) {
 	var r Registration
 	if err := json.Unmarshal(body, &r); err != nil {
 		var wrongType *json.UnmarshalTypeError
@@ -65,7 +63,7 @@ func ParseRegistration(body []byte) (Registration, *Error) {
 		}
 		return r, Errorf(InvalidClientMetadata, "the body is not a JSON object")
 	}
-	if err := r.CheckRedirects(); err != nil {
+	if err := r.CheckRedirects(allowed); err != nil {
 		return r, err
 	}
 	if err := r.checkFlow(); err != nil {
@@ -87,13 +85,13 @@ func jsonType(field string) string {
 
 // CheckRedirects refuses a list of redirect URIs that cannot be registered, and
 // names the first fault.
-func (r *Registration) CheckRedirects() *Error {
+func (r *Registration) CheckRedirects(allowed Schemes) *Error {
 	if len(r.RedirectURIs) == 0 || len(r.RedirectURIs) > maxRedirectURIs {
 		return Errorf(InvalidRedirectURI, "redirect_uris must list 1 to %d URIs", maxRedirectURIs)
 	}
 	for _, uri := range r.RedirectURIs {
-		if err := ValidateRedirectURI(uri); err != nil {
-			return Errorf(InvalidRedirectURI, "the redirect URI %q cannot be registered: %v", uri[:min(len(uri), 100)], err)
+		if err := allowed.Validate(uri); err != nil {
+			return Errorf(InvalidRedirectURI, "the redirect URI %.60q cannot be registered: %v", uri, err)
 		}
 	}
 	return nil
@@ -140,19 +138,6 @@ func (r *Registration) checkKeys() *Error {
 	return nil
 }
 
-// CleanName makes a client's name fit for a page: one line, no characters that
-// reorder or hide text.
-func CleanName(name string) string {
-	name = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) && !unicode.IsSpace(r) { // controls, bidirectional marks, zero-width
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(name, ""))
-	runes := []rune(strings.Join(strings.Fields(name), " "))
-	return string(runes[:min(len(runes), maxName)])
-}
-
 // webURL returns raw when it is an http(s) URL, else "".
 func webURL(raw string) string {
 	u, err := url.Parse(raw)
@@ -160,27 +145,4 @@ func webURL(raw string) string {
 		return ""
 	}
 	return raw
-}
-
-// ClientName is what people are shown as a client's name: what it calls itself,
-// else where it is.
-func ClientName(c model.Client) string {
-	if c.Name != "" {
-		return c.Name
-	}
-	if len(c.RedirectURIs) > 0 {
-		return "An application at " + RedirectHost(c.RedirectURIs[0])
-	}
-	return "An application"
-}
-
-// Publisher is the host that answers for a client's name and addresses: where
-// its client ID metadata document is. It is empty for a client that described
-// itself.
-func Publisher(c model.Client) string {
-	u, err := url.Parse(c.ID)
-	if c.Kind != model.ClientDocument || err != nil {
-		return ""
-	}
-	return u.Host
 }
