@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store/clientid"
 )
 
@@ -20,7 +21,9 @@ type clientRow struct {
 
 func (clientRow) TableName() string { return "clients" }
 
+// newClientRow names the client as all are to show it, also where the name is read by SQL.
 func newClientRow(c model.Client) *clientRow {
+	c.Name = oauth.ClientName(c)
 	c.Kind = cmp.Or(c.Kind, model.ClientRegistered)
 	c.RedirectURIs = append([]string{}, c.RedirectURIs...) // never NULL
 	return &clientRow{Client: c}

@@ -170,11 +170,23 @@ func TestOldClientsGoOn(t *testing.T) {
 	db, err := sql.Open("sqlite", path)
 	must(t, err)
 	_, err = db.ExecContext(t.Context(), string(dump))
-	must(t, errors.Join(err, db.Close()))
+	must(t, err)
+	// Names that were stored before they were held against the rules of today.
+	for id, name := range map[string]string{"an invisible one": "\u3164\u2800", "a hidden part": "Name\U000e0041"} {
+		_, err := db.ExecContext(t.Context(), `INSERT INTO clients SELECT ? AS id, ? AS name, secret_hash, auth_method, redirect_uris, grant_types, uri,
+			created_at, kind, jwks, jwks_uri, signing_alg, allow_none, introspect, NULL, deleted_at FROM clients WHERE name = 'Public'`, id, name)
+		must(t, err)
+	}
+	must(t, db.Close())
 
 	c := newClock()
 	c.Add(time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC).Sub(c.Now()))
 	s := openAt(t, path, "k", c.Now)
+	for id, want := range map[string]string{"an invisible one": "An application at Public.example", "a hidden part": "Name"} {
+		if client, err := s.Client(t.Context(), id); err != nil || client.Name != want {
+			t.Errorf("%s: %+v, %v", id, client, err)
+		}
+	}
 	for id, tc := range map[string]struct{ name, secret string }{
 		"publicclientpublicclientpu":      {"Public", ""},
 		"secretclientsecretclientse":      {"Secret", "fjs_old"},

@@ -7,6 +7,9 @@ import (
 
 	"github.com/go-gormigrate/gormigrate/v2"
 	"gorm.io/gorm"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 // migrations run in order, all in one immediate transaction, so that of two
@@ -227,6 +230,28 @@ var migrations = []*gormigrate.Migration{
 		// Tells at start whether the store key is the one of this database.
 		`CREATE TABLE canary (id INTEGER PRIMARY KEY CHECK (id = 1), sealed BLOB NOT NULL) STRICT`,
 	)},
+	{ID: "0012_client_names", Migrate: cleanNames},
+}
+
+// cleanNames gives each client the name that it would be stored with today.
+func cleanNames(tx *gorm.DB) error {
+	var clients []struct {
+		ID, Name     string
+		RedirectURIs []string `gorm:"column:redirect_uris;serializer:json"`
+	}
+	if err := tx.Table("clients").Find(&clients).Error; err != nil {
+		return err
+	}
+	for _, c := range clients {
+		name := oauth.ClientName(model.Client{Name: c.Name, RedirectURIs: c.RedirectURIs})
+		if name == c.Name {
+			continue
+		}
+		if err := tx.Exec("UPDATE clients SET name = ? WHERE id = ?", name, c.ID).Error; err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func statements(list ...string) gormigrate.MigrateFunc {
