@@ -89,6 +89,7 @@ func newWorldOn(t testing.TB, prefix string, forge fakeforge.Config) *world {
 // newWorldKeyed is a world with a store key of its own.
 func newWorldKeyed(t testing.TB, key string) *world {
 	w := newWorld(t)
+	w.path = teststore.Path(t) // the old one is of another key
 	w.useKeys(key)
 	return w
 }
