@@ -97,6 +97,31 @@ func (f *Forge) DeleteUser(name string) error {
 	})
 }
 
+// Backup keeps what users granted, and returns what brings that back later.
+// The forge then signs with another key, so that no token of before is good, and the
+// counters of its grants are what they were.
+func (f *Forge) Backup() (restore func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var kept []grant
+	for _, g := range f.grants {
+		kept = append(kept, *g)
+	}
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.grants, f.codes, f.key = nil, map[string]*code{}, []byte(random())
+		for _, g := range kept {
+			f.grants = append(f.grants, &g)
+		}
+	}
+}
+
+// Redirect sets where an application's users may return to.
+func (f *Forge) Redirect(clientID string, uris ...string) error {
+	return f.withApp(clientID, func(app *App) { app.RedirectURIs = uris })
+}
+
 // Suspend forbids or allows a user to sign in. Tokens stay as they are: refresh
 // continues to work, the API answers 403 and userinfo HTML.
 func (f *Forge) Suspend(name string, suspended bool) error {

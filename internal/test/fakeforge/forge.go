@@ -77,6 +77,7 @@ type Forge struct {
 	stats    Stats
 	issued   []string
 	lastID   int64
+	key      []byte // that signs tokens
 }
 
 type user struct {
@@ -108,8 +109,8 @@ func New(cfg Config) (*Forge, error) {
 	f := &Forge{
 		cfg: cfg, mux: http.NewServeMux(),
 		codes: map[string]*code{}, personal: map[string]*grant{},
-		browsers: map[string]*browser{},
-		plans:    faults{cleared: make(chan struct{}), seen: map[string]int{}},
+		browsers: map[string]*browser{}, key: []byte(rand.Text()),
+		plans: faults{cleared: make(chan struct{}), seen: map[string]int{}},
 	}
 	for _, u := range DefaultUsers {
 		f.seed(&user{id: f.nextID(), name: u.Name, password: u.Password})

@@ -2,12 +2,10 @@ package fakeforge
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
-	"time"
 )
 
 // tokenClaims are all that Forgejo's tokens hold. Two tokens of one grant and
@@ -25,33 +23,31 @@ const (
 	refreshType = 1
 )
 
-var signingKey = []byte(rand.Text())
-
 // tokenHeader has a long key id, so that tokens have the length of some 850 characters
 // that Forgejo's have, which are signed with RSA and 4096 bits.
 var tokenHeader = b64([]byte(`{"alg":"HS256","kid":"` + strings.Repeat("fakeforge", 57) + `","typ":"JWT"}`))
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-func sign(c tokenClaims) string {
+func (f *Forge) sign(c tokenClaims) string {
 	payload, _ := json.Marshal(c)
-	return seal(tokenHeader + "." + b64(payload))
+	return f.seal(tokenHeader + "." + b64(payload))
 }
 
-func seal(input string) string {
-	mac := hmac.New(sha256.New, signingKey)
+func (f *Forge) seal(input string) string {
+	mac := hmac.New(sha256.New, f.key)
 	mac.Write([]byte(input))
 	return input + "." + b64(mac.Sum(nil))
 }
 
 // parse checks signature, type and time.
-func parse(token string, kind int, now time.Time) (c tokenClaims, ok bool) {
+func (f *Forge) parse(token string, kind int) (c tokenClaims, ok bool) {
 	input := token[:max(0, strings.LastIndex(token, "."))]
-	if !hmac.Equal([]byte(token), []byte(seal(input))) {
+	if !hmac.Equal([]byte(token), []byte(f.seal(input))) {
 		return c, false
 	}
 	_, payload, _ := strings.Cut(input, ".")
 	raw, err := base64.RawURLEncoding.DecodeString(payload)
-	ok = err == nil && json.Unmarshal(raw, &c) == nil && c.Type == kind && now.Unix() < c.Expires
+	ok = err == nil && json.Unmarshal(raw, &c) == nil && c.Type == kind && f.now().Unix() < c.Expires
 	return c, ok
 }

@@ -100,7 +100,7 @@ func (c *code) verifies(verifier string) bool {
 }
 
 func (f *Forge) refresh(w http.ResponseWriter, r *http.Request, app *App) {
-	claims, ok := parse(r.PostForm.Get("refresh_token"), refreshType, f.now())
+	claims, ok := f.parse(r.PostForm.Get("refresh_token"), refreshType)
 	if !ok {
 		f.refuse(w, "unauthorized_client", "unable to parse refresh token")
 		return
@@ -140,8 +140,8 @@ func (f *Forge) issue(w http.ResponseWriter, g *grant) {
 		g.counter++
 	}
 	now := f.now()
-	access := sign(tokenClaims{Grant: g.id, Type: accessType, Issued: now.Unix(), Expires: now.Add(f.cfg.AccessTTL).Unix()})
-	refresh := sign(tokenClaims{Grant: g.id, Type: refreshType, Counter: g.counter, Issued: now.Unix(), Expires: now.Add(f.cfg.RefreshTTL).Unix()})
+	access := f.sign(tokenClaims{Grant: g.id, Type: accessType, Issued: now.Unix(), Expires: now.Add(f.cfg.AccessTTL).Unix()})
+	refresh := f.sign(tokenClaims{Grant: g.id, Type: refreshType, Counter: g.counter, Issued: now.Unix(), Expires: now.Add(f.cfg.RefreshTTL).Unix()})
 	f.issued = append(f.issued, access, refresh)
 	w.Header().Set("Cache-Control", "no-store")
 	reply(w, http.StatusOK, map[string]any{
@@ -173,7 +173,7 @@ func (u *user) email() string { return u.name + "@noreply.localhost" }
 func (f *Forge) bearer(token string) (*user, string, bool) {
 	g := f.personal[token]
 	if g == nil {
-		claims, ok := parse(token, accessType, f.now())
+		claims, ok := f.parse(token, accessType)
 		if g = f.grantByID(claims.Grant); g == nil || !ok {
 			return nil, "", false
 		}
@@ -190,7 +190,7 @@ func (f *Forge) introspect(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no valid authorization", http.StatusUnauthorized)
 		return
 	}
-	claims, ok := parse(r.PostForm.Get("token"), accessType, f.now())
+	claims, ok := f.parse(r.PostForm.Get("token"), accessType)
 	g := f.grantByID(claims.Grant)
 	if !ok || g == nil || g.appID != app.id || f.userByID(g.userID) == nil {
 		if f.cfg.Profile.IntrospectInactive {
