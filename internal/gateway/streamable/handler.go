@@ -6,9 +6,12 @@
 package streamable
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -42,7 +45,7 @@ func (h *Handler) Post(r *http.Request, access model.Access, m mcp.Message) (cal
 
 // Batch takes a JSON array, which only 2025-03-26 has.
 func (h *Handler) Batch(r *http.Request, access model.Access, body []byte) (call.Answer, error) {
-	all, err := mcp.ParseBatch(body)
+	all, err := mcp.Batch(body)
 	if err != nil {
 		return call.Answer{}, err
 	}
@@ -104,31 +107,49 @@ func (h *Handler) call(r *http.Request, s *session.Session, access model.Access,
 }
 
 // batch relays the messages of one JSON array: each request's response goes to
-// one common stream.
-func (h *Handler) batch(r *http.Request, s *session.Session, access model.Access, all []mcp.Message) call.Answer {
+// one common stream, and so does the error of what is no message.
+func (h *Handler) batch(r *http.Request, s *session.Session, access model.Access, all []json.RawMessage) call.Answer {
+	var requests []mcp.Message
 	var begun []*call.Exchange
 	var failed [][]byte
-	for _, m := range all {
-		if m.Kind != mcp.Request {
+	for _, item := range all {
+		m, err := mcp.Parse(item)
+		if err == nil && m.Kind != mcp.Request {
 			if err := s.Tell(r.Context(), m); err != nil {
 				h.Log.Debug("dropped a message of a batch", "error", err)
 			}
 			continue
 		}
-		x, err := h.Begin(r.Context(), s, access, m)
+		var x *call.Exchange
+		if err == nil {
+			requests = append(requests, m)
+			x, err = h.beginOne(r, s, access, m)
+		}
 		if err != nil {
 			failed = append(failed, h.Refusal(err).Message(m.ID()))
 			continue
 		}
 		begun = append(begun, x)
 	}
-	if len(begun)+len(failed) == 0 {
+	switch {
+	case len(begun)+len(failed) == 0:
 		return call.Answer{Status: http.StatusAccepted}
+	case len(requests) == 0 && len(failed) == len(all):
+		return call.Answer{Status: http.StatusBadRequest, Raw: slices.Concat([]byte("["), bytes.Join(failed, []byte(",")), []byte("]"))}
 	}
-	return h.stream(r, s, all, func(l *eventstore.Log) bool {
+	return h.stream(r, s, requests, func(l *eventstore.Log) bool {
 		for _, raw := range failed {
 			call.Tell(l, raw)
 		}
 		return call.CarryAll(l, begun)
 	})
+}
+
+// beginOne begins one request of a batch, in which initialize must not stand (2025-03-26,
+// Lifecycle).
+func (h *Handler) beginOne(r *http.Request, s *session.Session, access model.Access, m mcp.Message) (*call.Exchange, error) {
+	if m.Method == mcp.MethodInitialize {
+		return nil, fmt.Errorf("%w: initialize must not stand in a batch", mcp.ErrNotMessage)
+	}
+	return h.Begin(r.Context(), s, access, m)
 }

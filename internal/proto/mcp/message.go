@@ -37,6 +37,8 @@ type Message struct {
 var (
 	// ErrNotJSON: the bytes are not one JSON value. Answer with CodeParseError.
 	ErrNotJSON = errors.New("not valid JSON")
+	// ErrNotUTF8 is an ErrNotJSON: JSON between systems is UTF-8 (RFC 8259 §8.1).
+	ErrNotUTF8 = fmt.Errorf("%w: it holds bytes that are not UTF-8", ErrNotJSON)
 	// ErrNotMessage: JSON, but not a JSON-RPC 2.0 message. Answer with CodeInvalidRequest.
 	ErrNotMessage = errors.New("not a JSON-RPC 2.0 message")
 )
@@ -48,6 +50,9 @@ var (
 // null).
 func Parse(raw []byte) (Message, error) {
 	m := Message{Raw: raw}
+	if !utf8.Valid(raw) {
+		return Message{}, ErrNotUTF8
+	}
 	var version, method rawjson.Span
 	switch repeated, err := m.envelope(&version, &method); {
 	case err != nil:
@@ -203,6 +208,23 @@ func (m Message) Failed() bool {
 	return m.IsError() || string(m.ResultField("isError")) == "true"
 }
 
+// CheckResponse finds what makes a response none to clients, who would wait on: a result
+// that is no object (MCP, Result), or an error without an integer code and a message
+// (JSON-RPC 2.0 §5.1).
+func (m Message) CheckResponse() error {
+	if !m.IsError() {
+		if m.Result()[0] != '{' {
+			return fmt.Errorf(`%w: "result" must be an object`, ErrNotMessage)
+		}
+		return nil
+	}
+	var code int
+	if json.Unmarshal(m.ErrorField("code"), &code) != nil || len(m.ErrorField("message")) == 0 || m.ErrorField("message")[0] != '"' {
+		return fmt.Errorf(`%w: "error" must have an integer code and a message`, ErrNotMessage)
+	}
+	return nil
+}
+
 // WithID returns the message's bytes with another id. The message must have one.
 func (m Message) WithID(id json.RawMessage) []byte { return rawjson.Splice(m.Raw, m.id, id) }
 
@@ -310,28 +332,28 @@ func IsBatch(raw []byte) bool {
 // maxBatch is how many messages a batch may hold.
 const maxBatch = 100
 
-// ParseBatch reads a JSON array of 1 to 100 messages (JSON-RPC 2.0 §6). An
-// initialize request must not stand in one (2025-03-26, Lifecycle).
-func ParseBatch(raw []byte) ([]Message, error) {
-	var items []json.RawMessage
-	if err := json.Unmarshal(raw, &items); err != nil {
+// Batch returns the 1 to 100 values of a JSON array (see IsBatch), each yet to be
+// parsed: one that is no message does not keep the others from being taken (JSON-RPC
+// 2.0 §6). Errors are those of Parse.
+func Batch(raw []byte) (items []json.RawMessage, err error) {
+	if !utf8.Valid(raw) {
+		return nil, ErrNotUTF8
+	}
+	if end := rawjson.CheckValue(raw, 0, 0); end < 0 || rawjson.SkipSpace(raw, end) < len(raw) {
 		return nil, ErrNotJSON
+	}
+	i := rawjson.SkipSpace(raw, rawjson.SkipSpace(raw, 0)+1)
+	for raw[i] != ']' && len(items) <= maxBatch {
+		end := rawjson.CheckValue(raw, i, 1)
+		items = append(items, raw[i:end])
+		if i = rawjson.SkipSpace(raw, end); raw[i] == ',' {
+			i = rawjson.SkipSpace(raw, i+1)
+		}
 	}
 	if len(items) == 0 || len(items) > maxBatch {
 		return nil, fmt.Errorf("%w: a batch holds 1 to %d messages", ErrNotMessage, maxBatch)
 	}
-	all := make([]Message, len(items))
-	for i, item := range items {
-		m, err := Parse(item)
-		if err != nil {
-			return nil, err
-		}
-		if m.Method == MethodInitialize {
-			return nil, fmt.Errorf("%w: initialize must not stand in a batch", ErrNotMessage)
-		}
-		all[i] = m
-	}
-	return all, nil
+	return items, nil
 }
 
 // WithResult returns a response's bytes with another result. The message must

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestParse(t *testing.T) {
@@ -38,6 +39,7 @@ func TestParse(t *testing.T) {
 		{"truncated", `{"jsonrpc":"2.0"`, 0, "", ErrNotJSON},
 		{"two values", `{} {}`, 0, "", ErrNotJSON},
 		{"empty", ``, 0, "", ErrNotJSON},
+		{"not UTF-8", "{\"jsonrpc\":\"2.0\",\"method\":\"a\",\"params\":{\"a\":\"\xff\"}}", 0, "", ErrNotUTF8},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m, err := Parse([]byte(tc.in))
@@ -131,7 +133,7 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add([]byte(strings.Repeat("[", 10001) + strings.Repeat("]", 10001)))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		m, err := Parse(raw)
-		if valid := json.Valid(raw); valid == errors.Is(err, ErrNotJSON) {
+		if valid := json.Valid(raw) && utf8.Valid(raw); valid == errors.Is(err, ErrNotJSON) {
 			t.Fatalf("%q: %v, encoding/json says valid: %v", raw, err, valid)
 		}
 		if err != nil {

@@ -28,7 +28,7 @@ func TestUntakenResponsesStopTheReading(t *testing.T) {
 	}
 	go func() {
 		for range calls {
-			child.writes(`{"jsonrpc":"2.0","id":%s,"result":%q}`, child.reads().ID(), strings.Repeat("x", size))
+			child.writes(`{"jsonrpc":"2.0","id":%s,"result":{"a":%q}}`, child.reads().ID(), strings.Repeat("x", size))
 		}
 	}()
 	stopped, n := false, 0

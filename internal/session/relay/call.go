@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -296,11 +298,15 @@ func (c *Call) wake() {
 // number is a call's id as the child gets it, as JSON.
 func number(id uint64) json.RawMessage { return strconv.AppendUint(nil, id, 10) }
 
-// numbered reads what number wrote; 0, which is no call's, if it did not.
+// numbered reads what number wrote; 0, which is no call's, if it did not. Some backends
+// give a number back as a string, or with a fraction.
 func numbered(id json.RawMessage) uint64 {
-	n, err := strconv.ParseUint(string(id), 10, 64)
-	if err != nil {
+	if n, err := strconv.ParseUint(string(id), 10, 64); err == nil {
+		return n
+	}
+	n, err := strconv.ParseFloat(strings.Trim(string(id), `"`), 64)
+	if err != nil || n < 0 || n > 1<<53 || n != math.Trunc(n) {
 		return 0
 	}
-	return n
+	return uint64(n)
 }

@@ -40,9 +40,9 @@ func TestAbandonGivesTheSlotBack(t *testing.T) {
 		t.Errorf("%d calls in flight", n)
 	}
 	next := call(t, r, `{"jsonrpc":"2.0","id":2,"method":"b"}`)
-	child.writes(`{"jsonrpc":"2.0","id":%s,"result":"late"}`, sent.ID())
-	child.writes(`{"jsonrpc":"2.0","id":%s,"result":"b"}`, child.reads().ID())
-	if e, err := next.Next(t.Context()); err != nil || string(e.Raw) != `{"jsonrpc":"2.0","id":2,"result":"b"}` {
+	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{"a":"late"}}`, sent.ID())
+	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{"a":"b"}}`, child.reads().ID())
+	if e, err := next.Next(t.Context()); err != nil || string(e.Raw) != `{"jsonrpc":"2.0","id":2,"result":{"a":"b"}}` {
 		t.Errorf("got %s, %v", e.Raw, err)
 	}
 }

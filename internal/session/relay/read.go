@@ -40,41 +40,61 @@ func (r *Relay) handle(line []byte) {
 	if len(bytes.TrimLeft(line, " \t\r")) == 0 {
 		return
 	}
-	m, err := mcp.Parse(line)
 	first := r.resync
 	r.resync = false
+	if mcp.IsBatch(line) { // which 2025-03-26 allows
+		if all, err := mcp.Batch(line); err == nil {
+			for _, one := range all {
+				r.take(one, false)
+			}
+			return
+		}
+	}
+	r.take(line, first)
+}
+
+// take routes what should be one message. A first one may be the rest of a line.
+func (r *Relay) take(raw []byte, first bool) {
+	m, err := mcp.Parse(raw)
+	if err == nil && m.Kind == mcp.Response {
+		err = m.CheckResponse()
+	}
 	switch {
 	case err != nil && first:
-		r.cfg.Log.Debug("dropped the rest of a line", "bytes", len(line))
-		return
+		r.cfg.Log.Debug("dropped the rest of a line", "bytes", len(raw))
 	case err != nil:
-		r.faults.Note("backend wrote something that is not a JSON-RPC message; skipped it", "bytes", len(line), "error", err)
-		return
-	}
-	switch m.Kind {
-	case mcp.Response:
+		r.handleMalformed(raw, err)
+	case m.Kind == mcp.Response:
 		r.handleResponse(m)
-	case mcp.Notification:
+	case m.Kind == mcp.Notification:
 		r.handleNotification(m)
-	case mcp.Request:
+	default:
 		r.handleQuestion(m)
 	}
 }
 
 func (r *Relay) handleResponse(m mcp.Message) {
+	id := numbered(m.ID())
+	if code := m.ErrorCode(); string(m.ID()) == "null" && (code == mcp.CodeParseError || code == mcp.CodeInvalidRequest) {
+		id = r.only() // any other code would answer a notification, which some backends do
+	}
+	r.end(id, func(c *Call) Event { return c.response(m) })
+}
+
+// end ends the call of an id with its last event.
+func (r *Relay) end(id uint64, last func(*Call) Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	id := numbered(m.ID())
 	c := r.calls[id]
 	if c == nil || !c.sent {
 		delete(r.abandoned, id)
 		r.tellLocked()
-		r.cfg.Log.Debug("backend answered a call that is not in flight", "id", string(m.ID()))
+		r.cfg.Log.Debug("backend answered a call that is not in flight", "id", id)
 		return
 	}
 	if !c.deafLocked() {
 		r.mu.Unlock() // the message may be large
-		e := c.response(m)
+		e := last(c)
 		r.mu.Lock()
 		if r.calls[c.ID] == c {
 			c.finishLocked(e)

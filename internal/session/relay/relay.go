@@ -116,9 +116,7 @@ func New(cfg Config) (*Relay, error) {
 		cfg: cfg, faults: lines.Faults{Log: cfg.Log, AfterFunc: cfg.AfterFunc}, resync: cfg.Resync, done: make(chan struct{}), suspended: make(chan struct{}), halted: make(chan struct{}),
 		calls: map[uint64]*Call{}, answered: map[*Call]bool{}, asked: map[string]Question{}, abandoned: map[uint64]bool{},
 	}
-	cfg.TooLong = func(bytes int) {
-		r.faults.Note("backend wrote a line over the limit; skipped it", "bytes", bytes, "limit", cfg.MaxLine)
-	}
+	cfg.TooLong = r.tooLong
 	if cfg.State != nil {
 		cfg.Rest = &cfg.State.Rest
 	}

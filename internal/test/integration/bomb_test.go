@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // bombs are JSON that costs its reader much, or that two readers take differently.
@@ -43,7 +44,7 @@ func TestBombsInRequests(t *testing.T) {
 				body := fmt.Sprintf(b.before, at) + strings.Repeat(b.unit, bombSize/len(b.unit)) + b.after
 				var r response
 				grew := w.grows(func() { r = w.post(token, c.ID(), body) })
-				valid := json.Valid([]byte(body))
+				valid := json.Valid([]byte(body)) && utf8.ValidString(body)
 				if valid && r.status != 200 || !valid && (r.status != 400 || !strings.Contains(r.body, "-32700")) {
 					t.Errorf("valid %v: got %d %.300s", valid, r.status, r.body)
 				}
@@ -78,7 +79,7 @@ func TestAmbiguousRequests(t *testing.T) {
 		"an id beyond all floats":   {fmt.Sprintf(call, "1e999999999", `"get_my_user_info"`, "{}"), 200, `"id":1e999999999`},
 		"an id of surrogates":       {fmt.Sprintf(call, `"\ud800"`, `"get_my_user_info"`, "{}"), 200, `"id":"\ud800"`},
 		"a tool of surrogates":      {fmt.Sprintf(call, "1", `"\ud800"`, "{}"), 200, `"error"`},
-		"a tool of no UTF-8":        {fmt.Sprintf(call, "1", "\"\xff\"", "{}"), 200, `"error"`},
+		"a tool of no UTF-8":        {fmt.Sprintf(call, "1", "\"\xff\"", "{}"), 400, "UTF-8"},
 		"a number beyond all":       {fmt.Sprintf(call, "1", `"slow"`, `{"ms":1e400}`), 200, `"isError":true`},
 		"a byte order mark":         {"\xef\xbb\xbf" + `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 400, "-32700"},
 		"UTF-16":                    {"{\x00\"\x00}\x00", 400, "-32700"},
@@ -121,8 +122,11 @@ func TestBombsOfTheBackend(t *testing.T) {
 				}
 				line := fmt.Sprintf(b.before, strings.Replace(as, "{id}", "1", 1)) + strings.Repeat(b.unit, args["times"].(int)) + b.after
 				want := "said"
-				if answers > 0 && json.Valid([]byte(line)) {
+				switch {
+				case answers > 0 && json.Valid([]byte(line)) && utf8.ValidString(line):
 					want = "a bomb"
+				case answers > 0:
+					want = "the backend's answer cannot be passed on"
 				}
 				var r response
 				grew := w.grows(func() {

@@ -5,6 +5,7 @@ package integration
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -151,10 +152,26 @@ func TestBatch(t *testing.T) {
 	if r := w.post(token, old, `[{"jsonrpc":"2.0","method":"notifications/initialized"}]`); r.status != 202 {
 		t.Errorf("a batch without requests gave %d", r.status)
 	}
+	mixed := w.post(token, old, `[{"jsonrpc":"2.0","id":1,"method":"ping"},{"foo":1},{"jsonrpc":"2.0","id":null,"method":"ping"},2,`+initialize+`,{"jsonrpc":"2.0","id":"two","method":"ping"}]`)
+	for want, times := range map[string]int{
+		`{"jsonrpc":"2.0","id":1,"result":{}}`: 1, `{"jsonrpc":"2.0","id":"two","result":{}}`: 1,
+		`{"jsonrpc":"2.0","id":null,"error":{"code":-32600,`: 3, `{"jsonrpc":"2.0","id":0,"error":{"code":-32600,`: 1,
+	} {
+		if n := strings.Count(mixed.body, want); mixed.status != 200 || n != times {
+			t.Errorf("%s stands %d times in %d %s", want, n, mixed.status, mixed.body)
+		}
+	}
+	var errors []struct {
+		ID    any
+		Error struct{ Code int }
+	}
+	if r := w.post(token, old, `[1,2,3]`); r.status != 400 || json.Unmarshal([]byte(r.body), &errors) != nil || len(errors) != 3 || errors[2].ID != nil || errors[2].Error.Code != -32600 {
+		t.Errorf("[1,2,3] gave %d %s", r.status, r.body)
+	}
 	newer := w.post(token, "", initialize).header.Get("Mcp-Session-Id")
 	for session, bodies := range map[string][]string{
 		newer: {`[{"jsonrpc":"2.0","id":1,"method":"ping"}]`},
-		old:   {`[]`, `[1]`, `[` + initialize + `]`},
+		old:   {`[]`, `[1]`, ` [ ] `, `[` + strings.Repeat("1,", 100) + `1]`},
 	} {
 		for _, body := range bodies {
 			if r := w.post(token, session, body); r.status != 400 || !strings.Contains(r.body, "-32600") {

@@ -174,8 +174,8 @@ func Splice(doc []byte, at Span, value []byte) []byte {
 // The check functions return the index after what begins at i, or -1 when that is
 // not valid JSON (RFC 8259). They accept exactly what json.Valid accepts.
 
-// maxDepth is how deep values may nest; encoding/json has the same limit.
-const maxDepth = 10000
+// MaxDepth is how deep values may nest; encoding/json has the same limit.
+const MaxDepth = 10000
 
 // CheckValue takes one value that stands depth containers deep.
 func CheckValue(doc []byte, i, depth int) int {
@@ -187,7 +187,7 @@ func CheckValue(doc []byte, i, depth int) int {
 		}
 		switch c := doc[i]; c {
 		case '{', '[':
-			if depth+len(open) >= maxDepth {
+			if depth+len(open) >= MaxDepth {
 				return -1
 			}
 			open = append(open, c)
@@ -273,7 +273,7 @@ func checkString(doc []byte, i int) int {
 		return -1
 	}
 	for i++; ; {
-		if i = plain(doc, i); i >= len(doc) {
+		if i = SkipPlain(doc, i); i >= len(doc) {
 			return -1
 		}
 		switch doc[i] {
@@ -289,9 +289,9 @@ func checkString(doc []byte, i int) int {
 	}
 }
 
-// plain returns the index of the first byte from i on that is a quote, a
+// SkipPlain returns the index of the first byte from i on that is a quote, a
 // backslash or a control character. It looks at eight bytes at a time.
-func plain(doc []byte, i int) int {
+func SkipPlain(doc []byte, i int) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(doc); i += 8 {
 		x := binary.LittleEndian.Uint64(doc[i:])

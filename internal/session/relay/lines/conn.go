@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 // ErrStopped: Stop was called.
@@ -15,10 +17,13 @@ var ErrStopped = errors.New("the conversation was stopped")
 
 // Config is what a Conn is made of. All fields but Rest are required.
 type Config struct {
-	Socket  *net.UnixConn   // a stream socket to read from; Close closes it
-	Output  Output          // to write to; Close closes it too
-	MaxLine int             // bytes
-	TooLong func(bytes int) // called by Next for a longer line, which it skips
+	Socket  *net.UnixConn // a stream socket to read from; Close closes it
+	Output  Output        // to write to; Close closes it too
+	MaxLine int           // bytes
+
+	// TooLong is called by Next for a longer line, which it skips: with its bytes and with
+	// what it is about.
+	TooLong func(bytes int, about mcp.Outline)
 
 	// Rest, if set, is what an earlier Conn over the same socket left.
 	Rest *Rest
@@ -33,10 +38,11 @@ type Output interface {
 
 // Rest is what a stopped Conn had yet to do.
 type Rest struct {
-	Input    []byte `json:"input,omitempty"`    // read and not yet taken
-	Skipping bool   `json:"skipping,omitempty"` // Input begins within a line that is skipped
-	Skipped  int    `json:"skipped,omitempty"`  // bytes of that line so far
-	Output   []byte `json:"output,omitempty"`   // not yet written; may begin within a line
+	Input    []byte      `json:"input,omitempty"`    // read and not yet taken
+	Skipping bool        `json:"skipping,omitempty"` // Input begins within a line that is skipped
+	Skipped  int         `json:"skipped,omitempty"`  // bytes of that line so far
+	Outline  mcp.Outline `json:"outline,omitzero"`   // and what it is about
+	Output   []byte      `json:"output,omitempty"`   // not yet written; may begin within a line
 }
 
 // Conn reads and writes lines. One goroutine reads; any may write.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"syscall"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 const (
@@ -19,9 +21,10 @@ var inputs = sync.Pool{New: func() any { b := make([]byte, inputBuffer); return 
 // the buffer it grows in doubles.
 type input struct {
 	max      int // bytes of a line
-	tooLong  func(bytes int)
+	tooLong  func(bytes int, about mcp.Outline)
 	skipping bool // up to the next newline
 	skipped  int  // bytes of the line that is skipped
+	outline  mcp.Outline
 
 	held     *[]byte // nil while nothing is
 	from, to int     // what is held
@@ -48,8 +51,9 @@ func (in *input) next() (line []byte, ok bool) {
 		if !in.skipping && len(line) <= in.max {
 			return line, true
 		}
-		in.tooLong(in.skipped + len(line))
-		in.skipping, in.skipped = false, 0
+		in.drop(line)
+		in.tooLong(in.skipped, in.outline)
+		in.skipping, in.skipped, in.outline = false, 0, mcp.Outline{}
 	}
 	return nil, false
 }
@@ -57,10 +61,15 @@ func (in *input) next() (line []byte, ok bool) {
 // skip drops what is held of a line that is not wanted.
 func (in *input) skip() {
 	if in.skipping || in.to-in.from > in.max {
-		in.skipping = true
-		in.skipped += in.to - in.from
+		in.drop((*in.held)[in.from:in.to])
 		in.from = in.to
 	}
+}
+
+func (in *input) drop(part []byte) {
+	in.skipping = true
+	in.skipped += len(part)
+	_, _ = in.outline.Write(part)
 }
 
 // last returns what no newline ends, once.
@@ -74,7 +83,7 @@ func (in *input) last() []byte {
 }
 
 func (in *input) rest() Rest {
-	r := Rest{Skipping: in.skipping, Skipped: in.skipped}
+	r := Rest{Skipping: in.skipping, Skipped: in.skipped, Outline: in.outline}
 	if in.held != nil {
 		r.Input = bytes.Clone((*in.held)[in.from:in.to])
 	}
@@ -82,7 +91,7 @@ func (in *input) rest() Rest {
 }
 
 func (in *input) restore(r Rest) {
-	in.skipping, in.skipped = r.Skipping, r.Skipped
+	in.skipping, in.skipped, in.outline = r.Skipping, r.Skipped, r.Outline
 	if len(r.Input) > 0 {
 		held := bytes.Clone(r.Input)
 		in.held, in.to = &held, len(held)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 // pair returns a Conn and its peer.
@@ -43,7 +45,7 @@ func over(t testing.TB, cfg Config) *Conn {
 		cfg.MaxLine = 4 << 20
 	}
 	if cfg.TooLong == nil {
-		cfg.TooLong = func(n int) { t.Errorf("skipped a line of %d bytes", n) }
+		cfg.TooLong = func(n int, _ mcp.Outline) { t.Errorf("skipped a line of %d bytes", n) }
 	}
 	if cfg.Output == nil {
 		cfg.Output = cfg.Socket
@@ -67,26 +69,31 @@ func all(c *Conn) (read []string) {
 }
 
 // Lines of any size, in pieces of any size, with stops in between, come whole and
-// in order; those over the limit are skipped and counted.
+// in order; those over the limit are skipped and counted, and their ids read.
 func TestLines(t *testing.T) {
 	const limit = 150 << 10
 	for seed := range uint64(5) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		var want []string
 		var tooLong, skipped []int
+		var ids, read []string
 		var text bytes.Buffer
 		for i := range 30 {
-			line := fmt.Sprint(i, strings.Repeat("x", int(random.ExpFloat64()*float64(1+random.IntN(100<<10)))))
+			line := fmt.Sprintf(`{"text":%q,"id":%d}`, strings.Repeat("x", int(random.ExpFloat64()*float64(1+random.IntN(100<<10)))), i)
 			text.WriteString(line + "\n")
 			if len(line) > limit {
 				tooLong = append(tooLong, len(line))
+				ids = append(ids, fmt.Sprint(i))
 			} else {
 				want = append(want, line)
 			}
 		}
 		text.WriteString("no newline")
 		want = append(want, "no newline")
-		cfg := Config{MaxLine: limit, TooLong: func(n int) { skipped = append(skipped, n) }}
+		cfg := Config{MaxLine: limit, TooLong: func(n int, about mcp.Outline) {
+			skipped = append(skipped, n)
+			read = append(read, string(about.ID))
+		}}
 		c, peer := pair(t, cfg)
 		cfg.Socket = c.cfg.Socket
 		go func() {
@@ -113,8 +120,8 @@ func TestLines(t *testing.T) {
 				c = over(t, cfg)
 			}
 		}
-		if !slices.Equal(got, want) || !slices.Equal(skipped, tooLong) {
-			t.Errorf("seed %d: got %d lines and skipped %v, want %d and %v", seed, len(got), skipped, len(want), tooLong)
+		if !slices.Equal(got, want) || !slices.Equal(skipped, tooLong) || !slices.Equal(read, ids) {
+			t.Errorf("seed %d: got %d lines and skipped %v (%s), want %d and %v (%s)", seed, len(got), skipped, read, len(want), tooLong, ids)
 		}
 		if _, err := c.Next(); err == nil {
 			t.Error("something came after the end")
