@@ -1,6 +1,10 @@
 package session
 
-import "context"
+import (
+	"context"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+)
 
 // Confirmation is what raises the session's mode in the store for its unit of now, to
 // be called later.
@@ -27,4 +31,15 @@ func (s *Session) Waiting() int {
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
 	return s.queue.size
+}
+
+// Negotiate is what a backend is offered for a client's initialize, and what the client
+// is told of the backend's answer.
+func Negotiate(initialize, answer mcp.Message) (offer, told mcp.Message) {
+	offer = offered(initialize)
+	told, err := agreed(offer, answer)
+	if err != nil {
+		panic(err)
+	}
+	return offer, told
 }

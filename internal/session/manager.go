@@ -135,6 +135,7 @@ func (m *Manager) CreateOn(ctx context.Context, id string, streams *eventstore.H
 }
 
 func (m *Manager) create(ctx context.Context, id string, began time.Time, streams *eventstore.Hub, access model.Access, initialize mcp.Message) (*Session, []byte, error) {
+	initialize = offered(initialize)
 	s := newSession(m, streams, model.Session{
 		ID: id, UserID: access.User.ID, UserName: access.User.Name,
 		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID, Kind: model.SessionClient,
@@ -144,7 +145,9 @@ func (m *Manager) create(ctx context.Context, id string, began time.Time, stream
 	defer a.over()
 	var answer mcp.Message
 	u, err := m.start(ctx, s, func(ctx context.Context, u *unit.Unit) (err error) {
-		answer, err = u.Initialize(ctx, initialize)
+		if answer, err = u.Initialize(ctx, initialize); err == nil {
+			answer, err = agreed(initialize, answer)
+		}
 		return err
 	})
 	if err != nil {

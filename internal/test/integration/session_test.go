@@ -237,6 +237,24 @@ func TestProtocolVersions(t *testing.T) {
 	}
 }
 
+// A revision that nobody knows, or that has no sessions, is answered with the latest that
+// has, and the session works at that.
+func TestUnknownProtocolVersion(t *testing.T) {
+	for _, backend := range []string{"standin", "everything"} {
+		w := start(t, backend)
+		token := w.token(w.mustConnect("alice"))
+		for _, v := range []string{"2099-12-31", "2026-07-28", "1.0", ""} {
+			r := w.post(token, "", strings.Replace(initialize, "2025-06-18", v, 1))
+			if r.status != 200 || !strings.Contains(r.body, `"protocolVersion":"2025-11-25"`) {
+				t.Errorf("%s, %q: got %d %s", backend, v, r.status, r.body)
+			}
+			if ping := w.post(token, r.header.Get("Mcp-Session-Id"), `{"jsonrpc":"2.0","id":"p","method":"ping"}`, "MCP-Protocol-Version", "2025-11-25"); ping.status != 200 {
+				t.Errorf("%s, %q: ping gave %d %s", backend, v, ping.status, ping.body)
+			}
+		}
+	}
+}
+
 // A backend nobody here wrote, asking its client something in the midst of a call.
 func TestEverythingServer(t *testing.T) {
 	w := start(t, "everything")
