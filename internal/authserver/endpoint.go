@@ -40,6 +40,9 @@ func (s *Server) endpoint(answer func(context.Context, tokenRequest) (any, error
 
 // readTokenRequest parses the form and authenticates the client.
 func (s *Server) readTokenRequest(w http.ResponseWriter, r *http.Request) (tokenRequest, error) {
+	if err := httpserver.CheckHeaders(r); err != nil {
+		return tokenRequest{}, oauth.Errorf(oauth.InvalidRequest, "%v", err)
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
 		return tokenRequest{}, oauth.BodyError(err)

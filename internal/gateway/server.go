@@ -152,7 +152,10 @@ func (h *Handler) guard(q *request, serve func(*request) (call.Answer, error)) (
 	if q.Method == http.MethodOptions {
 		return call.Answer{Status: http.StatusNoContent}, nil
 	}
-	var err error
+	err := httpserver.CheckHeaders(q.Request)
+	if err != nil {
+		return call.Answer{}, refuse(http.StatusBadRequest, err.Error())
+	}
 	if q.access, err = h.cfg.Auth.Authenticate(q.Request); err != nil {
 		return call.Answer{}, h.unauthenticated(q.Request, err)
 	}
@@ -269,17 +272,22 @@ func sessionless(r *http.Request, m mcp.Message) bool {
 		r.Header.Get(mcp.HeaderSessionID) == "" && m.Method != mcp.MethodInitialize
 }
 
+var errTooLarge = refuse(http.StatusRequestEntityTooLarge, "message too large")
+
 // body reads the body of a POST.
 func (h *Handler) body(q *request) ([]byte, error) {
 	if t, _, err := mime.ParseMediaType(q.Header.Get("Content-Type")); err != nil || t != mcp.TypeJSON {
 		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
+	}
+	if q.ContentLength > maxBody { // else it is seen when so much has come
+		return nil, errTooLarge
 	}
 	q.held = h.bodies.of(q.access.User.ID, q.Body)
 	body, err := io.ReadAll(q.held)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, refuse(http.StatusRequestEntityTooLarge, "message too large")
+		return nil, errTooLarge
 	case errors.Is(err, errCrowded):
 		f := call.NewFault(http.StatusTooManyRequests, mcp.CodeServerError, "too much is in flight; wait for answers first")
 		f.RetryAfter = time.Second

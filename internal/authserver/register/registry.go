@@ -74,6 +74,9 @@ func (g *Registry) tell(ctx context.Context, refused *oauth.Error) {
 
 // register returns an *oauth.Error, or a failure of the store.
 func (g *Registry) register(r *http.Request) (made oauth.RegistrationResponse, err error) {
+	if err := httpserver.CheckHeaders(r); err != nil {
+		return made, oauth.Errorf(oauth.InvalidRequest, "%v", err)
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return made, oauth.BodyError(err)

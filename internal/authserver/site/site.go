@@ -68,7 +68,13 @@ func (r *Refusal) Error() string { return r.Text }
 func (s *Site) Serve(handle func(*http.Request) (Answer, error), broken *Refusal) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		a, err := handle(r)
+		var a Answer
+		err := httpserver.CheckHeaders(r)
+		if err != nil {
+			err = Refuse(http.StatusBadRequest, oauth.InvalidRequest, "Not understood", "Your program sent a request that cannot be understood: "+err.Error()+".")
+		} else {
+			a, err = handle(r)
+		}
 		refused := &Refusal{}
 		if err != nil {
 			if !errors.As(err, &refused) {

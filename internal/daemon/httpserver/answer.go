@@ -57,6 +57,26 @@ func CORS(h http.HandlerFunc, method string) http.Handler {
 	})
 }
 
+// singletons are the headers that are read here and have one value at most. A proxy in
+// front may have gone by another one of several.
+var singletons = []string{"Authorization", "Content-Type", "Last-Event-Id", "Mcp-Protocol-Version", "Mcp-Session-Id", "Origin"}
+
+// ErrRepeated: a header that has one value at most stands more than once (RFC 9110 §5.3).
+type ErrRepeated string
+
+func (e ErrRepeated) Error() string { return "the " + string(e) + " header stands more than once" }
+
+// CheckHeaders returns ErrRepeated if one of r's headers is. Host and Content-Length are
+// net/http's to refuse.
+func CheckHeaders(r *http.Request) error {
+	for _, name := range singletons {
+		if len(r.Header[name]) > 1 {
+			return ErrRepeated(name)
+		}
+	}
+	return nil
+}
+
 // WriteJSON sends v and keeps it out of every cache: most answers hold secrets,
 // and the rest change with the configuration.
 func WriteJSON(w http.ResponseWriter, status int, v any) {

@@ -81,6 +81,76 @@ func TestSlowBodiesAreCut(t *testing.T) {
 	}
 }
 
+// What is clear without the body is said at once, whether the client waits for leave to
+// send it or is slow. A connection whose body came is kept.
+func TestAnswersWithoutTheBody(t *testing.T) {
+	const head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+	for name, tc := range map[string]struct {
+		sent   string
+		closes bool
+	}{
+		"waits for leave": {head + "Expect: 100-continue\r\n\r\n", true},
+		"slow":            {head + "\r\nab", true},
+		"slow, chunked":   {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", true},
+		"whole":           {head + "\r\nabcde", false},
+	} {
+		for how, handler := range map[string]http.HandlerFunc{
+			"status": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
+			"text":   func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusUnauthorized) },
+			"none":   func(http.ResponseWriter, *http.Request) {},
+		} {
+			t.Run(name+", "+how, func(t *testing.T) {
+				t.Parallel() // a connection that closes lingers
+				p := usual
+				p.patience = time.Hour
+				c := startAt(t, p, handler)
+				in := bufio.NewReader(c)
+				fmt.Fprint(c, tc.sent)
+				resp, err := http.ReadResponse(in, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				if resp.StatusCode/100 == 1 || resp.Close != tc.closes {
+					t.Errorf("got %s, closes: %v", resp.Status, resp.Close)
+				}
+				if tc.closes {
+					if _, err := in.ReadByte(); err != io.EOF {
+						t.Errorf("after the answer came %v", err)
+					}
+					return
+				}
+				fmt.Fprint(c, tc.sent)
+				if _, err := http.ReadResponse(in, nil); err != nil {
+					t.Errorf("the next request: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// A handler that wants the body has a client sent that waits for leave.
+func TestContinue(t *testing.T) {
+	c := start(t, func(w http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s, %v", text, err)
+	})
+	in := bufio.NewReader(c)
+	fmt.Fprint(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+	if line, err := in.ReadString('\n'); !strings.Contains(line, "100 Continue") {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	_, _ = in.ReadString('\n')
+	fmt.Fprint(c, "abcde")
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := io.ReadAll(resp.Body); string(b) != "abcde, <nil>" {
+		t.Errorf("got %s", b)
+	}
+}
+
 // Once the body has come, the answer may take its time.
 func TestALongAnswerToABody(t *testing.T) {
 	gone := make(chan error, 1)
