@@ -39,6 +39,7 @@ install: build ## install under DESTDIR= (debian/rules calls this)
 	install -D -m 0644 packaging/sysusers.d/fjmcp.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/fjmcp.conf
 	install -D -m 0644 packaging/tmpfiles.d/fjmcp.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/fjmcp.conf
 	install -D -m 0644 packaging/journald.conf $(DESTDIR)$(PREFIX)/lib/systemd/journald@fjmcp.conf.d/10-fjmcp.conf
+	install -D -m 0644 packaging/fjmcp-broker.catalog $(DESTDIR)$(PREFIX)/lib/systemd/catalog/fjmcp-broker.catalog
 	install -D -m 0644 packaging/broker.env $(DESTDIR)/etc/fjmcp/broker.env
 	packaging/empty-root $(DESTDIR)/var/lib/fjmcp-session-root
 	packaging/empty-root $(DESTDIR)/var/lib/fjmcp-broker-root

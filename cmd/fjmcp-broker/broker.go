@@ -133,7 +133,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	})
 	s.mcp.Routes(mux)
 	s.health.Routes(mux)
-	s.handler = mux
+	s.handler = addresses.Audited(mux)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
@@ -102,17 +103,23 @@ func (s *Server) reportReuse(ctx context.Context, c model.Client, g model.Grant,
 	if !errors.Is(err, model.ErrReused) {
 		return
 	}
-	s.cfg.Audit.Event(ctx, audit.Event{
-		Kind: audit.TokenReused, User: s.cfg.Store.UserName(ctx, g.UserID), Client: oauth.ClientName(c), Outcome: "revoked",
-		Detail: "the " + what + " was used again; all tokens of this login are revoked", Failed: true,
-	})
+	e := s.grantEvent(ctx, audit.TokenReused, c, g)
+	e.Outcome, e.Failed, e.Detail = "revoked", true, "the "+what+" was used again; all tokens of this login are revoked"
+	s.cfg.Audit.Event(ctx, e)
 	s.cfg.Revoked(ctx, g.ID)
 }
 
 func (s *Server) tokenEvent(ctx context.Context, kind audit.Kind, c model.Client, g model.Grant, detail string) {
-	s.cfg.Audit.Event(ctx, audit.Event{
-		Kind: kind, User: s.cfg.Store.UserName(ctx, g.UserID), Client: oauth.ClientName(c), Outcome: "ok", Detail: detail,
-	})
+	e := s.grantEvent(ctx, kind, c, g)
+	e.Detail = detail
+	s.cfg.Audit.Event(ctx, e)
+}
+
+// grantEvent is an event about what c was granted.
+func (s *Server) grantEvent(ctx context.Context, kind audit.Kind, c model.Client, g model.Grant) audit.Event {
+	e := site.Event(kind, s.cfg.Store.Known(ctx, g.UserID), c)
+	e.ReadOnly = audit.YesNo(model.ReadOnly(g.Scope))
+	return e
 }
 
 func (s *Server) newPair() store.Pair {

@@ -84,7 +84,9 @@ func (o *Operator) RemoveClient(ctx context.Context, id string) error {
 }
 
 func (o *Operator) event(ctx context.Context, kind audit.Kind, client model.Client) {
-	o.cfg.Audit.Event(ctx, audit.Event{Kind: kind, Client: oauth.ClientName(client), Outcome: "ok", Detail: model.ShortID(client.ID) + " by the operator"})
+	o.cfg.Audit.Event(ctx, audit.Event{
+		Kind: kind, Client: oauth.ClientName(client), ClientID: model.ShortID(client.ID), Outcome: "ok", Detail: "by the operator",
+	})
 }
 
 // RotateKey moves everything to the current key and audits that.

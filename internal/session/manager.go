@@ -65,7 +65,7 @@ func New(cfg Config) *Manager {
 	cfg.Suspended = func(userID string) { go m.endSuspended(userID) }
 	cfg.Leaked = func(of unit.Spec, name string) {
 		cfg.Audit.Event(context.Background(), audit.Event{
-			Kind: audit.TokenLeaked, User: of.User, Session: of.Session, Unit: name, Outcome: "cut_off"})
+			Kind: audit.TokenLeaked, User: of.User, UserID: of.Subject, ReadOnly: audit.YesNo(of.ReadOnly), Session: of.Session, Unit: name, Outcome: "cut_off"})
 	}
 	m.cfg, m.door, m.prestart = cfg, &door{now: cfg.Now}, newPrestart(cfg)
 	return m
@@ -137,7 +137,7 @@ func (m *Manager) CreateOn(ctx context.Context, id string, streams *eventstore.H
 func (m *Manager) create(ctx context.Context, id string, began time.Time, streams *eventstore.Hub, access model.Access, initialize mcp.Message) (*Session, []byte, error) {
 	initialize = offered(initialize)
 	s := newSession(m, streams, model.Session{
-		ID: id, UserID: access.User.ID, UserName: access.User.Name,
+		ID: id, UserID: access.User.ID, UserName: access.User.Name, Subject: access.User.Subject,
 		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID, Kind: model.SessionClient,
 		Initialize: string(initialize.Raw), ReadOnly: model.ReadOnly(access.Scope), CreatedAt: began, LastUsedAt: m.cfg.Now(),
 	})

@@ -46,7 +46,7 @@ func (s *Session) Label() string { return s.label }
 // Access names whose session it is, as when it began.
 func (s *Session) Access() model.Access {
 	return model.Access{
-		User: model.User{ID: s.row.UserID, Name: s.row.UserName}, ClientID: s.row.ClientID, Client: s.row.ClientName, GrantID: s.row.GrantID,
+		User: model.User{ID: s.row.UserID, Subject: s.row.Subject, Name: s.row.UserName}, ClientID: s.row.ClientID, Client: s.row.ClientName, GrantID: s.row.GrantID,
 	}
 }
 
@@ -256,7 +256,10 @@ func (s *Session) replay(ctx context.Context, u *unit.Unit) error {
 }
 
 func (s *Session) event(kind audit.Kind, outcome string) audit.Event {
-	return audit.Event{Kind: kind, User: s.row.UserName, Client: s.row.ClientName, Session: s.Label(), Outcome: outcome}
+	return audit.Event{
+		Kind: kind, User: s.row.UserName, UserID: s.row.Subject, Client: s.row.ClientName, ClientID: model.ShortID(s.row.ClientID),
+		ReadOnly: audit.YesNo(s.ReadOnly()), Session: s.Label(), Outcome: outcome,
+	}
 }
 
 // streamMemory bounds what a session keeps for clients that come back, bytes.

@@ -61,7 +61,7 @@ func (m *Manager) start(ctx context.Context, s *Session, begin beginning) (*unit
 func (s *Session) spec() unit.Spec {
 	m := s.manager
 	return unit.Spec{
-		Session: s.Label(), UserID: s.row.UserID, User: s.row.UserName, ReadOnly: s.ReadOnly(),
+		Session: s.Label(), UserID: s.row.UserID, Subject: s.row.Subject, User: s.row.UserName, ReadOnly: s.ReadOnly(),
 		MaxAge: s.row.CreatedAt.Add(m.cfg.MaxAge).Sub(m.cfg.Now()),
 		Other:  s.hear, Ended: s.unitEnded,
 	}

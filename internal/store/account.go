@@ -159,11 +159,12 @@ func (s *Store) User(ctx context.Context, id string) (model.User, error) {
 	return take[model.User](s.reader(ctx), "id = ?", id)
 }
 
-// UserName returns the user's login name for the journal, or the id where there is none.
-func (s *Store) UserName(ctx context.Context, id string) string {
+// Known is the user of that id for the journal. Where none is found, it is all the name
+// that there is.
+func (s *Store) Known(ctx context.Context, id string) model.User {
 	user, err := s.User(ctx, id)
 	if err != nil {
-		return id
+		return model.User{ID: id, Name: id}
 	}
-	return user.Name
+	return user
 }

@@ -57,7 +57,7 @@ func (s *Store) SharedSession(ctx context.Context, v model.Session) (model.Sessi
 
 func (s *Store) sessions(ctx context.Context) *gorm.DB {
 	return s.reader(ctx).Table("sessions").
-		Select("sessions.*, users.name AS user_name, clients.name AS client_name").
+		Select("sessions.*, users.name AS user_name, users.subject AS subject, clients.name AS client_name").
 		Joins("JOIN users ON users.id = sessions.user_id").
 		Joins("JOIN clients ON clients.id = sessions.client_id")
 }
@@ -116,7 +116,7 @@ func (s *Store) DeleteSession(ctx context.Context, id string) error {
 func (s *Store) Sessions(ctx context.Context) ([]model.Session, error) {
 	var list []model.Session
 	err := s.sessions(ctx).
-		Select("sessions.id, unit_id, user_id, client_id, grant_id, protocol, sessions.created_at, last_used_at, read_only, sessions.kind, users.name AS user_name, clients.name AS client_name").
+		Select("sessions.id, unit_id, user_id, client_id, grant_id, protocol, sessions.created_at, last_used_at, read_only, sessions.kind, users.name AS user_name, users.subject AS subject, clients.name AS client_name").
 		Order("sessions.last_used_at, sessions.id").Find(&list).Error
 	return list, err
 }
@@ -232,7 +232,7 @@ func (s *Store) ResumeSessions(ctx context.Context, unitIDs []string) ([]Resumed
 			return err
 		}
 		err := s.within(tx).sessions(ctx).
-			Select("sessions.*, users.name AS user_name, clients.name AS client_name, session_states.sealed AS sealed").
+			Select("sessions.*, users.name AS user_name, users.subject AS subject, clients.name AS client_name, session_states.sealed AS sealed").
 			Joins("LEFT JOIN session_states ON session_states.session_id = sessions.id AND session_states.unit_id = sessions.unit_id").
 			Where("sessions.unit_id IN ?", unitIDs).Find(&list).Error
 		if err != nil {

@@ -300,7 +300,7 @@ func TestSessions(t *testing.T) {
 	s, c := open(t)
 	l := teststore.LogIn(t, s, "alice", c.Now())
 	want := model.Session{
-		ID: "s1", UnitID: "u1", UserID: l.User.ID, UserName: "alice", ClientID: l.Client.ID, ClientName: "test client",
+		ID: "s1", UnitID: "u1", UserID: l.User.ID, UserName: "alice", Subject: l.User.Subject, ClientID: l.Client.ID, ClientName: "test client",
 		GrantID: l.Grant.ID, Kind: model.SessionClient, Protocol: "2025-11-25", Initialize: `{"method":"initialize"}`, CreatedAt: c.Now(), LastUsedAt: c.Now(),
 	}
 	must(t, s.CreateSession(t.Context(), want))

@@ -68,7 +68,7 @@ func (h *Handler) signedIn(r *http.Request, user model.User) (site.Answer, error
 	h.cfg.Unneeded(r.Context(), user.ID, user.Name) // the login brought a set
 	return site.Answer{
 		Location: h.cfg.AccountURL(), Cookie: h.accountCookie().With(value),
-		Events: []audit.Event{{Kind: audit.AccountLogin, User: user.Name, Outcome: "ok"}},
+		Events: []audit.Event{site.Event(audit.AccountLogin, user, model.Client{})},
 	}, nil
 }
 
@@ -242,18 +242,13 @@ func (h *Handler) disconnect(r *http.Request) (site.Answer, error) {
 		answer = h.done(doneAll)
 	}
 	for id, n := range logins {
-		answer.Events = append(answer.Events, audit.Event{
-			Kind: audit.Disconnected, User: user.Name, Client: h.clientName(ctx, id), Outcome: "ok", Detail: fmt.Sprintf("revoked %d login(s)", n),
-		})
+		c, err := h.cfg.Store.Client(ctx, id)
+		if err != nil {
+			c = model.Client{ID: id, Name: id}
+		}
+		e := site.Event(audit.Disconnected, user, c)
+		e.Detail = fmt.Sprintf("revoked %d login(s)", n)
+		answer.Events = append(answer.Events, e)
 	}
 	return answer, nil
-}
-
-// clientName is for the audit trail.
-func (h *Handler) clientName(ctx context.Context, id string) string {
-	c, err := h.cfg.Store.Client(ctx, id)
-	if err != nil {
-		return id
-	}
-	return oauth.ClientName(c)
 }

@@ -197,9 +197,10 @@ func (h *Handler) authorizeURL(params url.Values) string {
 
 // denied tells the client that the user said no.
 func (h *Handler) denied(c model.Client, l store.Login, where string) (site.Answer, error) {
+	e := site.Event(audit.LoginDenied, model.User{}, c)
+	e.Outcome, e.Detail = "denied", where
 	return h.sendBack(c, l, oauth.Errorf(oauth.AccessDenied, "the user did not agree"), site.Refuse(http.StatusForbidden, oauth.AccessDenied,
-		"Not connected", "You did not agree, so the application was not connected. You can close this page."),
-		audit.Event{Kind: audit.LoginDenied, Client: oauth.ClientName(c), Outcome: "denied", Detail: where})
+		"Not connected", "You did not agree, so the application was not connected. You can close this page."), e)
 }
 
 // refuseAuthorization tells the client what readAuthorization has found, where the client

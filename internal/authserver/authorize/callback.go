@@ -144,10 +144,11 @@ func (h *Handler) finish(r *http.Request, login store.Login, client model.Client
 	}
 	var events []audit.Event
 	if first {
-		events = append(events, audit.Event{Kind: audit.ClientRegistered, Client: oauth.ClientName(client), Outcome: "ok", Detail: model.ShortID(client.ID)})
+		events = append(events, site.Event(audit.ClientRegistered, model.User{}, client))
 	}
-	events = append(events, audit.Event{Kind: audit.LoginSucceeded, User: user.Name, Client: oauth.ClientName(client), Outcome: "ok"})
-	return site.Answer{Location: h.back(login, url.Values{"code": {code}}), Events: events}, nil
+	e := site.Event(audit.LoginSucceeded, user, client)
+	e.ReadOnly = audit.YesNo(model.ReadOnly(login.Scope))
+	return site.Answer{Location: h.back(login, url.Values{"code": {code}}), Events: append(events, e)}, nil
 }
 
 // drop ends a login that leads nowhere. One that stays only takes up room.

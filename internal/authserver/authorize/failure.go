@@ -32,9 +32,9 @@ func (h *Handler) failed(r *http.Request, l store.Login, client model.Client, us
 	if narrower {
 		refused.Actions = append(refused.Actions, pages.Link("Continue with fewer permissions", h.resumeURL(r, "narrower")))
 	}
-	e := audit.Event{Kind: audit.LoginFailed, User: user.Name, Outcome: f.outcome, Detail: err.Error(), Failed: true}
+	e := site.Event(audit.LoginFailed, user, client)
+	e.Outcome, e.Detail, e.Failed = f.outcome, err.Error(), true
 	if l.ClientID != "" {
-		e.Client = oauth.ClientName(client)
 		refused.Back = h.backWithError(l, oauth.Errorf(f.code, "%s", f.text))
 	} else {
 		e.Detail = "for the account page: " + e.Detail

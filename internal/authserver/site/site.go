@@ -18,6 +18,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
@@ -62,6 +63,16 @@ func Refuse(status int, code, title, text string, actions ...pages.Action) *Refu
 
 // Error returns the text.
 func (r *Refusal) Error() string { return r.Text }
+
+// Event is an event about a user and a client, each unless it is the zero value, in which
+// all went well.
+func Event(kind audit.Kind, user model.User, c model.Client) audit.Event {
+	e := audit.Event{Kind: kind, User: user.Name, UserID: user.Subject, Outcome: "ok"}
+	if c.ID != "" {
+		e.Client, e.ClientID = oauth.ClientName(c), model.ShortID(c.ID)
+	}
+	return e
+}
 
 // Serve answers with what handle returns. An error that is no *Refusal is a failure of
 // ours: it is logged, and people are told what to do by broken.

@@ -9,6 +9,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -23,51 +24,48 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/logging"
 )
 
-// Kind names an event; it is the value of FJMCP_EVENT.
-type Kind string
-
-// Events.
-const (
-	ClientRegistered Kind = "client_registered"
-	ClientRemoved    Kind = "client_removed"
-	LoginSucceeded   Kind = "login"
-	AccountLogin     Kind = "account_login"
-	LoginDenied      Kind = "login_denied"
-	LoginFailed      Kind = "login_failed"
-	Disconnected     Kind = "client_disconnected"
-	TokenIssued      Kind = "token_issued"
-	TokenRefreshed   Kind = "token_refreshed"
-	TokenReused      Kind = "token_reused"
-	TokenRevoked     Kind = "token_revoked"
-	TokenLeaked      Kind = "token_leaked" // priority critical
-	ForgejoRefresh   Kind = "forgejo_refresh_failed"
-	SessionStarted   Kind = "session_started"
-	SessionFailed    Kind = "session_failed"
-	SessionStopped   Kind = "session_stopped"
-	SessionReaped    Kind = "session_reaped"
-	ToolCall         Kind = "tool_call"
-	RateLimited      Kind = "rate_limited"
-	KeyRotated       Kind = "key_rotated"
-	Drained          Kind = "drained"
-	Undrained        Kind = "undrained"
-)
-
 // Event is one entry. Empty fields are left out.
 type Event struct {
-	Kind    Kind
-	User    string // forge login name
-	Client  string // client name or id
-	Session string // the session's id in the journal
-	Unit    string // systemd unit of the session
-	Tool    string // MCP tool name
-	Outcome string // "ok", "error" or a reason code
-	Detail  string // for the operator; never a secret
-	Failed  bool   // raises the priority from info to warning
+	Kind     Kind
+	User     string // login name at the forge, of today
+	UserID   string // the forge's id of the user, which stays
+	Client   string // what the client calls itself
+	ClientID string // model.ShortID of its id
+	Session  string // the session's id in the journal
+	Unit     string // systemd unit of the session
+	Tool     string // MCP tool name
+	Outcome  string // "ok", "error" or a reason code
+	Detail   string // for the operator; never a secret
+	ReadOnly string // YesNo of whether the connection only reads; empty where there is none
+	Address  string // as the limits count it; that of the context, see From, where empty
+	Failed   bool   // raises the priority from info to warning
 
 	operator string // from the context, see By
 }
 
-type operatorKey struct{}
+// YesNo is a flag as it stands in events.
+func YesNo(v bool) string {
+	if v {
+		return "yes"
+	}
+	return "no"
+}
+
+type (
+	operatorKey struct{}
+	addressKey  struct{}
+)
+
+// From returns a context whose events name the address that the request came from.
+func From(ctx context.Context, address string) context.Context {
+	return context.WithValue(ctx, addressKey{}, address)
+}
+
+// Address is the address of a context that From made, else "".
+func Address(ctx context.Context) string {
+	address, _ := ctx.Value(addressKey{}).(string)
+	return address
+}
 
 // By returns a context whose events name the operator who caused them.
 func By(ctx context.Context, operator string) context.Context {
@@ -97,6 +95,7 @@ func New(w io.Writer) *Logger {
 // error instead: an audit trail with holes is worse than an ugly one.
 func (l *Logger) Event(ctx context.Context, e Event) {
 	e.operator, _ = ctx.Value(operatorKey{}).(string)
+	e.Address = cmp.Or(e.Address, Address(ctx))
 	priority, level := journal.PriInfo, slog.LevelInfo
 	switch {
 	case e.Kind == TokenLeaked:
@@ -106,7 +105,8 @@ func (l *Logger) Event(ctx context.Context, e Event) {
 	}
 	fields := e.fields()
 	if l.send != nil {
-		variables := make(map[string]string, len(fields))
+		variables := make(map[string]string, 1+len(fields))
+		variables["MESSAGE_ID"] = messageIDs[e.Kind]
 		for _, f := range fields {
 			variables[f.Key] = f.Value.String()
 		}
@@ -126,6 +126,8 @@ func (e Event) fields() []slog.Attr {
 		slog.String("FJMCP_EVENT", string(e.Kind)), slog.String("FJMCP_USER", e.User), slog.String("FJMCP_CLIENT", e.Client),
 		slog.String("FJMCP_SESSION", e.Session), slog.String("FJMCP_UNIT", e.Unit), slog.String("FJMCP_TOOL", e.Tool),
 		slog.String("FJMCP_OUTCOME", e.Outcome), slog.String("FJMCP_DETAIL", e.Detail), slog.String("FJMCP_OPERATOR", e.operator),
+		slog.String("FJMCP_USER_ID", e.UserID), slog.String("FJMCP_CLIENT_ID", e.ClientID),
+		slog.String("FJMCP_READ_ONLY", e.ReadOnly), slog.String("FJMCP_ADDRESS", e.Address),
 	}
 	fields := all[:0]
 	for _, f := range all {
@@ -136,15 +138,15 @@ func (e Event) fields() []slog.Attr {
 	return fields
 }
 
-// message is an event as one line for people. The unit stands in the journal's own
-// fields.
+// message is an event as one line for people, without what only tells two of a name
+// apart.
 func message(fields []slog.Attr) string {
 	var b strings.Builder
 	for _, f := range fields {
 		switch f.Key {
 		case "FJMCP_EVENT":
 			b.WriteString(strings.ReplaceAll(f.Value.String(), "_", " "))
-		case "FJMCP_UNIT":
+		case "FJMCP_UNIT", "FJMCP_USER_ID", "FJMCP_CLIENT_ID":
 		default:
 			fmt.Fprintf(&b, " %s=%q", strings.ToLower(strings.TrimPrefix(f.Key, "FJMCP_")), f.Value.String())
 		}

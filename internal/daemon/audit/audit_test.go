@@ -10,12 +10,24 @@ import (
 	"github.com/coreos/go-systemd/v22/journal"
 )
 
+// recording is a Logger to the journal that keeps the latest entry in got, with what is
+// no field of ours, and its priority.
+func recording(got *map[string]string, pri *journal.Priority) *Logger {
+	return &Logger{send: func(m string, p journal.Priority, f map[string]string) error {
+		if f["MESSAGE"] = m; pri != nil {
+			*pri = p
+		}
+		*got = f
+		return nil
+	}}
+}
+
 func TestEventCarriesItsFields(t *testing.T) {
 	var got map[string]string
 	var pri journal.Priority
-	l := &Logger{send: func(_ string, p journal.Priority, f map[string]string) error { got, pri = f, p; return nil }}
+	l := recording(&got, &pri)
 	l.Event(context.Background(), Event{Kind: ToolCall, User: "alice", Session: "s1", Tool: "create_issue", Failed: true})
-	want := map[string]string{"FJMCP_EVENT": "tool_call", "FJMCP_USER": "alice", "FJMCP_SESSION": "s1", "FJMCP_TOOL": "create_issue"}
+	want := map[string]string{"FJMCP_EVENT": "tool_call", "FJMCP_USER": "alice", "FJMCP_SESSION": "s1", "FJMCP_TOOL": "create_issue", "MESSAGE_ID": messageIDs[ToolCall], "MESSAGE": got["MESSAGE"]}
 	if len(got) != len(want) {
 		t.Fatalf("fields = %v, want %v", got, want)
 	}
@@ -49,12 +61,11 @@ func TestCleanBoundsLength(t *testing.T) {
 // What an operator causes names the operator, whoever writes the event.
 func TestEventNamesTheOperator(t *testing.T) {
 	var got map[string]string
-	var text string
-	l := &Logger{send: func(m string, _ journal.Priority, f map[string]string) error { got, text = f, m; return nil }}
+	l := recording(&got, nil)
 	ctx := By(context.Background(), "alice (uid 1000)")
 	l.Event(context.WithoutCancel(ctx), Event{Kind: SessionStopped, User: "bob"})
-	if got["FJMCP_OPERATOR"] != "alice (uid 1000)" || !strings.Contains(text, `operator="alice (uid 1000)"`) {
-		t.Errorf("%q %v", text, got)
+	if got["FJMCP_OPERATOR"] != "alice (uid 1000)" || !strings.Contains(got["MESSAGE"], `operator="alice (uid 1000)"`) {
+		t.Errorf("%v", got)
 	}
 	l.Event(context.Background(), Event{Kind: SessionStopped, User: "bob"})
 	if _, named := got["FJMCP_OPERATOR"]; named {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 )
 
 // Addresses tells where requests come from. The zero value believes
@@ -44,6 +46,14 @@ func (a *Addresses) Source(r *http.Request) (source, network string) {
 		return addr.String(), ""
 	}
 	return netip.PrefixFrom(addr, 64).Masked().String(), netip.PrefixFrom(addr, 48).Masked().String()
+}
+
+// Audited has the events of each request that next serves bear its source.
+func (a *Addresses) Audited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		source, _ := a.Source(r)
+		next.ServeHTTP(w, r.WithContext(audit.From(r.Context(), source)))
+	})
 }
 
 // peerOf is the address at the other end, unless that is a unix socket's.

@@ -72,9 +72,15 @@ func (t *Tokens) report(ctx context.Context, userID string, err error) {
 }
 
 func (t *Tokens) event(ctx context.Context, userID, outcome, detail string) {
-	user := t.cfg.Store.UserName(ctx, userID)
-	t.cfg.Log.WarnContext(ctx, "forgejo refresh failed", "user", user, "outcome", outcome, "detail", detail)
-	t.cfg.Audit.Event(ctx, audit.Event{Kind: audit.ForgejoRefresh, User: user, Outcome: outcome, Detail: detail, Failed: true})
+	user := t.cfg.Store.Known(ctx, userID)
+	t.cfg.Log.WarnContext(ctx, "forgejo refresh failed", "user", user.Name, "outcome", outcome, "detail", detail)
+	t.audit(ctx, user, outcome, detail)
+}
+
+func (t *Tokens) audit(ctx context.Context, user model.User, outcome, detail string) {
+	t.cfg.Audit.Event(ctx, audit.Event{
+		Kind: audit.ForgejoRefresh, User: user.Name, UserID: user.Subject, Outcome: outcome, Detail: detail, Failed: true,
+	})
 }
 
 // recentlyDown returns the remembered failure while it is fresh.
@@ -127,8 +133,6 @@ func (t *Tokens) Suspended(ctx context.Context, userID string) (bool, error) {
 	if err != nil || !dropped {
 		return false, err
 	}
-	t.cfg.Audit.Event(ctx, audit.Event{
-		Kind: audit.ForgejoRefresh, User: t.cfg.Store.UserName(ctx, userID), Outcome: e.Kind.String(), Detail: e.Detail, Failed: true,
-	})
+	t.audit(ctx, t.cfg.Store.Known(ctx, userID), e.Kind.String(), e.Detail)
 	return true, nil
 }

@@ -46,6 +46,7 @@ type Exchange struct {
 	id       json.RawMessage // of the request, which itself is not kept
 	method   string
 	tool     string        // of a tools/call
+	address  string        // where the request came from; "" of one that was resumed
 	Call     *session.Call // that carries it; for what its backend asks
 	release  func()        // of the event that Next gave last, nil if that was not large
 	deadline time.Time     // for the next sign of life
@@ -71,6 +72,7 @@ func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access model
 		return nil, ErrNoMethod
 	}
 	x := xs.exchange(s, access, m.ID(), m.Method, m.ParamString("name"))
+	x.address = audit.Address(ctx)
 	ctx, cancel := context.WithDeadlineCause(ctx, x.deadline, ErrTimeout)
 	defer cancel()
 	c, err := s.Call(ctx, access, m)
@@ -233,7 +235,9 @@ func (x *Exchange) audit(ctx context.Context, outcome Outcome) {
 		return
 	}
 	x.of.Audit.Event(ctx, audit.Event{
-		Kind: audit.ToolCall, User: x.access.User.Name, Client: x.access.Client, Session: x.session.Label(),
+		Kind: audit.ToolCall, User: x.access.User.Name, UserID: x.access.User.Subject,
+		Client: x.access.Client, ClientID: model.ShortID(x.access.ClientID), Address: x.address,
+		ReadOnly: audit.YesNo(x.session.ReadOnly()), Session: x.session.Label(),
 		Tool: x.tool, Outcome: string(outcome), Failed: outcome != outcomeOK,
 	})
 }

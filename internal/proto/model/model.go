@@ -119,6 +119,7 @@ type Session struct {
 	UnitID     string
 	UserID     string
 	UserName   string `gorm:"->"` // of today, see UserID
+	Subject    string `gorm:"->"` // of the user, see User
 	ClientID   string
 	ClientName string `gorm:"->"`
 	GrantID    string

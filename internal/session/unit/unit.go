@@ -41,10 +41,11 @@ type Config struct {
 	ProbeTimeout time.Duration // for its answer to server/discover
 }
 
-// Spec is one unit. All fields but ReadOnly and Other are required.
+// Spec is one unit. All fields but Subject, ReadOnly and Other are required.
 type Spec struct {
 	Session  string // label for the journal
 	UserID   string
+	Subject  string // the forge's id of the user, for the journal
 	User     string // login name, for the journal
 	ReadOnly bool   // the mode it starts with
 	MaxAge   time.Duration

@@ -1,0 +1,59 @@
+package audit
+
+// Kind names an event; it is the value of FJMCP_EVENT. docs/audit.md tells what each
+// means, and packaging/fjmcp-broker.catalog what to do about it.
+type Kind string
+
+// Events.
+const (
+	ClientRegistered Kind = "client_registered"
+	ClientRemoved    Kind = "client_removed"
+	LoginSucceeded   Kind = "login"
+	AccountLogin     Kind = "account_login"
+	LoginDenied      Kind = "login_denied"
+	LoginFailed      Kind = "login_failed"
+	Disconnected     Kind = "client_disconnected"
+	TokenIssued      Kind = "token_issued"
+	TokenRefreshed   Kind = "token_refreshed"
+	TokenReused      Kind = "token_reused"
+	TokenRevoked     Kind = "token_revoked"
+	TokenLeaked      Kind = "token_leaked" // priority critical
+	ForgejoRefresh   Kind = "forgejo_refresh_failed"
+	SessionStarted   Kind = "session_started"
+	SessionFailed    Kind = "session_failed"
+	SessionStopped   Kind = "session_stopped"
+	SessionReaped    Kind = "session_reaped"
+	ToolCall         Kind = "tool_call"
+	RateLimited      Kind = "rate_limited"
+	KeyRotated       Kind = "key_rotated"
+	Drained          Kind = "drained"
+	Undrained        Kind = "undrained"
+)
+
+// messageIDs are the values of MESSAGE_ID, by which the journal finds an event's text in
+// its catalog (journalctl -x). They never change; a new kind gets one of `journalctl
+// --new-id128` (systemd.journal-fields(7)).
+var messageIDs = map[Kind]string{
+	ClientRegistered: "5855d92e17ea40618eaf6f3f52346e86",
+	ClientRemoved:    "796806a338aa48978f8010bcdd5ced51",
+	LoginSucceeded:   "8beec6ff1cfa4a5fa4081b24955e3b37",
+	AccountLogin:     "a017cdb61e5c4d3ea7aff3f87441529e",
+	LoginDenied:      "173b64e654f4412fb14dddb61b3ad7dd",
+	LoginFailed:      "616b8158d92d451fa7de60644f8ccb03",
+	Disconnected:     "d067f26a34f7411a85672d5e4f792b2d",
+	TokenIssued:      "ad3f9250f71e42e7849582e638089554",
+	TokenRefreshed:   "00b2f5b568454591994425b38626164a",
+	TokenReused:      "02492de369a344e888eb3ea375994f1b",
+	TokenRevoked:     "0db4e2e6c1fc4fbf8d3e9408aaaef6c2",
+	TokenLeaked:      "f3a5e25122b94f70b024d62d3a886801",
+	ForgejoRefresh:   "6f4a4c7e74554385a5e63505a8062a65",
+	SessionStarted:   "ff543110ef684633b937c4187a020446",
+	SessionFailed:    "c353c3851e6044c18faeab2923383661",
+	SessionStopped:   "b72864dfa35f4661be1e1adab94e8871",
+	SessionReaped:    "a976c09e4cfe47ca9a2ff5ff6d02b265",
+	ToolCall:         "5edc39e0df414d51a9c553e8fb3dbf91",
+	RateLimited:      "d8165a312eb4450292be48d384bb3698",
+	KeyRotated:       "acb8ee2f5a0d458ebae703b3975d5d2d",
+	Drained:          "e60a572665dc49b6aeea6b4f5eaa214c",
+	Undrained:        "f258844cf8524a22935c01b27af94f10",
+}
