@@ -75,7 +75,8 @@ func (a *app) removeClient() *cobra.Command {
 		Long: `Remove a client, and end its users' logins and sessions with it.
 Its ID stays dead; of the ID of one that registered itself the part before the dot is enough.
 It may register again, and then asks its users again.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.caller().RemoveClient(cmd.Context(), args[0]) },
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeClients,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.caller().RemoveClient(cmd.Context(), args[0]) },
 	}
 }

@@ -59,6 +59,9 @@ func (a *app) root() *cobra.Command {
 		// cobra comes here when flags and arguments (Args) are accepted.
 		PersistentPreRun: func(*cobra.Command, []string) { a.understood = true },
 	}
+	// The package installs what "fjmcpctl completion" writes: shells ask this program.
+	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	cmd.SetVersionTemplate("fjmcpctl {{.Version}}\n")
 	cmd.PersistentFlags().StringVar(&a.socket, "socket", admin.DefaultSocket, "admin socket of the broker")
 	cmd.AddCommand(a.status(), a.drain(),

@@ -26,7 +26,7 @@ type printable struct{ w io.Writer }
 func (p printable) Write(text []byte) (int, error) {
 	var b strings.Builder
 	for _, r := range string(text) {
-		if r == '\n' || unicode.IsPrint(r) {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
 			b.WriteRune(r)
 			continue
 		}

@@ -53,7 +53,8 @@ func (a *app) showSession() *cobra.Command {
 		Long: `Tell all of one session, its calls in flight among it, and where to look next.
 SESSION is its ID as "sessions list" and the journal show it, or the beginning of
 it, at least 4 characters.`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeSessions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := a.caller().Sessions(cmd.Context())
 			if err != nil {

@@ -33,6 +33,7 @@ To only put a session to sleep, stop its unit: its next request wakes it.`,
 		Example: `  fjmcpctl sessions stop 0123
   fjmcpctl sessions stop --user alice
   fjmcpctl sessions stop --client "Some editor" --yes`,
+		ValidArgsFunction: a.completeSessions,
 		Args: func(_ *cobra.Command, ids []string) error {
 			ways := 0
 			for _, used := range []bool{len(ids) > 0, f != filter{}, every} {
