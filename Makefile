@@ -20,11 +20,11 @@ GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 BIN      ?= bin
 PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl
 
-.PHONY: help build install deb lintian deps test conformance fuzz e2e attack soak crowd abandoned bench starts bench-programs run demo image image-run lint clean
+.PHONY: help build install deb reproducible lintian deps test conformance fuzz e2e attack soak crowd abandoned bench starts bench-programs run demo image image-run lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
-		awk -F '|' '{ printf "make %-11s %s\n", $$1, $$2 }'
+		awk -F '|' '{ printf "make %-13s %s\n", $$1, $$2 }'
 
 build: ## build the four programs into bin/ (BIN=)
 	mkdir -p $(BIN)
@@ -46,6 +46,7 @@ install: build ## install under DESTDIR= (debian/rules calls this)
 	for page in packaging/man/*.[158]; do \
 		install -D -m 0644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}; \
 	done
+	GO=$(GO) packaging/completions $(DESTDIR)$(PREFIX)/share
 
 # What is in the package: the tree's files, and of which commit they are. Their record
 # tells of a file that is gone.
@@ -62,14 +63,17 @@ dist/contents:
 
 $(DEB): $(SOURCES) dist/contents
 	@.ci/deps build
-	VERSION=$(VERSION) COMMIT=$(COMMIT) packaging/build-deb dist
+	VERSION=$(VERSION) COMMIT=$(COMMIT) packaging/build-deb dist $(ARCH)
 
-deb: $(DEB) ## build dist/fjmcp-broker_<version>_<arch>.deb, if it is not current
+deb: $(DEB) ## build dist/fjmcp-broker_<version>_<arch>.deb, if it is not current; ARCH=arm64 for another architecture
 	@ls -l $(DEB)
+
+reproducible: deb ## build the package once more, elsewhere and otherwise, and compare
+	VERSION=$(VERSION) COMMIT=$(COMMIT) packaging/reproducible $(DEB)
 
 lintian: deb ## check the package
 	@.ci/deps lint
-	lintian --fail-on error,warning --suppress-tags bad-distribution-in-changes-file $(DEB)
+	lintian --pedantic --fail-on error,warning,info,pedantic --suppress-tags bad-distribution-in-changes-file $(DEB)
 
 test: ## all tests; as root also those that need a container, and their Debian packages
 	@.ci/deps test
