@@ -20,7 +20,7 @@ GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 BIN      ?= bin
 PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl
 
-.PHONY: help build install deb reproducible lintian deps test conformance fuzz e2e attack soak crowd abandoned bench starts bench-programs run demo image image-run lint clean
+.PHONY: help build install deb reproducible release lintian deps test conformance fuzz e2e attack soak crowd abandoned bench starts bench-programs run demo image image-archive image-run lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -70,6 +70,20 @@ deb: $(DEB) ## build dist/fjmcp-broker_<version>_<arch>.deb, if it is not curren
 
 reproducible: deb ## build the package once more, elsewhere and otherwise, and compare
 	VERSION=$(VERSION) COMMIT=$(COMMIT) packaging/reproducible $(DEB)
+
+# RELEASE= is where to, APT= an apt repository to add to, PODMAN= does without the image,
+# IMAGE_FLAGS= are make image's, DIRTY=1 takes what is not committed.
+RELEASE  ?= dist/release
+RELEASED := amd64 arm64
+release: ## what is published of a version, for amd64 and arm64, into dist/release; SIGN_KEY= of gpg signs it
+	@test -n "$(DIRTY)" || test -z "$$(git status --porcelain)" || { echo "not everything is committed, so no commit would have what is released: commit, or DIRTY=1" >&2; exit 1; }
+	@.ci/deps release
+	rm -rf $(RELEASE) && mkdir -p $(RELEASE)
+	for arch in $(RELEASED); do $(MAKE) --no-print-directory deb ARCH=$$arch; done
+	@if test -n "$(PODMAN)" && command -v $(PODMAN) >/dev/null; then \
+		$(MAKE) --no-print-directory image-archive; else echo "no image archive: there is no Podman" >&2; fi
+	APT=$(APT) SIGN_KEY=$(SIGN_KEY) packaging/release $(RELEASE) $(foreach arch,$(RELEASED),dist/fjmcp-broker_$(VERSION)_$(arch).deb)
+	@ls -l $(RELEASE)
 
 lintian: deb ## check the package
 	@.ci/deps lint
@@ -154,6 +168,10 @@ IMAGE_ENV   ?= packaging/podman/fjmcp-broker.env
 image: ## the container image, with Podman; IMAGE_FLAGS= for podman build, see docs/deploy-podman.md
 	$(PODMAN) build --format docker -f packaging/podman/Containerfile --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) \
 		$(IMAGE_FLAGS) -t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
+
+image-archive: image ## the container image as a file that podman load takes, into dist/release
+	mkdir -p $(RELEASE)
+	$(PODMAN) save --format docker-archive $(IMAGE):$(VERSION) | gzip -9n >$(RELEASE)/fjmcp-broker_$(VERSION)_$(ARCH)_image.tar.gz
 
 image-run: ## the image in a container, as the Quadlet runs it; RUN_FLAGS= for podman run
 	$(PODMAN) run --detach --replace --name fjmcp-broker --env-file $(IMAGE_ENV) \

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fjmcp/fjmcp-broker/internal/test/programs"
+	"github.com/fjmcp/fjmcp-broker/internal/test/testcache"
 )
 
 var (
@@ -63,7 +64,7 @@ func prepare() (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("needs root, for a network of its own")
 	}
-	debian, err = unpacked(context.Background(), "caddy", "nginx", "nginx-common")
+	debian, err = testcache.Unpacked(context.Background(), "caddy", "nginx", "nginx-common")
 	return err
 }
 

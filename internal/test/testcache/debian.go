@@ -1,4 +1,4 @@
-package proxy
+package testcache
 
 import (
 	"context"
@@ -9,19 +9,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"github.com/fjmcp/fjmcp-broker/internal/test/testcache"
 )
 
-// unpacked returns a directory with the files of Debian packages for this release and
+// Unpacked returns a directory with the files of Debian packages for this release and
 // architecture. Nothing is installed.
-func unpacked(ctx context.Context, packages ...string) (string, error) {
+func Unpacked(ctx context.Context, packages ...string) (string, error) {
 	release, err := os.ReadFile("/etc/os-release")
 	if err != nil {
 		return "", err
 	}
 	sum := sha256.Sum256([]byte(string(release) + strings.Join(packages, " ")))
-	return testcache.Get("deb-"+hex.EncodeToString(sum[:8]), func(dir string) error { return unpack(ctx, dir, packages) })
+	return Get("deb-"+hex.EncodeToString(sum[:8]), func(dir string) error { return unpack(ctx, dir, packages) })
 }
 
 // unpack takes the package lists of the system, or where these know nothing of the
@@ -64,7 +62,7 @@ func apt(ctx context.Context, dir string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-q"}, args...)...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot get the Debian packages of caddy and nginx: apt-get %s: %w %s", args[len(args)-1], err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("cannot get Debian packages: apt-get %s: %w %s", args[len(args)-1], err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }
