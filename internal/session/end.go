@@ -68,8 +68,17 @@ func (m *Manager) remove(s *Session) {
 	s.unit = nil
 	m.mu.Unlock()
 	close(s.done)
-	s.streams.Close()
+	go s.closeStreams()
 	s.subscriptions.Close()
+}
+
+// closeStreams ends the session's streams when the calls in flight have been told so on
+// them: a client that sees the stream end alone waits on.
+func (s *Session) closeStreams() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.manager.cfg.StartTimeout)
+	defer cancel()
+	_ = s.streams.Filled(ctx)
+	s.streams.Close()
 }
 
 // EndGrant ends all sessions of a grant, after its revocation.

@@ -84,6 +84,13 @@ func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access model
 	return x, nil
 }
 
+// Tell is session.Session.Tell, for as long as a request may take (ErrTimeout).
+func (xs *Exchanges) Tell(ctx context.Context, s *session.Session, m mcp.Message) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, xs.Timeout, ErrTimeout)
+	defer cancel()
+	return s.Tell(ctx, m)
+}
+
 // ErrNoMethod: the session is of a revision that does not have the method.
 var ErrNoMethod = errors.New("no such method")
 

@@ -67,18 +67,19 @@ func (h *Handler) pass(r *http.Request, s *session.Session, access model.Access,
 	own := s.Streams().Own()
 	switch {
 	case m.Kind != mcp.Request:
-		err := s.Tell(r.Context(), m)
+		err := h.Tell(r.Context(), s, m)
 		if err != nil && !errors.Is(err, relay.ErrNoQuestion) { // the question may have ended meanwhile
 			return call.Answer{}, err
 		}
 	case m.Method == mcp.MethodInitialize:
 		call.Tell(own, mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "this stream has a session already; open another for another"))
 	default:
+		done := own.Fill() // before Carry does, so that the stream does not end meanwhile
 		x, err := h.Begin(r.Context(), s, access, m)
 		if err != nil {
+			defer done()
 			return h.refuse(own, m.ID(), err)
 		}
-		done := own.Fill() // before Carry does, so that the stream does not end meanwhile
 		go func() {
 			defer done()
 			x.Carry(own)

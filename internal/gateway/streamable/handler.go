@@ -40,7 +40,7 @@ func (h *Handler) Post(r *http.Request, access model.Access, m mcp.Message) (cal
 	if m.Kind == mcp.Request {
 		return h.call(r, s, access, m)
 	}
-	return call.Answer{Status: http.StatusAccepted}, s.Tell(r.Context(), m)
+	return call.Answer{Status: http.StatusAccepted}, h.Tell(r.Context(), s, m)
 }
 
 // Batch takes a JSON array, which only 2025-03-26 has.
@@ -115,7 +115,7 @@ func (h *Handler) batch(r *http.Request, s *session.Session, access model.Access
 	for _, item := range all {
 		m, err := mcp.Parse(item)
 		if err == nil && m.Kind != mcp.Request {
-			if err := s.Tell(r.Context(), m); err != nil {
+			if err := h.Tell(r.Context(), s, m); err != nil {
 				h.Log.Debug("dropped a message of a batch", "error", err)
 			}
 			continue

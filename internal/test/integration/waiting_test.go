@@ -154,3 +154,40 @@ func TestRepeatedHeaders(t *testing.T) {
 		}
 	}
 }
+
+// A session that ends tells the calls in flight so, on their streams, before these end: a
+// client that sees the stream end alone comes back for it, or waits.
+func TestCallsOfAnEndedSession(t *testing.T) {
+	w := start(t, "standin")
+	long := strings.Replace(slowCall, "2000", "3600000", 1)
+	ends := func(stream *events) {
+		t.Helper()
+		for last := ""; ; {
+			e, ok := stream.next()
+			if !ok {
+				if !strings.Contains(last, `"id":"x","error"`) || !strings.Contains(last, "the session ended") {
+					t.Errorf("the stream ended after %s", last)
+				}
+				return
+			}
+			last = e.data
+		}
+	}
+	c := w.mustConnect("alice")
+	token := w.token(c)
+	stream := w.open("POST", token, c.ID(), strings.Replace(long, `"steps":20`, `"steps":100000`, 1))
+	stream.next()
+	stream.next()
+	if r := w.do("DELETE", token, c.ID(), ""); r.status != 204 {
+		t.Fatalf("DELETE gave %d", r.status)
+	}
+	ends(stream)
+	s := w.listen(w.token(w.connectSSE("bob", nil)))
+	s.initialize()
+	s.post(strings.Replace(long, `"steps":20`, `"steps":100000`, 1))
+	s.message("notifications/progress")
+	if got := w.ctl("sessions", "stop", "--user", "bob", "--yes"); got.status != 0 {
+		t.Fatalf("stop gave %+v", got)
+	}
+	ends(s.events)
+}
