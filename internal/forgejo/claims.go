@@ -49,10 +49,12 @@ func SameGrant(a, b model.ForgejoTokens) bool {
 }
 
 // Supersedes reports whether next, which is about to be written, may replace
-// current: a late answer must not overwrite the set of a newer login. Within
-// one grant the higher counter wins, then the later issue; between grants (the
-// user revoked and logged in again, which starts the counter anew) the later
-// issue. Equal claims, and claims that cannot be read, let the newer write win.
+// current: a late answer must not overwrite the set of a newer login. It is late only
+// if it was issued earlier and, within one grant, its counter is the lower one as well.
+// One alone means nothing: a forge that was restored from a backup counts from a former
+// number, and one whose clock was set back issues at a former time. Between grants (the
+// user revoked and logged in again, which starts the counter anew) the later issue wins.
+// Equal claims, and claims that cannot be read, let the newer write win.
 func Supersedes(next, current model.ForgejoTokens) bool {
 	n, ok := ReadClaims(next.RefreshToken)
 	c, ok2 := ReadClaims(current.RefreshToken)
@@ -60,7 +62,7 @@ func Supersedes(next, current model.ForgejoTokens) bool {
 		return true
 	}
 	if n.Grant == c.Grant && n.Counter != c.Counter {
-		return n.Counter > c.Counter
+		return n.Counter > c.Counter || n.IssuedAt > c.IssuedAt
 	}
 	return n.IssuedAt >= c.IssuedAt
 }

@@ -23,6 +23,8 @@ func TestSupersedes(t *testing.T) {
 		{"higher counter", `{"gnt":1,"cnt":3,"iat":100}`, `{"gnt":1,"cnt":2,"iat":100}`, true},
 		{"lower counter", `{"gnt":1,"cnt":2,"iat":100}`, `{"gnt":1,"cnt":3,"iat":100}`, false},
 		{"counter before time", `{"gnt":1,"cnt":3,"iat":99}`, `{"gnt":1,"cnt":2,"iat":100}`, true},
+		{"lower counter, earlier", `{"gnt":1,"cnt":2,"iat":99}`, `{"gnt":1,"cnt":3,"iat":100}`, false},
+		{"of a forge that was restored", `{"gnt":1,"cnt":2,"iat":101}`, `{"gnt":1,"cnt":9,"iat":100}`, true},
 		{"later, no counter", `{"gnt":1,"iat":101}`, `{"gnt":1,"iat":100}`, true},
 		{"earlier, no counter", `{"gnt":1,"iat":99}`, `{"gnt":1,"iat":100}`, false},
 		{"the same", `{"gnt":1,"cnt":2,"iat":100}`, `{"gnt":1,"cnt":2,"iat":100}`, true},

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,11 +22,10 @@ const (
 	versionTimeout = 2 * time.Second
 	// A backend that is to end has these for the end of its input and then for SIGTERM,
 	// before SIGKILL; in all below TimeoutStopSec=.
-	inputTimeout   = 500 * time.Millisecond
-	stopTimeout    = time.Second
-	drainTimeout   = 500 * time.Millisecond // for the end of stderr, which a grandchild may hold open
-	forbiddenPause = 10 * time.Second
-	orphanTimeout  = 5 * time.Second // for a backend to see EOF, when no broker can come back
+	inputTimeout  = 500 * time.Millisecond
+	stopTimeout   = time.Second
+	drainTimeout  = 500 * time.Millisecond // for the end of stderr, which a grandchild may hold open
+	orphanTimeout = 5 * time.Second        // for a backend to see EOF, when no broker can come back
 )
 
 // Session runs one backend. Make it with New, then call Run once.
@@ -42,7 +40,7 @@ type Session struct {
 	lines *lastLines
 	acks  acks
 
-	forbidden atomic.Pointer[time.Time] // when the broker was last told of a 403
+	forbidden forbidden
 
 	orphaned chan struct{} // closed when nobody holds the control socket's other end
 	parent   int           // the process that started this one
@@ -224,7 +222,7 @@ func (s *Session) obey(m control.Message) {
 			s.log.Warn("ignored a new token", "error", err)
 		}
 	case control.TypeNoToken:
-		s.proxy.NoToken()
+		s.proxy.NoToken(m.Reason)
 	case control.TypeMode:
 		s.proxy.SetMode(m.Mode)
 		s.send(control.Message{Type: control.TypeAck, ID: m.ID})
@@ -245,16 +243,6 @@ func (s *Session) sendWithin(limit time.Duration, m control.Message) error {
 
 func (s *Session) reportUnauthorized() error {
 	return s.send(control.Message{Type: control.TypeUnauthorized})
-}
-
-// reportForbidden tells the broker now and then; many calls may get the same answer.
-func (s *Session) reportForbidden() {
-	now := time.Now()
-	last := s.forbidden.Load()
-	if last != nil && now.Sub(*last) < forbiddenPause || !s.forbidden.CompareAndSwap(last, &now) {
-		return
-	}
-	go s.send(control.Message{Type: control.TypeForbidden})
 }
 
 // reportRefused tells the broker and waits a moment until it knows.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
@@ -26,9 +27,12 @@ const (
 func (m *Manager) End(ctx context.Context, s *Session) error { return m.end(ctx, s, deleted) }
 
 func (m *Manager) end(ctx context.Context, s *Session, why string) error {
-	if why != suspended { // a start finds out by itself, and tells its client
-		m.interrupt(model.ErrNotFound, why, func(row model.Session) bool { return row.ID == s.row.ID })
-	}
+	m.interrupt(model.ErrNotFound, why, func(row model.Session) bool { return row.ID == s.row.ID })
+	return m.finish(ctx, s, why)
+}
+
+// finish is end for a session whose start, if one is under way, is not to be cut short.
+func (m *Manager) finish(ctx context.Context, s *Session, why string) error {
 	defer s.queue.lead()()
 	if s.ended() {
 		return nil
@@ -89,25 +93,37 @@ func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
 	if err != nil {
 		return err
 	}
-	err = m.endAll(ctx, revoked, ids)
+	err = m.endAll(ctx, ids, func(s *Session) error { return m.end(ctx, s, revoked) })
 	m.stopUnits(ctx, cut...)
 	return err
 }
 
-// endSuspended ends all sessions of a user who may not sign in at Forgejo any more.
-func (m *Manager) endSuspended(userID string) {
-	ctx := context.Background()
-	m.prestart.dropAll(ctx, func(w *prestartUnit) bool { return w.access.User.ID == userID })
-	ids, err := m.cfg.Store.UserSessions(ctx, userID)
-	if err == nil {
-		err = m.endAll(ctx, suspended, ids)
+// loginLost ends all sessions of a user whose login the forge does not take any more. Their
+// calls in flight are told so, and what starts finds out by itself.
+func (m *Manager) loginLost(userID string, why forgejo.Kind) {
+	for _, o := range m.members() {
+		if o.Session.row.UserID == userID {
+			o.Unit.LoseLogin()
+		}
 	}
-	if err != nil {
-		m.cfg.Log.Error("cannot end the sessions of a suspended user; they end by their idle time", "error", err)
+	outcome := revoked
+	if why == forgejo.Suspended {
+		outcome = suspended
 	}
+	go func() {
+		ctx := context.Background()
+		m.prestart.dropAll(ctx, func(w *prestartUnit) bool { return w.access.User.ID == userID })
+		ids, err := m.cfg.Store.UserSessions(ctx, userID)
+		if err == nil {
+			err = m.endAll(ctx, ids, func(s *Session) error { return m.finish(ctx, s, outcome) })
+		}
+		if err != nil {
+			m.cfg.Log.Error("cannot end the sessions of a user whose login is lost; they end by their idle time", "error", err)
+		}
+	}()
 }
 
-func (m *Manager) endAll(ctx context.Context, why string, ids []string) error {
+func (m *Manager) endAll(ctx context.Context, ids []string, end func(*Session) error) error {
 	var ends errgroup.Group
 	for _, id := range ids {
 		ends.Go(func() error {
@@ -118,7 +134,7 @@ func (m *Manager) endAll(ctx context.Context, why string, ids []string) error {
 			if err != nil {
 				return err
 			}
-			return m.end(ctx, s, why)
+			return end(s)
 		})
 	}
 	return ends.Wait()

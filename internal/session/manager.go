@@ -21,7 +21,7 @@ import (
 
 // Config is what a Manager is made of. All fields but AfterFunc are required.
 type Config struct {
-	// Config is what all units have in common. Its Suspended, Leaked and Allowances are
+	// Config is what all units have in common. Its Leaked and Allowances are
 	// the Manager's own; a StartTimeout of 0 means 10 s, a ProbeTimeout of 0 means 2 s.
 	unit.Config
 
@@ -62,7 +62,7 @@ func New(cfg Config) *Manager {
 	}
 	m := &Manager{sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, attempts: map[*Session]*attempt{}, units: map[string]member{}}
 	cfg.Allowances = new(unit.Allowances)
-	cfg.Suspended = func(userID string) { go m.endSuspended(userID) }
+	cfg.Tokens.Lost(m.loginLost)
 	cfg.Leaked = func(of unit.Spec, name string) {
 		cfg.Audit.Event(context.Background(), audit.Event{
 			Kind: audit.TokenLeaked, User: of.User, UserID: of.Subject, ReadOnly: audit.YesNo(of.ReadOnly), Session: of.Session, Unit: name, Outcome: "cut_off"})

@@ -50,7 +50,7 @@ func (t *Tokens) refused(ctx context.Context, userID string, set model.ForgejoTo
 			return stored, err
 		}
 	}
-	dropped, err := t.cfg.Store.DropForgejoTokens(ctx, userID, set.RefreshToken)
+	dropped, err := t.drop(ctx, userID, set.RefreshToken, forgejo.GrantDead)
 	if err != nil {
 		return model.ForgejoTokens{}, err
 	}
@@ -129,7 +129,7 @@ func (t *Tokens) Suspended(ctx context.Context, userID string) (bool, error) {
 	if !errors.As(err, &e) || e.Kind != forgejo.Suspended {
 		return false, err
 	}
-	dropped, err := t.cfg.Store.DropForgejoTokens(ctx, userID, set.RefreshToken)
+	dropped, err := t.drop(ctx, userID, set.RefreshToken, forgejo.Suspended)
 	if err != nil || !dropped {
 		return false, err
 	}

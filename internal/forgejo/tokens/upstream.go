@@ -51,6 +51,8 @@ type Tokens struct {
 	// By user id; see renew.go.
 	vouched  map[string]vouched
 	renewals map[string]renewals
+
+	lost func(userID string, why forgejo.Kind) // see Lost
 }
 
 // failure is a remembered refresh that did not reach Forgejo.
@@ -68,7 +70,21 @@ func New(cfg Config) (*Tokens, error) {
 		cfg.Now = time.Now
 	}
 	return &Tokens{cfg: cfg, down: map[string]failure{}, changes: map[string]uint64{},
-		vouched: map[string]vouched{}, renewals: map[string]renewals{}}, nil
+		vouched: map[string]vouched{}, renewals: map[string]renewals{}, lost: func(string, forgejo.Kind) {}}, nil
+}
+
+// Lost has f told of each user whose set is dropped here since Forgejo does not take it
+// any more, and whether that is for forgejo.GrantDead or forgejo.Suspended. f must not
+// wait. Call it before anything else.
+func (t *Tokens) Lost(f func(userID string, why forgejo.Kind)) { t.lost = f }
+
+// drop deletes the user's set if it still is the one with that refresh token.
+func (t *Tokens) drop(ctx context.Context, userID, refused string, why forgejo.Kind) (bool, error) {
+	dropped, err := t.cfg.Store.DropForgejoTokens(ctx, userID, refused)
+	if dropped {
+		t.lost(userID, why)
+	}
+	return dropped, err
 }
 
 // Put stores the set that a login brought. A set that is older than the stored
@@ -104,7 +120,7 @@ func (t *Tokens) Discard(ctx context.Context, userID string, refused model.Forge
 	if err != nil || !forgejo.SameGrant(refused, current) {
 		return err
 	}
-	_, err = t.cfg.Store.DropForgejoTokens(ctx, userID, current.RefreshToken)
+	_, err = t.drop(ctx, userID, current.RefreshToken, forgejo.GrantDead)
 	return err
 }
 

@@ -146,6 +146,8 @@ func (xs *Exchanges) refusalText(reason control.Reason) string {
 	case control.ReasonDeniedRequest:
 		return "This server refused a request to Forgejo in a form that connected applications do not need. Nothing was sent. " +
 			"A name with unusual characters, such as a backslash or two dots, can be why; use Forgejo itself for that."
+	case control.ReasonForgeUnreachable, control.ReasonInternal:
+		return cmp.Or(reasons[reason], reasons[""])
 	case control.ReasonTokenLeaked:
 		return "Forgejo's answer held the access token of this connection, so this server cut it off. Its operator finds this in the journal."
 	}

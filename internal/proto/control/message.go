@@ -16,7 +16,9 @@ const (
 	// TypeToken replaces the user's Forgejo access token. Field Token.
 	TypeToken Type = "token"
 	// TypeNoToken answers TypeUnauthorized when there is no other token: the
-	// proxy passes the forge's 401 on.
+	// proxy passes the forge's 401 on. Field Reason, if the login may be good and only
+	// could not be renewed: ReasonForgeUnreachable or ReasonInternal. Then the 401 is
+	// not passed on.
 	TypeNoToken Type = "no_token"
 	// TypeMode sets what the proxy lets through. Fields Mode and ID. Until the
 	// first one comes it is read-only. Answered with TypeAck once in force. With the
@@ -45,7 +47,8 @@ const (
 	// The proxy holds the request until a TypeToken comes or its patience ends.
 	TypeUnauthorized Type = "unauthorized"
 	// TypeForbidden says that the forge answered 403, which may be because the
-	// user may not sign in any more. At most one in ten seconds.
+	// user may not sign in any more. Field ID. The proxy waits a moment for TypeAck,
+	// which says that the broker knows. At most one in ten seconds.
 	TypeForbidden Type = "forbidden"
 	// TypeRefused says that the proxy did not send a request of the child to the
 	// forge, or cut off the answer. Fields Reason (see below) and ID, which
@@ -85,6 +88,8 @@ const (
 	ReasonDeniedRequest Reason = "denied_request"
 	// ReasonTokenLeaked: it was sent, and the answer, which held the token, was cut off.
 	ReasonTokenLeaked Reason = "token_leaked"
+	// ReasonForgeUnreachable and ReasonInternal, see below: the token has run out, and
+	// another could not be had.
 )
 
 // Reasons why a session cannot start or ends.

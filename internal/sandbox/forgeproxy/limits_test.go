@@ -98,7 +98,7 @@ func TestOthersGetThrough(t *testing.T) {
 	defer forge.Close()
 	defer close(release)
 	session := func() *Proxy {
-		p, err := New(Config{Forge: &url.URL{Scheme: "http", Host: "forge.test"}, Egress: egress, Token: "t", Log: slog.New(slog.DiscardHandler), Forbidden: func() {}})
+		p, err := New(Config{Forge: &url.URL{Scheme: "http", Host: "forge.test"}, Egress: egress, Token: "t", Log: slog.New(slog.DiscardHandler), Forbidden: func(context.Context) {}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package forgeproxy
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
@@ -35,8 +36,9 @@ type Config struct {
 	// Unauthorized asks for a new token, since the forge refused the current one.
 	// Its error means that none will come.
 	Unauthorized func() error
-	// Forbidden is told of each 403 of the forge's. It must not wait.
-	Forbidden func()
+	// Forbidden is told of each 403 of the forge's before the backend gets it, at most
+	// until ctx ends.
+	Forbidden func(ctx context.Context)
 	// Refused tells of a request that is not sent to the forge, or of an answer that
 	// is cut off, before the backend hears of it. id stands in the answer to the
 	// backend, if it gets one.
@@ -135,9 +137,10 @@ func (p *Proxy) SetToken(token string) error {
 // SetMode is in force for every request that comes after it returns.
 func (p *Proxy) SetMode(m control.Mode) { p.rules.writable.Store(m == control.ModeReadWrite) }
 
-// NoToken tells the requests that wait for another token that none will come;
-// the forge's 401 goes to the backend.
-func (p *Proxy) NoToken() { p.tokens.none() }
+// NoToken tells the requests that wait for another token that none will come. The
+// forge's 401 goes to the backend, unless why, control.ReasonForgeUnreachable or
+// control.ReasonInternal, says that the login may be good.
+func (p *Proxy) NoToken(why control.Reason) { p.tokens.giveUp(why) }
 
 // Contact tells how the forge has answered up to now.
 func (p *Proxy) Contact() Contact { return p.contact.get() }

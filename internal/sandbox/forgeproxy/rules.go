@@ -71,7 +71,8 @@ func (s *rules) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
 	}
 	id := s.report(why.reason)
 	status := http.StatusForbidden
-	if why.reason == control.ReasonTokenLeaked {
+	switch why.reason {
+	case control.ReasonTokenLeaked, control.ReasonForgeUnreachable, control.ReasonInternal:
 		status = http.StatusBadGateway
 	}
 	w.Header().Set("Content-Type", "application/json")

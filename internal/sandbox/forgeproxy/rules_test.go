@@ -2,6 +2,7 @@ package forgeproxy
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -69,7 +70,7 @@ func newProxy(t testing.TB, words, token string, forge http.HandlerFunc, refused
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(Config{Forge: u, Token: token, Policy: policy(t, words), Log: slog.New(slog.DiscardHandler), Refused: refused, Forbidden: func() {}})
+	p, err := New(Config{Forge: u, Token: token, Policy: policy(t, words), Log: slog.New(slog.DiscardHandler), Refused: refused, Forbidden: func(context.Context) {}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 )
 
 // MaxToken is the largest token in bytes; Forgejo's have some 850.
@@ -31,9 +33,20 @@ func CheckToken(token string) error {
 type tokens struct {
 	mu      sync.Mutex
 	current string
-	marked  *marks        // of current and the one before
-	changed chan struct{} // closed at the next swap
+	marked  *marks         // of current and the one before
+	changed chan struct{}  // closed at the next swap
+	none    control.Reason // why there is no other token, as was said last
 	waiting map[string]int
+}
+
+// errNone says that there is no other token: what the forge says of this one stands.
+var errNone = errors.New("there is no other token")
+
+// unrenewed are the errors of requests that cannot be sent again though the login may be
+// good, so that the forge's 401 would be no fit answer.
+var unrenewed = map[control.Reason]*refusal{
+	control.ReasonForgeUnreachable: {control.ReasonForgeUnreachable, "the forge cannot be reached right now; nothing was done"},
+	control.ReasonInternal:         {control.ReasonInternal, "the access token has run out and cannot be renewed right now; nothing was done"},
 }
 
 func newTokens(first string) *tokens {
@@ -64,38 +77,51 @@ func (t *tokens) swap(token string) {
 	t.changed = make(chan struct{})
 }
 
-// none lets the requests that wait for another token go without.
-func (t *tokens) none() {
+// giveUp lets the requests that wait for another token go without.
+func (t *tokens) giveUp(why control.Reason) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.none = why
 	close(t.changed)
 	t.changed = make(chan struct{})
 }
 
 // after returns the token that replaced stale, waiting for it until ctx ends.
-// It calls report if it is the first to wait on stale. ok is false when none
-// came or report failed.
-func (t *tokens) after(ctx context.Context, stale string, report func() error) (token string, ok bool) {
+// It calls report if it is the first to wait on stale. The error is errNone or one of
+// unrenewed.
+func (t *tokens) after(ctx context.Context, stale string, report func() error) (string, error) {
 	t.mu.Lock()
 	token, changed := t.current, t.changed
 	if token != stale {
 		t.mu.Unlock()
-		return token, true
+		return token, nil
 	}
 	t.waiting[stale]++
 	first := t.waiting[stale] == 1
 	t.mu.Unlock()
 	defer t.leave(stale)
 	if first && report() != nil {
-		return "", false
+		return "", unrenewed[control.ReasonInternal]
 	}
 	select {
 	case <-changed:
-		token := t.get()
-		return token, token != stale
-	case <-ctx.Done():
-		return "", false
+		return t.instead(stale)
+	case <-ctx.Done(): // the broker still waits for the forge
+		return "", unrenewed[control.ReasonForgeUnreachable]
 	}
+}
+
+// instead returns the token in use if it is another than stale.
+func (t *tokens) instead(stale string) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch why := unrenewed[t.none]; {
+	case t.current != stale:
+		return t.current, nil
+	case why != nil:
+		return "", why
+	}
+	return "", errNone
 }
 
 func (t *tokens) leave(stale string) {

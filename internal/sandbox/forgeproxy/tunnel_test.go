@@ -2,6 +2,7 @@ package forgeproxy
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -94,7 +95,7 @@ func secureProxy(t *testing.T, port string, trusted tls.Certificate) *Proxy {
 	}
 	p, err := New(Config{
 		Forge: &url.URL{Scheme: "https", Host: "forge.localhost:" + port}, CAFile: ca, Token: secret, Log: slog.New(slog.DiscardHandler),
-		Unauthorized: func() error { return nil }, Forbidden: func() {}, Refused: func(control.Reason, string) {},
+		Unauthorized: func() error { return nil }, Forbidden: func(context.Context) {}, Refused: func(control.Reason, string) {},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -66,7 +66,7 @@ type upstream struct {
 	contact *record
 	report  func() error // tells the broker that the token was refused
 
-	forbidden func()
+	forbidden func(context.Context)
 }
 
 func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -79,12 +79,15 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
-	fresh, ok := u.renew(r.Context(), token, replay != nil)
+	fresh, err := u.renew(r.Context(), token, replay != nil)
 	switch {
 	case replay == nil:
 		return tooLarge(resp), nil
-	case !ok:
+	case err == errNone:
 		return resp, nil
+	case err != nil:
+		resp.Body.Close()
+		return nil, err
 	}
 	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 	resp.Body.Close()
@@ -106,14 +109,13 @@ func tooLarge(refused *http.Response) *http.Response {
 
 // renew waits for a new token only if the request can be sent again; it asks for
 // one in any case, for the sake of the next request.
-func (u *upstream) renew(ctx context.Context, stale string, wait bool) (string, bool) {
+func (u *upstream) renew(ctx context.Context, stale string, wait bool) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	if !wait {
 		cancel()
 	}
-	token, ok := u.tokens.after(ctx, stale, u.report)
-	return token, ok && wait
+	return u.tokens.after(ctx, stale, u.report)
 }
 
 // plain hides from the transport that ReverseProxy would pass on informational answers
@@ -147,7 +149,7 @@ func (u *upstream) send(r *http.Request, token string) (resp *http.Response, err
 	resp = &final
 	u.contact.answer(resp.StatusCode)
 	if resp.StatusCode == http.StatusForbidden {
-		u.forbidden()
+		u.forbidden(in.Context())
 	}
 	return resp, nil
 }

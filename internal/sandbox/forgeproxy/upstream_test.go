@@ -106,10 +106,22 @@ func TestLargeBodiesAreNotSentAgain(t *testing.T) {
 	}
 }
 
-func TestRefusalPassesWhenNoTokenWillCome(t *testing.T) {
-	c, url := proxied(t, refusingForge, func(*Proxy) error { return errors.New("nobody there") })
-	if status, _ := post(t, c, url, ""); status != http.StatusUnauthorized {
-		t.Errorf("got %d, want the forge's 401", status)
+// The forge's 401 goes to the backend only where it says something of the login.
+func TestWhenNoTokenWillCome(t *testing.T) {
+	for name, tt := range map[string]struct {
+		renew  func(*Proxy) error
+		status int
+		text   string
+	}{
+		"the login is dead": {func(p *Proxy) error { p.NoToken(""); return nil }, http.StatusUnauthorized, ""},
+		"the forge is down": {func(p *Proxy) error { p.NoToken(control.ReasonForgeUnreachable); return nil }, http.StatusBadGateway, "the forge cannot be reached"},
+		"the broker fails":  {func(p *Proxy) error { p.NoToken(control.ReasonInternal); return nil }, http.StatusBadGateway, "cannot be renewed right now"},
+		"nobody is there":   {func(*Proxy) error { return errors.New("nobody there") }, http.StatusBadGateway, "cannot be renewed right now"},
+	} {
+		c, url := proxied(t, refusingForge, tt.renew)
+		if status, body := post(t, c, url, ""); status != tt.status || !strings.Contains(body, tt.text) {
+			t.Errorf("%s: got %d %q", name, status, body)
+		}
 	}
 }
 
@@ -135,8 +147,8 @@ func TestUnreachableForge(t *testing.T) {
 // Were the wait not ended, this test would hang: its context has no deadline.
 func TestNoTokenEndsTheWait(t *testing.T) {
 	held := newTokens("old")
-	_, ok := held.after(t.Context(), "old", func() error { held.none(); return nil })
-	if ok {
+	_, err := held.after(t.Context(), "old", func() error { held.giveUp(""); return nil })
+	if err != errNone {
 		t.Error("a token came out of nowhere")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
@@ -76,7 +77,13 @@ func (u *Unit) startFailure(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, relay.ErrClosed):
 		if fail := u.Failure(); fail != nil {
+			if u.GrantDead() { // which is why, and what the client is told
+				return errors.Join(model.ErrForgejoGrantDead, fail)
+			}
 			return fail
+		}
+		if u.GrantDead() { // it was ended for that
+			return model.ErrForgejoGrantDead
 		}
 		return &StartError{Reason: control.ReasonCrashed, Detail: "the backend ended before it answered its first request"}
 	case errors.Is(err, ErrStartTimeout):

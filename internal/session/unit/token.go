@@ -61,10 +61,9 @@ func (u *Unit) push(ctx context.Context, set model.ForgejoTokens) error {
 	return u.near.Control.Send(ctx, control.Message{Type: control.TypeToken, Token: set.AccessToken})
 }
 
-// noteUnrenewed keeps the reason why a token was not replaced if that is not the
-// user's login: what comes of it is not to be laid at its door.
-func (u *Unit) noteUnrenewed(err error) {
-	var reason control.Reason
+// noteUnrenewed keeps and returns the reason why a token was not replaced if that is not
+// the user's login: what comes of it is not to be laid at its door.
+func (u *Unit) noteUnrenewed(err error) (reason control.Reason) {
 	switch {
 	case errors.Is(err, errNoOther), errors.Is(err, model.ErrForgejoGrantDead):
 	case errors.Is(err, model.ErrForgejoDown):
@@ -75,6 +74,7 @@ func (u *Unit) noteUnrenewed(err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.unrenewed = reason
+	return reason
 }
 
 var errNoOther = errors.New("the forge refuses the current token, and there is no other")
@@ -97,25 +97,25 @@ func (u *Unit) renew() {
 		return
 	}
 	u.grantDead.Store(errors.Is(err, model.ErrForgejoGrantDead))
-	u.noteUnrenewed(err)
+	reason := u.noteUnrenewed(err)
 	level := slog.LevelWarn
 	if errors.Is(err, errNoOther) {
 		level = slog.LevelDebug // forgejo-mcp has that as often as it likes
 	}
 	u.cfg.Log.Log(ctx, level, "cannot renew the Forgejo token of a session", "unit", u.Name(), "user", u.spec.User, "error", err)
-	_ = u.near.Control.Send(ctx, control.Message{Type: control.TypeNoToken})
+	_ = u.near.Control.Send(ctx, control.Message{Type: control.TypeNoToken, Reason: reason})
 }
 
-// checkSuspended answers the unit's report that the forge answered 403.
-func (u *Unit) checkSuspended() {
+// checkSuspended answers the unit's report, of that id, that the forge answered 403.
+func (u *Unit) checkSuspended(id string) {
 	ctx, cancel := context.WithTimeout(context.Background(), u.cfg.StartTimeout)
 	defer cancel()
-	suspended, err := u.cfg.Tokens.Suspended(ctx, u.spec.UserID)
-	switch {
-	case suspended:
-		u.grantDead.Store(true)
-		u.cfg.Suspended(u.spec.UserID)
-	case err != nil:
+	_, err := u.cfg.Tokens.Suspended(ctx, u.spec.UserID)
+	if err != nil {
 		u.cfg.Log.Debug("cannot tell whether the forge answers 403 because of the user", "unit", u.Name(), "user", u.spec.User, "error", err)
 	}
+	_ = u.near.Control.Send(ctx, control.Message{Type: control.TypeAck, ID: id})
 }
+
+// LoseLogin says that the forge has refused the user's login for good.
+func (u *Unit) LoseLogin() { u.grantDead.Store(true) }

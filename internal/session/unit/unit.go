@@ -29,9 +29,6 @@ type Config struct {
 	// Allowances bound what units may write to their log at once; nil gives nothing.
 	Allowances *Allowances
 
-	// Suspended is told of a user who may not sign in at the forge any more. It
-	// must not wait for units.
-	Suspended func(userID string)
 	// Leaked is told that the forge's answer to a unit's backend held the user's token,
 	// and was cut off.
 	Leaked func(of Spec, unit string)
@@ -255,7 +252,7 @@ func (u *Unit) listen() {
 		case control.TypeUnauthorized:
 			u.renewals.Go(u.renew)
 		case control.TypeForbidden:
-			u.renewals.Go(u.checkSuspended)
+			u.renewals.Go(func() { u.checkSuspended(msg.ID) })
 		case control.TypeAck:
 			u.modeConfirmed(msg.ID)
 		case control.TypeRefused:

@@ -161,3 +161,8 @@ func (f *Forge) Issued() []string {
 	defer f.mu.Unlock()
 	return slices.Clone(f.issued)
 }
+
+// Rename gives an account another login name.
+func (f *Forge) Rename(from, to string) error {
+	return f.withUser(from, func(u *user) { u.name = to })
+}

@@ -19,7 +19,9 @@ func TestSuspendedUser(t *testing.T) {
 	if err := w.forge.Suspend("alice", true); err != nil {
 		t.Fatal(err)
 	}
-	w.tool(token, session, "get_my_user_info", map[string]any{}) // its answer is Forgejo's refusal
+	if r := w.tool(token, session, "get_my_user_info", map[string]any{}); r.status != 401 {
+		t.Errorf("the first call gets %d %s, want the challenge", r.status, r.body)
+	}
 	w.waitLog("FJMCP_EVENT=session_stopped", 3)
 	w.until("alice's backends are gone", func() bool { return w.processes() == 1 })
 	for _, id := range []string{session, other, ""} { // without one, a new session
