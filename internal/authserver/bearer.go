@@ -47,7 +47,7 @@ func (s *Server) Challenge(endpoint string, err error) (status int, header strin
 	}
 	params := []string{
 		fmt.Sprintf("resource_metadata=%q", s.resourceMetadataURL(endpoint)),
-		fmt.Sprintf("scope=%q", strings.Join(model.Scopes(), " ")),
+		fmt.Sprintf("scope=%q", strings.Join(model.Scopes(s.cfg.Forgejo.MayWrite()), " ")),
 	}
 	status, body = http.StatusUnauthorized, oauth.Errorf("invalid_token", "%s", description)
 	if errors.Is(err, model.ErrInsufficientScope) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
@@ -124,7 +123,7 @@ func refusal(err error) *oauth.Error {
 // bearerFault says what is wrong with an access token, "" if err does not.
 func bearerFault(err error) string {
 	if errors.Is(err, model.ErrInsufficientScope) {
-		return "this login may only read; log in again for " + strings.Join(model.Scopes(), " ")
+		return "this login may only read; log in again for " + model.GrantedScope("")
 	}
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {

@@ -2,6 +2,7 @@ package authserver_test
 
 import (
 	"errors"
+	"fmt"
 	"html"
 	"net/http"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/authserver"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
@@ -298,5 +300,36 @@ func TestBroaderGrantIsNeverStored(t *testing.T) {
 	set, err := w.store.ForgejoTokens(t.Context(), w.alice())
 	if err != nil || !strings.HasPrefix(set.Scope, "write:") {
 		t.Errorf("stored is a set with scope %q, %v", set.Scope, err)
+	}
+}
+
+// Where the configured scopes only read, nothing more is offered, whatever a client asks
+// for, and no client is sent back for more.
+func TestScopesThatOnlyRead(t *testing.T) {
+	w := newWorld(t)
+	w.scopes = []string{"read:repository", "read:user"}
+	w.restart()
+	for _, path := range []string{"/.well-known/oauth-authorization-server", "/.well-known/oauth-protected-resource/mcp"} {
+		if got := fmt.Sprint(w.get(w.url + path).json(t)["scopes_supported"]); got != "[forgejo:read]" {
+			t.Errorf("%s offers %s", path, got)
+		}
+	}
+	if _, header, _ := w.server.Challenge("/mcp", authserver.ErrNoToken); !strings.Contains(header, `scope="forgejo:read"`) {
+		t.Errorf("the challenge is %s", header)
+	}
+	c := w.newClient()
+	query := c.authorizeQuery("scope", "forgejo:read forgejo:write")
+	page := w.get(w.url + "/oauth/authorize?" + query.Encode())
+	if strings.Contains(page.body, `name="access"`) || !strings.Contains(page.body, "It can read only.") {
+		t.Errorf("the page offers a choice: %s", page.body)
+	}
+	b := newBrowser()
+	back := w.do(b, w.request(http.MethodGet, w.atForge(b, query), "")).location(t) // with access=write
+	a := w.post("/oauth/token", c.tokenForm(back.Query().Get("code")))
+	if v := a.json(t); a.StatusCode != 200 || v["scope"] != "forgejo:read" {
+		t.Errorf("granted: %d %s", a.StatusCode, a.body)
+	}
+	if access := w.latest.Load(); access == nil || model.ReadOnly(access.Requested) {
+		t.Errorf("a client that may not write is to come back for more: %+v", access)
 	}
 }

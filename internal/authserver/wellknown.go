@@ -54,7 +54,7 @@ func (s *Server) serverMetadata() oauth.ServerMetadata {
 		RegistrationEndpoint:                       s.cfg.Issuer + "/oauth/register",
 		RevocationEndpoint:                         s.cfg.Issuer + "/oauth/revoke",
 		IntrospectionEndpoint:                      s.cfg.Issuer + "/oauth/introspect",
-		ScopesSupported:                            model.Scopes(),
+		ScopesSupported:                            model.Scopes(s.cfg.Forgejo.MayWrite()),
 		ResponseTypesSupported:                     []string{oauth.ResponseCode},
 		ResponseModesSupported:                     []string{"query"},
 		GrantTypesSupported:                        oauth.GrantTypes(),
@@ -82,7 +82,7 @@ func (s *Server) resourceMetadata(path string) oauth.ResourceMetadata {
 	return oauth.ResourceMetadata{
 		Resource:               s.cfg.Issuer + path,
 		AuthorizationServers:   []string{s.cfg.Issuer},
-		ScopesSupported:        model.Scopes(),
+		ScopesSupported:        model.Scopes(s.cfg.Forgejo.MayWrite()),
 		BearerMethodsSupported: []string{"header"},
 		ResourceName:           "Forgejo at " + s.cfg.Forgejo.Origin(),
 	}

@@ -174,3 +174,10 @@ func Categories(scope string) (read, write []string) {
 	}
 	return read, write
 }
+
+// MayWrite reports whether any part of Forgejo can be changed with what the client asks
+// for.
+func (c *Client) MayWrite() bool {
+	_, write := Categories(c.scope)
+	return len(write) > 0
+}

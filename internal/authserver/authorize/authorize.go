@@ -117,6 +117,9 @@ func (h *Handler) readRequest(a *authorization, p oauth.Params) (refused *oauth.
 		return oauth.Errorf(oauth.InvalidRequest, "code_challenge is not the base64url form of a SHA-256 hash")
 	}
 	a.Requested = model.GrantedScope(p.Get("scope"))
+	if !h.cfg.Forgejo.MayWrite() {
+		a.Requested = model.GrantedScope("") // no client is to come back and ask for more
+	}
 	a.Resource, refused = oauth.MatchResources(h.cfg.Resources, p)
 	return refused
 }
@@ -139,7 +142,7 @@ func (h *Handler) consent(a *authorization, browser string) pages.Consent {
 	c := pages.Consent{
 		Client: oauth.ClientName(a.client), Publisher: oauth.Publisher(a.client), Forge: h.cfg.ForgeHost(),
 		Destination: destination(a.RedirectURI), Account: h.cfg.AccountURL(), Action: h.cfg.Issuer + "/oauth/authorize",
-		Parts: permissions(h.cfg.Forgejo.Scope()), ReadOnly: model.ReadOnly(a.Requested),
+		Parts: permissions(h.cfg.Forgejo.Scope()), ReadOnly: model.ReadOnly(a.Requested), Reads: !h.cfg.Forgejo.MayWrite(),
 		Fields: []pages.Field{{Name: "form_token", Value: pages.FormToken(browser, consentForm, a.params)}},
 	}
 	for _, name := range authorizeParams {
@@ -171,7 +174,7 @@ func (h *Handler) decide(r *http.Request) (site.Answer, error) {
 		return h.denied(a.client, a.Login, "at the consent page")
 	}
 	a.Scope = a.Requested
-	if r.PostForm.Get("access") != "write" {
+	if r.PostForm.Get("access") != "write" || !h.cfg.Forgejo.MayWrite() {
 		a.Scope = model.ScopeRead
 	}
 	if err := h.cfg.Clients.Keep(r.Context(), a.client); err != nil {

@@ -52,6 +52,7 @@ type Consent struct {
 	Destination Destination
 	Parts       []Part  // what is asked for
 	ReadOnly    bool    // it asks to read only
+	Reads       bool    // the server lets nobody do more
 	Account     string  // URL of the account page
 	Action      string  // URL the form is sent to
 	Fields      []Field // hidden

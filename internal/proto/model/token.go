@@ -58,8 +58,14 @@ const (
 	ScopeWrite = "forgejo:write"
 )
 
-// Scopes lists the scopes of the broker, for metadata.
-func Scopes() []string { return []string{ScopeRead, ScopeWrite} }
+// Scopes lists the scopes that the broker gives, for metadata: ScopeRead alone where it
+// may not write at the forge itself.
+func Scopes(write bool) []string {
+	if !write {
+		return []string{ScopeRead}
+	}
+	return []string{ScopeRead, ScopeWrite}
+}
 
 // GrantedScope is what a request for scope is given, unless the user gives less.
 // A client that names only ScopeRead of ours gets that. All others get both:
