@@ -30,7 +30,7 @@ type desk struct {
 func newDesk(env *testscript.Env) *desk {
 	now := time.Now()
 	session := func(id, user, client, state string, age, idle time.Duration) admin.Session {
-		return admin.Session{ID: id, User: user, Client: client, ClientID: "id of " + client + ".and what it registered", Kind: "client", State: state,
+		return admin.Session{ID: id, User: user, UserID: map[string]string{"alice": "1", "bob": "2", "eve": "3"}[user], Client: client, ClientID: "id of " + client + ".and what it registered", Kind: "client", State: state,
 			Protocol: "2025-06-18", Created: now.Add(-age), LastUsed: now.Add(-idle)}
 	}
 	busy := session("bb22222222222222", "bob", "VS\nCode", admin.Running, 5*time.Minute, 2*time.Minute)

@@ -18,6 +18,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
@@ -69,7 +70,7 @@ func keys(env *testscript.Env) *operator.Operator {
 }
 
 func operatorOf(s *store.Store) *operator.Operator {
-	return operator.New(operator.Config{Store: s, Audit: audit.New(io.Discard), Now: time.Now, Revoked: func(context.Context, string) {}})
+	return operator.New(operator.Config{Settings: new(config.Config), Store: s, Audit: audit.New(io.Discard), Now: time.Now, Revoked: func(context.Context, string) {}})
 }
 
 func openStore(t testing.TB, path string, names ...string) *store.Store {

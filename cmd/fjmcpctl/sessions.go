@@ -38,9 +38,9 @@ func (a *app) listSessions() *cobra.Command {
 }
 
 func printSessions(w *bytes.Buffer, all []admin.Session) {
-	t := newTable(w, "SESSION", "USER", "CLIENT", "KIND", "STATE", "AGE", "IDLE", "CALLS", "UNIT")
+	t := newTable(w, "SESSION", "USER", "USER ID", "CLIENT", "KIND", "STATE", "AGE", "IDLE", "CALLS", "UNIT")
 	for _, s := range all {
-		t.row(s.ID, s.User, s.Client, s.Kind, s.State, since(s.Created), since(s.LastUsed), strconv.Itoa(s.InFlight), cmp.Or(s.Unit, "-"))
+		t.row(s.ID, cmp.Or(s.User, "-"), idPrefix+s.UserID, s.Client, s.Kind, s.State, since(s.Created), since(s.LastUsed), strconv.Itoa(s.InFlight), cmp.Or(s.Unit, "-"))
 	}
 	t.Flush()
 	fmt.Fprintf(w, "\n%s.\n", count(len(all), "session"))
@@ -80,7 +80,7 @@ func printDetail(w *bytes.Buffer, d admin.Detail) {
 	}
 	t := newTable(w)
 	t.row("session", d.ID)
-	t.row("user", d.User)
+	t.row("user", fmt.Sprintf("%s (%s%s)", cmp.Or(d.User, "-"), idPrefix, d.UserID))
 	t.row("client", d.Client+" ("+model.ShortID(d.ClientID)+")")
 	t.row("kind", d.Kind)
 	t.row("state", state)
@@ -153,21 +153,31 @@ func find(all []admin.Session, id string) (admin.Session, error) {
 
 // filter chooses sessions; what is empty does not matter.
 type filter struct {
-	user   string
+	user   string // login name, or idPrefix and the forge's number of the user
 	client string // name or ID
 	state  string
 }
 
 func (f *filter) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.user, "user", "", "only those of the user with that login name")
+	cmd.Flags().StringVar(&f.user, "user", "", "only those of the user with that login name, or with that number at the forge: id:7")
 	cmd.Flags().StringVar(&f.client, "client", "", "only those of the client with that name or ID")
+}
+
+// idPrefix tells a user's number at the forge from a login name, which has no colon.
+const idPrefix = "id:"
+
+func (f *filter) isUser(s admin.Session) bool {
+	if id, ok := strings.CutPrefix(f.user, idPrefix); ok {
+		return s.UserID == id
+	}
+	return strings.EqualFold(s.User, f.user)
 }
 
 // of returns those of all that the filter lets through, in their order. Names are
 // compared as Forgejo does, without regard to case.
 func (f *filter) of(all []admin.Session) []admin.Session {
 	return slices.DeleteFunc(all, func(s admin.Session) bool {
-		return f.user != "" && !strings.EqualFold(s.User, f.user) ||
+		return f.user != "" && !f.isUser(s) ||
 			f.client != "" && !strings.EqualFold(s.Client, f.client) && s.ClientID != f.client && model.ShortID(s.ClientID) != f.client ||
 			f.state != "" && s.State != f.state
 	})

@@ -21,7 +21,7 @@ func (a *app) stopSessions() *cobra.Command {
 	var f filter
 	var every, yes bool
 	stop := &cobra.Command{
-		Use:   "stop {SESSION... | --user NAME | --client NAME | --all}",
+		Use:   "stop {SESSION... | --user USER | --client NAME | --all}",
 		Short: "End sessions for good",
 		Long: `End sessions for good: their units and processes are gone, calls in flight fail,
 and their clients are told that there is no such session. Most begin another then;
@@ -32,6 +32,7 @@ Stopping more than one asks first, or needs --yes where nobody can be asked.
 To only put a session to sleep, stop its unit: its next request wakes it.`,
 		Example: `  fjmcpctl sessions stop 0123
   fjmcpctl sessions stop --user alice
+  fjmcpctl sessions stop --user id:7
   fjmcpctl sessions stop --client "Some editor" --yes`,
 		ValidArgsFunction: a.completeSessions,
 		Args: func(_ *cobra.Command, ids []string) error {
@@ -100,7 +101,7 @@ func (a *app) stop(cmd *cobra.Command, hit []admin.Session) error {
 		}
 		t := newTable(w)
 		for _, s := range done.Stopped {
-			t.row("stopped", s.ID, s.User, s.Client, cmp.Or(s.Unit, "-"))
+			t.row("stopped", s.ID, cmp.Or(s.User, idPrefix+s.UserID), s.Client, cmp.Or(s.Unit, "-"))
 		}
 		t.Flush()
 		if n := len(done.Stopped); n != 1 {

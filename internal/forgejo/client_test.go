@@ -86,13 +86,13 @@ func TestLogin(t *testing.T) {
 			if want := (forgejo.Identity{Subject: "1", Name: "alice"}); err != nil || who != want {
 				t.Errorf("Identity = %v, %v, want %v", who, err, want)
 			}
-			scope, err := w.client.GrantedScope(t.Context(), set.AccessToken)
-			if err != nil || scope != w.client.Scope() || w.client.VerifyScope(scope) != nil {
-				t.Errorf("GrantedScope = %q, %v, want %q", scope, err, w.client.Scope())
+			granted, err := w.client.Introspect(t.Context(), set.AccessToken)
+			if want := (forgejo.Token{Identity: who, Scope: w.client.Scope()}); err != nil || granted != want || w.client.VerifyScope(granted.Scope) != nil {
+				t.Errorf("Introspect = %+v, %v, want %+v", granted, err, want)
 			}
-			set.Scope = scope
+			set.Scope = granted.Scope
 			next, err := w.client.Refresh(t.Context(), set)
-			if err != nil || next.Scope != scope || next.AccessToken == "" {
+			if err != nil || next.Scope != set.Scope || next.AccessToken == "" {
 				t.Fatalf("Refresh = %v, %v", next, err)
 			}
 			if profile.RotateRefresh && !forgejo.Supersedes(next, set) || forgejo.Supersedes(set, next) && profile.RotateRefresh {
@@ -300,7 +300,7 @@ func TestIdentityErrors(t *testing.T) {
 		return err
 	}
 	scope := func(t *testing.T, w *world, set model.ForgejoTokens) error {
-		_, err := w.client.GrantedScope(t.Context(), set.AccessToken)
+		_, err := w.client.Introspect(t.Context(), set.AccessToken)
 		return err
 	}
 	after := func(call func(*testing.T, *world, model.ForgejoTokens) error, f func(w *world) error) func(*testing.T, *world, model.ForgejoTokens) error {
@@ -347,12 +347,12 @@ func TestFirstScopeWins(t *testing.T) {
 	if _, err := loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(t.Context(), u.String()); err != nil {
 		t.Fatal(err)
 	}
-	granted, err := w.client.GrantedScope(t.Context(), w.login(t).AccessToken)
-	if err != nil || granted != "" {
-		t.Fatalf("GrantedScope = %q, %v, want the first, empty one", granted, err)
+	granted, err := w.client.Introspect(t.Context(), w.login(t).AccessToken)
+	if err != nil || granted.Scope != "" {
+		t.Fatalf("Introspect = %+v, %v, want the first, empty scope", granted, err)
 	}
 	var e *forgejo.Error
-	if err := w.client.VerifyScope(granted); !errors.As(err, &e) || e.Kind != forgejo.ScopeTooBroad {
+	if err := w.client.VerifyScope(granted.Scope); !errors.As(err, &e) || e.Kind != forgejo.ScopeTooBroad {
 		t.Errorf("VerifyScope = %v, want ScopeTooBroad", err)
 	}
 }

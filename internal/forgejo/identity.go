@@ -61,27 +61,35 @@ func suspended(op string, status int) *Error {
 	return &Error{Kind: Suspended, Op: op, Status: status, Detail: "the account may not sign in"}
 }
 
-// GrantedScope asks what the token may do (RFC 7662), as Forgejo's token answer
-// does not say. The result is the scope of the user's first grant, in the form
-// it was asked for then. Errors are *Error: Denied, Misconfigured or Down.
-func (c *Client) GrantedScope(ctx context.Context, accessToken string) (string, error) {
+// Token is what Forgejo says of an access token.
+type Token struct {
+	Identity
+	// Scope is that of the user's first grant, in the form it was asked for then.
+	Scope string
+}
+
+// Introspect asks whose the token is and what it may do (RFC 7662), as Forgejo's token
+// answer does not say. Errors are *Error: Denied, Misconfigured or Down.
+func (c *Client) Introspect(ctx context.Context, accessToken string) (Token, error) {
 	const op = "read the granted scope"
 	r, err := c.ask(ctx, op, "login/oauth/introspect", "", url.Values{"token": {accessToken}})
 	if err != nil {
-		return "", err
+		return Token{}, err
 	}
 	var answer struct {
-		Active bool   `json:"active"`
-		Scope  string `json:"scope"`
+		Active   bool   `json:"active"`
+		Scope    string `json:"scope"`
+		Sub      string `json:"sub"`
+		Username string `json:"username"`
 	}
 	known := r.json && r.decode(&answer)
 	switch {
 	case r.status == http.StatusUnauthorized, known && !answer.Active:
-		return "", &Error{Kind: Denied, Op: op, Status: r.status, Detail: "the access token or the client is not accepted"}
+		return Token{}, &Error{Kind: Denied, Op: op, Status: r.status, Detail: "the access token or the client is not accepted"}
 	case !known:
-		return "", statusError(op, r.status)
+		return Token{}, statusError(op, r.status)
 	}
-	return answer.Scope, nil
+	return Token{Identity{Subject: answer.Sub, Name: answer.Username}, answer.Scope}, nil
 }
 
 // Version asks the forge for its version, without a token: the cheapest way to see

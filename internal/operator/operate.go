@@ -58,7 +58,7 @@ func (o *Operator) Release() { o.release.Do(func() { close(o.released) }) }
 // sessionOf is a session in the operator's words.
 func sessionOf(v session.View) admin.Session {
 	s := admin.Session{
-		ID: v.Label, User: v.UserName, Client: v.ClientName, ClientID: v.ClientID, Kind: string(v.Kind), State: admin.Dormant, Unit: v.Unit,
+		ID: v.Label, User: v.UserName, UserID: v.Subject, Client: v.ClientName, ClientID: v.ClientID, Kind: string(v.Kind), State: admin.Dormant, Unit: v.Unit,
 		Protocol: v.Protocol, ReadOnly: v.ReadOnly, Created: v.CreatedAt, LastUsed: v.LastUsedAt, InFlight: len(v.Calls),
 	}
 	if v.Running() {

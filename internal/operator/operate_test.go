@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
@@ -45,7 +46,7 @@ func newWorld(t *testing.T, ids ...string) *world {
 	}
 	events, log := audit.New(w.log), slog.New(slog.DiscardHandler)
 	w.sessions = session.New(session.Config{
-		Config: unit.Config{Log: log, Now: now}, Store: st, Audit: events, MaxAge: 24 * time.Hour, PerUser: 8, Max: 200,
+		Config: unit.Config{Tokens: new(tokens.Tokens), Log: log, Now: now}, Store: st, Audit: events, MaxAge: 24 * time.Hour, PerUser: 8, Max: 200,
 	})
 	w.Operator = operator.New(operator.Config{
 		Settings: &config.Config{Settings: config.Settings{SessionMaxAge: 24 * time.Hour}, Launcher: config.LauncherProcess},

@@ -65,7 +65,7 @@ func New(cfg Config) *Manager {
 	cfg.Tokens.Lost(m.loginLost)
 	cfg.Leaked = func(of unit.Spec, name string) {
 		cfg.Audit.Event(context.Background(), audit.Event{
-			Kind: audit.TokenLeaked, User: of.User, UserID: of.Subject, ReadOnly: audit.YesNo(of.ReadOnly), Session: of.Session, Unit: name, Outcome: "cut_off"})
+			Kind: audit.TokenLeaked, User: cfg.Store.Known(context.Background(), of.UserID).Name, UserID: of.Subject, ReadOnly: audit.YesNo(of.ReadOnly), Session: of.Session, Unit: name, Outcome: "cut_off"})
 	}
 	m.cfg, m.door, m.prestart = cfg, &door{now: cfg.Now}, newPrestart(cfg)
 	return m

@@ -43,10 +43,19 @@ func (s *Session) ID() string { return s.row.ID }
 // Label is the id the journal knows the session by.
 func (s *Session) Label() string { return s.label }
 
-// Access names whose session it is, as when it began.
+// userName is what its user is called at the forge by now, as far as it has told.
+func (s *Session) userName() string {
+	user, err := s.manager.cfg.Store.User(context.Background(), s.row.UserID)
+	if err != nil {
+		return s.row.UserName // as when the session was loaded
+	}
+	return user.Name
+}
+
+// Access names whose session it is.
 func (s *Session) Access() model.Access {
 	return model.Access{
-		User: model.User{ID: s.row.UserID, Subject: s.row.Subject, Name: s.row.UserName}, ClientID: s.row.ClientID, Client: s.row.ClientName, GrantID: s.row.GrantID,
+		User: model.User{ID: s.row.UserID, Subject: s.row.Subject, Name: s.userName()}, ClientID: s.row.ClientID, Client: s.row.ClientName, GrantID: s.row.GrantID,
 	}
 }
 
@@ -257,7 +266,7 @@ func (s *Session) replay(ctx context.Context, u *unit.Unit) error {
 
 func (s *Session) event(kind audit.Kind, outcome string) audit.Event {
 	return audit.Event{
-		Kind: kind, User: s.row.UserName, UserID: s.row.Subject, Client: s.row.ClientName, ClientID: model.ShortID(s.row.ClientID),
+		Kind: kind, User: s.userName(), UserID: s.row.Subject, Client: s.row.ClientName, ClientID: model.ShortID(s.row.ClientID),
 		ReadOnly: audit.YesNo(s.ReadOnly()), Session: s.Label(), Outcome: outcome,
 	}
 }

@@ -61,7 +61,7 @@ func (m *Manager) start(ctx context.Context, s *Session, begin beginning) (*unit
 func (s *Session) spec() unit.Spec {
 	m := s.manager
 	return unit.Spec{
-		Session: s.Label(), UserID: s.row.UserID, Subject: s.row.Subject, User: s.row.UserName, ReadOnly: s.ReadOnly(),
+		Session: s.Label(), UserID: s.row.UserID, Subject: s.row.Subject, User: s.userName(), ReadOnly: s.ReadOnly(),
 		MaxAge: s.row.CreatedAt.Add(m.cfg.MaxAge).Sub(m.cfg.Now()),
 		Other:  s.hear, Ended: s.unitEnded,
 	}
@@ -113,7 +113,7 @@ func (s *Session) report(u *unit.Unit, err error) {
 	}
 	e.Outcome, e.Detail = string(fail.Reason), fail.Detail
 	m.cfg.Audit.Event(context.Background(), e)
-	words := []any{"unit", u.Name(), "session", s.Label(), "user", s.row.UserName, "stderr", strings.Join(fail.LastLines, " ⏎ ")}
+	words := []any{"unit", u.Name(), "session", s.Label(), "user", s.userName(), "stderr", strings.Join(fail.LastLines, " ⏎ ")}
 	if wait := s.died(u, fail.Reason); wait > 0 {
 		m.cfg.Log.Warn("the backend keeps ending by itself; not starting it for a while", append(words, "wait", wait)...)
 	} else if len(fail.LastLines) > 0 {

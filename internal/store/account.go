@@ -136,12 +136,17 @@ func (s *Store) DeleteAccountSession(ctx context.Context, hash []byte) error {
 }
 
 // UpsertUser returns the user that forge knows as subject, makes it when new,
-// and records its current name.
+// and records its current name. Whoever else is known by that name, without regard to
+// case, has lost it: that user's name is empty until the forge tells it.
 func (s *Store) UpsertUser(ctx context.Context, forge, subject, name string) (model.User, error) {
 	var u model.User
 	err := s.update(ctx, func(tx *gorm.DB) error {
 		fresh := model.User{ID: model.NewID(), Forge: forge, Subject: subject, Name: name}
-		err := tx.Clauses(clause.OnConflict{
+		err := tx.Exec("UPDATE users SET name = '' WHERE forge = ? AND name = ? COLLATE NOCASE AND subject <> ?", forge, name, subject).Error
+		if err != nil {
+			return err
+		}
+		err = tx.Clauses(clause.OnConflict{
 			Columns:   []clause.Column{{Name: "forge"}, {Name: "subject"}},
 			DoUpdates: clause.AssignmentColumns([]string{"name"}),
 		}).Create(&fresh).Error

@@ -221,3 +221,20 @@ func TestOldClientsGoOn(t *testing.T) {
 	must(t, s.Collect(t.Context()))
 	must(t, s.CreateClient(t.Context(), model.Client{ID: "deletedclientdeletedclient"})) // its row has gone
 }
+
+// Of two users whom an earlier version knew by one name, it is the one's who logged in last.
+func TestOldNamesAreOneUsers(t *testing.T) {
+	dump, err := os.ReadFile(filepath.Join("testdata", "0.2.0.sql"))
+	must(t, err)
+	path := teststore.Path(t)
+	must(t, os.WriteFile(path, nil, 0o600))
+	sqlAt(t, path, string(dump)+`;
+		INSERT INTO users VALUES ('aaaa', 'https://forge.example', '7', 'Alice'), ('zzzz', 'https://forge.example', '8', 'alice'),
+			('else', 'https://other.example', '9', 'alice')`)
+	s := openWith(t, path, "k")
+	for id, want := range map[string]string{"xtpn4ufqs5kb3b2mxnpqkobs5g": "alice", "aaaa": "", "zzzz": "", "else": "alice"} {
+		if got, err := s.User(t.Context(), id); err != nil || got.Name != want {
+			t.Errorf("%s: %+v, %v; want %q", id, got, err, want)
+		}
+	}
+}

@@ -177,6 +177,31 @@ func TestUpsertUser(t *testing.T) {
 	}
 }
 
+// A name is one user's at a time: whoever is known by another's name of now has lost it.
+func TestNamesAreTakenOver(t *testing.T) {
+	s, _ := open(t)
+	dora, err := s.UpsertUser(t.Context(), "https://f", "5", "dora")
+	must(t, err)
+	elsewhere, err := s.UpsertUser(t.Context(), "https://g", "5", "dora")
+	must(t, err)
+	before, err := s.Generation(t.Context(), 0)
+	must(t, err)
+	other, err := s.UpsertUser(t.Context(), "https://f", "9", "Dora")
+	must(t, err)
+	after, err := s.Generation(t.Context(), 0)
+	if err != nil || after == before {
+		t.Error("what is remembered of the first stands")
+	}
+	for id, want := range map[string]string{dora.ID: "", elsewhere.ID: "dora", other.ID: "Dora"} {
+		if got, err := s.User(t.Context(), id); err != nil || got.Name != want {
+			t.Errorf("%+v, %v; want the name %q", got, err, want)
+		}
+	}
+	if dora, err = s.UpsertUser(t.Context(), "https://f", "5", "eve"); err != nil || dora.Name != "eve" {
+		t.Errorf("%+v, %v", dora, err)
+	}
+}
+
 func TestForgejoTokens(t *testing.T) {
 	s, c := open(t)
 	u, err := s.UpsertUser(t.Context(), "https://f", "3", "alice")

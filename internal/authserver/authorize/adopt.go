@@ -28,9 +28,11 @@ func (h *Handler) adopt(ctx context.Context, set model.ForgejoTokens) (model.Use
 	if err != nil {
 		return model.User{Name: identity.Name}, fmt.Errorf("cannot store the user: %w", err)
 	}
-	if set.Scope, err = h.cfg.Forgejo.GrantedScope(ctx, set.AccessToken); err != nil {
+	granted, err := h.cfg.Forgejo.Introspect(ctx, set.AccessToken)
+	if err != nil {
 		return user, err
 	}
+	set.Scope = granted.Scope
 	if err := h.cfg.Forgejo.VerifyScope(set.Scope); err != nil {
 		return user, errors.Join(err, h.cfg.Tokens.Discard(ctx, user.ID, set))
 	}

@@ -19,7 +19,10 @@ func (t *Tokens) refreshNow(ctx context.Context, userID string, set model.Forgej
 	next, err := t.cfg.Forgejo.Refresh(ctx, set)
 	switch {
 	case err == nil:
-		return t.keep(ctx, userID, next)
+		if next, err = t.keep(ctx, userID, next); err == nil {
+			t.askWho(ctx, userID, next)
+		}
+		return next, err
 	case errors.Is(err, model.ErrForgejoGrantDead):
 		return t.refused(ctx, userID, set, err)
 	}
@@ -35,6 +38,33 @@ func (t *Tokens) keep(ctx context.Context, userID string, next model.ForgejoToke
 		t.event(ctx, userID, "not_stored", "forgejo answered with a new token set and it could not be stored")
 	}
 	return stored, err
+}
+
+// whoTimeout bounds a question that nobody waits for the answer of.
+const whoTimeout = 10 * time.Second
+
+// askWho has Forgejo tell, beside the caller, what the user is called by now.
+func (t *Tokens) askWho(ctx context.Context, userID string, set model.ForgejoTokens) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), whoTimeout)
+	go func() {
+		defer cancel()
+		if known, err := t.cfg.Forgejo.Introspect(ctx, set.AccessToken); err == nil {
+			t.learn(ctx, userID, known.Identity)
+		}
+	}()
+}
+
+// learn records the user's login name of now.
+func (t *Tokens) learn(ctx context.Context, userID string, who forgejo.Identity) {
+	user, err := t.cfg.Store.User(ctx, userID)
+	if err != nil || who.Subject != user.Subject || who.Name == "" || who.Name == user.Name {
+		return
+	}
+	if _, err := t.cfg.Store.UpsertUser(ctx, user.Forge, user.Subject, who.Name); err != nil {
+		t.cfg.Log.WarnContext(ctx, "cannot record a user's new login name", "user_id", user.Subject, "user", who.Name, "error", err)
+		return
+	}
+	t.cfg.Log.InfoContext(ctx, "a user has another login name at forgejo", "user_id", user.Subject, "was", user.Name, "user", who.Name)
 }
 
 // refused handles a definite refusal of set. The cause may be a login that has

@@ -43,7 +43,8 @@ func (t *Tokens) Renew(ctx context.Context, userID, stale string) (model.Forgejo
 	}
 	return t.flight(ctx, userID+"\x00renew\x00"+stale, func(ctx context.Context) (model.ForgejoTokens, error) {
 		// An error leaves open what is wrong; the refresh will tell.
-		if _, err := t.cfg.Forgejo.GrantedScope(ctx, stale); err == nil {
+		if known, err := t.cfg.Forgejo.Introspect(ctx, stale); err == nil {
+			t.learn(ctx, userID, known.Identity)
 			t.vouch(userID, stale)
 			return set, nil
 		}

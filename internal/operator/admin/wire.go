@@ -7,8 +7,9 @@ import (
 
 // Session is one session as the operator sees it.
 type Session struct {
-	ID       string    `json:"id"` // FJMCP_SESSION in the journal
-	User     string    `json:"user"`
+	ID       string    `json:"id"`      // FJMCP_SESSION in the journal
+	User     string    `json:"user"`    // login name; "" if another user has taken it over, until the forge tells the new one
+	UserID   string    `json:"user_id"` // the forge's number of the user, which stays
 	Client   string    `json:"client"`
 	ClientID string    `json:"client_id"`
 	Kind     string    `json:"kind"`  // client or shared

@@ -231,6 +231,15 @@ var migrations = []*gormigrate.Migration{
 		`CREATE TABLE canary (id INTEGER PRIMARY KEY CHECK (id = 1), sealed BLOB NOT NULL) STRICT`,
 	)},
 	{ID: "0012_client_names", Migrate: cleanNames},
+	{ID: "0013_user_names", Migrate: statements(
+		// A name is one user's at a time, as at the forge. It is taken to be the one's who
+		// logged in last; the others' are not known.
+		`UPDATE users SET name = '' WHERE EXISTS (
+			SELECT 1 FROM users o WHERE o.forge = users.forge AND o.name = users.name COLLATE NOCASE AND o.id <> users.id
+				AND (SELECT COALESCE(MAX(created_at), 0) FROM grants WHERE user_id = o.id) || o.id
+				  > (SELECT COALESCE(MAX(created_at), 0) FROM grants WHERE user_id = users.id) || users.id)`,
+		`CREATE UNIQUE INDEX users_by_name ON users (forge, name COLLATE NOCASE) WHERE name <> ''`,
+	)},
 }
 
 // cleanNames gives each client the name that it would be stored with today.

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
 )
 
 // said is what a command said, and how it ended.
@@ -332,5 +335,48 @@ func TestStatusOfABrokerThatCannotStart(t *testing.T) {
 	}
 	if code := broker.ProcessState.ExitCode(); code != 78 {
 		t.Errorf("the broker ended with %d", code)
+	}
+}
+
+// A user is who the forge's number says. One who was renamed there goes on under the new
+// name, also in what runs, and whoever takes the old name is another.
+func TestRenamedUser(t *testing.T) {
+	w := start(t, "standin")
+	alice := w.mustConnect("alice")
+	token := w.token(alice)
+	session := w.begin(token)
+	w.must(w.forge.Rename("alice", "dora"))
+	w.must(w.forge.Rename("bob", "alice"))
+	b := loginclient.NewBrowser(w.transport, "alice", "bob-password")
+	other, err := loginclient.Connect(t.Context(), loginclient.Config{MCPURL: w.url + "/mcp", Transport: w.transport, Browser: b})
+	w.must(err)
+	t.Cleanup(func() { other.Close() })
+	users := func(args ...string) string {
+		names := map[string]bool{}
+		for _, s := range w.list(args...) {
+			names[s.User+" "+s.UserID] = true
+		}
+		return strings.Join(slices.Sorted(maps.Keys(names)), ", ")
+	}
+	// The forge has not told the new name yet, but that the old one is another's.
+	bob := w.query("SELECT subject FROM users WHERE name = 'alice'")
+	for args, want := range map[string]string{"--user alice": "alice " + bob, "--user id:1": " 1", "--user id:" + bob: "alice " + bob, "": " 1, alice " + bob} {
+		if got := users(strings.Fields(args)...); got != want {
+			t.Errorf("sessions list %s shows %q, want %q", args, got, want)
+		}
+	}
+	w.forge.ExpireAccessTokens()
+	w.mustCall(alice, "get_my_user_info", nil, "dora") // and a refresh, after which the forge tells
+	w.until("the new name is known", func() bool { return users("--user", "dora") == "dora 1" })
+	w.waitLog("FJMCP_EVENT=tool_call", 1)
+	if r := w.do("DELETE", token, session, ""); r.status >= 300 { // began under the old name
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	w.waitLog("FJMCP_EVENT=session_stopped FJMCP_USER=dora", 1)
+	if got := w.ctl("sessions", "stop", "--user", "alice", "--yes"); got.status != 0 {
+		t.Errorf("%+v", got)
+	}
+	if got := users(); got != "dora 1" {
+		t.Errorf("left are %q", got)
 	}
 }
