@@ -35,7 +35,8 @@ func Apply(ctx context.Context, getenv func(string) string, file string) error {
 	if err != nil {
 		return err
 	}
-	sessions := append(newSettings(getenv).record(), sandbox+"\n"...)
+	// The idle time is the broker's to know, but each unit's timer has it from its start.
+	sessions := append(newSettings(getenv).record(), sandbox+"\n"+getenv(envIdle)+"\n"...)
 	wanted := append(sessions, getenv(envPerUser)+"\n"...)
 	applied, err := os.ReadFile(file)
 	switch {

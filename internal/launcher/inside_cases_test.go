@@ -366,7 +366,12 @@ func insideBrokerRestarts(t *testing.T) {
 	if old, now := strings.Fields(before), strings.Fields(pids()); now[0] == old[0] || now[1] != old[1] {
 		t.Errorf("launcher and egress had pids %s and have %s", old, now)
 	}
-	change(string(env) + "FJMCP_BROKER_FORGEJO_ROUTES=close:/elsewhere\n")
+	idle := string(env) + "FJMCP_BROKER_SESSION_IDLE_TIMEOUT=5m\n"
+	change(idle)
+	s.end(t) // its timer has the former idle time
+	assertGone(t, s.id)
+	s, before = start(t, "restart2", nil), pids()
+	change(idle + "FJMCP_BROKER_FORGEJO_ROUTES=close:/elsewhere\n")
 	s.end(t)
 	assertGone(t, s.id)
 	old := strings.Fields(before)

@@ -17,6 +17,8 @@ const (
 
 	envForgejoSocket = "FJMCP_BROKER_FORGEJO_SOCKET"
 	envForgejoUser   = "FJMCP_BROKER_FORGEJO_USER"
+
+	envIdle = "FJMCP_BROKER_SESSION_IDLE_TIMEOUT"
 )
 
 // Where a session sees the operator's files that do not lie under /usr. /run is
