@@ -47,6 +47,11 @@ func withBroker(ctx context.Context, cfg config, forge *fakeforge.Server, use fu
 		Env: []string{"FJMCP_BROKER_SESSIONS_PER_USER=300", "FJMCP_BROKER_SESSIONS_MAX=300"},
 	}))
 	defer b.Stop(syscall.SIGTERM)
-	use(&broker{b, must(logIn(ctx, b.URL+"/mcp", &http.Transport{DialContext: new(localhost.Dialer).DialContext, DisableKeepAlives: true}))})
+	use(&broker{b, must(userOf(ctx, b, "alice"))})
 	return nil
+}
+
+// userOf logs a user in.
+func userOf(ctx context.Context, b *localbroker.Broker, user string) (endpoint, error) {
+	return logIn(ctx, b.URL+"/mcp", user, &http.Transport{DialContext: new(localhost.Dialer).DialContext, DisableKeepAlives: true})
 }

@@ -80,7 +80,11 @@ func compare(ctx context.Context, cfg config) error {
 			need(r[m.via("broker")].failed)
 		}
 	})
-	var memory []figure
+	var beside, memory []figure
+	if err == nil && cfg.only.MatchString("Beside") {
+		fmt.Fprintln(cfg.progress, "measuring: a call beside hostile sessions")
+		err = withBroker(ctx, cfg, forge, func(b *broker) { beside = b.beside(ctx, cfg, forge, r) })
+	}
 	if err == nil && cfg.only.MatchString("Memory") {
 		fmt.Fprintln(cfg.progress, "measuring: memory")
 		err = withBroker(ctx, cfg, forge, func(b *broker) { memory = b.memory(ctx, cfg) })
@@ -95,7 +99,7 @@ func compare(ctx context.Context, cfg config) error {
 		}
 		r.table(cfg.out, m.title, "broker ÷ this (quartiles of the rounds)", rows)
 	}
-	writeFigures(cfg.out, "Broker by baseline, and private memory", append(cfg.figures(r), memory...))
+	writeFigures(cfg.out, "Broker by baseline, and private memory", slices.Concat(cfg.figures(r), beside, memory))
 	return nil
 }
 
@@ -138,15 +142,18 @@ func (m measure) run(ctx context.Context, cfg config, targets []target, r result
 		}
 		turns = append(turns, turn{{m.via(t.name), take}})
 	}
-	return r.inTurn(ctx, cfg.rounds, turns, func(name string, s slice) {
-		sum := 0.0
-		for _, took := range s.took {
-			sum += took
-		}
-		n, took := len(s.took), slices.Clone(s.took)
-		fmt.Fprintf(cfg.out, "Benchmark%s-%d\t%d\t%.0f ns/op\t%.0f p50-ns\t%.0f p95-ns\t%.1f calls/s\n",
-			name, runtime.GOMAXPROCS(0), n, sum/float64(n), quantile(took, 0.5), quantile(took, 0.95), s.rate)
-	})
+	return r.inTurn(ctx, cfg.rounds, turns, cfg.line)
+}
+
+// line writes what benchstat(1) reads of a slice.
+func (cfg config) line(name string, s slice) {
+	sum := 0.0
+	for _, took := range s.took {
+		sum += took
+	}
+	n, took := len(s.took), slices.Clone(s.took)
+	fmt.Fprintf(cfg.out, "Benchmark%s-%d\t%d\t%.0f ns/op\t%.0f p50-ns\t%.0f p95-ns\t%.1f calls/s\n",
+		name, runtime.GOMAXPROCS(0), n, sum/float64(n), quantile(took, 0.5), quantile(took, 0.95), s.rate)
 }
 
 // repeat does one thing after the other, once at least, until the time is over.

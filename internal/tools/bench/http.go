@@ -40,10 +40,10 @@ func newEndpoint(address string) (endpoint, error) {
 	return endpoint{url: u, dial: new(net.Dialer).DialContext}, nil
 }
 
-// logIn goes a client's whole way once, but for a session.
-func logIn(ctx context.Context, address string, transport *http.Transport) (endpoint, error) {
+// logIn goes a client's whole way once, for a user of the fake forge, but for a session.
+func logIn(ctx context.Context, address, user string, transport *http.Transport) (endpoint, error) {
 	client, err := loginclient.Login(ctx, loginclient.Config{
-		MCPURL: address, Transport: transport, Browser: loginclient.NewBrowser(transport, "alice", "alice-password"),
+		MCPURL: address, Transport: transport, Browser: loginclient.NewBrowser(transport, user, user+"-password"),
 	})
 	if err != nil {
 		return endpoint{}, err

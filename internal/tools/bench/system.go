@@ -49,7 +49,7 @@ func inContainer(ctx context.Context, cfg config, suite string, sessions int, me
 
 // logIn logs a new client in.
 func (s *system) logIn(ctx context.Context) (endpoint, error) {
-	return logIn(ctx, e2e.PublicURL+"/mcp", s.Transport())
+	return logIn(ctx, e2e.PublicURL+"/mcp", "alice", s.Transport())
 }
 
 // get is a GET in the container.
