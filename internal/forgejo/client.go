@@ -44,6 +44,9 @@ type Config struct {
 	Plaintext    bool             // no TLS is spoken over Socket, whatever URL says
 	RedirectURL  string           // exactly as registered at Forgejo
 	Now          func() time.Time // nil means time.Now
+	// Misconfigured is told when Forgejo refuses the application, its secret or the URL, in
+	// whatever was tried but CheckClient. It must not wait. Optional.
+	Misconfigured func()
 }
 
 // Client talks to one Forgejo as one OAuth application. It is safe for
@@ -53,7 +56,10 @@ type Client struct {
 	oauth oauth2.Config
 	scope string
 	http  *http.Client
+	fresh *http.Client // each request on a connection of its own
 	now   func() time.Time
+
+	misconfigured func()
 }
 
 // New checks cfg and returns a Client. It makes no connection. The error lists
@@ -75,11 +81,19 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Misconfigured == nil {
+		cfg.Misconfigured = func() {}
+	}
+	fresh := newTransport(cfg, pool)
+	fresh.DisableKeepAlives = true
 	return &Client{
 		base:  base,
 		scope: strings.Join(cfg.Scopes, " "),
-		http:  newHTTPClient(cfg, pool),
+		http:  newHTTPClient(newTransport(cfg, pool)),
+		fresh: newHTTPClient(fresh),
 		now:   cfg.Now,
+
+		misconfigured: cfg.Misconfigured,
 		oauth: oauth2.Config{
 			ClientID:     cfg.ClientID,
 			ClientSecret: cfg.ClientSecret,
@@ -103,7 +117,15 @@ func required(what, value string) error {
 
 // newHTTPClient returns a client that follows no redirect: every call carries a
 // secret or a token, which must not go to wherever an answer points.
-func newHTTPClient(cfg Config, pool *x509.CertPool) *http.Client {
+func newHTTPClient(transport *http.Transport) *http.Client {
+	return &http.Client{
+		Timeout:       requestTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport:     transport,
+	}
+}
+
+func newTransport(cfg Config, pool *x509.CertPool) *http.Transport {
 	dialer := &localhost.Dialer{Dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}}
 	dial := dialer.DialContext
 	if cfg.Socket != "" {
@@ -115,20 +137,16 @@ func newHTTPClient(cfg Config, pool *x509.CertPool) *http.Client {
 	if cfg.Plaintext {
 		dialTLS = dial
 	}
-	return &http.Client{
-		Timeout:       requestTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			DialContext:            dial,
-			DialTLSContext:         dialTLS,
-			TLSClientConfig:        &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    dialTimeout,
-			ResponseHeaderTimeout:  requestTimeout,
-			MaxResponseHeaderBytes: 64 << 10,
-			MaxIdleConns:           8,
-			IdleConnTimeout:        60 * time.Second,
-			ForceAttemptHTTP2:      true,
-		},
+	return &http.Transport{
+		DialContext:            dial,
+		DialTLSContext:         dialTLS,
+		TLSClientConfig:        &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    dialTimeout,
+		ResponseHeaderTimeout:  requestTimeout,
+		MaxResponseHeaderBytes: 64 << 10,
+		MaxIdleConns:           8,
+		IdleConnTimeout:        60 * time.Second,
+		ForceAttemptHTTP2:      true,
 	}
 }
 

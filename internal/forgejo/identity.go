@@ -93,11 +93,13 @@ func (c *Client) Introspect(ctx context.Context, accessToken string) (Token, err
 }
 
 // Version asks the forge for its version, without a token: the cheapest way to see
-// that it is there. A forge that tells only those who are logged in gives "".
+// that it is there. Its name is resolved anew, and a connection made. A forge that tells only those who are logged in gives "".
 // Errors are *Error: Down or Misconfigured.
 func (c *Client) Version(ctx context.Context) (string, error) {
 	const op = "read the forge's version"
-	r, err := c.ask(ctx, op, "api/v1/version", "", nil)
+	fresh := *c
+	fresh.http = c.fresh
+	r, err := fresh.ask(ctx, op, "api/v1/version", "", nil)
 	if err != nil {
 		return "", err
 	}

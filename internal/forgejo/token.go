@@ -28,7 +28,7 @@ func (c *Client) Exchange(ctx context.Context, code, verifier string) (model.For
 			e.Kind, e.Detail = Misconfigured, probe.Detail
 		}
 	}
-	return model.ForgejoTokens{}, e
+	return model.ForgejoTokens{}, c.noted(e)
 }
 
 // Refresh asks for a new token set (RFC 6749 §6). Where Forgejo rotates refresh
@@ -42,11 +42,19 @@ func (c *Client) Refresh(ctx context.Context, set model.ForgejoTokens) (model.Fo
 	}
 	token, err := c.refresh(ctx, set.RefreshToken)
 	if err != nil {
-		return model.ForgejoTokens{}, tokenError(op, err, classifyRefresh)
+		return model.ForgejoTokens{}, c.noted(tokenError(op, err, classifyRefresh))
 	}
 	next := c.tokens(token)
 	next.Scope = set.Scope
 	return next, nil
+}
+
+// noted returns e, of which Config.Misconfigured may have to know.
+func (c *Client) noted(e *Error) *Error {
+	if e.Kind == Misconfigured {
+		c.misconfigured()
+	}
+	return e
 }
 
 func (c *Client) refresh(ctx context.Context, refreshToken string) (*oauth2.Token, error) {
