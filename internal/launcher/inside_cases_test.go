@@ -17,7 +17,7 @@ import (
 )
 
 func insideTwoSessions(t *testing.T) {
-	if err := client().Check(t.Context()); err != nil {
+	if _, err := client().Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	a, b := start(t, "aaaaaaaa", nil), start(t, "abcdefghijklmnopqrstuvwxyz", nil)
@@ -219,7 +219,7 @@ func insideMissingBackend(t *testing.T) {
 			t.Errorf("message does not name %s: %s", want, e.Message)
 		}
 	}
-	assertCode(t, client().Check(t.Context()), launchproto.CodeConfig)
+	assertCode(t, checkError(t), launchproto.CodeConfig)
 	if err := os.Rename(aside, path); err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +315,7 @@ func insideEgress(t *testing.T) {
 	})
 	t.Run("bad URL", func(t *testing.T) {
 		configure(t, "FJMCP_BROKER_FORGEJO_URL=nonsense")
-		assertCode(t, client().Check(t.Context()), launchproto.CodeConfig)
+		assertCode(t, checkError(t), launchproto.CodeConfig)
 	})
 	if got := s.say(t, "egress x"); got != "forge got egress x" {
 		t.Errorf("got %q", got)

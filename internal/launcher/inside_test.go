@@ -227,6 +227,12 @@ func assertNothingLeft(t *testing.T) {
 	}
 }
 
+// checkError is what the launcher finds wrong.
+func checkError(t *testing.T) error {
+	_, err := client().Check(t.Context())
+	return err
+}
+
 func assertCode(t *testing.T, err error, code launchproto.Code) *launchclient.Error {
 	t.Helper()
 	var e *launchclient.Error

@@ -167,7 +167,7 @@ func (m *manager) ping(ctx context.Context) launchproto.Reply {
 	if err != nil {
 		return fail(launchproto.CodeFailed, "the service manager does not answer: %v", err)
 	}
-	return launchproto.Reply{OK: true, Limits: limits}
+	return launchproto.Reply{OK: true, Limits: limits, Made: m.settings.made(unitDirs)}
 }
 
 // limits asks for what bounds the number of sessions.

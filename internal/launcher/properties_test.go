@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -82,5 +83,35 @@ func TestSettings(t *testing.T) {
 				t.Errorf("error does not say where to mend it: %v", err)
 			}
 		})
+	}
+}
+
+// What units are made of shows in made: another binary, another mode, another drop-in.
+func TestMade(t *testing.T) {
+	dir := t.TempDir()
+	binary, conf := filepath.Join(dir, "forgejo-mcp"), filepath.Join(dir, "fjmcp-session@.service.d", "50-local.conf")
+	steps := map[string]func() error{
+		"a binary": func() error { return os.WriteFile(binary, []byte("1"), 0o644) },
+		"its mode": func() error { return os.Chmod(binary, 0o755) },
+		"another":  func() error { return errors.Join(os.WriteFile(binary+"2", nil, 0o755), os.Rename(binary+"2", binary)) },
+		"a drop-in": func() error {
+			return errors.Join(os.Mkdir(filepath.Dir(conf), 0o755), os.WriteFile(conf, []byte("a"), 0o644))
+		},
+		"another drop-in": func() error { return os.WriteFile(conf, []byte("b"), 0o644) },
+	}
+	s := settings{forgejoMCP: binary}
+	seen := map[string]string{s.made([]string{dir}): "nothing"}
+	for _, name := range []string{"a binary", "its mode", "another", "a drop-in", "another drop-in"} {
+		if err := steps[name](); err != nil {
+			t.Fatal(err)
+		}
+		made := s.made([]string{dir})
+		if before, ok := seen[made]; ok {
+			t.Errorf("%s looks like %s: %q", name, before, made)
+		}
+		if again := s.made([]string{dir}); again != made {
+			t.Errorf("%s: %q, then %q", name, made, again)
+		}
+		seen[made] = name
 	}
 }

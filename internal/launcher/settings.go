@@ -81,6 +81,14 @@ func (s settings) resolve() (view, error) {
 	return f, nil
 }
 
+// made tells one state of forgejo-mcp and the sandbox from another. What cannot be read is
+// for the start to tell.
+func (s settings) made(unitDirs []string) string {
+	mcp, _ := backend.Find(s.forgejoMCP)
+	sandbox, _ := sandboxDigest(unitDirs)
+	return backend.Stamp(mcp) + " " + sandbox
+}
+
 // show returns the path by which the session sees path: /usr it sees whole.
 func (f *view) show(path, inside string) string {
 	if strings.HasPrefix(path, "/usr/") {

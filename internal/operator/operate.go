@@ -15,10 +15,9 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
-	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
-	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
@@ -28,11 +27,12 @@ type Config struct {
 	Settings *config.Config
 	Sessions *session.Manager
 	Store    *store.Store
-	Forgejo  *forgejo.Client
-	Launcher launchclient.Launcher
-	Audit    *audit.Logger
-	Log      *slog.Logger
-	Now      func() time.Time
+	Health   *health.Health
+	// ForgejoVersion is what the forge said last; "" if it does not say.
+	ForgejoVersion func() string
+	Audit          *audit.Logger
+	Log            *slog.Logger
+	Now            func() time.Time
 	// Revoked is told of every grant that ends with its client.
 	Revoked func(ctx context.Context, grantID string)
 }
@@ -76,40 +76,34 @@ func callsOf(v session.View) []admin.Call {
 	return all
 }
 
-// lookTimeout bounds how long each part may take to answer.
-const lookTimeout = 5 * time.Second
+// countTimeout bounds the look at what is in the database.
+const countTimeout = 5 * time.Second
 
-// Status looks at all parts of the broker at once.
+// Status tells what the checks found, which are looked at anew where that is too old, and
+// how much there is of everything.
 func (o *Operator) Status(ctx context.Context) admin.Status {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
 	settings := o.cfg.Settings
 	s := admin.Status{
 		Version: version.String(), Started: o.started, PublicURL: settings.PublicURL.String(),
 		Forgejo: admin.ForgejoStatus{URL: settings.ForgejoURL.String()}, Launcher: admin.LauncherStatus{Kind: settings.Launcher},
 	}
 	s.DrainingSince, _ = o.cfg.Sessions.Door()
-	var looks errgroup.Group
-	looks.Go(func() (err error) {
-		s.Forgejo.Version, err = o.cfg.Forgejo.Version(ctx)
-		s.Forgejo.Problem = problem(err)
-		return nil
-	})
-	looks.Go(func() error {
-		s.Launcher.Problem = problem(o.cfg.Launcher.Check(ctx))
-		return nil
-	})
-	looks.Go(func() error {
+	var counted errgroup.Group
+	counted.Go(func() error {
 		s.Store, s.Sessions = o.counts(ctx)
 		return nil
 	})
-	_ = looks.Wait()
+	s.Checks = o.cfg.Health.Look(ctx)
+	_ = counted.Wait()
+	s.Forgejo.Version = o.cfg.ForgejoVersion()
 	s.Assess()
 	return s
 }
 
 // counts looks at the database, and at the sessions, which are in it.
 func (o *Operator) counts(ctx context.Context) (admin.StoreStatus, admin.SessionsStatus) {
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
 	sum, sumErr := o.cfg.Store.Summary(ctx)
 	views, listErr := o.cfg.Sessions.List(ctx)
 	sessions := admin.SessionsStatus{
@@ -124,7 +118,7 @@ func (o *Operator) counts(ctx context.Context) (admin.StoreStatus, admin.Session
 	return admin.StoreStatus{
 		Path: sum.Path, Bytes: sum.Bytes, Schema: sum.Schema, Users: sum.Users, Clients: sum.Clients, Logins: sum.Grants,
 		Sealed: sum.Sealed, OlderKey: sum.Older, Unreadable: sum.Unreadable,
-		Problem: problem(errors.Join(sumErr, listErr, o.cfg.Store.Check(ctx))),
+		Problem: problem(errors.Join(sumErr, listErr)),
 	}, sessions
 }
 

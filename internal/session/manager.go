@@ -48,6 +48,7 @@ type Manager struct {
 	attempts map[*Session]*attempt // under way
 	units    map[string]member     // that run or start here, by id
 	closed   bool                  // none starts any more
+	probe    *unit.Unit            // under way; nil without
 	// restoring is closed, and another in its place, when more sessions are restored;
 	// nil when all are.
 	restoring chan struct{}

@@ -37,6 +37,9 @@ func (m *Manager) find(unitID string) *unit.Unit {
 	if o, ok := m.units[unitID]; ok {
 		return o.Unit
 	}
+	if m.probe != nil && m.probe.ID() == unitID {
+		return m.probe
+	}
 	return m.prestart.Find(unitID)
 }
 

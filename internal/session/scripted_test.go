@@ -172,7 +172,7 @@ func (l *scripted) List(context.Context) ([]string, error) {
 }
 
 // Check implements launchclient.Launcher.
-func (l *scripted) Check(context.Context) error { return nil }
+func (l *scripted) Check(context.Context) (string, error) { return "", nil }
 
 // Close implements launchclient.Launcher.
 func (l *scripted) Close() error { return nil }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Variable names the setting that Find honours.
@@ -68,4 +70,13 @@ func reason(err error) error {
 		return p.Err
 	}
 	return err
+}
+
+// Stamp tells one state of a file from another: another file, other content, another mode.
+func Stamp(path string) string {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return path + ": " + err.Error()
+	}
+	return fmt.Sprintf("%s %d %d %d.%09d", path, st.Dev, st.Ino, st.Ctim.Sec, st.Ctim.Nsec)
 }

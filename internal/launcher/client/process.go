@@ -175,14 +175,15 @@ func (p *Process) List(context.Context) ([]string, error) {
 }
 
 // Check implements Launcher: forgejo-mcp and fjmcp-session exist.
-func (p *Process) Check(context.Context) error {
-	if _, err := backend.Find(p.cfg.ForgejoMCP); err != nil {
-		return &Error{launchproto.CodeConfig, err.Error()}
+func (p *Process) Check(context.Context) (made string, err error) {
+	mcp, err := backend.Find(p.cfg.ForgejoMCP)
+	if err != nil {
+		return "", &Error{launchproto.CodeConfig, err.Error()}
 	}
 	if _, err := os.Stat(p.cfg.SessionBinary); err != nil {
-		return &Error{launchproto.CodeConfig, fmt.Sprintf("cannot find fjmcp-session: %v", err)}
+		return "", &Error{launchproto.CodeFailed, fmt.Sprintf("cannot find fjmcp-session: %v", err)}
 	}
-	return nil
+	return backend.Stamp(mcp) + " " + backend.Stamp(p.cfg.SessionBinary), nil
 }
 
 // Close ends all sessions and waits for it, and refuses new ones.

@@ -40,8 +40,9 @@ type Launcher interface {
 	Stop(ctx context.Context, unitID string) error
 	// List names the ids of all units that exist.
 	List(ctx context.Context) ([]string, error)
-	// Check reports whether sessions could be started.
-	Check(ctx context.Context) error
+	// Check reports whether sessions could be started. made tells one state of what they
+	// are made of from another.
+	Check(ctx context.Context) (made string, err error)
 	// Close ends what must not outlive the broker (the process launcher's
 	// sessions) and releases resources.
 	Close() error

@@ -3,6 +3,7 @@ package client
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -344,14 +345,20 @@ func TestProcessWantsAToken(t *testing.T) {
 }
 
 func TestProcessCheck(t *testing.T) {
-	if err := newFixture(t, nil).Check(t.Context()); err != nil {
-		t.Error(err)
+	if made, err := newFixture(t, nil).Check(t.Context()); err != nil || made == "" {
+		t.Errorf("%q, %v", made, err)
 	}
 	f := newFixture(t, func(c *ProcessConfig) { c.ForgejoMCP = "/nonexistent/forgejo-mcp" })
-	assertCode(t, f.Check(t.Context()), launchproto.CodeConfig)
+	assertCode(t, checkError(t.Context(), f), launchproto.CodeConfig)
 	if _, err := NewProcess(ProcessConfig{SessionBinary: "/nonexistent", ForgejoURL: forgeURL, Now: time.Now, Log: f.cfg.Log}); err == nil {
 		t.Error("a missing fjmcp-session is no error")
 	}
+}
+
+// checkError is what a launcher's Check has found wrong.
+func checkError(ctx context.Context, l Launcher) error {
+	_, err := l.Check(ctx)
+	return err
 }
 
 func assertCode(t *testing.T, err error, code launchproto.Code) *Error {

@@ -60,12 +60,12 @@ func (s *Systemd) List(ctx context.Context) ([]string, error) {
 
 // Check implements Launcher: the launcher reaches the service manager and finds
 // forgejo-mcp, and its limits allow for all sessions; *LimitsError where they do not.
-func (s *Systemd) Check(ctx context.Context) error {
+func (s *Systemd) Check(ctx context.Context) (made string, err error) {
 	reply, err := s.call(ctx, launchproto.Request{Op: launchproto.OpPing}, nil)
 	if err != nil || reply.Limits == nil {
-		return err
+		return reply.Made, err
 	}
-	return checkLimits(*reply.Limits, s.sessions)
+	return reply.Made, checkLimits(*reply.Limits, s.sessions)
 }
 
 // checkLimits returns a *LimitsError if the limits are too low.

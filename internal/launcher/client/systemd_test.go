@@ -78,7 +78,7 @@ func TestSystemd(t *testing.T) {
 		t.Errorf("List() = %q", ids)
 	}
 	if err := errors.Join(listErr, s.Start(t.Context(), spec), s.Touch(t.Context(), "aaaaaaaa"),
-		s.Stop(t.Context(), "aaaaaaaa"), s.Check(t.Context())); err != nil {
+		s.Stop(t.Context(), "aaaaaaaa"), checkError(t.Context(), s)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []received{
@@ -100,15 +100,15 @@ func TestSystemdErrors(t *testing.T) {
 	if err := s.Touch(t.Context(), "aaaaaaaa"); !errors.Is(err, ErrGone) {
 		t.Errorf("got %v, want ErrGone", err)
 	}
-	err := s.Check(t.Context())
+	err := checkError(t.Context(), s)
 	if assertCode(t, err, launchproto.CodeConfig).Message != "cannot find forgejo-mcp" || errors.Is(err, ErrGone) {
 		t.Errorf("got %v", err)
 	}
-	if err := s.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "without an answer") {
+	if err := checkError(t.Context(), s); err == nil || !strings.Contains(err.Error(), "without an answer") {
 		t.Errorf("got %v", err)
 	}
 	assertCode(t, s.Stop(t.Context(), "no id"), launchproto.CodeBadRequest)
-	if err := NewSystemd(filepath.Join(t.TempDir(), "absent"), 1).Check(t.Context()); !errors.Is(err, os.ErrNotExist) {
+	if err := checkError(t.Context(), NewSystemd(filepath.Join(t.TempDir(), "absent"), 1)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -121,12 +121,12 @@ func TestSystemdLimits(t *testing.T) {
 	}
 	s, _ := answer(t, ping(4024, 16_000), ping(math.MaxUint64, math.MaxUint64), ping(4023, 15_999))
 	for range 2 {
-		if err := s.Check(t.Context()); err != nil {
+		if err := checkError(t.Context(), s); err != nil {
 			t.Error(err)
 		}
 	}
 	var e *LimitsError
-	if err := s.Check(t.Context()); !errors.As(err, &e) || len(e.Faults) != 2 {
+	if err := checkError(t.Context(), s); !errors.As(err, &e) || len(e.Faults) != 2 {
 		t.Fatalf("got %v", err)
 	}
 	for i, want := range []string{"LimitNOFILE=4024 or more there (systemctl edit fjmcp-launcher.service, systemctl restart fjmcp-launcher.service)", "TasksMax=16000 or more there (systemctl edit fjmcp-sessions.slice)"} {
@@ -146,7 +146,7 @@ func TestSystemdContext(t *testing.T) {
 	defer l.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- NewSystemd(path, 1).Check(ctx) }()
+	go func() { done <- checkError(ctx, NewSystemd(path, 1)) }()
 	c, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 )
 
 // keys is an operator who can only rotate the key.
@@ -105,6 +106,9 @@ func TestAssess(t *testing.T) {
 		{"no launcher", func(s *admin.Status) { s.Launcher.Problem = "x" }, admin.Degraded},
 		{"no store", func(s *admin.Status) { s.Store.Problem = "x" }, admin.Degraded},
 		{"a key is missing", func(s *admin.Status) { s.Store.Unreadable = 1 }, admin.Degraded},
+		{"a check fails", func(s *admin.Status) { s.Checks = []health.Result{{State: health.OK}, {State: health.Failing}} }, admin.Degraded},
+		{"a check warns", func(s *admin.Status) { s.Checks = []health.Result{{State: health.OK}, {State: health.Warning}} }, admin.Healthy},
+		{"a check is under way", func(s *admin.Status) { s.Checks = []health.Result{{State: health.Pending}} }, admin.Degraded},
 		{"drained", func(s *admin.Status) { s.DrainingSince = time.Now() }, admin.Draining},
 		{"drained and ill", func(s *admin.Status) { s.DrainingSince, s.Store.Problem = time.Now(), "x" }, admin.Degraded},
 	} {

@@ -3,6 +3,8 @@ package admin
 import (
 	"fmt"
 	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 )
 
 // Session is one session as the operator sees it.
@@ -125,19 +127,22 @@ type Status struct {
 	Launcher  LauncherStatus `json:"launcher"`
 	Store     StoreStatus    `json:"store"`
 	Sessions  SessionsStatus `json:"sessions"`
+
+	// Checks are what a new user needs.
+	Checks []health.Result `json:"checks"`
 }
 
-// ForgejoStatus is whether the forge answers.
+// ForgejoStatus is what is known of the forge.
 type ForgejoStatus struct {
 	URL     string `json:"url"`
 	Version string `json:"version,omitempty"` // not told by a forge that is closed to strangers
-	Problem string `json:"problem,omitempty"`
+	Problem string `json:"problem,omitempty"` // of the check "forge"
 }
 
-// LauncherStatus is whether sessions could be started.
+// LauncherStatus is what starts sessions.
 type LauncherStatus struct {
-	Kind    string `json:"kind"` // systemd or process
-	Problem string `json:"problem,omitempty"`
+	Kind    string `json:"kind"`              // systemd or process
+	Problem string `json:"problem,omitempty"` // of the check "launcher"
 }
 
 // StoreStatus is the state of the database.
@@ -165,10 +170,23 @@ type SessionsStatus struct {
 	InFlight int `json:"in_flight"`
 }
 
-// Assess sets Health by the rest.
+// Assess sets Health by the rest, and the problems of parts by their checks.
 func (s *Status) Assess() {
+	for _, r := range s.Checks {
+		if r.State != health.Failing {
+			continue
+		}
+		switch r.Name {
+		case "forge":
+			s.Forgejo.Problem = r.Cause
+		case "launcher":
+			s.Launcher.Problem = r.Cause
+		case "store":
+			s.Store.Problem = r.Cause
+		}
+	}
 	switch {
-	case s.Forgejo.Problem != "", s.Launcher.Problem != "", s.Store.Problem != "", s.Store.Unreadable > 0:
+	case health.Failed(s.Checks), s.Forgejo.Problem != "", s.Launcher.Problem != "", s.Store.Problem != "", s.Store.Unreadable > 0:
 		s.Health = Degraded
 	case !s.DrainingSince.IsZero():
 		s.Health = Draining

@@ -1,13 +1,24 @@
-// Package checks looks at all that a new user needs, one function for each: the
-// database, the launcher. Each takes what it looks at as a function, so that it can be
-// used where no broker runs.
+// Package checks looks at all that a new user needs, one function for each. Each takes what
+// it looks at as a function, so that it can be used where no broker runs.
 package checks
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+)
+
+// Names of checks that are asked for by name.
+const (
+	NameBackend     = "forgejo-mcp"
+	NameApplication = "oauth-application"
 )
 
 // localTimeout bounds a look at what is on this machine.
@@ -18,22 +29,114 @@ type Look func(context.Context) error
 
 // Store looks whether the database can be read and written.
 func Store(look Look) health.Check {
-	return health.Check{Name: "store", Run: local(health.StoreFails, look), Every: time.Minute, Fresh: 5 * time.Second, Polled: true}
-}
-
-// Launcher looks whether the launcher could have units started.
-func Launcher(look Look) health.Check {
-	return health.Check{Name: "launcher", Run: local(health.LauncherFails, look), Every: time.Minute, Fresh: time.Second, Polled: true}
-}
-
-// local bounds look, whose error is that fault.
-func local(fault health.Fault, look Look) Look {
-	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, localTimeout)
-		defer cancel()
-		if err := look(ctx); err != nil {
-			return &health.Problem{Fault: fault, Cause: err.Error()}
-		}
-		return nil
+	return health.Check{
+		Name: "store", Every: time.Minute, Fresh: 5 * time.Second, Polled: true,
+		Run: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, localTimeout)
+			defer cancel()
+			if err := look(ctx); err != nil {
+				return &health.Problem{Fault: health.StoreFails, Cause: err.Error()}
+			}
+			return nil
+		},
 	}
+}
+
+// Launcher looks whether the launcher could have units started, and calls changed when what
+// units are made of is another than before.
+func Launcher(look func(context.Context) (made string, err error), changed func()) health.Check {
+	first, last := true, ""
+	return health.Check{
+		Name: "launcher", Every: time.Minute, Fresh: time.Second, Polled: true,
+		Run: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, localTimeout)
+			defer cancel()
+			made, err := look(ctx)
+			if made != last && !first {
+				changed()
+			}
+			first, last = false, made
+			return launcherProblem(err)
+		},
+	}
+}
+
+func launcherProblem(err error) error {
+	var refused *launchclient.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused) && refused.Code == launchproto.CodeConfig:
+		return &health.Problem{Fault: health.BackendMissing, Cause: err.Error()}
+	}
+	return &health.Problem{Fault: health.LauncherFails, Cause: err.Error()}
+}
+
+// Backend starts forgejo-mcp in a session's sandbox, without a user's token, waits for its
+// first answer and ends it. start is session.Manager.Probe.
+func Backend(start Look, timeout time.Duration) health.Check {
+	return health.Check{
+		Name: NameBackend, Fresh: 10 * time.Minute, Timeout: timeout,
+		Run: func(ctx context.Context) error { return backendProblem(start(ctx)) },
+	}
+}
+
+// backendFaults are by the words of session.StartError.
+var backendFaults = map[string]health.Fault{
+	"backend_missing":        health.BackendMissing,
+	"backend_not_executable": health.BackendNotExecutable,
+	"backend_too_old":        health.BackendTooOld,
+	"crashed":                health.BackendCrashes,
+	"timeout":                health.BackendHangs,
+	"protocol":               health.BackendStrange,
+	"internal":               health.SandboxFails,
+	"launcher":               health.LauncherFails,
+}
+
+func backendProblem(err error) error {
+	var fail *session.StartError
+	if !errors.As(err, &fail) {
+		return err
+	}
+	cause := fail.Detail
+	if n := len(fail.LastLines); n > 0 {
+		cause += "; it said: " + strings.Join(fail.LastLines[max(0, n-3):], " ⏎ ")
+	}
+	return &health.Problem{Fault: backendFaults[string(fail.Reason)], Cause: cause}
+}
+
+// Forge resolves the forge's name, connects and asks for its version, which it gives to
+// told.
+func Forge(version func(context.Context) (string, error), told func(string)) health.Check {
+	return health.Check{
+		Name: "forge", Every: time.Minute, // always anew for the operator
+		Run: func(ctx context.Context) error {
+			v, err := version(ctx)
+			told(v)
+			return forgeProblem(err, false)
+		},
+	}
+}
+
+// Application asks the forge whether it knows the client ID and the secret, which costs it
+// the hash of a secret. look is forgejo.Client.CheckClient.
+func Application(look Look) health.Check {
+	return health.Check{
+		Name: NameApplication, Every: time.Hour, Fresh: time.Minute,
+		Run: func(ctx context.Context) error { return forgeProblem(look(ctx), true) },
+	}
+}
+
+// forgeProblem is a warning where a forge that is out of reach leaves open what was asked.
+func forgeProblem(err error, asked bool) error {
+	var e *forgejo.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e) && e.Kind == forgejo.Misconfigured && e.Code != "":
+		return &health.Problem{Fault: health.ApplicationUnknown, Cause: err.Error()}
+	case errors.As(err, &e) && e.Kind == forgejo.Misconfigured:
+		return &health.Problem{Fault: health.ForgeURLWrong, Cause: err.Error()}
+	}
+	return &health.Problem{Fault: health.ForgeDown, Cause: err.Error(), Warning: asked}
 }

@@ -5,14 +5,45 @@ type Fault string
 
 // Faults.
 const (
-	StoreFails    Fault = "store-fails"
-	LauncherFails Fault = "launcher-fails"
+	StoreFails           Fault = "store-fails"
+	LauncherFails        Fault = "launcher-fails"
+	BackendMissing       Fault = "backend-missing"
+	BackendNotExecutable Fault = "backend-not-executable"
+	BackendTooOld        Fault = "backend-too-old"
+	BackendCrashes       Fault = "backend-crashes"
+	BackendHangs         Fault = "backend-hangs"
+	BackendStrange       Fault = "backend-strange"
+	SandboxFails         Fault = "sandbox-fails"
+	ForgeDown            Fault = "forge-down"
+	ForgeURLWrong        Fault = "forge-url-wrong"
+	ApplicationUnknown   Fault = "application-unknown"
+	PublicURLWrong       Fault = "public-url-wrong"
+	PublicURLProxy       Fault = "public-url-proxy"
+	PublicURLSilent      Fault = "public-url-silent"
 )
+
+const probeLog = "journalctl --namespace=+fjmcp FJMCP_SESSION=healthprobe _SYSTEMD_SLICE=fjmcp-sessions.slice -n 20"
 
 // cures say what mends each fault: a command, a setting, or where to look.
 var cures = map[Fault]string{
-	StoreFails:    "make room and give the file back to user fjmcp: df /var/lib/fjmcp; ls -l /var/lib/fjmcp",
-	LauncherFails: "journalctl -u fjmcp-launcher.service -n 20 says why; systemctl restart fjmcp-launcher.socket",
+	StoreFails:    "make room, and give the files to user fjmcp, mode 0600: df -h /var/lib/fjmcp; ls -l /var/lib/fjmcp",
+	LauncherFails: "journalctl -u fjmcp-launcher.service -n 20 says why; then systemctl restart fjmcp-broker.socket",
+
+	BackendMissing:       "install -m 0755 forgejo-mcp /usr/local/bin/forgejo-mcp, or set FJMCP_BROKER_FORGEJO_MCP in /etc/fjmcp/broker.env and systemctl restart fjmcp-broker.service",
+	BackendNotExecutable: "chmod 0755 the file, which must be a program for this machine; forgejo-mcp's releases are",
+	BackendTooOld:        "install forgejo-mcp 2.18.0 or later",
+	BackendCrashes:       probeLog + " shows its last words; try another release of forgejo-mcp",
+	BackendHangs:         "is the machine overloaded (uptime)? Else try another release of forgejo-mcp; " + probeLog,
+	BackendStrange:       "put forgejo-mcp there, or name its path in FJMCP_BROKER_FORGEJO_MCP",
+	SandboxFails:         probeLog + " says why; what was changed of the sandbox, systemctl cat fjmcp-session@x.service shows",
+
+	ForgeDown:          "mend the forge, DNS or TLS; with a private CA set FJMCP_BROKER_FORGEJO_CA_FILE. Nobody has to log in again",
+	ForgeURLWrong:      "set FJMCP_BROKER_FORGEJO_URL in /etc/fjmcp/broker.env to the forge's ROOT_URL, then systemctl restart fjmcp-broker.service",
+	ApplicationUnknown: "compare FJMCP_BROKER_FORGEJO_CLIENT_ID and /etc/fjmcp/credentials/forgejo-client-secret with the application at the forge, then systemctl restart fjmcp-broker.service",
+
+	PublicURLWrong:  "set FJMCP_BROKER_PUBLIC_URL in /etc/fjmcp/broker.env to the URL that clients use, then systemctl restart fjmcp-broker.service",
+	PublicURLProxy:  "systemctl status fjmcp-tcp.socket, and have the proxy send to the broker's port or /run/fjmcp/http.sock",
+	PublicURLSilent: "try it from another machine; if that works nothing is wrong, else mend DNS, firewall, certificate or proxy",
 }
 
 // Cure says what mends the fault; "" for one that is not known.

@@ -43,10 +43,12 @@ type Check struct {
 	// Every is how often it is looked at while it is well and nobody asks, give or take
 	// a tenth; 0 means once.
 	Every time.Duration
-	// Fresh is how old a good result may be for the operator who asks.
+	// Fresh is how old a good result may be for who asks.
 	Fresh time.Duration
-	// Polled: it costs so little that monitoring, too, has it looked at anew, once in
-	// Fresh at most. What is not is told as it was found last.
+	// Timeout bounds a look; 0 means 15 s.
+	Timeout time.Duration
+	// Polled: it costs so little that the operator has it looked at each time, and
+	// monitoring once in Fresh. What is not is told to monitoring as it was found last.
 	Polled bool
 }
 
@@ -197,7 +199,7 @@ func (h *Health) Look(ctx context.Context) []Result {
 		if e.result.State != OK {
 			fresh = min(fresh, failedFresh)
 		}
-		return e.asked != e.answered || age >= fresh
+		return e.asked != e.answered || e.Polled || age >= fresh
 	})
 }
 
@@ -260,7 +262,7 @@ func (h *Health) beginLocked(e *entry) {
 	over, asked := make(chan struct{}), e.asked
 	e.under = over
 	h.work.Go(func() {
-		ctx, cancel := context.WithTimeout(h.ctx, lookTimeout)
+		ctx, cancel := context.WithTimeout(h.ctx, cmp.Or(e.Timeout, lookTimeout))
 		defer cancel()
 		err := e.Run(ctx)
 		h.mu.Lock()

@@ -37,6 +37,9 @@ type Mode string
 const (
 	ModeReadOnly  Mode = "read_only"  // GET and HEAD
 	ModeReadWrite Mode = "read_write" // all methods
+	// ModeProbe is for a session without a user, which shows whether the backend can be
+	// started: the proxy answers GET /api/v1/version itself and sends nothing to the forge.
+	ModeProbe Mode = "probe"
 )
 
 // Messages from fjmcp-session to the broker.

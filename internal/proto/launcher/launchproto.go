@@ -27,7 +27,7 @@ const (
 	OpStop Op = "stop"
 	// OpList names the ids of all session units that have not ended.
 	OpList Op = "list"
-	// OpPing checks that the service manager answers, and tells the Limits.
+	// OpPing checks that the service manager answers, and tells the Limits and Made.
 	OpPing Op = "ping"
 )
 
@@ -70,6 +70,9 @@ type Reply struct {
 	Message string   `json:"message,omitempty"` // for the operator's journal
 	IDs     []string `json:"ids,omitempty"`     // OpList
 	Limits  *Limits  `json:"limits,omitempty"`  // OpPing
+	// Made tells one state of what sessions are made of, forgejo-mcp and the sandbox, from
+	// another. OpPing.
+	Made string `json:"made,omitempty"`
 }
 
 // Limits are what bounds the number of sessions that can live at once.

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -56,6 +57,7 @@ type Proxy struct {
 	forward *httputil.ReverseProxy
 	contact *record
 	rules   rules
+	probing atomic.Bool
 	places  chan struct{} // one for each request in flight
 	buffers buffers
 	tunnels *tunnelListener // feeds terminated CONNECT tunnels to a server
@@ -135,7 +137,10 @@ func (p *Proxy) SetToken(token string) error {
 }
 
 // SetMode is in force for every request that comes after it returns.
-func (p *Proxy) SetMode(m control.Mode) { p.rules.writable.Store(m == control.ModeReadWrite) }
+func (p *Proxy) SetMode(m control.Mode) {
+	p.probing.Store(m == control.ModeProbe)
+	p.rules.writable.Store(m == control.ModeReadWrite)
+}
 
 // NoToken tells the requests that wait for another token that none will come. The
 // forge's 401 goes to the backend, unless why, control.ReasonForgeUnreachable or
@@ -244,6 +249,10 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request) {
 	path, ok := p.origin.within(r.URL.EscapedPath())
 	if !ok {
 		p.refuse(w, r)
+		return
+	}
+	if p.probing.Load() {
+		p.probe(w, r, path)
 		return
 	}
 	select {

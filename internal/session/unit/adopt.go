@@ -74,7 +74,7 @@ func closeAll(files []*os.File) {
 func (u *Unit) Settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, u.cfg.StartTimeout)
 	defer cancel()
-	err := u.setMode(ctx, u.spec.ReadOnly, nil, 0)
+	err := u.setMode(ctx, u.spec.mode(), nil, 0)
 	if err == nil {
 		err = u.awaitMode(ctx)
 	}

@@ -29,7 +29,7 @@ func (u *Unit) Raise(ctx context.Context) error {
 	if err := u.relay.Drain(ctx); err != nil {
 		return err
 	}
-	if err := u.setMode(ctx, false, nil, 0); err != nil {
+	if err := u.setMode(ctx, control.ModeReadWrite, nil, 0); err != nil {
 		return err
 	}
 	return u.awaitMode(ctx)
@@ -44,17 +44,25 @@ type modeChange struct {
 	inForce chan struct{} // closed by the first answer to id
 }
 
+// mode is what a unit starts with.
+func (s Spec) mode() control.Mode {
+	switch {
+	case s.Probe:
+		return control.ModeProbe
+	case s.ReadOnly:
+		return control.ModeReadOnly
+	}
+	return control.ModeReadWrite
+}
+
 // setMode sends the mode, and with the first one the backend's standard input and what
 // the unit may write to its log at once. It is in force when awaitMode returns nil.
-func (u *Unit) setMode(ctx context.Context, readOnly bool, stdin *os.File, output int) error {
+func (u *Unit) setMode(ctx context.Context, mode control.Mode, stdin *os.File, output int) error {
 	c := &modeChange{id: rand.Text(), inForce: make(chan struct{})}
 	u.mu.Lock()
 	u.mode = c
 	u.mu.Unlock()
-	m := control.Message{Type: control.TypeMode, ID: c.id, Mode: control.ModeReadWrite, Output: output}
-	if readOnly {
-		m.Mode = control.ModeReadOnly
-	}
+	m := control.Message{Type: control.TypeMode, ID: c.id, Mode: mode, Output: output}
 	if err := u.near.Control.SendFile(ctx, m, stdin); err != nil {
 		return fmt.Errorf("cannot set the session's mode: %w", err)
 	}

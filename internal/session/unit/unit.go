@@ -38,13 +38,14 @@ type Config struct {
 	ProbeTimeout time.Duration // for its answer to server/discover
 }
 
-// Spec is one unit. All fields but Subject, ReadOnly and Other are required.
+// Spec is one unit. All fields but Subject, ReadOnly, Probe and Other are required.
 type Spec struct {
 	Session  string // label for the journal
 	UserID   string
 	Subject  string // the forge's id of the user, for the journal
 	User     string // login name, for the journal
 	ReadOnly bool   // the mode it starts with
+	Probe    bool   // it is nobody's, see type Probe
 	MaxAge   time.Duration
 
 	// Other is relay.Config.Other.
@@ -107,7 +108,7 @@ func New(cfg Config, spec Spec) (*Unit, error) {
 	if err == nil {
 		u.far = far
 		// It waits in the socket for fjmcp-session, which is read-only without it.
-		err = u.setMode(context.Background(), spec.ReadOnly, far.Stdin, cfg.Allowances.take(spec.UserID, u.born))
+		err = u.setMode(context.Background(), spec.mode(), far.Stdin, cfg.Allowances.take(spec.UserID, u.born))
 		far.Stdin.Close()
 	}
 	if err != nil {

@@ -330,7 +330,7 @@ func TestStatusOfABrokerThatCannotStart(t *testing.T) {
 	}
 	s := ctl(t, socket, "status")
 	_ = broker.Wait()
-	if s.status != 3 || !strings.Contains(s.err, "its configuration is at fault") || !strings.Contains(s.err, "journalctl -u fjmcp-broker.service") {
+	if s.status != 3 || !strings.Contains(s.err, "its configuration is at fault") || !strings.Contains(s.err, "FJMCP_BROKER_FORGEJO_URL is missing") {
 		t.Errorf("status: %+v", s)
 	}
 	if code := broker.ProcessState.ExitCode(); code != 78 {

@@ -100,7 +100,7 @@ func (b *Broker) Restart(ctx context.Context, program string) error {
 	if b.Ended, err = Spawn(b.cmd); err != nil {
 		return fmt.Errorf("cannot start the broker: %w", err)
 	}
-	if err := Await(ctx, b.Ended, b.http, b.URL+"/healthz"); err != nil {
+	if err := Await(ctx, b.Ended, b.http, b.URL+"/livez"); err != nil {
 		b.Stop(syscall.SIGTERM)
 		return fmt.Errorf("the broker: %w", err)
 	}

@@ -79,7 +79,7 @@ func TestCureUnreachableUpstream(t *testing.T) {
 		if err := os.Rename(socket, socket+".away"); err != nil { // the socket unit is stopped
 			t.Fatal(err)
 		}
-		if status, _, body := w.get(client, "/healthz"); status != http.StatusBadGateway {
+		if status, _, body := w.get(client, "/livez"); status != http.StatusBadGateway {
 			t.Errorf("without the socket: %d %s", status, body)
 		}
 		if p.log == caddyLog {
@@ -90,7 +90,7 @@ func TestCureUnreachableUpstream(t *testing.T) {
 		if err := os.Rename(socket+".away", socket); err != nil {
 			t.Fatal(err)
 		}
-		if status, _, body := w.get(client, "/healthz"); status != http.StatusOK {
+		if status, _, body := w.get(client, "/livez"); status != http.StatusOK {
 			t.Errorf("with the socket: %d %s", status, body)
 		}
 	})
@@ -100,14 +100,14 @@ func TestCureUnreachableUpstream(t *testing.T) {
 func TestCureSlashOfTheSocket(t *testing.T) {
 	w := start(t, "standin")
 	p := startCaddy(w, edit{"unix//run", "unix/run"})
-	status, _, body := w.get(w.http(p, "127.0.0.1"), "/healthz")
+	status, _, body := w.get(w.http(p, "127.0.0.1"), "/livez")
 	if status != http.StatusBadGateway {
 		t.Errorf("got %d %s", status, body)
 	}
 	w.until("the cause is logged", func() bool { return contains(p.output.String(), "dial unix run/fjmcp/http.sock:") })
 	p.stop()
 	p = startCaddy(w)
-	if status, _, body := w.get(w.http(p, "127.0.0.1"), "/healthz"); status != http.StatusOK {
+	if status, _, body := w.get(w.http(p, "127.0.0.1"), "/livez"); status != http.StatusOK {
 		t.Errorf("with two slashes: %d %s", status, body)
 	}
 }

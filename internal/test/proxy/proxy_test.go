@@ -50,7 +50,7 @@ func TestLoginAndCall(t *testing.T) {
 		w.mustCall(c, "get_my_user_info", nil, `"login":"alice"`)
 		body := strings.Repeat("a line of text\n", 2<<20/15)
 		w.mustCall(c, "create_issue", map[string]any{"owner": "alice", "repo": "hello", "title": "long", "body": body}, "long")
-		if status, header, _ := w.send(w.http(p, "127.0.0.1"), http.MethodGet, "http://"+name+"/healthz?x=y", ""); status != 200 {
+		if status, header, _ := w.send(w.http(p, "127.0.0.1"), http.MethodGet, "http://"+name+"/livez?x=y", ""); status != 200 {
 			t.Errorf("http gave %d %v", status, header)
 		}
 	})
