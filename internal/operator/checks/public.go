@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	publicTimeout = 5 * time.Second
+	publicTimeout = 3 * time.Second
 	maxMetadata   = 64 << 10 // bytes
 )
 

@@ -29,8 +29,8 @@ const (
 	failedFresh = 2 * time.Second
 	// lookTimeout bounds one look, and how long the operator waits for all.
 	lookTimeout = 15 * time.Second
-	// pollTimeout is how long monitoring waits.
-	pollTimeout = 5 * time.Second
+	// pollTimeout is how long monitoring waits, which is for first looks, after a start.
+	pollTimeout = 7 * time.Second
 )
 
 // Check is one thing that a new user needs.
