@@ -94,6 +94,28 @@ func TestNoBroker(t *testing.T) {
 	}
 }
 
+// One that is there, and gone before it answers.
+func TestBrokerThatEnds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	if _, err := admin.NewCaller(path).Status(t.Context()); !errors.Is(err, admin.ErrNotRunning) || !strings.Contains(err.Error(), "before it answered") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAssess(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os/exec"
 	"strings"
 	"syscall"
 	"time"
@@ -25,6 +26,10 @@ type Caller struct{ http http.Client }
 // NewCaller returns a caller of the socket at path.
 func NewCaller(path string) *Caller {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if path == DefaultSocket && socketFailed(ctx) {
+			return nil, fmt.Errorf("%w: fjmcp-broker.socket has failed\nhint: systemctl status fjmcp-broker.socket says why; when that is mended: "+
+				"systemctl restart fjmcp-broker.socket", ErrNotRunning)
+		}
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
 	return &Caller{http.Client{Transport: &http.Transport{DialContext: dial}}}
@@ -140,6 +145,16 @@ func refusal(resp *http.Response) error {
 // oneLine keeps a broker that was taken over from adding a hint of its own.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
+// socketFailed reports whether the broker could not be started, for a unit that it needs has
+// failed. A connection would have systemd try it again and again, until it gives up the
+// admin socket, too (systemd.socket(5), TriggerLimitBurst=).
+func socketFailed(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	state, err := exec.CommandContext(ctx, "systemctl", "show", "--property=ActiveState", "--value", "fjmcp-broker.socket").Output()
+	return err == nil && string(bytes.TrimSpace(state)) == "failed" // without systemd nothing is tried again
+}
+
 func explain(err error) error {
 	var request *url.Error
 	if errors.As(err, &request) {
@@ -150,6 +165,8 @@ func explain(err error) error {
 		return fmt.Errorf("%w\nhint: run as root, or join group fjmcp", err)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w: %w\nhint: is the broker enabled? systemctl enable --now fjmcp-broker.socket", ErrNotRunning, err)
+	case errors.Is(err, ErrNotRunning), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return err
 	}
-	return err
+	return fmt.Errorf("%w: it ended, or could not be started, before it answered: %w\nhint: systemctl status fjmcp-broker.service fjmcp-broker.socket", ErrNotRunning, err)
 }
