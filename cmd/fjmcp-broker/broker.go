@@ -122,6 +122,10 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	forgejoVersion.Store("")
 	s.health = health.New(health.Config{Log: log, Now: time.Now, Checks: []health.Check{
 		checks.Store(s.store.Check),
+		checks.StoreKey(func(ctx context.Context) (int, error) {
+			sum, err := s.store.Summary(ctx)
+			return sum.Unreadable, err
+		}),
 		checks.Launcher(s.launcher.Check, func() { s.health.Again(checks.NameBackend) }),
 		checks.Backend(s.sessions.Probe, probeTimeout),
 		checks.Forge(forge.Version, func(v string) { forgejoVersion.Store(v) }),

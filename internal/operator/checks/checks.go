@@ -5,6 +5,7 @@ package checks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -36,6 +37,26 @@ func Store(look Look) health.Check {
 			defer cancel()
 			if err := look(ctx); err != nil {
 				return &health.Problem{Fault: health.StoreFails, Cause: err.Error()}
+			}
+			return nil
+		},
+	}
+}
+
+// StoreKey looks whether the keys open all that is sealed in the database; unreadable counts
+// what they do not. New users are served all the same.
+func StoreKey(unreadable func(context.Context) (int, error)) health.Check {
+	return health.Check{
+		Name: "store-key", Every: 10 * time.Minute, Fresh: 5 * time.Second,
+		Run: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, localTimeout)
+			defer cancel()
+			n, err := unreadable(ctx)
+			switch {
+			case err != nil:
+				return &health.Problem{Fault: health.StoreFails, Cause: err.Error()}
+			case n > 0:
+				return &health.Problem{Fault: health.StoreKeyMissing, Warning: true, Cause: fmt.Sprintf("%d sealed values in the database can be read with no key", n)}
 			}
 			return nil
 		},

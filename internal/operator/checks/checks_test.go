@@ -46,6 +46,15 @@ func TestStore(t *testing.T) {
 
 // The backend is looked at anew when what units are made of has changed, and when the
 // launcher is back.
+func TestStoreKey(t *testing.T) {
+	found := func(n int, err error) health.Check {
+		return checks.StoreKey(func(context.Context) (int, error) { return n, err })
+	}
+	wants(t, found(0, nil), "", false, "")
+	wants(t, found(3, nil), health.StoreKeyMissing, true, "3 sealed values")
+	wants(t, found(0, errors.New("database is locked")), health.StoreFails, false, "locked")
+}
+
 func TestLauncher(t *testing.T) {
 	var made string
 	var err error

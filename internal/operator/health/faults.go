@@ -6,6 +6,7 @@ type Fault string
 // Faults.
 const (
 	StoreFails           Fault = "store-fails"
+	StoreKeyMissing      Fault = "store-key-missing"
 	LauncherFails        Fault = "launcher-fails"
 	BackendMissing       Fault = "backend-missing"
 	BackendNotExecutable Fault = "backend-not-executable"
@@ -26,7 +27,9 @@ const probeLog = "journalctl --namespace=+fjmcp FJMCP_SESSION=healthprobe _SYSTE
 
 // cures say what mends each fault: a command, a setting, or where to look.
 var cures = map[Fault]string{
-	StoreFails:    "make room, and give the files to user fjmcp, mode 0600: df -h /var/lib/fjmcp; ls -l /var/lib/fjmcp",
+	StoreFails: "make room, and give the files to user fjmcp, mode 0600: df -h /var/lib/fjmcp; ls -l /var/lib/fjmcp",
+	StoreKeyMissing: "add the key they were sealed with to /etc/fjmcp/credentials/store-key-old and systemctl restart fjmcp-broker.service; " +
+		"if it is lost, fjmcpctl key rotate deletes them, and those users log in again",
 	LauncherFails: "journalctl -u fjmcp-launcher.service -n 20 says why; then systemctl restart fjmcp-broker.socket",
 
 	BackendMissing:       "install -m 0755 forgejo-mcp /usr/local/bin/forgejo-mcp, or set FJMCP_BROKER_FORGEJO_MCP in /etc/fjmcp/broker.env and systemctl restart fjmcp-broker.service",
