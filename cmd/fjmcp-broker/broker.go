@@ -45,6 +45,7 @@ const (
 // server is the assembled broker.
 type server struct {
 	log      *slog.Logger
+	audit    *audit.Logger
 	sockets  map[string][]net.Listener
 	kept     map[string][]*os.File // descriptors of the process before
 	store    *store.Store
@@ -58,8 +59,8 @@ type server struct {
 }
 
 // assemble makes the parts of a broker and opens its database. Nothing listens yet.
-func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, log *slog.Logger) (*server, error) {
-	s := &server{log: log, sockets: passed.Sockets, kept: passed.Stored}
+func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, events *audit.Logger, log *slog.Logger) (*server, error) {
+	s := &server{log: log, audit: events, sockets: passed.Sockets, kept: passed.Stored}
 	if err := s.assemble(ctx, cfg); err != nil {
 		s.release()
 		return nil, err
@@ -68,7 +69,7 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, lo
 }
 
 func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
-	log := s.log
+	log, events := s.log, s.audit
 	keys, err := seal.NewKeyring(cfg.StoreKey, cfg.StoreKeysOld...)
 	if err != nil {
 		return err
@@ -98,7 +99,6 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	events := audit.New(os.Stderr)
 	tokens, err := tokens.New(tokens.Config{Store: s.store, Forgejo: forge, Log: log, Audit: events})
 	if err != nil {
 		return err

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
@@ -57,7 +59,7 @@ func awaitStart(ctx context.Context, cfg *config.Config, passed systemd.Passed) 
 			return
 		case <-tick.C:
 		}
-		if s, err := assemble(ctx, cfg, passed, slog.New(slog.DiscardHandler)); err == nil {
+		if s, err := assemble(ctx, cfg, passed, audit.New(io.Discard), slog.New(slog.DiscardHandler)); err == nil {
 			s.release()
 			return
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
@@ -58,7 +59,7 @@ func TestDamagedDatabaseIsSaidOnce(t *testing.T) {
 	var log testlog.Buffer
 	ended := make(chan int, 1)
 	go func() {
-		ended <- serve(t.Context(), systemd.Passed{Sockets: map[string][]net.Listener{"http": {l}, "admin": {a}}}, slog.New(slog.NewTextHandler(&log, nil)))
+		ended <- serve(t.Context(), systemd.Passed{Sockets: map[string][]net.Listener{"http": {l}, "admin": {a}}}, audit.New(&log), slog.New(slog.NewTextHandler(&log, nil)))
 	}()
 	for range 20 {
 		resp, err := http.Get("http://" + l.Addr().String() + "/mcp")

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/cli"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/logging"
@@ -29,7 +30,8 @@ func run() int {
 
 func broker() int {
 	shareProcessors()
-	log := logging.New(os.Stderr)
+	stderr := logging.OpenStderr(true)
+	log := logging.New(stderr)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	passed, err := systemd.Inherited()
@@ -37,7 +39,7 @@ func broker() int {
 		log.Error(err.Error())
 		return 1
 	}
-	return serve(ctx, passed, log)
+	return serve(ctx, passed, audit.New(stderr), log)
 }
 
 // shareProcessors has the broker compute on half of the processors that it may use,
@@ -50,11 +52,11 @@ func shareProcessors() {
 	}
 }
 
-func serve(ctx context.Context, passed systemd.Passed, log *slog.Logger) int {
+func serve(ctx context.Context, passed systemd.Passed, events *audit.Logger, log *slog.Logger) int {
 	cfg, err := config.Load(os.Environ())
 	var b *server
 	if err == nil {
-		b, err = assemble(ctx, cfg, passed, log)
+		b, err = assemble(ctx, cfg, passed, events, log)
 	}
 	var faults *config.Error
 	switch {

@@ -25,16 +25,17 @@ import (
 )
 
 func main() {
+	stderr := logging.OpenStderr(false)
 	way := func(do func() error) func() int { return func() int { return cli.Failed("fjmcp-launcher", do()) } }
 	os.Exit(cli.Run("fjmcp-launcher", "[egress | apply | unmount | --version]", os.Args[1:], map[string]func() int{
-		"":        way(serve),
-		"egress":  way(egress),
+		"":        way(func() error { return serve(stderr) }),
+		"egress":  way(func() error { return egress(stderr) }),
 		"apply":   way(func() error { return launcher.Apply(context.Background(), os.Getenv, launcher.AppliedFile) }),
 		"unmount": way(func() error { return launcher.Unmount(context.Background()) }),
 	}))
 }
 
-func serve() error {
+func serve(stderr *logging.Stderr) error {
 	l, err := inherited("launcher", "unixpacket")
 	if err != nil {
 		return err
@@ -43,7 +44,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	s := launcher.New(launcher.Config{Getenv: os.Getenv, PeerUIDs: []uint32{0, uid}, Log: logging.Untimed(os.Stderr)})
+	s := launcher.New(launcher.Config{Getenv: os.Getenv, PeerUIDs: []uint32{0, uid}, Log: logging.Untimed(stderr)})
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
 	return s.Serve(ctx, l)
@@ -73,12 +74,12 @@ func brokerUID() (uint32, error) {
 }
 
 // egress serves fjmcp-egress.socket.
-func egress() error {
+func egress(stderr *logging.Stderr) error {
 	l, err := inherited("egress", "unix")
 	if err != nil {
 		return err
 	}
-	e, err := launcher.NewEgress(os.Getenv, logging.Untimed(os.Stderr))
+	e, err := launcher.NewEgress(os.Getenv, logging.Untimed(stderr))
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,8 @@ func main() {
 }
 
 func serve(hardened error) int {
-	log := logging.Untimed(os.Stderr)
+	stderr := logging.OpenStderr(false)
+	log := logging.Untimed(stderr)
 	if hardened != nil {
 		log.Error(hardened.Error())
 		return 1
@@ -41,7 +42,7 @@ func serve(hardened error) int {
 		return sandbox.ExitConfig
 	}
 	if configErr != nil {
-		fmt.Fprintf(os.Stderr, "fjmcp-session: faulty configuration:\n%v\n", configErr)
+		fmt.Fprintf(stderr, "fjmcp-session: faulty configuration:\n%v\n", configErr)
 		ctl.Send(context.Background(), control.Message{
 			Type: control.TypeFailed, Reason: control.ReasonInternal, Detail: configErr.Error(),
 		})
@@ -49,5 +50,5 @@ func serve(hardened error) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	return sandbox.New(config, mcp, ctl, sandbox.NewOutput(os.Stderr)).Run(ctx)
+	return sandbox.New(config, mcp, ctl, sandbox.NewOutput(stderr)).Run(ctx)
 }

@@ -9,12 +9,15 @@
 package audit
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -41,6 +44,7 @@ type Event struct {
 	Failed   bool   // raises the priority from info to warning
 
 	operator string // from the context, see By
+	number   string // in the order of what happened
 }
 
 // YesNo is a flag as it stands in events.
@@ -77,25 +81,55 @@ const maxField = 256
 
 // Logger writes events. Use New.
 type Logger struct {
-	send func(message string, pri journal.Priority, fields map[string]string) error
-	text slog.Handler
+	journal  bool
+	now      func() time.Time
+	required bool
+
+	mu     sync.Mutex
+	number int64        // of the latest event
+	text   slog.Handler // writes to line
+	line   bytes.Buffer
+	out    outbox
 }
 
-// New returns a Logger that writes to the journal, with fields of their own, when w is
-// connected to it, else as text lines to w.
+// New returns a Logger that writes to the journal, with fields of their own, where w is a
+// *logging.Stderr that leads there, else as text lines to w. Events that cannot be written
+// wait in memory, maxWaiting bytes of them, and are written in order when that is possible
+// again.
 func New(w io.Writer) *Logger {
-	l := &Logger{text: slog.NewTextHandler(w, nil)}
-	if logging.ToJournal(w) && journal.Enabled() {
-		l.send = journal.Send
+	if s, ok := w.(*logging.Stderr); ok && s.Journal() {
+		if write := toJournal(); write != nil {
+			return newLogger(true, write)
+		}
 	}
+	return newLogger(false, func(text []byte) error { _, err := w.Write(text); return err })
+}
+
+func newLogger(journal bool, write func([]byte) error) *Logger {
+	l := &Logger{journal: journal, now: time.Now, out: outbox{write: write}}
+	l.text = slog.NewTextHandler(&l.line, nil)
 	return l
 }
 
-// Event writes e. An event that the journal does not take goes to standard
-// error instead: an audit trail with holes is worse than an ugly one.
+// Event writes e, or keeps it for later. It does not wait for the journal.
 func (l *Logger) Event(ctx context.Context, e Event) {
 	e.operator, _ = ctx.Value(operatorKey{}).(string)
 	e.Address = cmp.Or(e.Address, Address(ctx))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.eventLocked(e)
+}
+
+func (l *Logger) eventLocked(e Event) {
+	l.number++
+	e.number = strconv.FormatInt(l.number, 10)
+	at := l.now()
+	l.putLocked(entry{l.encodeLocked(e, at), at, l.number})
+}
+
+// encodeLocked is e as it is written: in the words of journald's own protocol, in which a
+// value has no line break, or as a line.
+func (l *Logger) encodeLocked(e Event, at time.Time) []byte {
 	priority, level := journal.PriInfo, slog.LevelInfo
 	switch {
 	case e.Kind == TokenLeaked:
@@ -104,20 +138,23 @@ func (l *Logger) Event(ctx context.Context, e Event) {
 		priority, level = journal.PriWarning, slog.LevelWarn
 	}
 	fields := e.fields()
-	if l.send != nil {
-		variables := make(map[string]string, 1+len(fields))
-		variables["MESSAGE_ID"] = messageIDs[e.Kind]
-		for _, f := range fields {
-			variables[f.Key] = f.Value.String()
-		}
-		if l.send(message(fields), priority, variables) == nil {
-			return
-		}
+	l.line.Reset()
+	if !l.journal {
+		r := slog.NewRecord(at, level, "audit", 0) // and no search for who called
+		r.AddAttrs(fields...)
+		_ = l.text.Handle(context.Background(), r) // a buffer takes all
+		return bytes.Clone(l.line.Bytes())
 	}
-	r := slog.NewRecord(time.Now(), level, "audit", 0) // and no search for who called
-	r.AddAttrs(fields...)
-	_ = l.text.Handle(ctx, r)
+	fmt.Fprintf(&l.line, "PRIORITY=%d\nSYSLOG_IDENTIFIER=fjmcp-broker\nMESSAGE_ID=%s\nFJMCP_TIME=%s\n", priority, messageIDs[e.Kind], stamp(at))
+	for _, f := range fields {
+		fmt.Fprintf(&l.line, "%s=%s\n", f.Key, f.Value)
+	}
+	fmt.Fprintf(&l.line, "MESSAGE=%s\n", message(fields))
+	return bytes.Clone(l.line.Bytes())
 }
+
+// stamp is when an event happened.
+func stamp(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.000000Z") }
 
 // fields are the values of e under their names in the journal, fit for a log, in
 // the order they are written.
@@ -127,7 +164,7 @@ func (e Event) fields() []slog.Attr {
 		slog.String("FJMCP_SESSION", e.Session), slog.String("FJMCP_UNIT", e.Unit), slog.String("FJMCP_TOOL", e.Tool),
 		slog.String("FJMCP_OUTCOME", e.Outcome), slog.String("FJMCP_DETAIL", e.Detail), slog.String("FJMCP_OPERATOR", e.operator),
 		slog.String("FJMCP_USER_ID", e.UserID), slog.String("FJMCP_CLIENT_ID", e.ClientID),
-		slog.String("FJMCP_READ_ONLY", e.ReadOnly), slog.String("FJMCP_ADDRESS", e.Address),
+		slog.String("FJMCP_READ_ONLY", e.ReadOnly), slog.String("FJMCP_ADDRESS", e.Address), slog.String("FJMCP_NUMBER", e.number),
 	}
 	fields := all[:0]
 	for _, f := range all {
@@ -146,7 +183,7 @@ func message(fields []slog.Attr) string {
 		switch f.Key {
 		case "FJMCP_EVENT":
 			b.WriteString(strings.ReplaceAll(f.Value.String(), "_", " "))
-		case "FJMCP_UNIT", "FJMCP_USER_ID", "FJMCP_CLIENT_ID":
+		case "FJMCP_UNIT", "FJMCP_USER_ID", "FJMCP_CLIENT_ID", "FJMCP_NUMBER":
 		default:
 			fmt.Fprintf(&b, " %s=%q", strings.ToLower(strings.TrimPrefix(f.Key, "FJMCP_")), f.Value.String())
 		}

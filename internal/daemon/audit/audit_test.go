@@ -5,29 +5,33 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
-
-	"github.com/coreos/go-systemd/v22/journal"
 )
 
-// recording is a Logger to the journal that keeps the latest entry in got, with what is
-// no field of ours, and its priority.
-func recording(got *map[string]string, pri *journal.Priority) *Logger {
-	return &Logger{send: func(m string, p journal.Priority, f map[string]string) error {
-		if f["MESSAGE"] = m; pri != nil {
-			*pri = p
-		}
-		*got = f
-		return nil
-	}}
+// recording is a Logger to the journal that keeps the latest entry in got.
+func recording(got *map[string]string) *Logger {
+	return newLogger(true, func(text []byte) error { *got = parse(string(text)); return nil })
+}
+
+// parse reads an entry as journald does.
+func parse(text string) map[string]string {
+	fields := map[string]string{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		fields[name] = value
+	}
+	return fields
 }
 
 func TestEventCarriesItsFields(t *testing.T) {
 	var got map[string]string
-	var pri journal.Priority
-	l := recording(&got, &pri)
+	l := recording(&got)
+	l.now = func() time.Time { return time.Date(2026, 11, 30, 9, 0, 0, 1000, time.FixedZone("", 3600)) }
 	l.Event(context.Background(), Event{Kind: ToolCall, User: "alice", Session: "s1", Tool: "create_issue", Failed: true})
-	want := map[string]string{"FJMCP_EVENT": "tool_call", "FJMCP_USER": "alice", "FJMCP_SESSION": "s1", "FJMCP_TOOL": "create_issue", "MESSAGE_ID": messageIDs[ToolCall], "MESSAGE": got["MESSAGE"]}
+	want := map[string]string{"FJMCP_EVENT": "tool_call", "FJMCP_USER": "alice", "FJMCP_SESSION": "s1", "FJMCP_TOOL": "create_issue", "FJMCP_NUMBER": "1",
+		"MESSAGE_ID": messageIDs[ToolCall], "FJMCP_TIME": "2026-11-30T08:00:00.000001Z", "PRIORITY": "4", "SYSLOG_IDENTIFIER": "fjmcp-broker",
+		"MESSAGE": `tool call user="alice" session="s1" tool="create_issue"`}
 	if len(got) != len(want) {
 		t.Fatalf("fields = %v, want %v", got, want)
 	}
@@ -36,13 +40,10 @@ func TestEventCarriesItsFields(t *testing.T) {
 			t.Errorf("%s = %q, want %q", k, got[k], v)
 		}
 	}
-	if pri != journal.PriWarning {
-		t.Errorf("priority = %v, want warning", pri)
-	}
 }
 
-// A refused journal entry must not vanish, and a client's name must not forge a line.
-func TestEventFallsBackToText(t *testing.T) {
+// A client's name must not forge a line.
+func TestEventIsOneLine(t *testing.T) {
 	var out bytes.Buffer
 	l := New(&out)
 	l.Event(context.Background(), Event{Kind: LoginSucceeded, Client: "evil\nlevel=INFO msg=\"login\" FJMCP_USER=root"})
@@ -61,7 +62,7 @@ func TestCleanBoundsLength(t *testing.T) {
 // What an operator causes names the operator, whoever writes the event.
 func TestEventNamesTheOperator(t *testing.T) {
 	var got map[string]string
-	l := recording(&got, nil)
+	l := recording(&got)
 	ctx := By(context.Background(), "alice (uid 1000)")
 	l.Event(context.WithoutCancel(ctx), Event{Kind: SessionStopped, User: "bob"})
 	if got["FJMCP_OPERATOR"] != "alice (uid 1000)" || !strings.Contains(got["MESSAGE"], `operator="alice (uid 1000)"`) {

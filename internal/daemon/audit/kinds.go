@@ -28,6 +28,7 @@ const (
 	KeyRotated       Kind = "key_rotated"
 	Drained          Kind = "drained"
 	Undrained        Kind = "undrained"
+	Interrupted      Kind = "audit_interrupted"
 )
 
 // messageIDs are the values of MESSAGE_ID, by which the journal finds an event's text in
@@ -56,4 +57,5 @@ var messageIDs = map[Kind]string{
 	KeyRotated:       "acb8ee2f5a0d458ebae703b3975d5d2d",
 	Drained:          "e60a572665dc49b6aeea6b4f5eaa214c",
 	Undrained:        "f258844cf8524a22935c01b27af94f10",
+	Interrupted:      "8da01e30efac4f05aa8396adf0e0c239",
 }

@@ -15,14 +15,10 @@ import (
 	"syscall"
 )
 
-// ToJournal reports whether w is connected to the journal: whether it is the file that
+// toJournal reports whether f is connected to the journal: whether it is the file that
 // $JOURNAL_STREAM names by device and inode (systemd.exec(5)). That the variable is set
 // says nothing: a desktop's terminals inherit it, and so does what a service starts.
-func ToJournal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
+func toJournal(f *os.File) bool {
 	info, err := f.Stat()
 	if err != nil {
 		return false
@@ -31,13 +27,13 @@ func ToJournal(w io.Writer) bool {
 	return ok && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
-// New returns a logger that writes to w. Where that is the journal each line begins
-// with its priority and carries no time, which the journal keeps itself.
-func New(w io.Writer) *slog.Logger {
-	if !ToJournal(w) {
-		return slog.New(slog.NewTextHandler(w, nil))
+// New returns a logger that writes to standard error. Where that is the journal each line
+// begins with its priority and carries no time, which the journal keeps itself.
+func New(s *Stderr) *slog.Logger {
+	if !s.Journal() {
+		return slog.New(slog.NewTextHandler(s, nil))
 	}
-	return Untimed(prefixer{w})
+	return Untimed(prefixer{s})
 }
 
 // Untimed returns a logger that writes to w without the time: who reads it keeps that.
