@@ -70,6 +70,9 @@ func assemble(ctx context.Context, cfg *config.Config, passed systemd.Passed, ev
 
 func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	log, events := s.log, s.audit
+	if cfg.AuditRequired {
+		events.Require()
+	}
 	keys, err := seal.NewKeyring(cfg.StoreKey, cfg.StoreKeysOld...)
 	if err != nil {
 		return err
@@ -127,6 +130,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 			return sum.Unreadable, err
 		}),
 		checks.Launcher(s.launcher.Check, func() { s.health.Again(checks.NameBackend) }),
+		checks.Audit(s.audit.Check),
 		checks.Backend(s.sessions.Probe, probeTimeout),
 		checks.Forge(forge.Version, func(v string) { forgejoVersion.Store(v) }),
 		checks.Application(forge.CheckClient),

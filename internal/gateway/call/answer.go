@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
@@ -81,6 +82,8 @@ var failures = []struct {
 		"all sessions this server allows are busy; close another client or try again shortly"},
 	{session.ErrDraining, http.StatusServiceUnavailable, mcp.CodeServerError, 30 * time.Second,
 		"this server is under maintenance and takes no new calls at the moment; try again in a few minutes"},
+	{audit.ErrMute, http.StatusServiceUnavailable, mcp.CodeServerError, 30 * time.Second,
+		"this server takes no calls while it cannot write its audit; tell its operator, who sees the cause with fjmcpctl status"},
 	{model.ErrForgejoDown, http.StatusOK, mcp.CodeInternalError, 0, forgejoDown},
 	{model.ErrForgejoGrantDead, http.StatusOK, mcp.CodeInternalError, 0,
 		"Forgejo no longer accepts this login; connect again to log in"},

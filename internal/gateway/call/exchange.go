@@ -64,12 +64,17 @@ func (xs *Exchanges) exchange(s *session.Session, access model.Access, id json.R
 	return x
 }
 
-// Begin sends the request to the session. An error has been audited. The
-// caller calls Done in the end. Errors are ErrTimeout, ErrNoMethod and
-// those of session.Session.Call.
+// Begin sends the request to the session. An error has been audited, unless it is
+// audit.ErrMute. The caller calls Done in the end. Errors are ErrTimeout, ErrNoMethod,
+// audit.ErrMute and those of session.Session.Call.
 func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access model.Access, m mcp.Message) (*Exchange, error) {
 	if m.Method == mcp.MethodListen && !s.Shared() {
 		return nil, ErrNoMethod
+	}
+	if audited(m.Method) {
+		if err := xs.Audit.Admit(); err != nil {
+			return nil, err
+		}
 	}
 	x := xs.exchange(s, access, m.ID(), m.Method, m.ParamString("name"))
 	x.address = audit.Address(ctx)
@@ -236,9 +241,12 @@ func (x *Exchange) response(e relay.Event, err error) ([]byte, Outcome) {
 	return mcp.ErrorResponse(x.id, mcp.CodeServerError, Message(ErrTimeout)), outcomeTimeout
 }
 
-// audit records a tools/call; other methods only read what the tools are.
+// audited reports whether requests of a method are events; others only read what the
+// tools are.
+func audited(method string) bool { return method == mcp.MethodToolsCall }
+
 func (x *Exchange) audit(ctx context.Context, outcome Outcome) {
-	if x.method != mcp.MethodToolsCall {
+	if !audited(x.method) {
 		return
 	}
 	x.of.Audit.Event(ctx, audit.Event{

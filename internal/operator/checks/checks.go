@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
@@ -78,6 +79,21 @@ func Launcher(look func(context.Context) (made string, err error), changed func(
 			}
 			first, last = false, made
 			return launcherProblem(err)
+		},
+	}
+}
+
+// Audit looks whether events can be written. Where they need not be, users are served all
+// the same. look is audit.Logger.Check.
+func Audit(look func() error) health.Check {
+	return health.Check{
+		Name: "audit", Every: time.Minute, Fresh: time.Second, Polled: true,
+		Run: func(context.Context) error {
+			err := look()
+			if err == nil {
+				return nil
+			}
+			return &health.Problem{Fault: health.AuditFails, Cause: err.Error(), Warning: !errors.Is(err, audit.ErrMute)}
 		},
 	}
 }

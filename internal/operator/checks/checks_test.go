@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/checks"
@@ -75,6 +76,12 @@ func TestLauncher(t *testing.T) {
 	step("b", nil, 3)
 	step("", errors.New("refused"), 4)
 	wants(t, c, health.LauncherFails, false, "refused")
+}
+
+func TestAudit(t *testing.T) {
+	wants(t, checks.Audit(func() error { return nil }), "", false, "")
+	wants(t, checks.Audit(func() error { return errors.New("events cannot be written") }), health.AuditFails, true, "cannot be written")
+	wants(t, checks.Audit(func() error { return fmt.Errorf("calls are refused, as %w", audit.ErrMute) }), health.AuditFails, false, "are refused")
 }
 
 func TestBackend(t *testing.T) {

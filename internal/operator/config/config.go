@@ -74,6 +74,7 @@ type Config struct {
 	RedirectSchemes     oauth.Schemes  // of apps, besides the known ones
 	TrustedProxies      []netip.Prefix // whose X-Forwarded-For is believed
 	ClientDocuments     bool           // fetch what clients publish about themselves
+	AuditRequired       bool           // refuse calls whose events nobody takes
 }
 
 // raw mirrors the environment. Keep in step with packaging/broker.env and
@@ -91,6 +92,7 @@ type raw struct {
 	RedirectSchemes string `env:"REDIRECT_SCHEMES"`
 	TrustedProxies  string `env:"TRUSTED_PROXIES"`
 	ClientDocuments string `env:"CLIENT_METADATA_DOCUMENTS" envDefault:"on"`
+	AuditRequired   string `env:"AUDIT_REQUIRED" envDefault:"off"`
 }
 
 // Error lists the faults of a configuration, each a sentence of one line.
@@ -138,6 +140,7 @@ func (l *loader) load() (*Config, error) {
 	c.RedirectSchemes = l.redirectSchemes()
 	c.TrustedProxies = l.trustedProxies()
 	c.ClientDocuments = l.onOff("CLIENT_METADATA_DOCUMENTS", l.raw.ClientDocuments)
+	c.AuditRequired = l.onOff("AUDIT_REQUIRED", l.raw.AuditRequired)
 	c.StateDir = filepath.Clean(cmp.Or(l.raw.StateDir, l.env["STATE_DIRECTORY"], "state"))
 	l.forgejoUser(c.Launcher)
 	l.clientID()

@@ -8,6 +8,7 @@ const (
 	StoreFails           Fault = "store-fails"
 	StoreKeyMissing      Fault = "store-key-missing"
 	LauncherFails        Fault = "launcher-fails"
+	AuditFails           Fault = "audit-fails"
 	BackendMissing       Fault = "backend-missing"
 	BackendNotExecutable Fault = "backend-not-executable"
 	BackendTooOld        Fault = "backend-too-old"
@@ -31,6 +32,7 @@ var cures = map[Fault]string{
 	StoreKeyMissing: "add the key they were sealed with to /etc/fjmcp/credentials/store-key-old and systemctl restart fjmcp-broker.service; " +
 		"if it is lost, fjmcpctl key rotate deletes them, and those users log in again",
 	LauncherFails: "journalctl -u fjmcp-launcher.service -n 20 says why; then systemctl restart fjmcp-broker.socket",
+	AuditFails:    "systemctl start systemd-journald.service; journalctl -u systemd-journald.service -n 20 says why it ended. Without systemd: have the broker's standard error read",
 
 	BackendMissing:       "install -m 0755 forgejo-mcp /usr/local/bin/forgejo-mcp, or set FJMCP_BROKER_FORGEJO_MCP in /etc/fjmcp/broker.env and systemctl restart fjmcp-broker.service",
 	BackendNotExecutable: "chmod 0755 the file, which must be a program for this machine; forgejo-mcp's releases are",

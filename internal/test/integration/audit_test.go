@@ -1,7 +1,10 @@
 package integration
 
 import (
+	"fmt"
+	"os"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -37,5 +40,69 @@ func TestEventsTellWhoItWas(t *testing.T) {
 		if ids["alice"+field] == ids["bob"+field] {
 			t.Errorf("%s does not tell users or their clients apart: %v", field, ids)
 		}
+	}
+}
+
+// Where nobody takes events any more, calls go on until memory for them runs out. Then
+// they are refused in the words of each transport, where that is set, and nothing else is.
+func TestNoAuditNoCalls(t *testing.T) {
+	for _, required := range []string{"on", "off"} {
+		t.Run(required, func(t *testing.T) { noAudit(t, required) })
+	}
+}
+
+func noAudit(t *testing.T, required string) {
+	events, stderr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	w := startLogging(t, stderr, "", "standin", "FJMCP_BROKER_AUDIT_REQUIRED="+required)
+	token := w.token(w.mustConnect("alice"))
+	old := w.post(token, "", strings.Replace(initialize, "2025-06-18", "2025-03-26", 1)).header.Get("Mcp-Session-Id")
+	w.post(token, old, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	events.Close()
+
+	var batch []string
+	for i := range 90 { // of 100 that a session may have in flight
+		batch = append(batch, fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%s"}}`, i, strings.Repeat("x", 256)))
+	}
+	const refusal = `"message":"this server takes no calls while it cannot write its audit`
+	refused := false
+	for range 120 { // 10,800 events of more than 400 bytes
+		r := w.post(token, old, "["+strings.Join(batch, ",")+"]")
+		if refused = strings.Contains(r.body, refusal); refused {
+			break
+		}
+		if r.status != 200 {
+			t.Fatalf("%d %s", r.status, r.body)
+		}
+	}
+	if refused != (required == "on") {
+		t.Fatalf("refused: %v", refused)
+	}
+	const call = `{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"get_my_user_info"}}`
+	r := w.post(token, old, call)
+	if ready := w.doAt("GET", "/readyz", "", ""); ready.status != map[string]int{"on": 503, "off": 200}[required] {
+		t.Errorf("/readyz: %d %s", ready.status, ready.body)
+	}
+	if required == "off" {
+		if r.status != 200 || !strings.Contains(r.body, "alice") {
+			t.Errorf("%d %s", r.status, r.body)
+		}
+		return
+	}
+	for name, r := range map[string]response{"a session's": r, "nobody's": w.post(token, "", call)} {
+		if r.status != 503 || r.header.Get("Retry-After") != "30" || !strings.HasPrefix(r.body, `{"jsonrpc":"2.0","id":5,"error":{"code":-32000,`+refusal) {
+			t.Errorf("%s: %d %v %s", name, r.status, r.header, r.body)
+		}
+	}
+	if r := w.post(token, old, `{"jsonrpc":"2.0","id":6,"method":"tools/list"}`); r.status != 200 || !strings.Contains(r.body, "get_my_user_info") {
+		t.Errorf("tools/list: %d %.300s", r.status, r.body)
+	}
+	select {
+	case err := <-w.broker.Ended:
+		t.Errorf("the broker ended: %v", err)
+	default:
 	}
 }

@@ -51,6 +51,15 @@ func start(t *testing.T, backend string, env ...string) *world {
 // startAt is start with a path prefix in the public URL.
 func startAt(t *testing.T, prefix, backend string, env ...string) *world {
 	t.Helper()
+	log := &testlog.Buffer{}
+	w := startLogging(t, log, prefix, backend, env...)
+	w.log = log
+	return w
+}
+
+// startLogging is startAt with standard error elsewhere.
+func startLogging(t *testing.T, log io.Writer, prefix, backend string, env ...string) *world {
+	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), log: &testlog.Buffer{}, transport: &http.Transport{DialContext: new(localhost.Dialer).DialContext}}
 	var err error
 	if w.forge, err = localbroker.StartForge("0"); err != nil {
@@ -61,10 +70,10 @@ func startAt(t *testing.T, prefix, backend string, env ...string) *world {
 		backend = filepath.Join(bin, backend)
 	}
 	w.broker, err = localbroker.Start(t.Context(), localbroker.Config{
-		Program: w.program(), Backend: backend, Port: "0", Prefix: prefix, Dir: w.dir, Env: env, Forge: w.forge, Log: w.log,
+		Program: w.program(), Backend: backend, Port: "0", Prefix: prefix, Dir: w.dir, Env: env, Forge: w.forge, Log: log,
 	})
 	if err != nil {
-		t.Fatalf("%v\n%s", err, w.log)
+		t.Fatalf("%v\n%s", err, log)
 	}
 	w.url = w.broker.URL + prefix
 	t.Cleanup(func() {
