@@ -73,23 +73,28 @@ func newServer(handler http.Handler, log *slog.Logger, p pace) *http.Server {
 	}
 }
 
-// quiet is how long Refuse waits for another connection before it returns.
-const quiet = 300 * time.Millisecond
+// How long Refuse waits for the first connection, for the next one, and in all. The
+// second outlasts the pause of who asks once a second, and the third systemd's.
+const (
+	firstWait = 1500 * time.Millisecond
+	nextWait  = 2 * time.Second
+	wholeWait = 25 * time.Second
+)
 
-// Refuse answers the connections that wait on listeners with 503 and message,
-// for at most five seconds, and returns when no more come. A socket-activated
-// program that ends without it leaves them waiting, is started again for them
-// at once, and at the start limit takes its socket down. Without listeners there is
-// nothing to wait for.
+// Refuse answers the connections that wait on listeners with 503 and message, and
+// returns when no more come, after 25 seconds at most. A socket-activated program that
+// ends without it leaves them waiting, is started again for them at once, and at the
+// start limit takes its socket down; one that ends too soon is started again for each, and
+// says each time what is wrong. Without listeners there is nothing to wait for.
 func Refuse(ctx context.Context, listeners []net.Listener, message string, log *slog.Logger) {
 	if len(listeners) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, wholeWait)
 	answered := make(chan struct{}, 1)
 	go func() {
 		defer cancel()
-		for wait := 5 * quiet; ; wait = quiet { // the first request may still be on its way
+		for wait := firstWait; ; wait = nextWait {
 			select {
 			case <-answered:
 			case <-time.After(wait):

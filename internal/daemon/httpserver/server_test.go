@@ -1,11 +1,13 @@
 package httpserver
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -44,6 +46,66 @@ func TestRefuseAnswersWaitingConnections(t *testing.T) {
 			t.Fatalf("got %v, want 503", resp)
 		}
 	}
+}
+
+// Who asks once a second is answered by one process, which ends when nobody asks.
+func TestRefuseOutlastsMonitoring(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &pipes{conns: make(chan net.Conn)}
+		began, over := time.Now(), make(chan struct{})
+		go func() {
+			defer close(over)
+			Refuse(t.Context(), []net.Listener{l}, "cannot start", discard)
+		}()
+		const polls = 10
+		for range polls {
+			time.Sleep(time.Second)
+			conn, served := net.Pipe()
+			l.conns <- served
+			resp := ask(t, conn)
+			if resp.StatusCode != http.StatusServiceUnavailable {
+				t.Fatalf("got %s", resp.Status)
+			}
+		}
+		<-over
+		if took := time.Since(began); took < polls*time.Second || took > wholeWait {
+			t.Errorf("it ended after %v", took)
+		}
+	})
+}
+
+// pipes is a listener of connections in memory.
+type pipes struct {
+	conns chan net.Conn
+	once  sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p.conns; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p *pipes) Close() error { p.once.Do(func() { close(p.conns) }); return nil }
+
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// ask sends one request and reads the answer to its end.
+func ask(t *testing.T, conn net.Conn) *http.Response {
+	t.Helper()
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	return resp
 }
 
 // Where no socket was inherited nobody waits, so nobody is waited for.
