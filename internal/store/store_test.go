@@ -91,7 +91,7 @@ func TestFileModes(t *testing.T) {
 		}, "belongs to uid 12345"},
 		{"not a database", func(t *testing.T, p string) {
 			must(t, os.WriteFile(p, bytes.Repeat([]byte("x"), 4096), 0o600))
-		}, "cannot open the database"},
+		}, "restore a backup"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

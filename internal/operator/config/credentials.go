@@ -50,7 +50,7 @@ func (l *loader) storeKey() ([]byte, string) {
 	b, path := l.credential(storeKeyName)
 	switch {
 	case len(bytes.TrimSpace(b)) == 0:
-		l.fault("credential %s is missing or empty; make it once with: (umask 077; head -c 32 /dev/urandom >%s)", storeKeyName, path)
+		l.fault("credential %s is missing or empty; restore it from your backup, or where there is no database yet make it once with: (umask 077; head -c 32 /dev/urandom >%s)", storeKeyName, path)
 	case len(b) != 32:
 		l.fault("credential %s: want exactly 32 bytes in %s, found %d; restore it from your backup (without it the sealed rows "+
 			"of the database cannot be read)", storeKeyName, path, len(b))

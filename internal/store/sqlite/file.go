@@ -58,8 +58,15 @@ func checkFile(path string) error {
 	if mode := info.Mode().Perm(); mode != 0o600 {
 		return fmt.Errorf("cannot use the database %s: its mode is %#o and must be 0600; if others may have read it, sign out all users after: chmod 0600 %s", path, mode, path)
 	}
+	// Not by opening it: to close it would end SQLite's locks of this process.
+	if errors.Is(syscall.Access(path, accessWrite), syscall.EROFS) {
+		return fmt.Errorf("cannot write the database %s: its file system is read-only; see why with dmesg and mend it, then: mount -o remount,rw %s", path, filepath.Dir(path))
+	}
 	return nil
 }
+
+// accessWrite is access(2)'s W_OK.
+const accessWrite = 2
 
 // lockDir lets one process at a time open the database: the switch of a new
 // file to WAL fails at once, without the busy timeout, when another has it open.

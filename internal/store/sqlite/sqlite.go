@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/glebarez/sqlite"
@@ -40,6 +41,9 @@ func Open(ctx context.Context, path string, migrate func(*gorm.DB) error) (*DB, 
 	defer unlock()
 	d := &DB{}
 	if err := d.open(ctx, path, migrate); err != nil {
+		if hasCode(err, codeCorrupt, codeNotADB) {
+			err = fmt.Errorf("%w; it is damaged: restore a backup of it", err)
+		}
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
@@ -107,11 +111,13 @@ const (
 	busyPause = 20 * time.Millisecond
 )
 
-// SQLite's primary result codes (https://sqlite.org/rescode.html) for a lock
-// that another connection holds; extended codes have them in the low byte.
+// SQLite's primary result codes (https://sqlite.org/rescode.html): a lock that another
+// connection holds, and a file that is damaged. Extended codes have them in the low byte.
 const (
-	codeBusy   = 5
-	codeLocked = 6
+	codeBusy    = 5
+	codeLocked  = 6
+	codeCorrupt = 11
+	codeNotADB  = 26
 )
 
 // RetryBusy runs fn until it ends with anything but a lock of someone else's, for
@@ -131,11 +137,9 @@ func RetryBusy(ctx context.Context, fn func() error) error {
 	}
 }
 
-func isBusy(err error) bool {
+func isBusy(err error) bool { return hasCode(err, codeBusy, codeLocked) }
+
+func hasCode(err error, codes ...int) bool {
 	var coded interface{ Code() int }
-	if !errors.As(err, &coded) {
-		return false
-	}
-	code := coded.Code() & 0xff
-	return code == codeBusy || code == codeLocked
+	return errors.As(err, &coded) && slices.Contains(codes, coded.Code()&0xff)
 }
