@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
+	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 )
 
 // served is a Server that has no service manager, on a socket of its own.
@@ -26,6 +27,7 @@ type served struct {
 	timer chan chan time.Time // every idle timer the server makes
 	done  chan error
 	stop  context.CancelFunc
+	log   testlog.Buffer
 }
 
 func serve(t *testing.T, uids ...uint32) *served {
@@ -39,7 +41,7 @@ func serve(t *testing.T, uids ...uint32) *served {
 	f := &served{path: filepath.Join(dir, "l"), timer: make(chan chan time.Time, 100), done: make(chan error, 1)}
 	s := New(Config{
 		Getenv: func(name string) string { return env[name] }, PeerUIDs: uids,
-		Log: slog.New(slog.DiscardHandler), Bus: "unix:path=" + filepath.Join(dir, "absent"),
+		Log: slog.New(slog.NewTextHandler(&f.log, nil)), Bus: "unix:path=" + filepath.Join(dir, "absent"),
 		After: func(time.Duration) <-chan time.Time {
 			c := make(chan time.Time, 1)
 			f.timer <- c
@@ -234,6 +236,23 @@ func TestOtherUsersRefused(t *testing.T) {
 	f := serve(t, uint32(os.Getuid())+1)
 	if reply, err := exchange(t, f.dial(t), request(t, launchproto.OpPing)); err == nil {
 		t.Errorf("answered %+v", reply)
+	}
+}
+
+// What a ping finds wrong is told once, and what a start does each time.
+func TestPingsAreToldOnce(t *testing.T) {
+	f := serve(t, uint32(os.Getuid()))
+	conn := f.dial(t)
+	for range 3 {
+		if reply, err := exchange(t, conn, request(t, launchproto.OpPing)); err != nil || reply.OK {
+			t.Fatalf("%+v, %v", reply, err)
+		}
+		if _, err := exchange(t, conn, request(t, launchproto.OpStop)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if log := f.log.String(); strings.Count(log, "op=ping") != 1 || strings.Count(log, "op=stop") != 3 {
+		t.Errorf("the log has\n%s", log)
 	}
 }
 

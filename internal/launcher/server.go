@@ -41,8 +41,9 @@ type Server struct {
 	cfg     Config
 	manager *manager
 
-	mu   sync.Mutex
-	open map[*net.UnixConn]bool
+	mu     sync.Mutex
+	open   map[*net.UnixConn]bool
+	pinged string // what the last ping found wrong
 }
 
 // New returns a Server. It contacts nobody yet.
@@ -186,9 +187,23 @@ func (s *Server) handle(ctx context.Context, p *packet) launchproto.Reply {
 		return fail(launchproto.CodeBadRequest, "%v", err)
 	}
 	reply := s.manager.do(ctx, r, p.fds)
-	if !reply.OK && reply.Code != launchproto.CodeGone {
+	if s.isNews(r.Op, reply) {
 		s.cfg.Log.Error("cannot serve a request", "op", string(r.Op), "id", r.ID,
 			"code", string(reply.Code), "error", reply.Message)
 	}
 	return reply
+}
+
+// isNews reports whether the log is to tell of a reply. Whoever watches pings once a
+// second, so what is wrong then is told once.
+func (s *Server) isNews(op launchproto.Op, reply launchproto.Reply) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if op == launchproto.OpPing {
+		was := s.pinged
+		if s.pinged = reply.Message; s.pinged == was {
+			return false
+		}
+	}
+	return !reply.OK && reply.Code != launchproto.CodeGone
 }
