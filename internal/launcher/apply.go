@@ -73,14 +73,18 @@ func (s settings) record() []byte {
 // unitDirs are where systemd.unit(5) has the drop-ins of system units.
 var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"}
 
-// sandboxDigest tells one state of the drop-ins of fjmcp-session@.service from another.
-// An upgrade that mends the sandbox must not leave sessions in the former one.
+// sandboxDigest tells one state of the drop-ins of fjmcp-session@.service from another, and
+// of the file of that name, which must not be there. An upgrade that mends the sandbox must not leave sessions in the former one.
 func sandboxDigest(dirs []string) (string, error) {
 	sum := sha256.New()
 	for _, dir := range dirs {
-		files, err := filepath.Glob(filepath.Join(dir, "fjmcp-session@.service.d", "*.conf"))
+		unit := filepath.Join(dir, "fjmcp-session@.service")
+		files, err := filepath.Glob(filepath.Join(unit+".d", "*.conf"))
 		if err != nil {
 			return "", err
+		}
+		if _, err := os.Stat(unit); err == nil {
+			files = append(files, unit)
 		}
 		for _, file := range files { // Glob sorts them
 			text, err := os.ReadFile(file)

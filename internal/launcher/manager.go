@@ -167,7 +167,28 @@ func (m *manager) ping(ctx context.Context) launchproto.Reply {
 	if err != nil {
 		return fail(launchproto.CodeFailed, "the service manager does not answer: %v", err)
 	}
+	if err := m.bus.checkEgress(ctx); err != nil {
+		return fail(launchproto.CodeFailed, "%v", err)
+	}
 	return launchproto.Reply{OK: true, Limits: limits, Made: m.settings.made(unitDirs)}
+}
+
+// checkEgress reports whether sessions have a way to the forge. A socket that is only
+// stopped starts with the next session.
+func (b *bus) checkEgress(ctx context.Context) error {
+	const socket = "fjmcp-egress.socket"
+	return b.use(ctx, always, func(c *sddbus.Conn, _ <-chan struct{}) error {
+		p, err := c.GetUnitPropertiesContext(ctx, socket)
+		switch {
+		case err != nil:
+			return err
+		case p["LoadState"] == "masked":
+			return errors.New(socket + ", the sessions' way to the forge, is masked: systemctl unmask fjmcp-egress.socket fjmcp-egress.service")
+		case p["ActiveState"] == "failed":
+			return errors.New(socket + ", the sessions' way to the forge, has failed: systemctl status " + socket + " says why")
+		}
+		return nil
+	})
 }
 
 // limits asks for what bounds the number of sessions.

@@ -98,10 +98,11 @@ func TestMade(t *testing.T) {
 			return errors.Join(os.Mkdir(filepath.Dir(conf), 0o755), os.WriteFile(conf, []byte("a"), 0o644))
 		},
 		"another drop-in": func() error { return os.WriteFile(conf, []byte("b"), 0o644) },
+		"a unit file":     func() error { return os.WriteFile(strings.TrimSuffix(filepath.Dir(conf), ".d"), nil, 0o644) },
 	}
 	s := settings{forgejoMCP: binary}
 	seen := map[string]string{s.made([]string{dir}): "nothing"}
-	for _, name := range []string{"a binary", "its mode", "another", "a drop-in", "another drop-in"} {
+	for _, name := range []string{"a binary", "its mode", "another", "a drop-in", "another drop-in", "a unit file"} {
 		if err := steps[name](); err != nil {
 			t.Fatal(err)
 		}
