@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"net"
 	"net/http"
 	"time"
 
@@ -176,12 +177,15 @@ func statusError(op string, status int) *Error {
 func transportError(op string, err error) *Error {
 	var unknownCA x509.UnknownAuthorityError
 	var hostname x509.HostnameError
+	var lookup *net.DNSError
 	detail := "no usable answer came: " + rootMessage(err)
 	switch {
 	case errors.As(err, &unknownCA):
 		detail = "the certificate is signed by an unknown authority: name its CA in FJMCP_BROKER_FORGEJO_CA_FILE"
 	case errors.As(err, &hostname):
 		detail = "the certificate is for another host name"
+	case errors.As(err, &lookup):
+		detail = "the name " + lookup.Name + " cannot be resolved: " + rootMessage(lookup)
 	case errors.Is(err, context.DeadlineExceeded):
 		detail = "no answer came in time"
 	}
