@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -172,7 +173,7 @@ func forgeProblem(err error, asked bool) error {
 		return nil
 	case errors.As(err, &e) && e.Kind == forgejo.Misconfigured && e.Code != "":
 		return &health.Problem{Fault: health.ApplicationUnknown, Cause: err.Error()}
-	case errors.As(err, &e) && e.Kind == forgejo.Misconfigured:
+	case errors.As(err, &e) && (e.Kind == forgejo.Misconfigured || e.Status == http.StatusNotFound):
 		return &health.Problem{Fault: health.ForgeURLWrong, Cause: err.Error()}
 	}
 	return &health.Problem{Fault: health.ForgeDown, Cause: err.Error(), Warning: asked}

@@ -131,6 +131,10 @@ func TestForge(t *testing.T) {
 	defer elsewhere.Close()
 	f, _ = both(elsewhere.URL, "id", "secret")
 	wants(t, f, health.ForgeURLWrong, false, "redirect")
+	another := httptest.NewServer(http.NotFoundHandler())
+	defer another.Close()
+	f, _ = both(another.URL, "id", "secret")
+	wants(t, f, health.ForgeURLWrong, false, "nothing at this path")
 }
 
 func TestPublicURL(t *testing.T) {
