@@ -19,6 +19,9 @@ import (
 // the launcher's own.
 const tidyInterval = 5 * time.Minute
 
+// flushTimeout is how long the end waits for a journal that is away.
+const flushTimeout = 2 * time.Second
+
 // serve runs until ctx ends and leaves nothing behind.
 func (s *server) serve(ctx context.Context) error {
 	s.sessions.Expect()
@@ -109,5 +112,10 @@ func (s *server) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	s.sessions.Shutdown(ctx)
+	flush, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	if err := s.audit.Flush(flush); err != nil {
+		s.log.Error(err.Error())
+	}
 	return errors.Join(s.launcher.Close(), s.store.Close())
 }

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -91,6 +92,9 @@ func (l *Logger) retry() {
 // itself, a burst that the journal took at once is not.
 func (l *Logger) catchUpLocked() bool {
 	o, now := &l.out, l.now()
+	if o.cause == nil {
+		return true
+	}
 	for ; len(o.waiting) > 0; o.waiting = o.waiting[1:] {
 		e := o.waiting[0]
 		text := e.text
@@ -109,6 +113,25 @@ func (l *Logger) catchUpLocked() bool {
 		l.eventLocked(over.event(now))
 	}
 	return true // if that could not be written, another retry has begun
+}
+
+// Flush is for the end of a program: it waits until all events are written. When ctx ends
+// before, it says how many are lost.
+func (l *Logger) Flush(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		written := l.catchUpLocked() && l.out.cause == nil
+		left := len(l.out.waiting) + l.out.lost
+		l.mu.Unlock()
+		if written {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d event(s) of the audit are lost, as nobody took them", left)
+		case <-time.After(soon):
+		}
+	}
 }
 
 // event tells of an interruption that is over.

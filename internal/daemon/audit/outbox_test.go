@@ -135,6 +135,39 @@ func TestEventsDoNotWaitForTheJournal(t *testing.T) {
 	wantCall(t, next(), burst+1, "after", "00.000000Z")
 }
 
+// What a program writes last is written before it ends, or said to be lost.
+func TestFlush(t *testing.T) {
+	l, _ := toTestJournal(t)
+	stop, next := journald(t)
+	const burst = 1500
+	for range burst {
+		call(l, "last")
+	}
+	read := make(chan bool)
+	go func() {
+		defer close(read)
+		for i := range burst {
+			wantCall(t, next(), i+1, "last", "00.000000Z")
+		}
+	}()
+	if err := l.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	l.mu.Lock()
+	if len(l.out.waiting) > 0 {
+		t.Errorf("%d wait", len(l.out.waiting))
+	}
+	l.mu.Unlock()
+	<-read
+	stop()
+	call(l, "lost")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Flush(ctx); err == nil || !strings.HasPrefix(err.Error(), "1 event(s)") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // taker takes events as lines while it is well.
 type taker struct {
 	mu    sync.Mutex
