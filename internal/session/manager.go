@@ -184,7 +184,7 @@ func (m *Manager) establish(s *Session, u *unit.Unit, a *attempt) error {
 	serves := m.serveLocked(s, u)
 	m.mu.Unlock()
 	if !serves {
-		s.recordDormant(u)
+		s.recordDormant(u, false)
 	}
 	if refusal := a.outcome(nil); refusal != nil {
 		return errors.Join(refusal, m.end(context.Background(), s, a.why))
@@ -202,7 +202,7 @@ func (m *Manager) serve(s *Session, u *unit.Unit) bool {
 func (m *Manager) serveLocked(s *Session, u *unit.Unit) bool {
 	_, runs := m.units[u.ID()]
 	if runs {
-		m.units[u.ID()] = member{u, s, true}
+		m.units[u.ID()] = member{Unit: u, Session: s, served: true}
 		s.unit, s.row.UnitID = u, u.ID()
 	}
 	return runs

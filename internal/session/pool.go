@@ -1,13 +1,11 @@
 package session
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
@@ -21,6 +19,8 @@ type member struct {
 	Unit    *unit.Unit
 	Session *Session
 	served  bool // it was its session's unit, and perhaps still is
+
+	abandoned bool // it is stopped for another, and calls are in flight for which nobody waits
 }
 
 // members are all units with a place, in no order.
@@ -61,8 +61,9 @@ func (m *Manager) stopStrays(ctx context.Context) error {
 	return nil
 }
 
-// reserve makes room if need be by stopping the longest idle unit of the user, or of
-// all. One that ends already is waited for.
+// reserve makes room if need be by stopping a unit of the user, or of all: one whose
+// calls nobody waits for any more, else the longest idle. One that ends already is waited
+// for.
 func (m *Manager) reserve(ctx context.Context, u *unit.Unit, s *Session) error {
 	for {
 		victim, err := m.place(u, s)
@@ -90,44 +91,45 @@ func (m *Manager) place(u *unit.Unit, s *Session) (victim *unit.Unit, err error)
 	if m.closed {
 		return nil, ErrBusy
 	}
-	own, ownIdlest := m.idlestLocked(func(o member) bool { return o.Session.row.UserID == s.row.UserID })
-	all, idlest := m.idlestLocked(func(member) bool { return true })
+	own, ownFirst := m.firstToGoLocked(func(o member) bool { return o.Session.row.UserID == s.row.UserID })
+	all, first := m.firstToGoLocked(func(member) bool { return true })
 	switch {
 	case own >= m.cfg.PerUser:
-		victim = ownIdlest
-	case all >= m.cfg.Max:
-		victim = idlest
-	default:
+		first = ownFirst
+	case all < m.cfg.Max:
 		m.units[u.ID()] = member{Unit: u, Session: s}
 		return nil, nil
 	}
-	if victim == nil {
+	if first.Unit == nil {
 		return nil, ErrBusy
 	}
-	return victim, nil
+	m.units[first.Unit.ID()] = first
+	return first.Unit, nil
 }
 
-// idlestLocked counts the units of a kind and returns the one that goes first, nil if none
-// can.
-func (m *Manager) idlestLocked(of func(member) bool) (count int, idlest *unit.Unit) {
-	var oldest time.Time
-	var ending *unit.Unit
+// firstToGoLocked counts the units of a kind and returns the one that goes first, the zero
+// member if none can: where one ends, there is room in a moment, and nothing else has to
+// end for it. Then come those whose calls nobody waits for, then those without calls; of
+// several the one that was used last the longest ago.
+func (m *Manager) firstToGoLocked(of func(member) bool) (count int, first member) {
+	best := 0
 	for _, o := range m.units {
 		if !of(o) {
 			continue
 		}
 		count++
-		if o.Unit.Ending() {
-			ending = o.Unit
-			continue
+		rank := 0
+		switch serves := o.Session.unit == o.Unit; {
+		case o.Unit.Ending():
+			rank = 3
+		case serves && o.Unit.Deserted():
+			rank, o.abandoned = 2, true
+		case serves && o.Unit.InFlight() == 0:
+			rank = 1
 		}
-		if o.Session.unit != o.Unit || o.Unit.InFlight() > 0 { // starting, or at work
-			continue
-		}
-		if used := o.Unit.Used(); idlest == nil || used.Before(oldest) {
-			idlest, oldest = o.Unit, used
+		if rank > best || rank > 0 && rank == best && o.Unit.Used().Before(first.Unit.Used()) {
+			best, first = rank, o
 		}
 	}
-	// Where one ends, there is room in a moment, and nothing else has to end for it.
-	return count, cmp.Or(ending, idlest)
+	return count, first
 }

@@ -232,7 +232,7 @@ func (s *Session) awaken(ctx context.Context) (*unit.Unit, error) {
 	if m.serve(s, u) {
 		return u, nil
 	}
-	s.recordDormant(u)
+	s.recordDormant(u, false)
 	if fail := u.Failure(); fail != nil {
 		return nil, fail
 	}

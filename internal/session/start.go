@@ -72,7 +72,8 @@ func (s *Session) spec() unit.Spec {
 func (s *Session) unitEnded(u *unit.Unit) {
 	m := s.manager
 	m.mu.Lock()
-	replaced := m.units[u.ID()].served && s.unit != nil && s.unit != u
+	o := m.units[u.ID()]
+	replaced := o.served && s.unit != nil && s.unit != u
 	delete(m.units, u.ID())
 	dormant := s.unit == u
 	if dormant {
@@ -80,14 +81,15 @@ func (s *Session) unitEnded(u *unit.Unit) {
 	}
 	m.mu.Unlock()
 	if dormant {
-		s.recordDormant(u)
+		s.recordDormant(u, o.abandoned)
 	} else if fail := u.Failure(); replaced && fail != nil {
 		s.report(u, fail)
 	}
 }
 
-// recordDormant records that the session is dormant, and why.
-func (s *Session) recordDormant(u *unit.Unit) {
+// recordDormant records that the session is dormant, and why: abandoned says that u made
+// room for another.
+func (s *Session) recordDormant(u *unit.Unit, abandoned bool) {
 	ctx, m := context.Background(), s.manager
 	err := errors.Join(m.cfg.Store.ClearSessionUnit(ctx, s.row.ID, u.ID()), m.cfg.Store.TouchSession(ctx, s.row.ID, u.Used()))
 	if err != nil && !errors.Is(err, model.ErrNotFound) {
@@ -97,7 +99,12 @@ func (s *Session) recordDormant(u *unit.Unit) {
 		s.report(u, fail)
 		return
 	}
-	m.cfg.Audit.Event(ctx, s.event(audit.SessionReaped, "dormant"))
+	e := s.event(audit.SessionReaped, "dormant")
+	if abandoned {
+		e.Unit, e.Outcome = u.Name(), "abandoned"
+		e.Detail = "stopped, to make room for another session, in the midst of calls that nobody waits for any more"
+	}
+	m.cfg.Audit.Event(ctx, e)
 }
 
 // report writes a unit's failure for the operator: one event, with the backend's
@@ -224,6 +231,6 @@ func (m *Manager) adopt(left unit.Left, s *Session) (*unit.Unit, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.units[u.ID()], s.unit = member{u, s, true}, u
+	m.units[u.ID()], s.unit = member{Unit: u, Session: s, served: true}, u
 	return u, nil
 }

@@ -200,6 +200,19 @@ func (r *Relay) InFlight() int {
 	return len(r.calls) - r.standing
 }
 
+// Deserted reports whether calls are in flight and nobody waits for any of them: their
+// clients have left, cancelled, or been told that there is no answer.
+func (r *Relay) Deserted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.calls {
+		if !c.standing && !c.deafLocked() {
+			return false
+		}
+	}
+	return len(r.calls) > r.standing
+}
+
 // Pending returns the calls that InFlight counts, oldest first.
 func (r *Relay) Pending() []*Call {
 	r.mu.Lock()

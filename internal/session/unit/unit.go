@@ -194,6 +194,9 @@ func (u *Unit) Born() time.Time { return u.born }
 // InFlight counts the calls the backend has yet to answer.
 func (u *Unit) InFlight() int { return u.relay.InFlight() }
 
+// Deserted is relay.Relay.Deserted.
+func (u *Unit) Deserted() bool { return u.relay.Deserted() }
+
 // Used is when a request last came for the unit.
 func (u *Unit) Used() time.Time {
 	u.mu.Lock()
