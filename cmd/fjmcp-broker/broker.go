@@ -117,7 +117,8 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	}
 	s.sessions = session.New(session.Config{
 		Config: unit.Config{
-			Launcher: s.launcher, Tokens: tokens, Log: log, Now: time.Now, Keeper: keeper(cfg), IdleTimeout: cfg.SessionIdleTimeout,
+			Launcher: s.launcher, Tokens: tokens, Log: log, Now: time.Now, Keeper: keeper(cfg),
+			IdleTimeout: cfg.SessionIdleTimeout, StartTimeout: cfg.StartTimeout,
 		},
 		Store: s.store, Audit: events, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
 	})

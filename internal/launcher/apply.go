@@ -20,14 +20,15 @@ import (
 // digest of the sessions' sandbox.
 const AppliedFile = "/run/fjmcp-private/settings"
 
-// applyTimeout bounds Apply; the slowest part is a launcher that finishes a start.
-const applyTimeout = 25 * time.Second
+// applyTimeout bounds Apply; the slowest part is a launcher that finishes a start, which
+// TimeoutStopSec= of its unit bounds.
+const applyTimeout = 50 * time.Second
 
 // Apply is run before each start of the broker, with PID 1's rights. Where the
 // settings that getenv gives, or the sandbox's drop-ins, differ from those in file, it
 // ends all sessions' units, which would continue under the former ones, and starts
 // launcher and egress anew, if they run; then it writes file. Where only how many sessions
-// a user may have differs, it starts the launcher anew. Else it touches nothing: a broker
+// a user may have differs, or how long a start may take, it starts the launcher anew. Else it touches nothing: a broker
 // that starts anew breaks no session's connection. Without file nothing has run since
 // boot.
 func Apply(ctx context.Context, getenv func(string) string, file string) error {
@@ -37,7 +38,7 @@ func Apply(ctx context.Context, getenv func(string) string, file string) error {
 	}
 	// The idle time is the broker's to know, but each unit's timer has it from its start.
 	sessions := append(newSettings(getenv).record(), sandbox+"\n"+getenv(envIdle)+"\n"...)
-	wanted := append(sessions, getenv(envPerUser)+"\n"...)
+	wanted := append(sessions, getenv(envPerUser)+"\n"+getenv(envStartTimeout)+"\n"...)
 	applied, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // the first start since boot

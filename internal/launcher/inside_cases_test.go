@@ -80,7 +80,7 @@ func assertUnit(t *testing.T, s *live) {
 	t.Helper()
 	shown := run(t, "systemctl", "show", unit(s.id), timer(s.id))
 	for _, want := range []string{"DropInPaths=/usr/lib/systemd/system/fjmcp-session@.service.d/10-sandbox.conf",
-		"Slice=fjmcp-sessions.slice", "CollectMode=inactive-or-failed", "KillMode=mixed", "PrivateNetwork=yes"} {
+		"Slice=fjmcp-sessions.slice", "CollectMode=inactive-or-failed", "KillMode=mixed", "PrivateNetwork=yes", "TimeoutStartUSec=30s"} {
 		if !strings.Contains(strings.ReplaceAll(shown, "=/lib/", "=/usr/lib/"), want+"\n") {
 			t.Errorf("systemctl show lacks %s", want)
 		}

@@ -18,9 +18,9 @@ import (
 // TimeoutStopSec= of the session's unit; these are for a service manager that
 // does not keep them.
 const (
-	startTimeout = 20 * time.Second
-	stopTimeout  = 15 * time.Second
-	callTimeout  = 10 * time.Second
+	startMargin = 10 * time.Second // beyond TimeoutStartSec=
+	stopTimeout = 15 * time.Second
+	callTimeout = 10 * time.Second
 )
 
 // manager carries out checked requests.
@@ -64,7 +64,7 @@ func (m *manager) start(ctx context.Context, r launchproto.Request, mcp, control
 		return fail(launchproto.CodeFailed, "cannot start %s: %v; try again later", launchproto.UnitName(r.ID), err)
 	}
 	time.Sleep(delay)
-	startCtx, cancel := context.WithTimeout(ctx, startTimeout)
+	startCtx, cancel := context.WithTimeout(ctx, f.startTimeout+startMargin)
 	defer cancel()
 	service := launchproto.UnitName(r.ID)
 	result, err := m.bus.job(startCtx, unsent, func(c *sddbus.Conn, ch chan<- string) (int, error) {

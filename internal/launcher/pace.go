@@ -14,7 +14,7 @@ import (
 // have.
 const (
 	startsPerSecond, startsAtOnce = 16, 512
-	longestStartDelay             = 5 * time.Second // the broker waits 10 s for a session in all
+	longestStartDelay             = 5 * time.Second // the broker waits for a session twice as long at least
 	usersRemembered               = 4096
 
 	envPerUser     = "FJMCP_BROKER_SESSIONS_PER_USER"

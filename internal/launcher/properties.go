@@ -71,6 +71,8 @@ func serviceProperties(r launchproto.Request, f view, mcp, control int) []sddbus
 		property("StandardOutput", "null"),
 		property("StandardError", "journal"),
 		property("LogExtraFields", [][]byte{[]byte("FJMCP_SESSION=" + r.Session)}),
+		// Bounds PID 1's wait for the token as well.
+		property("TimeoutStartUSec", uint64(f.startTimeout.Microseconds())),
 		property("RuntimeMaxUSec", usec(r.MaxSeconds)),
 		property("CollectMode", "inactive-or-failed"),
 		// Auxiliary units are made, not started.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	sddbus "github.com/coreos/go-systemd/v22/dbus"
 
@@ -21,7 +22,8 @@ func TestProperties(t *testing.T) {
 	}
 	f := view{
 		url: "https://git.example.org", forgejoMCP: insideForgejoMCP, caFile: insideCAFile, routes: "open:webhooks close:/users/*/tokens",
-		binds: []bind{{"/opt/forgejo-mcp", insideForgejoMCP}, {"/etc/forge-ca.pem", insideCAFile}},
+		startTimeout: 30 * time.Second,
+		binds:        []bind{{"/opt/forgejo-mcp", insideForgejoMCP}, {"/etc/forge-ca.pem", insideCAFile}},
 	}
 	timer := reapTimer(r)
 	got := render(launchproto.UnitName(r.ID), serviceProperties(r, f, 7, 8)) + "\n" + render(timer.Name, timer.Properties)
@@ -65,14 +67,14 @@ func TestSettings(t *testing.T) {
 		want     view
 		err      string
 	}{
-		{"bound into the session", settings{url + "/sub/", ca, link, "", "", ""},
-			view{url + "/sub", insideForgejoMCP, insideCAFile, "default", false, []bind{{binary, insideForgejoMCP}, {ca, insideCAFile}}}, ""},
-		{"under /usr", settings{url, "", "/usr/bin/env", "close:/x", "", ""}, view{url, "/usr/bin/env", "", "close:/x", false, nil}, ""},
-		{"no URL", settings{"", "", binary, "", "", ""}, view{}, "FJMCP_BROKER_FORGEJO_URL is missing"},
-		{"no binary", settings{url, "", dir + "/absent", "", "", ""}, view{}, `FJMCP_BROKER_FORGEJO_MCP="` + dir + `/absent": no such file`},
-		{"no CA file", settings{url, dir + "/absent", binary, "", "", ""}, view{}, `FJMCP_BROKER_FORGEJO_CA_FILE="` + dir + `/absent": no such file`},
-		{"routes", settings{url, "", binary, "keys open:/ok", "", ""}, view{}, `faulty: "keys"`},
-		{"relative CA file", settings{url, "ca.pem", binary, "", "", ""}, view{}, "want an absolute path"},
+		{"bound into the session", settings{url + "/sub/", ca, link, "", "", "", 0},
+			view{url + "/sub", insideForgejoMCP, insideCAFile, "default", false, []bind{{binary, insideForgejoMCP}, {ca, insideCAFile}}, 0}, ""},
+		{"under /usr", settings{url, "", "/usr/bin/env", "close:/x", "", "", 0}, view{url, "/usr/bin/env", "", "close:/x", false, nil, 0}, ""},
+		{"no URL", settings{"", "", binary, "", "", "", 0}, view{}, "FJMCP_BROKER_FORGEJO_URL is missing"},
+		{"no binary", settings{url, "", dir + "/absent", "", "", "", 0}, view{}, `FJMCP_BROKER_FORGEJO_MCP="` + dir + `/absent": no such file`},
+		{"no CA file", settings{url, dir + "/absent", binary, "", "", "", 0}, view{}, `FJMCP_BROKER_FORGEJO_CA_FILE="` + dir + `/absent": no such file`},
+		{"routes", settings{url, "", binary, "keys open:/ok", "", "", 0}, view{}, `faulty: "keys"`},
+		{"relative CA file", settings{url, "ca.pem", binary, "", "", "", 0}, view{}, "want an absolute path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := c.settings.resolve()
@@ -114,5 +116,14 @@ func TestMade(t *testing.T) {
 			t.Errorf("%s: %q, then %q", name, made, again)
 		}
 		seen[made] = name
+	}
+}
+
+// What the broker would refuse never comes here, and is not obeyed if it does.
+func TestStartTimeout(t *testing.T) {
+	for value, want := range map[string]time.Duration{"": 30 * time.Second, "45s": 45 * time.Second, "5m": 5 * time.Minute, "9s": 30 * time.Second, "6m": 30 * time.Second, "x": 30 * time.Second} {
+		if got := newSettings(from(envStartTimeout + "=" + value)).startTimeout; got != want {
+			t.Errorf("%s=%s: got %v, want %v", envStartTimeout, value, got, want)
+		}
 	}
 }

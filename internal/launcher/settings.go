@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/launcher/backend"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 // Environment variables taken from the broker's configuration.
@@ -18,7 +20,9 @@ const (
 	envForgejoSocket = "FJMCP_BROKER_FORGEJO_SOCKET"
 	envForgejoUser   = "FJMCP_BROKER_FORGEJO_USER"
 
-	envIdle = "FJMCP_BROKER_SESSION_IDLE_TIMEOUT"
+	envIdle             = "FJMCP_BROKER_SESSION_IDLE_TIMEOUT"
+	envStartTimeout     = "FJMCP_BROKER_START_TIMEOUT"
+	defaultStartTimeout = 30 * time.Second
 )
 
 // Where a session sees the operator's files that do not lie under /usr. /run is
@@ -34,11 +38,16 @@ const restartHint = "in /etc/fjmcp/broker.env and run systemctl restart fjmcp-br
 type settings struct {
 	forgejoURL, caFile, forgejoMCP, routes string
 	forgejoSocket, forgejoUser             string
+	startTimeout                           time.Duration // the broker has checked it
 }
 
 func newSettings(getenv func(string) string) settings {
+	limit, err := time.ParseDuration(getenv(envStartTimeout))
+	if err != nil || limit < launchproto.LeastStartTimeout || limit > launchproto.MostStartTimeout {
+		limit = defaultStartTimeout
+	}
 	return settings{getenv(envForgejoURL), getenv(envCAFile), getenv(backend.Variable), getenv(forgeapi.Variable),
-		getenv(envForgejoSocket), getenv(envForgejoUser)}
+		getenv(envForgejoSocket), getenv(envForgejoUser), limit}
 }
 
 // bind shows the file at source to the session as target, read-only.
@@ -51,6 +60,7 @@ type view struct {
 	routes                  string // as forgeapi.ParsePolicy takes them
 	plain                   bool   // the way to the forge bears no TLS
 	binds                   []bind
+	startTimeout            time.Duration
 }
 
 // resolve looks at the disk anew for each start, so that installing a missing
@@ -64,7 +74,7 @@ func (s settings) resolve() (view, error) {
 	if err != nil {
 		return view{}, fmt.Errorf("%s=%q: %w; correct it %s", forgeapi.Variable, s.routes, err, restartHint)
 	}
-	f := view{url: u.String(), routes: policy.String(), plain: s.forgejoSocket != ""}
+	f := view{url: u.String(), routes: policy.String(), plain: s.forgejoSocket != "", startTimeout: s.startTimeout}
 	mcp, err := backend.Find(s.forgejoMCP)
 	if err != nil {
 		return view{}, fmt.Errorf("%w %s", err, restartHint)

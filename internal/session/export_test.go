@@ -43,3 +43,6 @@ func Negotiate(initialize, answer mcp.Message) (offer, told mcp.Message) {
 	}
 	return offer, told
 }
+
+// Awakened is the id of the session's running unit.
+func (s *Session) Awakened() string { return s.running().ID() }

@@ -22,7 +22,7 @@ import (
 // Config is what a Manager is made of. All fields but AfterFunc are required.
 type Config struct {
 	// Config is what all units have in common. Its Leaked and Allowances are
-	// the Manager's own; a StartTimeout of 0 means 10 s, a ProbeTimeout of 0 means 2 s.
+	// the Manager's own; a StartTimeout of 0 means 30 s, a ProbeTimeout of 0 means 2 s.
 	unit.Config
 
 	Store *store.Store
@@ -56,7 +56,7 @@ type Manager struct {
 
 // New returns a Manager. Call Expect, or Restore and Reconcile, before the first session.
 func New(cfg Config) *Manager {
-	cfg.StartTimeout = cmp.Or(cfg.StartTimeout, 10*time.Second)
+	cfg.StartTimeout = cmp.Or(cfg.StartTimeout, 30*time.Second)
 	cfg.ProbeTimeout = cmp.Or(cfg.ProbeTimeout, 2*time.Second)
 	if cfg.AfterFunc == nil {
 		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }

@@ -87,12 +87,12 @@ func (m *machine) expect(s *modelled) error {
 	return m.makeRoom(s.login.User.ID)
 }
 
-// makeRoom has the longest idle sessions go dormant, as far as needed for another
-// of the user.
+// makeRoom has sessions go dormant, as far as needed for another of the user: those whose
+// calls nobody waits for, then the longest idle.
 func (m *machine) makeRoom(user string) error {
 	for {
-		own, mine := m.longestIdle(func(s *modelled) bool { return s.login.User.ID == user })
-		all, any := m.longestIdle(m.any)
+		own, mine := m.firstToGo(func(s *modelled) bool { return s.login.User.ID == user })
+		all, any := m.firstToGo(m.any)
 		victim := any
 		switch {
 		case own >= modelPerUser:
@@ -103,22 +103,36 @@ func (m *machine) makeRoom(user string) error {
 		if victim == nil {
 			return session.ErrBusy
 		}
-		victim.running = false
+		m.sleeps(victim)
 	}
 }
 
-// longestIdle counts the running sessions of a kind.
-func (m *machine) longestIdle(of func(*modelled) bool) (n int, longest *modelled) {
+// firstToGo counts the running sessions of a kind.
+func (m *machine) firstToGo(of func(*modelled) bool) (n int, first *modelled) {
+	var deserted bool
 	for _, s := range m.sessions {
 		if !s.running || !of(s) {
 			continue
 		}
 		n++
-		if !m.busy(s) && (longest == nil || s.used.Before(longest.used)) {
-			longest = s
+		left := m.deserted(s)
+		switch {
+		case m.busy(s) && !left, deserted && !left:
+		case first == nil, left && !deserted, s.used.Before(first.used):
+			first, deserted = s, left
 		}
 	}
-	return n, longest
+	return n, first
+}
+
+// deserted reports whether a session has calls and nobody waits for any.
+func (m *machine) deserted(s *modelled) bool {
+	for _, o := range m.owed {
+		if o.session == s && !o.left {
+			return false
+		}
+	}
+	return m.busy(s)
 }
 
 // answered makes a call and wants its answer.

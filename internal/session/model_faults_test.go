@@ -112,22 +112,23 @@ func (m *machine) stillborn(s *modelled) {
 	}
 }
 
-// impatient has the client leave while its session starts.
+// impatient has the client leave while its session starts, which goes on without it.
 func (m *machine) impatient(s *modelled) {
 	found := m.ready(s)
-	asked := make(chan struct{}, 1)
-	m.set(func() { m.launcher.mute = asked })
-	ctx, cancel := context.WithCancel(m.Context())
-	go func() {
-		<-asked
-		cancel()
-	}()
-	err := m.begin(ctx, found, s)
-	cancel()
-	m.set(func() { m.launcher.mute = nil })
+	m.launcher.slow.Lock()
+	ctx, leave := context.WithCancel(m.Context())
+	told := make(chan error, 1)
+	before := m.launcher.attempts.Load()
+	go func() { told <- m.begin(ctx, found, s) }()
+	m.until("the unit starts", func() bool { return m.launcher.attempts.Load() > before })
+	leave()
+	err := <-told
+	m.launcher.slow.Unlock()
 	if !errors.Is(err, context.Canceled) {
 		m.Fatalf("got %v", err)
 	}
+	m.until("it has started", func() bool { return found.Waiting() == 0 })
+	s.running, s.used = true, m.stage.now()
 }
 
 // cutShort ends a session while its unit, which does not answer, starts.

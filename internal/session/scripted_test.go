@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
@@ -32,6 +33,7 @@ type scripted struct {
 	order    []int       // the same, as they came
 	wrong    []string
 
+	attempts    atomic.Int32  // to start
 	slow        sync.Mutex    // while held, Start waits
 	refuse      error         // the outcome of Start
 	stillborn   bool          // units end before they answer
@@ -65,6 +67,7 @@ type child struct {
 
 // Start implements launchclient.Launcher.
 func (l *scripted) Start(ctx context.Context, s launchclient.Spec) error {
+	l.attempts.Add(1)
 	if err := l.refused(); err != nil {
 		return err
 	}

@@ -172,11 +172,10 @@ func (s *Session) try(ctx context.Context, do func(u *unit.Unit, placed func()) 
 		if leave, err = s.queue.join(ctx); err != nil {
 			return nil, err
 		}
-		defer leave()
-		if u, err = s.awaken(ctx); err != nil {
-			s.queue.failed(ctx, err)
+		if u, err = s.awake(ctx, leave); err != nil {
 			return nil, err
 		}
+		defer leave()
 	}
 	if err := u.Prepare(ctx); err != nil {
 		return u, err
@@ -197,6 +196,44 @@ func (s *Session) servedBy(u *unit.Unit) bool {
 	s.manager.mu.Lock()
 	defer s.manager.mu.Unlock()
 	return s.unit == u
+}
+
+// awake returns the running unit, or one that it has had started, and leaving the head is
+// then the caller's. A client that leaves does not end the start: it goes on at the head,
+// for the session's next request.
+func (s *Session) awake(ctx context.Context, leave func()) (*unit.Unit, error) {
+	if u := s.running(); u != nil {
+		return u, nil
+	}
+	starting, open := context.WithoutCancel(ctx), s.gate.RUnlock
+	if !s.gate.TryRLock() { // the mode is about to be raised, for which a start must not go on behind
+		starting, open = ctx, func() {}
+	}
+	type result struct {
+		unit *unit.Unit
+		err  error
+	}
+	over, left := make(chan result), make(chan struct{})
+	go func() {
+		u, err := s.awaken(starting)
+		if err != nil {
+			s.queue.failed(starting, err)
+			leave()
+		}
+		open()
+		select {
+		case over <- result{u, err}:
+		case <-left:
+			leave()
+		}
+	}()
+	select {
+	case r := <-over:
+		return r.unit, r.err
+	case <-ctx.Done():
+		close(left)
+		return nil, context.Cause(ctx)
+	}
 }
 
 // awaken returns the running unit, or starts one, brings it to where the last one was

@@ -23,7 +23,8 @@ import (
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
-// timeout bounds one answer. The session's unit gives up after its TimeoutStartSec=, 10 s.
+// timeout bounds one answer. The session's unit gives up after its TimeoutStartSec=, at least
+// 10 s.
 const timeout = 5 * time.Second
 
 // TokenFunc returns the Forgejo access token to hand to the unit of this id. It does not

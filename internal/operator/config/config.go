@@ -24,6 +24,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
 )
@@ -52,6 +53,7 @@ type Settings struct {
 	SessionMaxAge      time.Duration `env:"SESSION_MAX_AGE" envDefault:"24h"`
 	SessionsPerUser    int           `env:"SESSIONS_PER_USER" envDefault:"8"` // running units, at least 1
 	SessionsMax        int           `env:"SESSIONS_MAX" envDefault:"200"`    // running units, at least SessionsPerUser
+	StartTimeout       time.Duration `env:"START_TIMEOUT" envDefault:"30s"`   // of a session's unit, up to its backend's first answer
 	RequestTimeout     time.Duration `env:"REQUEST_TIMEOUT" envDefault:"5m"`  // of an MCP request, from its last sign of life
 	AccessTokenTTL     time.Duration `env:"ACCESS_TOKEN_TTL" envDefault:"4h"`
 	RefreshTokenTTL    time.Duration `env:"REFRESH_TOKEN_TTL" envDefault:"720h"`
@@ -333,6 +335,7 @@ func (l *loader) limits() {
 	r := &l.raw
 	l.within("SESSION_IDLE_TIMEOUT", r.SessionIdleTimeout, time.Second, 7*day)
 	l.within("SESSION_MAX_AGE", r.SessionMaxAge, time.Second, 365*day)
+	l.within("START_TIMEOUT", r.StartTimeout, launchproto.LeastStartTimeout, launchproto.MostStartTimeout)
 	l.within("REQUEST_TIMEOUT", r.RequestTimeout, time.Second, day)
 	access := l.within("ACCESS_TOKEN_TTL", r.AccessTokenTTL, time.Minute, 30*day)
 	refresh := l.within("REFRESH_TOKEN_TTL", r.RefreshTokenTTL, time.Hour, 10*365*day)

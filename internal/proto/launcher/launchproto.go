@@ -86,6 +86,12 @@ type Limits struct {
 	Tasks uint64 `json:"tasks"`
 }
 
+// Bounds of FJMCP_BROKER_START_TIMEOUT, which broker and launcher have in common.
+const (
+	LeastStartTimeout = 10 * time.Second
+	MostStartTimeout  = 5 * time.Minute
+)
+
 // What a session takes of the Limits. On their way are three descriptors: of the
 // network, the IPC namespace and the dynamic user. Threads are 12.2 on average on two
 // processors, seen with 1,000 sessions.

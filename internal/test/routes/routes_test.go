@@ -42,7 +42,7 @@ var routes = map[string]route{
 	"GET /mcp":                            {"gateway authserver session proto", "store"},
 	"DELETE /mcp":                         {"gateway authserver session store daemon", "launcher"},
 
-	"POST /mcp tools/call 2026-07-28 first": {"gateway authserver session store launcher daemon", "forgejo"},
+	"POST /mcp tools/call 2026-07-28 first": {"gateway authserver session store daemon", "launcher forgejo"}, // the session's start, not the request's
 	"POST /mcp tools/call 2026-07-28":       {"gateway authserver session daemon", "store"},
 
 	"GET /sse":                  {"gateway authserver session store proto daemon", ""},
