@@ -269,15 +269,16 @@ func streamPair(t *testing.T) (net.Conn, *os.File) {
 	return conn, os.NewFile(uintptr(fds[1]), "far")
 }
 
-// receive returns the next control message, but the first message's ack, or fails the
-// test after a while.
+// receive returns the next control message, but the first message's ack and what is told
+// of repositories, or fails the test after a while.
 func (r *running) receive() control.Message {
 	r.t.Helper()
-	m := r.next()
-	if m.Type == control.TypeAck && m.ID == firstID {
-		m = r.next()
+	for {
+		m := r.next()
+		if m.Type != control.TypeTouched && (m.Type != control.TypeAck || m.ID != firstID) {
+			return m
+		}
 	}
-	return m
 }
 
 func (r *running) next() control.Message {

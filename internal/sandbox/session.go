@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,6 +42,7 @@ type Session struct {
 	acks  acks
 
 	forbidden forbidden
+	untold    atomic.Bool // there was a repository of which the broker was not told
 
 	orphaned chan struct{} // closed when nobody holds the control socket's other end
 	parent   int           // the process that started this one
@@ -122,6 +124,7 @@ func (s *Session) start(ctx context.Context) (*confine.Process, error) {
 		Unauthorized: s.reportUnauthorized,
 		Forbidden:    s.reportForbidden,
 		Refused:      s.reportRefused,
+		Touched:      s.reportTouched,
 		Log:          s.log,
 	})
 	if err != nil {
@@ -243,6 +246,16 @@ func (s *Session) sendWithin(limit time.Duration, m control.Message) error {
 
 func (s *Session) reportUnauthorized() error {
 	return s.send(control.Message{Type: control.TypeUnauthorized})
+}
+
+// reportTouched tells the broker of a repository, or later that there was one.
+func (s *Session) reportTouched(repo string) {
+	if s.untold.Load() && s.control.Offer(control.Message{Type: control.TypeTouched}) {
+		s.untold.Store(false)
+	}
+	if !s.control.Offer(control.Message{Type: control.TypeTouched, Repo: repo}) {
+		s.untold.Store(true)
+	}
 }
 
 // reportRefused tells the broker and waits a moment until it knows.

@@ -24,6 +24,7 @@ const MaxPacket = 64 << 10
 // goroutines.
 type Conn struct {
 	sock *net.UnixConn
+	raw  syscall.RawConn // sock's
 	send sync.Mutex
 	recv sync.Mutex
 }
@@ -59,7 +60,11 @@ func FromFile(f *os.File) (*Conn, error) {
 		c.Close()
 		return nil, errors.New("cannot use the control socket: it is not a SOCK_SEQPACKET unix socket")
 	}
-	return &Conn{sock: sock}, nil
+	raw, err := sock.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{sock: sock, raw: raw}, nil
 }
 
 // Send sends m as one packet. It blocks while the peer's buffer is full, until
@@ -94,6 +99,36 @@ func (c *Conn) SendFile(ctx context.Context, m Message, f *os.File) error {
 	})
 }
 
+// maxOffered is how much may wait for a peer that does not read, in bytes as the kernel
+// counts them, for Offer to add to it: a third of what fits, at some 800 a packet.
+const maxOffered = 64 << 10
+
+// Offer sends m if that needs no waiting and leaves room for what is more important. It
+// reports whether it did.
+func (c *Conn) Offer(m Message) (sent bool) {
+	packet, err := encode(m)
+	if err != nil || !c.send.TryLock() {
+		return false
+	}
+	defer c.send.Unlock()
+	_ = c.raw.Control(func(fd uintptr) {
+		waiting, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+		sent = err == nil && waiting < maxOffered && unix.Send(int(fd), packet, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) == nil
+	})
+	return sent
+}
+
+// Await waits until there is something for Waiting to take, be it that the peer is gone.
+// Errors: net.ErrClosed when Close was called, or ctx's.
+func (c *Conn) Await(ctx context.Context) error {
+	return interruptible(ctx, c.sock.SetReadDeadline, func() error {
+		return c.raw.Read(func(fd uintptr) bool {
+			_, _, err := unix.Recvfrom(int(fd), nil, unix.MSG_PEEK|unix.MSG_TRUNC)
+			return err != unix.EAGAIN
+		})
+	})
+}
+
 // Receive returns the next message. io.EOF: the peer is gone. net.ErrClosed:
 // Close was called. Any other error but ctx's concerns one packet, which is
 // lost; the connection can go on.
@@ -102,10 +137,10 @@ func (c *Conn) Receive(ctx context.Context) (Message, error) {
 	defer c.recv.Unlock()
 	var packet []byte
 	err := interruptible(ctx, c.sock.SetReadDeadline, func() (err error) {
-		if packet, _, err = c.read(true, false); errors.Is(err, syscall.ECONNRESET) {
+		if packet, err = c.read(); errors.Is(err, syscall.ECONNRESET) {
 			// The peer left without reading all we sent. The kernel says so before it
 			// hands out what the peer had sent, its last words among it.
-			packet, _, err = c.read(true, false)
+			packet, err = c.read()
 		}
 		return wrap("cannot receive a control message", err)
 	})
@@ -120,11 +155,14 @@ func (c *Conn) Receive(ctx context.Context) (Message, error) {
 
 // Waiting returns the message that is there already, and the descriptor that came
 // with it, nil for none, which is the caller's to close. ok is false when none is
-// there, and the errors are those of Receive.
+// there, and the errors are those of Receive. It does not wait for an Await.
 func (c *Conn) Waiting() (m Message, f *os.File, ok bool, err error) {
 	c.recv.Lock()
 	defer c.recv.Unlock()
-	packet, f, err := c.read(false, true)
+	packet, f, err := c.take()
+	if errors.Is(err, syscall.ECONNRESET) { // as in Receive
+		packet, f, err = c.take()
+	}
 	switch {
 	case err == unix.EAGAIN:
 		return Message{}, nil, false, nil
@@ -148,19 +186,21 @@ func (c *Conn) Close() error { return c.sock.Close() }
 // shares its non-blocking mode with c.
 func (c *Conn) File() (*os.File, error) { return c.sock.File() }
 
-// read takes a packet, none when the peer is gone, and a descriptor if there is to be
-// one. It waits, or fails with EAGAIN. It makes room for the packet only once that is
-// there: connections wait most of the time.
-func (c *Conn) read(wait, descriptor bool) (packet []byte, f *os.File, err error) {
-	raw, err := c.sock.SyscallConn()
-	if err != nil {
-		return nil, nil, err
-	}
+// read waits for a packet and takes it, none when the peer is gone. It makes room for the
+// packet only once that is there: connections wait most of the time.
+func (c *Conn) read() (packet []byte, err error) {
 	var failed error
-	err = raw.Read(func(fd uintptr) bool {
-		packet, f, failed = receive(int(fd), descriptor)
-		return !wait || failed != unix.EAGAIN
+	err = c.raw.Read(func(fd uintptr) bool {
+		packet, _, failed = receive(int(fd), false)
+		return failed != unix.EAGAIN
 	})
+	return packet, cmp.Or(err, failed)
+}
+
+// take is read with a descriptor that does not wait: it fails with EAGAIN.
+func (c *Conn) take() (packet []byte, f *os.File, err error) {
+	var failed error
+	err = c.raw.Control(func(fd uintptr) { packet, f, failed = receive(int(fd), true) })
 	return packet, f, cmp.Or(err, failed)
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // pair returns two connected Conns.
-func pair(t *testing.T) (a, b *control.Conn) {
+func pair(t testing.TB) (a, b *control.Conn) {
 	t.Helper()
 	a, remote, err := control.Pair()
 	if err != nil {
@@ -254,5 +254,68 @@ func TestLastWordsOfAPeerThatDoesNotRead(t *testing.T) {
 	}
 	if _, err := local.Receive(ctx); err != io.EOF {
 		t.Fatalf("got %v, want io.EOF", err)
+	}
+}
+
+// What is offered waits for nobody, and leaves room for what is sent.
+func TestOffer(t *testing.T) {
+	a, b := pair(t)
+	n := 0
+	for a.Offer(control.Message{Type: control.TypeTouched, Repo: "alice/site"}) {
+		n++
+	}
+	if n < 20 {
+		t.Errorf("only %d found room", n)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for range 20 {
+		if err := a.Send(ctx, control.Message{Type: control.TypeUnauthorized}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range n {
+		if err := b.Await(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if m, _, ok, err := b.Waiting(); !ok || err != nil || m.Repo != "alice/site" {
+			t.Fatalf("got %v, %v", m, err)
+		}
+	}
+	for range 20 {
+		if m, err := b.Receive(ctx); err != nil || m.Type != control.TypeUnauthorized {
+			t.Fatalf("got %v, %v", m, err)
+		}
+	}
+	if !a.Offer(control.Message{Type: control.TypeTouched, Repo: "alice/site"}) {
+		t.Error("there is no room again")
+	}
+}
+
+// While one waits for a message, another may take it.
+func TestWaitingWhileAwaited(t *testing.T) {
+	a, b := pair(t)
+	awaited := make(chan error)
+	go func() {
+		for range 2 {
+			awaited <- b.Await(t.Context())
+		}
+	}()
+	if _, _, ok, err := b.Waiting(); ok || err != nil {
+		t.Fatalf("got %v, %v", ok, err)
+	}
+	a.Send(t.Context(), control.Message{Type: control.TypeReady})
+	if err := <-awaited; err != nil {
+		t.Fatal(err)
+	}
+	if m, _, ok, err := b.Waiting(); !ok || err != nil || m.Type != control.TypeReady {
+		t.Fatalf("got %v, %v, %v", m, ok, err)
+	}
+	a.Close()
+	if err := <-awaited; err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := b.Waiting(); err != io.EOF {
+		t.Errorf("got %v", err)
 	}
 }

@@ -58,6 +58,10 @@ const (
 	// stands in the answer the child is about to get. The proxy waits a moment
 	// for TypeAck before it answers, so that the broker knows first.
 	TypeRefused Type = "refused"
+	// TypeTouched says that the proxy sends a request of the child about a repository to
+	// the forge. Field Repo; without it: about others of which no word came through. It is
+	// not sent where the broker does not read for a while.
+	TypeTouched Type = "touched"
 	// TypeFailed says why the session ends, before or after TypeReady. Fields
 	// Reason, Detail and LastLines. It is the last message.
 	TypeFailed Type = "failed"
@@ -123,6 +127,8 @@ type Message struct {
 	// Output is how many bytes the session may write to its log at once, at most
 	// MostOutput, besides OutputPerSecond.
 	Output int `json:"output,omitempty"`
+
+	Repo string `json:"repo,omitempty"` // owner/name
 
 	Reason    Reason   `json:"reason,omitempty"`
 	Detail    string   `json:"detail,omitempty"`     // one line for the operator, free of secrets

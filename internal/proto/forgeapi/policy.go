@@ -113,6 +113,7 @@ func (p Policy) String() string {
 type Decision struct {
 	Open    bool
 	Classes []string // of the routes that the path may mean
+	Repo    string   // owner/name of the repository that all of them name, "" for none
 }
 
 // Has reports whether one of the routes is of class.
@@ -127,13 +128,20 @@ func (p Policy) Decide(method, escaped string) (Decision, error) {
 		return Decision{}, err
 	}
 	d := Decision{Open: true}
-	judge := func(r Route) {
-		d.Classes = append(d.Classes, r.Class)
-		d.Open = d.Open && p.opens(r.Class, method, flat, r.Open)
+	judge := func(path []string) {
+		matching(method, path, func(r Route) {
+			if repo := r.repo(path); len(d.Classes) == 0 || repo == d.Repo {
+				d.Repo = repo
+			} else {
+				d.Repo = ""
+			}
+			d.Classes = append(d.Classes, r.Class)
+			d.Open = d.Open && p.opens(r.Class, method, flat, r.Open)
+		})
 	}
-	matching(method, path, judge)
+	judge(path)
 	if len(flat) > len(path) {
-		matching(method, flat, judge)
+		judge(flat)
 	}
 	if len(d.Classes) == 0 {
 		d.Open = p.opens("", method, flat, false)

@@ -44,6 +44,9 @@ type Config struct {
 	// is cut off, before the backend hears of it. id stands in the answer to the
 	// backend, if it gets one.
 	Refused func(reason control.Reason, id string)
+	// Touched, if set, is told of each repository that a request which goes to the forge
+	// names, as owner/name. It must not wait.
+	Touched func(repo string)
 	Log     *slog.Logger
 }
 
@@ -86,7 +89,7 @@ func New(c Config) (*Proxy, error) {
 		cert:    cert,
 		tokens:  newTokens(c.Token),
 		contact: new(record),
-		rules:   rules{policy: c.Policy, refused: c.Refused},
+		rules:   rules{policy: c.Policy, refused: c.Refused, touched: c.Touched},
 		places:  make(chan struct{}, maxRequests),
 		tunnels: newTunnelListener(),
 		key:     rand.Text(),

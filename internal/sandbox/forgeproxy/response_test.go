@@ -222,13 +222,32 @@ func TestThePreviousTokenIsCut(t *testing.T) {
 }
 
 // BenchmarkCall is a call through the proxy, with and without the search for a token that
-// an answer must not hold. A token too short to be a secret is not searched for.
+// an answer must not hold. A token too short to be a secret is not searched for. The broker
+// is told of the repository.
 func BenchmarkCall(b *testing.B) {
+	ctl, far, err := control.Pair()
+	if err != nil {
+		b.Fatal(err)
+	}
+	broker, err := control.FromFile(far)
+	if err != nil {
+		b.Fatal(err)
+	}
+	far.Close()
+	b.Cleanup(func() { ctl.Close(); broker.Close() })
+	go func() {
+		for broker.Await(b.Context()) == nil {
+			if _, _, ok, _ := broker.Waiting(); !ok {
+				return
+			}
+		}
+	}()
 	for _, size := range []int{300, 10 << 10, 1 << 20} {
 		text := []byte(strings.Repeat(`{"id":17,"title":"some issue","body":"with words"},`, size/50))
 		for name, token := range map[string]string{"with": jwt, "without": "short"} {
 			b.Run(fmt.Sprintf("%d/%s", size, name), func(b *testing.B) {
 				p := newProxy(b, "", token, func(w http.ResponseWriter, _ *http.Request) { w.Write(text) }, nil)
+				p.rules.touched = func(repo string) { ctl.Offer(control.Message{Type: control.TypeTouched, Repo: repo}) }
 				at, _ := url.Parse(p.URL())
 				client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at)}}
 				for b.Loop() {

@@ -43,6 +43,7 @@ type rules struct {
 	writable atomic.Bool // false until told otherwise
 	policy   forgeapi.Policy
 	refused  func(reason control.Reason, id string)
+	touched  func(repo string)
 }
 
 // admit returns why r may not be sent, and makes of it what may. path is r's below the
@@ -60,7 +61,13 @@ func (s *rules) admit(r *http.Request, path string) error {
 	case !s.writable.Load() && r.Method != http.MethodGet && r.Method != http.MethodHead:
 		return errReadOnly
 	}
-	return clean(r, d)
+	if err := clean(r, d); err != nil {
+		return err
+	}
+	if s.touched != nil && d.Repo != "" {
+		s.touched(d.Repo)
+	}
+	return nil
 }
 
 // refuse answers as the forge answers errors (a JSON object with a message), so

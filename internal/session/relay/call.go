@@ -42,6 +42,8 @@ type Call struct {
 
 	// under relay.mu
 	tag       string
+	note      any
+	touched   Touched
 	sent      bool        // to the child
 	running   bool        // see turns
 	questions int         // questions that wait for the client's answer
@@ -57,6 +59,7 @@ type Call struct {
 type Event struct {
 	Raw    []byte `json:"raw,omitempty"`    // nil in the final event of a call that ended without a response
 	Final  bool   `json:"final,omitempty"`  // nothing follows
+	Result int    `json:"result,omitempty"` // bytes of the result that the child gave
 	Failed bool   `json:"failed,omitempty"` // the response is an error, or the result of a tool that failed
 
 	// Question, if not empty, is the id under which Relay.Respond or Call.Refuse

@@ -83,6 +83,9 @@ func (r *Relay) handleResponse(m mcp.Message) {
 
 // end ends the call of an id with its last event.
 func (r *Relay) end(id uint64, last func(*Call) Event) {
+	if r.cfg.Answering != nil {
+		r.cfg.Answering()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.calls[id]
@@ -105,11 +108,12 @@ func (r *Relay) end(id uint64, last func(*Call) Event) {
 
 // response is the last event of a call that was answered.
 func (c *Call) response(m mcp.Message) Event {
+	size := len(m.Result())
 	if c.standing {
 		m = m.WithResultField(c.ClientID, "_meta", mcp.MetaSubscriptionID)
 	}
 	failed := m.IsError() || c.Method == mcp.MethodToolsCall && m.Failed()
-	return Event{Raw: m.WithID(c.ClientID), Final: true, Failed: failed}
+	return Event{Raw: m.WithID(c.ClientID), Final: true, Result: size, Failed: failed}
 }
 
 // handleNotification routes what the child says besides its answers. Progress and

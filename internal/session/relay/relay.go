@@ -45,6 +45,10 @@ type Config struct {
 	// reports whether somebody will hear it. It must neither wait nor use the Relay.
 	Other func(raw []byte) bool
 
+	// Answering, if set, is called before an answer of the child's is taken: what is known
+	// of its work up to then is to be told now, with Touch.
+	Answering func()
+
 	// State, if set, is what an earlier Relay over the same child left.
 	State *State
 	// Resync says that the last Relay over this child left no State, so that the

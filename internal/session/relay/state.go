@@ -3,6 +3,7 @@ package relay
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 
@@ -32,6 +33,9 @@ type SavedCall struct {
 	Cancelled bool    `json:"cancelled,omitempty"`
 	Left      bool    `json:"left,omitempty"`
 	Events    []Event `json:"events,omitempty"` // not yet taken
+	Touched   Touched `json:"touched,omitzero"`
+
+	Note json.RawMessage `json:"note,omitempty"`
 }
 
 // Suspend stops the Relay and returns what the next one needs. The socket stays
@@ -74,7 +78,9 @@ func (r *Relay) saveLocked() State {
 		Questions: slices.Collect(maps.Values(r.asked)), Abandoned: slices.Sorted(maps.Keys(r.abandoned)), Forgotten: r.overflowed,
 	}
 	for _, c := range slices.AppendSeq(r.listLocked(func(c *Call) bool { return c.sent }), maps.Keys(r.answered)) {
+		note, _ := json.Marshal(c.note) // an owner's, who knows what becomes JSON
 		s.Calls = append(s.Calls, SavedCall{
+			Touched: c.touched, Note: note,
 			Request: c.Request, Tag: c.tag, Ended: r.answered[c], Running: c.running, Cancelled: c.cancelled, Left: c.left,
 			Events: slices.Clone(c.events),
 		})
@@ -108,7 +114,7 @@ func (r *Relay) restore(s *State) {
 }
 
 func (r *Relay) restoreCallLocked(s SavedCall) *Call {
-	c := &Call{Request: s.Request, relay: r, tag: s.Tag, sent: true, cancelled: s.Cancelled, left: s.Left}
+	c := &Call{Request: s.Request, relay: r, tag: s.Tag, note: s.Note, touched: s.Touched, sent: true, cancelled: s.Cancelled, left: s.Left}
 	c.init()
 	for _, e := range s.Events {
 		if e.Final {

@@ -80,6 +80,7 @@ type Unit struct {
 
 	listening context.Context // what listen waits for the next message with
 	silence   context.CancelFunc
+	reports   sync.Mutex     // held while what was reported is taken
 	renewals  sync.WaitGroup // of tokens, under way
 
 	touch     sync.Mutex // one touch at a time
@@ -132,11 +133,17 @@ func attend(cfg Config, spec Spec, id string, near nearEnds, rc relay.Config) (*
 	u.listening, u.silence = context.WithCancel(context.Background())
 	rc.Socket, rc.Output = near.MCP, near.Stdin
 	rc.Other, rc.Now, rc.Log = spec.Other, cfg.Now, cfg.Log.With("unit", u.Name())
+	made := make(chan struct{})
+	rc.Answering = func() {
+		<-made
+		u.takeReports()
+	}
 	var err error
 	if u.relay, err = relay.New(rc); err != nil {
 		near.Close()
 		return nil, err
 	}
+	close(made)
 	return u, nil
 }
 
@@ -247,26 +254,44 @@ func (u *Unit) Respond(response mcp.Message) error {
 // called.
 func (u *Unit) listen() {
 	defer close(u.heard)
+	for u.near.Control.Await(u.listening) == nil && u.takeReports() {
+	}
+}
+
+// takeReports takes what fjmcp-session has reported up to now, in its order, and says
+// whether it may report more.
+func (u *Unit) takeReports() bool {
+	u.reports.Lock()
+	defer u.reports.Unlock()
 	for {
-		msg, err := u.near.Control.Receive(u.listening)
-		if err != nil {
-			return
+		msg, f, ok, err := u.near.Control.Waiting()
+		if f != nil {
+			f.Close()
 		}
-		switch msg.Type {
-		case control.TypeUnauthorized:
-			u.renewals.Go(u.renew)
-		case control.TypeForbidden:
-			u.renewals.Go(func() { u.checkSuspended(msg.ID) })
-		case control.TypeAck:
-			u.modeConfirmed(msg.ID)
-		case control.TypeRefused:
-			u.refused(msg)
-		case control.TypeEnding:
-			u.hangUp()
-		case control.TypeFailed, control.TypeExited:
-			u.mu.Lock()
-			u.last = msg
-			u.mu.Unlock()
+		if !ok {
+			return err == nil
 		}
+		u.take(msg)
+	}
+}
+
+func (u *Unit) take(msg control.Message) {
+	switch msg.Type {
+	case control.TypeUnauthorized:
+		u.renewals.Go(u.renew)
+	case control.TypeForbidden:
+		u.renewals.Go(func() { u.checkSuspended(msg.ID) })
+	case control.TypeAck:
+		u.modeConfirmed(msg.ID)
+	case control.TypeRefused:
+		u.refused(msg)
+	case control.TypeTouched:
+		u.relay.Touch(msg.Repo)
+	case control.TypeEnding:
+		u.hangUp()
+	case control.TypeFailed, control.TypeExited:
+		u.mu.Lock()
+		u.last = msg
+		u.mu.Unlock()
 	}
 }
