@@ -43,6 +43,18 @@ type Event struct {
 	Address  string // as the limits count it; that of the context, see From, where empty
 	Failed   bool   // raises the priority from info to warning
 
+	// of calls
+	Prompt         string // MCP prompt name
+	Resource       string // kind of MCP resource
+	Repo           string // owner/name that the arguments name
+	ReposSeen      string // those that the proxy saw the call touch, separated by spaces
+	ReposPossible  string // those that it saw this call or one beside it touch
+	Issue          string // number of the issue or pull request that the arguments name
+	ArgumentsBytes string
+	ResultBytes    string
+	DurationUsec   string // from the request to its end
+	Trace          string // W3C traceparent
+
 	operator string // from the context, see By
 	number   string // in the order of what happened
 }
@@ -53,6 +65,14 @@ func YesNo(v bool) string {
 		return "yes"
 	}
 	return "no"
+}
+
+// Count is a number as it stands in events, where 0 is left out.
+func Count(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 type (
@@ -165,6 +185,11 @@ func (e Event) fields() []slog.Attr {
 		slog.String("FJMCP_OUTCOME", e.Outcome), slog.String("FJMCP_DETAIL", e.Detail), slog.String("FJMCP_OPERATOR", e.operator),
 		slog.String("FJMCP_USER_ID", e.UserID), slog.String("FJMCP_CLIENT_ID", e.ClientID),
 		slog.String("FJMCP_READ_ONLY", e.ReadOnly), slog.String("FJMCP_ADDRESS", e.Address), slog.String("FJMCP_NUMBER", e.number),
+		slog.String("FJMCP_PROMPT", e.Prompt), slog.String("FJMCP_RESOURCE", e.Resource),
+		slog.String("FJMCP_REPO", e.Repo), slog.String("FJMCP_ISSUE", e.Issue), slog.String("FJMCP_REPOS_SEEN", e.ReposSeen),
+		slog.String("FJMCP_REPOS_POSSIBLE", e.ReposPossible), slog.String("FJMCP_ARGUMENTS_BYTES", e.ArgumentsBytes),
+		slog.String("FJMCP_RESULT_BYTES", e.ResultBytes), slog.String("FJMCP_DURATION_USEC", e.DurationUsec),
+		slog.String("FJMCP_TRACEPARENT", e.Trace),
 	}
 	fields := all[:0]
 	for _, f := range all {
@@ -176,14 +201,15 @@ func (e Event) fields() []slog.Attr {
 }
 
 // message is an event as one line for people, without what only tells two of a name
-// apart.
+// apart, and without figures.
 func message(fields []slog.Attr) string {
 	var b strings.Builder
 	for _, f := range fields {
 		switch f.Key {
 		case "FJMCP_EVENT":
 			b.WriteString(strings.ReplaceAll(f.Value.String(), "_", " "))
-		case "FJMCP_UNIT", "FJMCP_USER_ID", "FJMCP_CLIENT_ID", "FJMCP_NUMBER":
+		case "FJMCP_UNIT", "FJMCP_USER_ID", "FJMCP_CLIENT_ID", "FJMCP_NUMBER", "FJMCP_REPOS_SEEN", "FJMCP_REPOS_POSSIBLE",
+			"FJMCP_ARGUMENTS_BYTES", "FJMCP_RESULT_BYTES", "FJMCP_DURATION_USEC", "FJMCP_TRACEPARENT":
 		default:
 			fmt.Fprintf(&b, " %s=%q", strings.ToLower(strings.TrimPrefix(f.Key, "FJMCP_")), f.Value.String())
 		}

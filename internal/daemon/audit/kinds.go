@@ -24,6 +24,8 @@ const (
 	SessionStopped   Kind = "session_stopped"
 	SessionReaped    Kind = "session_reaped"
 	ToolCall         Kind = "tool_call"
+	ResourceRead     Kind = "resource_read"
+	PromptGet        Kind = "prompt_get"
 	RateLimited      Kind = "rate_limited"
 	KeyRotated       Kind = "key_rotated"
 	Drained          Kind = "drained"
@@ -53,6 +55,8 @@ var messageIDs = map[Kind]string{
 	SessionStopped:   "b72864dfa35f4661be1e1adab94e8871",
 	SessionReaped:    "a976c09e4cfe47ca9a2ff5ff6d02b265",
 	ToolCall:         "5edc39e0df414d51a9c553e8fb3dbf91",
+	ResourceRead:     "ef3eb60df8a54a2392e10f12cbd09d61",
+	PromptGet:        "217129678b1c4229852c6f4e5868e2c1",
 	RateLimited:      "d8165a312eb4450292be48d384bb3698",
 	KeyRotated:       "acb8ee2f5a0d458ebae703b3975d5d2d",
 	Drained:          "e60a572665dc49b6aeea6b4f5eaa214c",

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"slices"
 	"sync"
@@ -45,8 +46,10 @@ type Exchange struct {
 	access   model.Access
 	id       json.RawMessage // of the request, which itself is not kept
 	method   string
-	tool     string        // of a tools/call
 	address  string        // where the request came from; "" of one that was resumed
+	about    about         // for the audit
+	began    time.Time     // when the request came
+	result   int           // bytes of what the backend gave
 	Call     *session.Call // that carries it; for what its backend asks
 	release  func()        // of the event that Next gave last, nil if that was not large
 	deadline time.Time     // for the next sign of life
@@ -58,27 +61,38 @@ type Exchange struct {
 // timeout regardless of progress").
 const maxExtension = 10
 
-func (xs *Exchanges) exchange(s *session.Session, access model.Access, id json.RawMessage, method, tool string) *Exchange {
-	x := &Exchange{of: xs, session: s, access: access, id: bytes.Clone(id), method: method, tool: tool}
-	x.Renew(time.Now())
+func (xs *Exchanges) exchange(s *session.Session, access model.Access, id json.RawMessage, method string, began time.Time) *Exchange {
+	x := &Exchange{of: xs, session: s, access: access, id: bytes.Clone(id), method: method, began: began}
+	x.Renew(began)
 	return x
 }
 
-// Begin sends the request to the session. An error has been audited, unless it is
-// audit.ErrMute. The caller calls Done in the end. Errors are ErrTimeout, ErrNoMethod,
-// audit.ErrMute and those of session.Session.Call.
-func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access model.Access, m mcp.Message) (*Exchange, error) {
+// request is the exchange of a request that r brought.
+func (xs *Exchanges) request(r *http.Request, s *session.Session, access model.Access, m mcp.Message) *Exchange {
+	x := xs.exchange(s, access, m.ID(), m.Method, time.Now())
+	x.about, x.address = newAbout(r.Header, m), audit.Address(r.Context())
+	return x
+}
+
+// Refused audits a request for which Begin was not called, because of err.
+func (xs *Exchanges) Refused(r *http.Request, s *session.Session, access model.Access, m mcp.Message, err error) {
+	xs.request(r, s, access, m).audit(r.Context(), outcomeOf(err))
+}
+
+// Begin sends the request, which r brought, to the session. An error has been audited,
+// unless it is audit.ErrMute. The caller calls Done in the end. Errors are ErrTimeout,
+// ErrNoMethod, audit.ErrMute and those of session.Session.Call.
+func (xs *Exchanges) Begin(r *http.Request, s *session.Session, access model.Access, m mcp.Message) (*Exchange, error) {
 	if m.Method == mcp.MethodListen && !s.Shared() {
 		return nil, ErrNoMethod
 	}
-	if audited(m.Method) {
+	if _, audited := kinds[m.Method]; audited {
 		if err := xs.Audit.Admit(); err != nil {
 			return nil, err
 		}
 	}
-	x := xs.exchange(s, access, m.ID(), m.Method, m.ParamString("name"))
-	x.address = audit.Address(ctx)
-	ctx, cancel := context.WithDeadlineCause(ctx, x.deadline, ErrTimeout)
+	x := xs.request(r, s, access, m)
+	ctx, cancel := context.WithDeadlineCause(r.Context(), x.deadline, ErrTimeout)
 	defer cancel()
 	c, err := s.Call(ctx, access, m)
 	if err != nil {
@@ -86,6 +100,7 @@ func (xs *Exchanges) Begin(ctx context.Context, s *session.Session, access model
 		return nil, err
 	}
 	x.Call = c
+	c.SetNote(&x.about)
 	return x, nil
 }
 
@@ -121,6 +136,9 @@ func (x *Exchange) Next(ctx context.Context, patience time.Duration) (relay.Even
 	defer cancel()
 	x.Done()
 	e, err := x.Call.Next(ctx)
+	if e.Final {
+		x.result = e.Result
+	}
 	if len(e.Raw) >= large {
 		x.release = x.Call.Hold(e)
 	}
@@ -241,19 +259,25 @@ func (x *Exchange) response(e relay.Event, err error) ([]byte, Outcome) {
 	return mcp.ErrorResponse(x.id, mcp.CodeServerError, Message(ErrTimeout)), outcomeTimeout
 }
 
-// audited reports whether requests of a method are events; others only read what the
-// tools are.
-func audited(method string) bool { return method == mcp.MethodToolsCall }
-
+// audit records a request of one of kinds; other methods only read what there is to use.
 func (x *Exchange) audit(ctx context.Context, outcome Outcome) {
-	if !audited(x.method) {
+	kind, ok := kinds[x.method]
+	if !ok {
 		return
 	}
+	var touched relay.Touched
+	if x.Call != nil {
+		touched = x.Call.Touched()
+	}
 	x.of.Audit.Event(ctx, audit.Event{
-		Kind: audit.ToolCall, User: x.access.User.Name, UserID: x.access.User.Subject,
+		Kind: kind, User: x.access.User.Name, UserID: x.access.User.Subject,
 		Client: x.access.Client, ClientID: model.ShortID(x.access.ClientID), Address: x.address,
 		ReadOnly: audit.YesNo(x.session.ReadOnly()), Session: x.session.Label(),
-		Tool: x.tool, Outcome: string(outcome), Failed: outcome != outcomeOK,
+		Tool: x.about.Tool, Prompt: x.about.Prompt, Resource: x.about.Resource,
+		Repo: x.about.Repo, ReposSeen: touched.Sure, ReposPossible: touched.Maybe, Issue: x.about.Issue,
+		ArgumentsBytes: audit.Count(x.about.Arguments), ResultBytes: audit.Count(x.result),
+		DurationUsec: audit.Count(int(time.Since(x.began).Microseconds())), Trace: x.about.Trace,
+		Outcome: string(outcome), Failed: outcome != outcomeOK,
 	})
 }
 
@@ -326,9 +350,11 @@ func CarryAll(l *eventstore.Log, all []*Exchange) (over bool) {
 }
 
 func (xs *Exchanges) resume(s *session.Session, c *session.Call) *Exchange {
-	x := xs.exchange(s, s.Access(), c.ClientID, c.Method, c.Tool)
+	x := xs.exchange(s, s.Access(), c.ClientID, c.Method, c.Began)
 	x.Call = c
-	x.Renew(c.Began)
+	x.about.Tool = c.Tool
+	_ = json.Unmarshal(c.Note(), &x.about) // a broker from before there were notes left none
+	c.SetNote(&x.about)
 	x.deadline = time.Now().Add(xs.Timeout)
 	return x
 }

@@ -75,7 +75,7 @@ func (h *Handler) pass(r *http.Request, s *session.Session, access model.Access,
 		call.Tell(own, mcp.ErrorResponse(m.ID(), mcp.CodeInvalidRequest, "this stream has a session already; open another for another"))
 	default:
 		done := own.Fill() // before Carry does, so that the stream does not end meanwhile
-		x, err := h.Begin(r.Context(), s, access, m)
+		x, err := h.Begin(r, s, access, m)
 		if err != nil {
 			defer done()
 			return h.refuse(own, m.ID(), err)

@@ -101,7 +101,7 @@ func (q *request) closed() *last {
 // passListen answers subscriptions/listen with what a backend of 2026-07-28 says
 // to it.
 func (q *request) passListen() (call.Answer, error) {
-	x, err := q.h.Begin(q.r.Context(), q.session, q.access, q.Message)
+	x, err := q.h.Begin(q.r, q.session, q.access, q.Message)
 	if err != nil {
 		return call.Answer{}, err
 	}

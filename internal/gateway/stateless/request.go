@@ -103,9 +103,13 @@ func (q *request) findSession() error {
 		}
 		q.session = s
 		q.server, err = s.Server(q.r.Context(), q.access)
-		if attempt > 0 || !errors.Is(err, model.ErrNotFound) { // it has ended under us
-			return err
+		if attempt == 0 && errors.Is(err, model.ErrNotFound) { // it has ended under us
+			continue
 		}
+		if err != nil {
+			q.h.Refused(q.r, s, q.access, q.Message, err)
+		}
+		return err
 	}
 }
 
@@ -121,7 +125,7 @@ func (q *request) askToLog() {
 
 // call carries m, which is the request as the backend gets it, to its answer.
 func (q *request) call(m mcp.Message) (call.Answer, error) {
-	x, err := q.h.Begin(q.r.Context(), q.session, q.access, m)
+	x, err := q.h.Begin(q.r, q.session, q.access, m)
 	if err != nil {
 		return call.Answer{}, err
 	}

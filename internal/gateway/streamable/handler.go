@@ -84,7 +84,7 @@ func (h *Handler) session(r *http.Request, access model.Access) (*session.Sessio
 // call relays one request and answers with JSON when the response is the first
 // thing that comes, with an event stream when something comes before it.
 func (h *Handler) call(r *http.Request, s *session.Session, access model.Access, m mcp.Message) (call.Answer, error) {
-	x, err := h.Begin(r.Context(), s, access, m)
+	x, err := h.Begin(r, s, access, m)
 	if err != nil {
 		return call.Answer{}, err
 	}
@@ -151,5 +151,5 @@ func (h *Handler) beginOne(r *http.Request, s *session.Session, access model.Acc
 	if m.Method == mcp.MethodInitialize {
 		return nil, fmt.Errorf("%w: initialize must not stand in a batch", mcp.ErrNotMessage)
 	}
-	return h.Begin(r.Context(), s, access, m)
+	return h.Begin(r, s, access, m)
 }
