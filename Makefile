@@ -20,7 +20,7 @@ GO_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 BIN      ?= bin
 PROGRAMS := fjmcp-broker fjmcp-launcher fjmcp-session fjmcpctl
 
-.PHONY: help build install deb reproducible release lintian deps test conformance fuzz e2e attack soak crowd abandoned bench starts bench-programs run demo image image-archive image-run lint clean
+.PHONY: help build install deb reproducible release fixture lintian deps test conformance fuzz e2e attack soak crowd abandoned bench starts bench-programs run demo image image-archive image-run lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -84,6 +84,9 @@ release: ## what is published of a version, for amd64 and arm64, into dist/relea
 		$(MAKE) --no-print-directory image-archive; else echo "no image archive: there is no Podman" >&2; fi
 	APT=$(APT) SIGN_KEY=$(SIGN_KEY) packaging/release $(RELEASE) $(foreach arch,$(RELEASED),dist/fjmcp-broker_$(VERSION)_$(arch).deb)
 	@ls -l $(RELEASE)
+
+fixture: ## a database of the version in debian/changelog, for the tests of later ones
+	$(GO) test -count=1 -run '^TestReleasedDatabases$$' ./internal/store/ -write-fixture
 
 lintian: deb ## check the package
 	@.ci/deps lint

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"database/sql"
 	"errors"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"testing"
@@ -163,13 +161,8 @@ func TestLoginsAreBoundToTheirSecret(t *testing.T) {
 
 // Clients of a database that version 0.2.0 wrote go on, with their secrets and logins.
 func TestOldClientsGoOn(t *testing.T) {
-	dump, err := os.ReadFile(filepath.Join("testdata", "0.2.0.sql"))
-	must(t, err)
-	path := teststore.Path(t)
-	must(t, os.WriteFile(path, nil, 0o600))
+	path := fixture(t, "0.2.0.sql")
 	db, err := sql.Open("sqlite", path)
-	must(t, err)
-	_, err = db.ExecContext(t.Context(), string(dump))
 	must(t, err)
 	// Names that were stored before they were held against the rules of today.
 	for id, name := range map[string]string{"an invisible one": "\u3164\u2800", "a hidden part": "Name\U000e0041"} {
@@ -224,12 +217,8 @@ func TestOldClientsGoOn(t *testing.T) {
 
 // Of two users whom an earlier version knew by one name, it is the one's who logged in last.
 func TestOldNamesAreOneUsers(t *testing.T) {
-	dump, err := os.ReadFile(filepath.Join("testdata", "0.2.0.sql"))
-	must(t, err)
-	path := teststore.Path(t)
-	must(t, os.WriteFile(path, nil, 0o600))
-	sqlAt(t, path, string(dump)+`;
-		INSERT INTO users VALUES ('aaaa', 'https://forge.example', '7', 'Alice'), ('zzzz', 'https://forge.example', '8', 'alice'),
+	path := fixture(t, "0.2.0.sql")
+	sqlAt(t, path, `INSERT INTO users VALUES ('aaaa', 'https://forge.example', '7', 'Alice'), ('zzzz', 'https://forge.example', '8', 'alice'),
 			('else', 'https://other.example', '9', 'alice')`)
 	s := openWith(t, path, "k")
 	for id, want := range map[string]string{"xtpn4ufqs5kb3b2mxnpqkobs5g": "alice", "aaaa": "", "zzzz": "", "else": "alice"} {
