@@ -48,7 +48,7 @@ func BenchmarkRefresh(b *testing.B) {
 	}
 	baseline := bob.Pair.Refresh
 	rotate := func() {
-		_, pair, err := st.Rotate(b.Context(), baseline, bob.Client, teststore.Pair(time.Now()))
+		_, pair, err := st.Rotate(b.Context(), baseline, bob.Client, teststore.Pair(time.Now()), "")
 		if err != nil {
 			b.Fatal(err)
 		}

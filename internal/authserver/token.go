@@ -79,7 +79,8 @@ func checkCode(req tokenRequest, resource string, g model.Grant, c store.Code) e
 	return nil
 }
 
-// refresh is the refresh token grant (RFC 6749 §6), with rotation.
+// refresh is the refresh token grant (RFC 6749 §6), with rotation. A client that asks for
+// reading alone has that from then on, and a new login is the way back.
 func (s *Server) refresh(ctx context.Context, req tokenRequest) (any, error) {
 	token := req.params.Get("refresh_token")
 	if token == "" {
@@ -88,7 +89,10 @@ func (s *Server) refresh(ctx context.Context, req tokenRequest) (any, error) {
 	if _, refused := oauth.MatchResources(s.resources(), req.params); refused != nil {
 		return nil, refused
 	}
-	grant, pair, err := s.cfg.Store.Rotate(ctx, token, req.client, s.newPair())
+	grant, pair, err := s.cfg.Store.Rotate(ctx, token, req.client, s.newPair(), req.params.Get("scope"))
+	if errors.Is(err, model.ErrBroaderScope) {
+		return nil, oauth.Errorf(oauth.InvalidScope, "this login may only read, as the client asked for; log in again for %s", model.ScopeWrite)
+	}
 	if err != nil {
 		s.reportReuse(ctx, req.client, grant, "refresh token", err)
 		return nil, err

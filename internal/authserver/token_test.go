@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
@@ -84,7 +85,7 @@ func TestRefresh(t *testing.T) {
 	c := w.newClient()
 	_, refresh := w.tokens(c, w.logIn(c))
 	w.advance(time.Hour)
-	first := w.post("/oauth/token", c.refreshForm(refresh, "scope", "forgejo:read", "resource", w.url+"/mcp")).json(t)
+	first := w.post("/oauth/token", c.refreshForm(refresh, "scope", "forgejo:read forgejo:write openid", "resource", w.url+"/mcp")).json(t)
 	if a := w.latest.Load(); w.redeemed.Load() != 1 || a.User.Name != "alice" || a.ClientID != c.id || a.GrantID == "" || a.Scope != "forgejo:read forgejo:write" {
 		t.Errorf("%d logins were reported, the last as %+v", w.redeemed.Load(), a)
 	}
@@ -102,6 +103,59 @@ func TestRefresh(t *testing.T) {
 	w.post("/oauth/token", c.refreshForm(first["refresh_token"].(string))).wantError(t, 400, "invalid_grant", "revoked")
 	if !strings.Contains(w.trail.String(), "token_refreshed") || !strings.Contains(w.trail.String(), "token_reused") {
 		t.Error("the audit trail is not complete")
+	}
+}
+
+// A refresh can give up writing (RFC 6749 §6): all tokens of the login read from then on,
+// and no refresh brings writing back.
+func TestRefreshStepsDown(t *testing.T) {
+	w := newWorld(t)
+	c := w.newClient()
+	access, refresh := w.tokens(c, w.logIn(c))
+	if a := w.post("/oauth/token", c.refreshForm(refresh, "scope", "openid profile")); a.json(t)["scope"] != "forgejo:read forgejo:write" {
+		t.Errorf("scopes that are none of ours: %s", a.body)
+	}
+	if a, err := w.access(access); err != nil || model.ReadOnly(a.Scope) || a.Narrowed { // and the cache has it
+		t.Errorf("before: %+v, %v", a, err)
+	}
+	first := w.post("/oauth/token", c.refreshForm(refresh, "scope", "openid forgejo:read")).json(t)
+	if first["scope"] != "forgejo:read" {
+		t.Errorf("granted %v", first)
+	}
+	for what, token := range map[string]string{"the new": first["access_token"].(string), "the old": access} {
+		if a, err := w.access(token); err != nil || !model.ReadOnly(a.Scope) || !model.ReadOnly(a.Requested) || !a.Narrowed {
+			t.Errorf("%s access token: %+v, %v", what, a, err)
+		}
+	}
+	next := first["refresh_token"].(string)
+	for _, scope := range []string{"forgejo:read forgejo:write", "forgejo:write"} {
+		w.post("/oauth/token", c.refreshForm(next, "scope", scope)).wantError(t, 400, "invalid_scope", "log in again")
+		w.post("/oauth/token", c.refreshForm(refresh, "scope", scope)).wantError(t, 400, "invalid_scope", "log in again")
+	}
+	for range 2 { // the refused ones have used nothing up
+		again := w.post("/oauth/token", c.refreshForm(next)).json(t)
+		if again["scope"] != "forgejo:read" {
+			t.Errorf("without a scope: %v", again)
+		}
+		w.must(w.bearer(again["access_token"].(string)))
+	}
+	w.advance(61 * time.Second) // what was used before is an attack whatever it asks for
+	w.post("/oauth/token", c.refreshForm(refresh, "scope", "forgejo:write")).wantError(t, 400, "invalid_grant", "already used")
+}
+
+// Where the user gave less than the client asks for, a refresh that repeats that is no
+// fault: it gets what there is.
+func TestRefreshRepeatsWhatWasAskedFor(t *testing.T) {
+	w := newWorld(t)
+	c := w.newClient()
+	w.choose = "read"
+	_, refresh := w.tokens(c, w.logIn(c))
+	for _, scope := range []string{"forgejo:read forgejo:write", "forgejo:read", "forgejo:read forgejo:write"} {
+		got := w.post("/oauth/token", c.refreshForm(refresh, "scope", scope)).json(t)
+		if got["scope"] != "forgejo:read" {
+			t.Errorf("%s: %v", scope, got)
+		}
+		refresh = got["refresh_token"].(string)
 	}
 }
 

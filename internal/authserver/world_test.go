@@ -1,6 +1,7 @@
 package authserver_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -48,6 +49,7 @@ type world struct {
 	forge     *fakeforge.Server
 	path      string // of its database
 	clients   int    // that newClient has made
+	choose    string // what users choose, the page's default if empty
 	store     *store.Store
 	server    *authserver.Server
 	trail     *testlog.Buffer              // the audit trail
@@ -301,7 +303,7 @@ func (w *world) decide(b *http.Client, form url.Values, decision string) answer 
 	w.t.Helper()
 	form.Set("decision", decision)
 	if form.Get("access") == "" {
-		form.Set("access", "write") // the page's default
+		form.Set("access", cmp.Or(w.choose, "write")) // the page's default
 	}
 	return w.do(b, w.request(http.MethodPost, w.url+"/oauth/authorize", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
 }
@@ -341,10 +343,14 @@ func (w *world) tokens(c client, code string) (access, refresh string) {
 
 // bearer authenticates a request with an access token.
 func (w *world) bearer(token string) error {
+	_, err := w.access(token)
+	return err
+}
+
+func (w *world) access(token string) (model.Access, error) {
 	r := httptest.NewRequest(http.MethodPost, w.url+"/mcp", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
-	_, err := w.server.Authenticate(r)
-	return err
+	return w.server.Authenticate(r)
 }
 
 // wantError asserts an OAuth error.

@@ -220,14 +220,14 @@ func (m *Manager) LastInitialize(ctx context.Context, prefix string, access mode
 }
 
 // Get returns the session that a client began under that id if it belongs to
-// access's user and client and may do no more than access; model.ErrNotFound for
-// any other.
+// access's user and client and may do no more than access, or is of access's grant and
+// so will do no more; model.ErrNotFound for any other.
 func (m *Manager) Get(ctx context.Context, id string, access model.Access) (*Session, error) {
 	s, err := m.lookup(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if s.row.Kind == model.SessionShared || s.row.UserID != access.User.ID || s.row.ClientID != access.ClientID || !s.covered(access) {
+	if s.row.Kind == model.SessionShared || s.row.UserID != access.User.ID || s.row.ClientID != access.ClientID || !s.covered(access) && !s.follows(access) {
 		return nil, model.ErrNotFound
 	}
 	if m.aged(s.row.CreatedAt) {

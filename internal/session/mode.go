@@ -21,7 +21,7 @@ func (s *Session) covered(access model.Access) bool {
 }
 
 // gateTimeout bounds the wait for calls that begin, which may stand in line behind
-// others, when a session's mode is raised.
+// others, when a session's mode changes.
 const gateTimeout = 5 * time.Second
 
 // shut locks the gate. A unit in which calls do not get to begin is stopped: they
@@ -32,7 +32,7 @@ func (s *Session) shut() {
 	}
 	late := time.AfterFunc(gateTimeout, func() {
 		if u := s.running(); u != nil {
-			s.manager.cfg.Log.Info("stopping a session's unit to raise its mode: calls wait for their turn", "unit", u.Name())
+			s.manager.cfg.Log.Info("stopping a session's unit to change its mode: calls wait for their turn", "unit", u.Name())
 			u.Stop(context.Background())
 		}
 	})
@@ -40,35 +40,43 @@ func (s *Session) shut() {
 	s.gate.Lock()
 }
 
-// raise lets a read-only session write from now on if access may. A shared one
-// never changes its mode: access has another for that. The session stays read-only
-// when it returns an error before the store has agreed.
-func (s *Session) raise(ctx context.Context, access model.Access) error {
-	if s.row.Kind == model.SessionShared || model.ReadOnly(access.Scope) || !s.ReadOnly() {
+// follows reports whether the session is to read only from now on: its own grant was
+// narrowed after it began.
+func (s *Session) follows(access model.Access) bool {
+	return access.Narrowed && s.row.GrantID == access.GrantID && model.ReadOnly(access.Scope)
+}
+
+// adjust gives the session the mode of access: it lets a read-only session write from now
+// on if access may, and no longer write if its grant may not. A shared one never changes
+// its mode: access has another for that. The session stays as it is when adjust returns an
+// error before the store has agreed.
+func (s *Session) adjust(ctx context.Context, access model.Access) error {
+	readOnly := s.follows(access)
+	if s.row.Kind == model.SessionShared || model.ReadOnly(access.Scope) != readOnly || s.ReadOnly() == readOnly {
 		return nil
 	}
 	s.shut()
 	defer s.gate.Unlock()
-	if !s.ReadOnly() { // another request was faster
+	if s.ReadOnly() == readOnly { // another request was faster
 		return nil
 	}
 	m := s.manager
-	if err := m.cfg.Store.RaiseSession(ctx, s.row.ID); err != nil {
+	if err := m.cfg.Store.SetSessionMode(ctx, s.row.ID, readOnly); err != nil {
 		return err
 	}
 	m.mu.Lock()
-	s.row.ReadOnly = false
+	s.row.ReadOnly = readOnly
 	m.mu.Unlock()
 	u := s.running()
 	if u == nil {
 		return nil
 	}
-	err := u.Raise(ctx)
+	err := u.SetMode(ctx, readOnly)
 	if err == nil {
 		err = s.confirm(ctx, u)
 	}
 	if err != nil {
-		m.cfg.Log.Info("starting a session's unit anew to raise its mode", "unit", u.Name(), "cause", err)
+		m.cfg.Log.Info("starting a session's unit anew to change its mode", "unit", u.Name(), "cause", err)
 		u.Stop(context.WithoutCancel(ctx))
 	}
 	return nil

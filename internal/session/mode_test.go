@@ -34,7 +34,7 @@ func TestModeOfAUnitThatDied(t *testing.T) {
 	w := start(t, "standin")
 	s := w.begin(w.reader())
 	confirm := s.Confirmation()
-	w.must(w.store.RaiseSession(t.Context(), s.ID()))
+	w.must(w.store.SetSessionMode(t.Context(), s.ID(), false))
 	w.must(w.cfg.Launcher.Stop(t.Context(), w.units()[0]))
 	w.until("its end is recorded", func() bool { return strings.Contains(w.log.String(), "session_reaped") })
 	w.must(confirm(t.Context()))

@@ -144,7 +144,7 @@ func (s *Session) Tell(ctx context.Context, m mcp.Message) (err error) {
 // use runs do on a live unit if access may have it. do calls placed once it has its
 // place among the requests and is about to wait.
 func (s *Session) use(ctx context.Context, access model.Access, do func(u *unit.Unit, placed func()) error) error {
-	if err := s.raise(ctx, access); err != nil {
+	if err := s.adjust(ctx, access); err != nil {
 		return err
 	}
 	s.gate.RLock()

@@ -24,7 +24,7 @@ func BenchmarkRotate(b *testing.B) {
 	l := teststore.LogIn(b, s, "alice", time.Now())
 	token := l.Pair.Refresh
 	for b.Loop() {
-		_, p, err := s.Rotate(b.Context(), token, l.Client, teststore.Pair(time.Now()))
+		_, p, err := s.Rotate(b.Context(), token, l.Client, teststore.Pair(time.Now()), "")
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -107,7 +107,7 @@ func TestRaisedSessionsAreNotResumedHalfway(t *testing.T) {
 	l := teststore.LogIn(t, s, "alice", time.Now())
 	must(t, s.CreateSession(t.Context(), model.Session{ID: "s", UnitID: "u", UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, ReadOnly: true}))
 	resume(t, s, "u")
-	must(t, s.RaiseSession(t.Context(), "s"))
+	must(t, s.SetSessionMode(t.Context(), "s", false))
 	if list, err := s.ResumeSessions(t.Context(), []string{"u"}); err != nil || len(list) != 0 {
 		t.Errorf("halfway: %+v, %v", list, err)
 	}

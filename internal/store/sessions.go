@@ -78,11 +78,11 @@ func (s *Store) SetSessionUnit(ctx context.Context, id, unitID string) error {
 	return s.setSession(ctx, id, "unit_id = ?, epoch = 0", unitID)
 }
 
-// RaiseSession records that a session may write. A process that ends before
+// SetSessionMode records whether a session may only read. A process that ends before
 // ConfirmSessionUnit leaves the session without a unit: its unit may still carry out
-// what a narrower token began.
-func (s *Store) RaiseSession(ctx context.Context, id string) error {
-	return s.setSession(ctx, id, "read_only = 0, unit_id = ''")
+// what was begun in the other mode.
+func (s *Store) SetSessionMode(ctx context.Context, id string, readOnly bool) error {
+	return s.setSession(ctx, id, "read_only = ?, unit_id = ''", readOnly)
 }
 
 // ConfirmSessionUnit records that the session's unit has its mode.

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -63,7 +65,7 @@ type accessView struct {
 }
 
 const accessQuery = `SELECT a.grant_id, a.refresh_hash, a.expires_at, COALESCE(r.first_used_at, 1) AS first_used_at,
-		g.revoked_at, EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id AND f.withheld = 0) AS alive, g.scope, g.requested, g.client_id, c.name AS client, u.id AS user_id, u.forge AS user_forge, u.subject AS user_subject, u.name AS user_name
+		g.revoked_at, EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id AND f.withheld = 0) AS alive, g.scope, g.requested, g.narrowed, g.client_id, c.name AS client, u.id AS user_id, u.forge AS user_forge, u.subject AS user_subject, u.name AS user_name
 	FROM access_tokens a
 	JOIN grants g ON g.id = a.grant_id
 	JOIN clients c ON c.id = g.client_id
@@ -106,11 +108,14 @@ func markUsed(tx *gorm.DB, refreshHash []byte, now time.Time) error {
 // refresh token, and for Grace after that, further calls return that same
 // successor, with a new access token if the old one's time is over.
 //
-// Errors: model.ErrNotFound (unknown, or another client's or secret's), model.ErrRevoked,
+// A scope that names model.ScopeRead and not model.ScopeWrite narrows the grant, and with
+// it every token of the family, for good (RFC 6749 §6).
+//
+// Errors: model.ErrBroaderScope, which changes nothing, model.ErrNotFound (unknown, or another client's or secret's), model.ErrRevoked,
 // model.ErrExpired, model.ErrReused after the grace window (the family is
 // revoked and the grant returned), and model.ErrForgejoGrantDead when the user
 // has no Forgejo token set, which leaves the family as it is.
-func (s *Store) Rotate(ctx context.Context, refresh string, by model.Client, next Pair) (model.Grant, Pair, error) {
+func (s *Store) Rotate(ctx context.Context, refresh string, by model.Client, next Pair, scope string) (model.Grant, Pair, error) {
 	var g grantRow
 	var out Pair
 	var reused bool
@@ -120,15 +125,20 @@ func (s *Store) Rotate(ctx context.Context, refresh string, by model.Client, nex
 		if err != nil {
 			return err
 		}
+		if r.SuccessorHash != nil {
+			if reused, err = s.graceOver(tx, r); err != nil {
+				return err
+			}
+			if reused {
+				return s.revoke(tx, g.ID)
+			}
+		}
+		if err := narrow(tx, &g, scope); err != nil {
+			return err
+		}
 		if r.SuccessorHash == nil {
 			out = next
 			return s.succeed(tx, r, next)
-		}
-		if reused, err = s.graceOver(tx, r); err != nil {
-			return err
-		}
-		if reused {
-			return s.revoke(tx, g.ID)
 		}
 		out, err = s.repeat(tx, r, next)
 		return err
@@ -164,6 +174,23 @@ func (s *Store) refreshable(tx *gorm.DB, refresh string, by model.Client, g *gra
 		return r, model.ErrForgejoGrantDead
 	}
 	return r, nil
+}
+
+// narrow has a grant only read from now on if a refresh asks for that. One that asks for
+// writing is refused where the client itself has asked for less before. Where the user
+// gave less it is not: clients repeat what they once asked for, and are told what they
+// have.
+func narrow(tx *gorm.DB, g *grantRow, scope string) error {
+	asked := strings.Fields(scope)
+	read, write := slices.Contains(asked, model.ScopeRead), slices.Contains(asked, model.ScopeWrite)
+	switch {
+	case write && model.ReadOnly(g.Requested):
+		return model.ErrBroaderScope
+	case write || !read || model.ReadOnly(g.Scope):
+		return nil
+	}
+	g.Scope, g.Requested, g.Narrowed = model.ScopeRead, model.ScopeRead, true
+	return tx.Model(g).Select("scope", "requested", "narrowed").Updates(g).Error
 }
 
 func successorAD(hash []byte) []byte {

@@ -30,6 +30,9 @@ var (
 	// ErrForgejoGrantDead says that Forgejo definitely refused the user's token
 	// set. Only a new login helps.
 	ErrForgejoGrantDead = errors.New("forgejo no longer accepts this login")
+	// ErrBroaderScope says that a refresh asked for more than the client had asked
+	// for before.
+	ErrBroaderScope = errors.New("more than was asked for before")
 	// ErrInsufficientScope says that the client asked for fewer rights than what
 	// it wants to do needs. Asking for more helps.
 	ErrInsufficientScope = errors.New("insufficient scope")
@@ -82,6 +85,7 @@ type Grant struct {
 	ClientID  string
 	Scope     string    // space-separated, RFC 6749 §3.3
 	Requested string    // what the client asked for; Scope is less where the user gave less
+	Narrowed  bool      // Scope was more before the client asked for less, with a refresh
 	Resource  string    // RFC 8707; the endpoint URL the client named, may be empty
 	CreatedAt time.Time `gorm:"autoCreateTime:false;serializer:ms"`
 	RevokedAt time.Time `gorm:"serializer:ms"` // zero while it stands
@@ -95,6 +99,7 @@ type Access struct {
 	GrantID   string
 	Scope     string
 	Requested string    // by the client, see Grant
+	Narrowed  bool      // the grant's tokens could write once, see Grant
 	ExpiresAt time.Time `gorm:"serializer:ms"`
 }
 

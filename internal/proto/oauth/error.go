@@ -21,6 +21,7 @@ const (
 	UnauthorizedClient      = "unauthorized_client"
 	UnsupportedGrantType    = "unsupported_grant_type"
 	UnsupportedResponseType = "unsupported_response_type"
+	InvalidScope            = "invalid_scope"
 	InvalidTarget           = "invalid_target"
 	AccessDenied            = "access_denied"
 	ServerError             = "server_error"

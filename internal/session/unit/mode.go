@@ -11,25 +11,28 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 )
 
-// raiseTimeout bounds the wait for calls in flight, and for the proxy, when a
-// unit's mode is raised.
-const raiseTimeout = 5 * time.Second
+// modeTimeout bounds the wait for calls in flight, and for the proxy, when a
+// unit's mode changes.
+const modeTimeout = 5 * time.Second
 
-// Raise waits until the backend has done with what a narrower token asked of it,
-// which must not end with more rights than it began with, and then lets it write.
-func (u *Unit) Raise(ctx context.Context) error {
+// SetMode changes the mode of a unit that runs. Before it lets the backend write it waits
+// until that has done with what a narrower token asked of it, which must not end with more
+// rights than it began with. What is in flight may lose the right to write.
+func (u *Unit) SetMode(ctx context.Context, readOnly bool) error {
 	if err := u.awaitReady(ctx); err != nil {
 		return err
 	}
-	if u.unsure {
-		return errUnsure
-	}
-	ctx, cancel := context.WithTimeout(ctx, raiseTimeout)
+	ctx, cancel := context.WithTimeout(ctx, modeTimeout)
 	defer cancel()
-	if err := u.relay.Drain(ctx); err != nil {
-		return err
+	if !readOnly {
+		if u.unsure {
+			return errUnsure
+		}
+		if err := u.relay.Drain(ctx); err != nil {
+			return err
+		}
 	}
-	if err := u.setMode(ctx, control.ModeReadWrite, nil, 0); err != nil {
+	if err := u.setMode(ctx, Spec{ReadOnly: readOnly}.mode(), nil, 0); err != nil {
 		return err
 	}
 	return u.awaitMode(ctx)

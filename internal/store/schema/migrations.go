@@ -240,6 +240,11 @@ var migrations = []*gormigrate.Migration{
 				  > (SELECT COALESCE(MAX(created_at), 0) FROM grants WHERE user_id = users.id) || users.id)`,
 		`CREATE UNIQUE INDEX users_by_name ON users (forge, name COLLATE NOCASE) WHERE name <> ''`,
 	)},
+	{ID: "0014_grant_narrowed", Migrate: statements(
+		`ALTER TABLE grants ADD COLUMN narrowed INTEGER NOT NULL DEFAULT 0`,
+		`CREATE TRIGGER grant_narrowed AFTER UPDATE OF scope ON grants WHEN NEW.scope <> OLD.scope
+			BEGIN UPDATE generation SET n = n + 1; END`,
+	)},
 }
 
 // cleanNames gives each client the name that it would be stored with today.

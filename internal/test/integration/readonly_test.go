@@ -189,6 +189,52 @@ func TestStepUp(t *testing.T) {
 	w.wantReadOnly(w.tool(chosen, w.begin(chosen), "create_issue", newIssue))
 }
 
+// A client that steps down goes on in its sessions, which only read from its next request
+// on; what it asks for after that in writing is refused until it logs in for more.
+func TestStepDown(t *testing.T) {
+	w := start(t, "standin", "FJMCP_BROKER_SESSION_IDLE_TIMEOUT=1s")
+	client, tokens := w.login("alice")
+	token := tokens.field("access_token")
+	id := w.begin(token)
+	w.wantText(w.tool(token, id, "create_issue", newIssue), "made by a client")
+	refresh := func(token, scope string) response {
+		form := refreshForm(client, token)
+		form.Set("scope", scope)
+		r, err := w.redeem(w.t.Context(), w.broker.URL, form)
+		w.must(err)
+		return r
+	}
+	down := refresh(tokens.field("refresh_token"), "forgejo:read")
+	refuses := func(when string) {
+		w.wantText(w.tool(down.field("access_token"), id, "get_my_user_info", struct{}{}), "alice")
+		for _, token := range []string{down.field("access_token"), token} { // an older one as well
+			if r := w.tool(token, id, "create_issue", newIssue); r.status != 403 || !strings.Contains(r.header.Get("WWW-Authenticate"), "insufficient_scope") {
+				t.Errorf("%s: a write got %d %s", when, r.status, r.body)
+			}
+		}
+		if !strings.Contains(w.sessions(), `"read_only":true`) {
+			t.Errorf("%s: %s", when, w.sessions())
+		}
+	}
+	refuses("running")
+	if strings.Contains(w.log.String(), "unit anew") {
+		t.Error("the running unit's mode was not changed in place")
+	}
+	w.waitLog("FJMCP_EVENT=session_reaped", 1)
+	refuses("awake again")
+	w.broker.Stop(syscall.SIGKILL)
+	w.must(w.broker.Restart(t.Context(), w.program()))
+	refuses("after a restart")
+	if r := w.tool(down.field("access_token"), "", "create_issue", newIssue); r.status != 403 {
+		t.Errorf("without a session a write got %d %s", r.status, r.body)
+	}
+	if again := refresh(down.field("refresh_token"), "forgejo:write"); again.status != 400 || !strings.Contains(again.body, "invalid_scope") {
+		t.Errorf("a refresh for more got %d %s", again.status, again.body)
+	}
+	broad, _ := w.loginFor(client, "", "write")
+	w.wantText(w.tool(broad, id, "create_issue", newIssue), "made by a client")
+}
+
 // A session whose calls do not end is raised in a new unit.
 func TestStepUpPastACallThatStays(t *testing.T) {
 	w := start(t, "standin")
