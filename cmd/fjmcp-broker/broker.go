@@ -124,7 +124,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	})
 	var forgejoVersion atomic.Value
 	forgejoVersion.Store("")
-	s.health = health.New(health.Config{Log: log, Now: time.Now, Checks: []health.Check{
+	looks := []health.Check{
 		checks.Store(s.store.Check),
 		checks.StoreKey(func(ctx context.Context) (int, error) {
 			sum, err := s.store.Summary(ctx)
@@ -136,15 +136,19 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		checks.Forge(forge.Version, func(v string) { forgejoVersion.Store(v) }),
 		checks.Application(forge.CheckClient),
 		checks.PublicURL(cfg.PublicURL, roots),
-	}})
+	}
+	var documents *clientmeta.Fetcher // nil where nothing may be fetched on behalf of clients
+	if cfg.ClientDocuments {
+		documents = clientmeta.New(clientmeta.Config{
+			Log: log, Schemes: cfg.RedirectSchemes, Proxy: cfg.ClientProxy, Lost: func() { s.health.Again(checks.NameDocuments) },
+		})
+		looks = append(looks, checks.ClientDocuments(documents.CheckWay))
+	}
+	s.health = health.New(health.Config{Log: log, Now: time.Now, Checks: looks})
 	s.operator = operator.New(operator.Config{
 		Settings: cfg, Sessions: s.sessions, Store: s.store, Health: s.health, Audit: events, Log: log,
 		Now: time.Now, Revoked: s.endGrant, ForgejoVersion: func() string { return forgejoVersion.Load().(string) },
 	})
-	var documents *clientmeta.Fetcher // nil where nothing may be fetched on behalf of clients
-	if cfg.ClientDocuments {
-		documents = clientmeta.New(clientmeta.Config{Log: log, Schemes: cfg.RedirectSchemes})
-	}
 	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.auth = authserver.New(authserver.Config{
 		Site:      site.Site{Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant, Schemes: cfg.RedirectSchemes},

@@ -1,11 +1,14 @@
 package authserver_test
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +42,39 @@ func TestDocumentsAreAdvertisedWhereTheyCanBeRead(t *testing.T) {
 	v := w.get(w.url + "/.well-known/oauth-authorization-server").json(t)
 	if v["client_id_metadata_document_supported"] != true || v["token_endpoint_auth_methods_supported"].([]any)[0] != "none" {
 		t.Errorf("%v", v)
+	}
+}
+
+// Clients that are told of documents do not fall back to registration: while the broker has
+// no way out to read one, none is told.
+func TestDocumentsAreNotAdvertisedWithoutAWayOut(t *testing.T) {
+	w := newDocumentWorld(t)
+	advertised := func() bool {
+		for _, name := range []string{"oauth-authorization-server", "openid-configuration"} {
+			if w.get(w.url + "/.well-known/" + name).json(t)["client_id_metadata_document_supported"] == nil {
+				return false
+			}
+		}
+		return true
+	}
+	var down atomic.Bool
+	cfg := clientmeta.Config{Log: slog.New(slog.DiscardHandler), Now: w.now}
+	w.web.Configure(&cfg)
+	cfg.Allow = func(netip.AddrPort) error {
+		if down.Load() {
+			return errors.New("down")
+		}
+		return nil
+	}
+	w.documents = clientmeta.New(cfg)
+	w.restart()
+	down.Store(true)
+	if w.documents.CheckWay(t.Context()) == nil || advertised() {
+		t.Error("advertised without a way out")
+	}
+	down.Store(false)
+	if w.get(w.url+"/oauth/authorize?"+appClient().authorizeQuery().Encode()).StatusCode != 200 || !advertised() {
+		t.Error("not advertised again after a fetch")
 	}
 }
 

@@ -19,7 +19,7 @@ func (s *Server) wellKnown(mux *http.ServeMux) {
 		mux.Handle(path, document(""))
 		mux.Handle(path+"/{$}", document("/"))
 	}
-	server, openid := document(s.serverMetadata()), document(s.openIDMetadata())
+	server, openid := document(s.serverMetadata), document(s.openIDMetadata)
 	for suffix, of := range map[string]http.Handler{"oauth-authorization-server": server, "openid-configuration": openid} {
 		same := func(string) http.Handler { return of }
 		paths := map[string]bool{"/.well-known/" + suffix: true}
@@ -31,7 +31,9 @@ func (s *Server) wellKnown(mux *http.ServeMux) {
 		}
 	}
 	resource := func(path string) func(string) http.Handler {
-		return func(slash string) http.Handler { return document(s.resourceMetadata(path + slash)) }
+		return func(slash string) http.Handler {
+			return document(func() oauth.ResourceMetadata { return s.resourceMetadata(path + slash) })
+		}
 	}
 	mux.Handle("/.well-known/oauth-protected-resource", resource(endpoints[0])(""))
 	for _, path := range endpoints {
@@ -65,7 +67,7 @@ func (s *Server) serverMetadata() oauth.ServerMetadata {
 		IntrospectionEndpointAuthMethodsSupported:  []string{oauth.AuthBasic, oauth.AuthPost},
 		CodeChallengeMethodsSupported:              []string{oauth.S256},
 		AuthorizationResponseIssParameterSupported: true,
-		ClientIDMetadataDocumentSupported:          s.cfg.Documents != nil,
+		ClientIDMetadataDocumentSupported:          s.cfg.Documents != nil && s.cfg.Documents.Reachable(),
 	}
 }
 
@@ -100,7 +102,7 @@ func (s *Server) jwks(w http.ResponseWriter, _ *http.Request) {
 	httpserver.WriteJSON(w, http.StatusOK, map[string][]string{"keys": {}})
 }
 
-// document serves one JSON value to any origin.
-func document(v any) http.Handler {
-	return httpserver.CORS(func(w http.ResponseWriter, _ *http.Request) { httpserver.WriteJSON(w, http.StatusOK, v) }, http.MethodGet)
+// document serves what of returns, as JSON, to any origin.
+func document[T any](of func() T) http.Handler {
+	return httpserver.CORS(func(w http.ResponseWriter, _ *http.Request) { httpserver.WriteJSON(w, http.StatusOK, of()) }, http.MethodGet)
 }

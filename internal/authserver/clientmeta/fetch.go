@@ -9,8 +9,10 @@ import (
 	"io"
 	"log/slog"
 	"mime"
+	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +38,12 @@ type Config struct {
 	Now func() time.Time // time.Now when nil
 	// Schemes of redirect URIs that documents may have besides the known ones.
 	Schemes oauth.Schemes
+	// Proxy, if set, is the HTTP proxy that all connections go through, by CONNECT. It
+	// decides what names lead to: only addresses and ports in URLs are looked at here.
+	Proxy *url.URL
+	// Lost, if set, is told when a fetch could not connect: CheckWay may find that there
+	// is no way out any more. It must not wait.
+	Lost func()
 
 	// Tests stand a server of their own in for the internet with these three.
 	Roots   *x509.CertPool // the system's when nil
@@ -46,6 +54,9 @@ type Config struct {
 // Fetcher reads documents and key sets. It is safe for concurrent use.
 type Fetcher struct {
 	log       *slog.Logger
+	now       func() time.Time
+	way       wayOut
+	allowed   func(*url.URL) error // before a request is sent
 	http      *http.Client
 	slots     chan struct{}
 	documents *cache[model.Client]
@@ -64,10 +75,14 @@ func New(cfg Config) *Fetcher {
 	if g.allow == nil {
 		g.allow = publicOnly()
 	}
-	f := &Fetcher{log: cfg.Log, slots: make(chan struct{}, parallel), http: &http.Client{
+	dial, proxy, allowed := g.dial, (func(*http.Request) (*url.URL, error))(nil), func(*url.URL) error { return nil }
+	if cfg.Proxy != nil {
+		dial, proxy, allowed = (&net.Dialer{Timeout: connectTime, KeepAlive: -1}).DialContext, http.ProxyURL(cfg.Proxy), g.allowedURL
+	}
+	f := &Fetcher{log: cfg.Log, now: cfg.Now, allowed: allowed, slots: make(chan struct{}, parallel), http: &http.Client{
 		Transport: &http.Transport{
-			Proxy:                  nil, // a proxy would connect where the guard cannot look
-			DialContext:            g.dial,
+			Proxy:                  proxy, // and not that of the environment: it would connect where the guard cannot look
+			DialContext:            dial,
 			TLSClientConfig:        &tls.Config{RootCAs: cfg.Roots, MinVersion: tls.VersionTLS12},
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
@@ -75,7 +90,8 @@ func New(cfg Config) *Fetcher {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	f.documents = newCache(cfg.Now, f.fetch, func(url string, body []byte) (model.Client, error) { return parseClient(url, body, cfg.Schemes) })
+	f.way.lost = cfg.Lost
+	f.documents = newCache(cfg.Now, f.fetch, func(from string, body []byte) (model.Client, error) { return parseClient(from, body, cfg.Schemes) })
 	f.keys = newCache(cfg.Now, f.fetch, func(_ string, set []byte) ([]jose.JSONWebKey, error) { return ParseKeys(set) })
 	return f
 }
@@ -104,7 +120,7 @@ type answer struct {
 
 // fetch gets a JSON document. It follows no redirect and takes 200 and JSON
 // only (draft §4), or 304 where etag is given.
-func (f *Fetcher) fetch(ctx context.Context, url, etag string) (answer, error) {
+func (f *Fetcher) fetch(ctx context.Context, from, etag string) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
 	select {
@@ -113,20 +129,26 @@ func (f *Fetcher) fetch(ctx context.Context, url, etag string) (answer, error) {
 	case <-ctx.Done():
 		return answer{}, &Error{"too many are being fetched; try again", true, ctx.Err()}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return answer{}, &Error{"its URL cannot be used", false, err}
 	}
 	if req.URL.Scheme != "https" {
 		return answer{}, &Error{"its URL is not https", false, nil}
 	}
+	if err := f.allowed(req.URL); err != nil {
+		return answer{}, &Error{"it cannot be fetched", true, err}
+	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "fjmcp-broker/"+version.Version)
 	if etag != "" {
 		req.Header.Set("If-None-Match", etag)
 	}
-	resp, err := f.http.Do(req)
+	resp, connected, err := f.do(req)
 	if err != nil {
+		if !connected {
+			f.way.failed(err, f.now())
+		}
 		// The same words whatever the cause: they must not tell a stranger what
 		// names resolve to here, or which addresses answer.
 		return answer{}, &Error{"it cannot be fetched", true, err}

@@ -1,16 +1,21 @@
 package clientmeta
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"code.dny.dev/ssrf"
+
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
 )
 
 // publicOnly is what Config.Allow is by default. The IANA special-purpose
@@ -68,6 +73,30 @@ func (g *guard) dial(ctx context.Context, _, address string) (net.Conn, error) {
 		}
 	}
 	return nil, err
+}
+
+// allowedURL is all that can be looked at where a proxy connects: an address and a port
+// that stand in the URL themselves, and names that no one but this host or network knows.
+func (g *guard) allowedURL(u *url.URL) error {
+	host, port := strings.TrimRight(u.Hostname(), "."), cmp.Or(u.Port(), "443")
+	label := host[strings.LastIndexByte(host, '.')+1:]
+	to, err := netip.ParseAddrPort(net.JoinHostPort(host, port))
+	switch {
+	case err == nil:
+		err = g.allow(to)
+	case port != "443":
+		err = fmt.Errorf("port %s", port)
+	case host == "":
+		err = errors.New("no host")
+	case localhost.Loopback(host), label == host, label[0] >= '0' && label[0] <= '9': // 0x7f.1 and 127.1 are addresses to many
+		err = fmt.Errorf("host %s", host)
+	default:
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	return nil
 }
 
 // connectTime bounds one attempt to connect.

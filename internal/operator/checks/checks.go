@@ -22,6 +22,7 @@ import (
 const (
 	NameBackend     = "forgejo-mcp"
 	NameApplication = "oauth-application"
+	NameDocuments   = "client-documents"
 )
 
 // localTimeout bounds a look at what is on this machine.
@@ -141,6 +142,21 @@ func backendProblem(err error) error {
 		cause += "; it said: " + strings.Join(fail.LastLines[max(0, n-3):], " ⏎ ")
 	}
 	return &health.Problem{Fault: backendFaults[string(fail.Reason)], Cause: cause}
+}
+
+// ClientDocuments looks whether what clients publish can be read. They register where it
+// cannot, so that no user fails: it is a warning. While it is well it is looked at once,
+// and again when a fetch could not connect (health.Health.Again).
+func ClientDocuments(look Look) health.Check {
+	return health.Check{
+		Name: NameDocuments, Fresh: time.Hour,
+		Run: func(ctx context.Context) error {
+			if err := look(ctx); err != nil {
+				return &health.Problem{Fault: health.NoWayOut, Cause: err.Error(), Warning: true}
+			}
+			return nil
+		},
+	}
 }
 
 // Forge resolves the forge's name, connects and asks for its version, which it gives to

@@ -45,6 +45,11 @@ func TestStore(t *testing.T) {
 	wants(t, checks.Store(func(context.Context) error { return errors.New("database or disk is full") }), health.StoreFails, false, "disk is full")
 }
 
+func TestClientDocuments(t *testing.T) {
+	wants(t, checks.ClientDocuments(func(context.Context) error { return nil }), "", false, "")
+	wants(t, checks.ClientDocuments(func(context.Context) error { return errors.New("network is unreachable") }), health.NoWayOut, true, "unreachable")
+}
+
 // The backend is looked at anew when what units are made of has changed, and when the
 // launcher is back.
 func TestStoreKey(t *testing.T) {

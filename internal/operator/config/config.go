@@ -77,6 +77,7 @@ type Config struct {
 	TrustedProxies      []netip.Prefix // whose X-Forwarded-For is believed
 	ClientDocuments     bool           // fetch what clients publish about themselves
 	AuditRequired       bool           // refuse calls whose events nobody takes
+	ClientProxy         *url.URL       // through which; nil for none
 }
 
 // raw mirrors the environment. Keep in step with packaging/broker.env and
@@ -95,6 +96,7 @@ type raw struct {
 	TrustedProxies  string `env:"TRUSTED_PROXIES"`
 	ClientDocuments string `env:"CLIENT_METADATA_DOCUMENTS" envDefault:"on"`
 	AuditRequired   string `env:"AUDIT_REQUIRED" envDefault:"off"`
+	ClientProxy     string `env:"CLIENT_METADATA_PROXY"`
 }
 
 // Error lists the faults of a configuration, each a sentence of one line.
@@ -143,6 +145,7 @@ func (l *loader) load() (*Config, error) {
 	c.TrustedProxies = l.trustedProxies()
 	c.ClientDocuments = l.onOff("CLIENT_METADATA_DOCUMENTS", l.raw.ClientDocuments)
 	c.AuditRequired = l.onOff("AUDIT_REQUIRED", l.raw.AuditRequired)
+	c.ClientProxy = l.clientProxy()
 	c.StateDir = filepath.Clean(cmp.Or(l.raw.StateDir, l.env["STATE_DIRECTORY"], "state"))
 	l.forgejoUser(c.Launcher)
 	l.clientID()

@@ -118,6 +118,14 @@ func TestClientDocuments(t *testing.T) {
 	}
 }
 
+func TestClientProxy(t *testing.T) {
+	for setting, want := range map[string]string{"": "<nil>", "http://Proxy.example.org:3128/": "http://proxy.example.org:3128", "https://[fd00::1]:3129": "https://[fd00::1]:3129"} {
+		if c, err := load(t, true, "FJMCP_BROKER_CLIENT_METADATA_PROXY="+setting); err != nil || fmt.Sprint(c.ClientProxy) != want {
+			t.Errorf("%q: %v, %v", setting, c, err)
+		}
+	}
+}
+
 func TestRequireLandlock(t *testing.T) {
 	for change, refused := range map[string]bool{"PATH=/usr/bin": false, "FJMCP_BROKER_REQUIRE_LANDLOCK=on": true, "FJMCP_BROKER_REQUIRE_LANDLOCK=off": false} {
 		if _, err := load(t, false, change); err != nil {
@@ -201,6 +209,10 @@ func TestFaults(t *testing.T) {
 		{"FJMCP_BROKER_ALLOWED_ORIGINS=app:obsidian.md", "want an origin such as"},
 		{"FJMCP_BROKER_REDIRECT_SCHEMES=myapp javascript", `"javascript": want the scheme of an app`},
 		{"FJMCP_BROKER_REDIRECT_SCHEMES=myapp://", `"myapp://": want a scheme in lower case and nothing else`},
+		{"FJMCP_BROKER_CLIENT_METADATA_PROXY=proxy.example.org:3128", "CLIENT_METADATA_PROXY"},
+		{"FJMCP_BROKER_CLIENT_METADATA_PROXY=socks5://proxy.example.org", "want an absolute URL"},
+		{"FJMCP_BROKER_CLIENT_METADATA_PROXY=http://u:p@proxy.example.org", "must not carry a user name"},
+		{"FJMCP_BROKER_CLIENT_METADATA_PROXY=http://proxy.example.org/x", "want a proxy alone"},
 		{"FJMCP_BROKER_REDIRECT_SCHEMES=https", `"https": want the scheme of an app`},
 	} {
 		t.Run(tc.change, func(t *testing.T) {

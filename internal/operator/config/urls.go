@@ -86,6 +86,19 @@ func (c *Config) ForgeCanBeReplaced() bool {
 		c.ForgejoSocket == "" && c.ForgejoUser == ""
 }
 
+// clientProxy checks the proxy through which what clients publish is fetched.
+func (l *loader) clientProxy() *url.URL {
+	const name = prefix + "CLIENT_METADATA_PROXY"
+	if l.raw.ClientProxy == "" {
+		return nil
+	}
+	u := l.httpURL(name, l.raw.ClientProxy)
+	if u != nil && u.Path != "" {
+		l.fault("%s=%q: want a proxy alone, such as http://proxy.example.org:3128", name, l.raw.ClientProxy)
+	}
+	return u
+}
+
 func (l *loader) httpURL(name, value string) *url.URL {
 	u, err := forge.ParseURL(value)
 	if err == nil {

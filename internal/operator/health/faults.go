@@ -22,6 +22,7 @@ const (
 	PublicURLWrong       Fault = "public-url-wrong"
 	PublicURLProxy       Fault = "public-url-proxy"
 	PublicURLSilent      Fault = "public-url-silent"
+	NoWayOut             Fault = "no-way-out"
 )
 
 const probeLog = "journalctl --namespace=+fjmcp FJMCP_SESSION=healthprobe _SYSTEMD_SLICE=fjmcp-sessions.slice -n 20"
@@ -49,6 +50,9 @@ var cures = map[Fault]string{
 	PublicURLWrong:  "set FJMCP_BROKER_PUBLIC_URL in /etc/fjmcp/broker.env to the URL that clients use, then systemctl restart fjmcp-broker.service",
 	PublicURLProxy:  "systemctl status fjmcp-tcp.socket, and have the proxy send to the broker's port or /run/fjmcp/http.sock",
 	PublicURLSilent: "try it from another machine; if that works nothing is wrong, else mend DNS, firewall, certificate or proxy",
+
+	NoWayOut: "let the broker reach port 443 of public addresses, or name the proxy that does in FJMCP_BROKER_CLIENT_METADATA_PROXY, " +
+		"or set FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=off, then systemctl restart fjmcp-broker.service",
 }
 
 // Cure says what mends the fault; "" for one that is not known.

@@ -84,6 +84,7 @@ func Start(ctx context.Context, c Config) (*Broker, error) {
 		"FJMCP_BROKER_FORGEJO_CLIENT_ID=" + app.ClientID,
 		"FJMCP_BROKER_FORGEJO_MCP=" + c.Backend,
 		"FJMCP_BROKER_LAUNCHER=process",
+		"FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=off", // it would look for a way out, to the internet
 		"FJMCP_BROKER_STATE_DIR=" + filepath.Join(c.Dir, "state"),
 	}, c.Env...)
 	return b, b.Restart(ctx, c.Program)
