@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
@@ -24,7 +25,7 @@ func (u *Unit) Discover(ctx context.Context) (Server, error) {
 		server, err = u.negotiate(ctx)
 	}
 	if err == nil {
-		err = checkVersion(server.Info)
+		err = u.checkVersion(server.Info)
 	}
 	if err != nil {
 		return Server{}, u.startFailure(ctx, err)
@@ -136,12 +137,23 @@ func (u *Unit) handshake(ctx context.Context, revision string) (Server, error) {
 
 const backendName = "Forgejo MCP Server" // serverInfo.name, since its first release
 
+// unversioned is logged once, not for each session.
+var unversioned sync.Once
+
 // checkVersion returns *StartError for a forgejo-mcp that is, by its serverInfo, too old to
-// work here.
-func checkVersion(serverInfo json.RawMessage) error {
+// work here. One that states no version, as "dev" when it is built from source, is taken
+// as new enough: whoever builds it knows what from.
+func (u *Unit) checkVersion(serverInfo json.RawMessage) error {
 	var info struct{ Name, Version string }
 	_ = json.Unmarshal(serverInfo, &info) // another backend may say what it likes
-	if _, old := control.BackendVersion(info.Version); info.Name != backendName || !old {
+	found, old := control.BackendVersion(info.Version)
+	if info.Name == backendName && found == "" {
+		unversioned.Do(func() {
+			u.cfg.Log.Info("forgejo-mcp does not state its version, as when it is built from source; taking it as new enough",
+				"stated", info.Version, "oldest that works", control.OldestBackend)
+		})
+	}
+	if info.Name != backendName || !old {
 		return nil
 	}
 	return &StartError{Reason: control.ReasonBackendTooOld, Detail: fmt.Sprintf("forgejo-mcp %s is too old; install %s or newer", info.Version, control.OldestBackend)}

@@ -61,7 +61,7 @@ func (u *Unit) Initialize(ctx context.Context, request mcp.Message) (mcp.Message
 		answer, err = u.ask(ctx, request)
 	}
 	if err == nil {
-		err = checkVersion(answer.ResultField("serverInfo"))
+		err = u.checkVersion(answer.ResultField("serverInfo"))
 	}
 	if err != nil {
 		return mcp.Message{}, u.startFailure(ctx, err)
