@@ -26,6 +26,7 @@ const (
 	inputTimeout  = 500 * time.Millisecond
 	stopTimeout   = time.Second
 	drainTimeout  = 500 * time.Millisecond // for the end of stderr, which a grandchild may hold open
+	goneTimeout   = 300 * time.Millisecond // for a killed broker to be seen gone
 	orphanTimeout = 5 * time.Second        // for a backend to see EOF, when no broker can come back
 )
 
@@ -63,7 +64,7 @@ func New(c Config, mcp *os.File, ctl *control.Conn, output *Output) *Session {
 func (s *Session) Run(ctx context.Context) int {
 	defer s.output.Close()
 	defer s.control.Close()
-	defer s.endGroup()
+	defer s.endGroup(ctx)
 	p, err := s.start(ctx)
 	s.mcp.Close() // EOF is seen only when the backend holds the sole copy
 	if err != nil {
@@ -91,18 +92,25 @@ func (s *Session) Run(ctx context.Context) int {
 }
 
 // endGroup ends what the backend may have started, and this process, when it was a broker's
-// child and the broker is gone: else the broker does, or the service manager.
-func (s *Session) endGroup() {
+// child and the broker is gone: else the broker does, or the service manager. A broker that
+// is killed closes its descriptors one by one before it is gone, so that the backend may
+// have ended, with its input, before that can be seen.
+func (s *Session) endGroup(ctx context.Context) {
+	if s.parent == 1 || syscall.Getpgrp() != os.Getpid() {
+		return
+	}
+	wait := goneTimeout
+	if ctx.Err() != nil { // told to end
+		wait = 0
+	}
 	select {
 	case <-s.orphaned:
-	default:
+	case <-time.After(wait):
 		if os.Getppid() == s.parent {
 			return
 		}
 	}
-	if s.parent != 1 && syscall.Getpgrp() == os.Getpid() {
-		syscall.Kill(0, syscall.SIGKILL)
-	}
+	syscall.Kill(0, syscall.SIGKILL)
 }
 
 // start reads the token, starts the proxy and then the backend.
