@@ -3,6 +3,8 @@ package integration
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -85,6 +87,10 @@ func noAudit(t *testing.T, required string) {
 	r := w.post(token, old, call)
 	if ready := w.doAt("GET", "/readyz", "", ""); ready.status != map[string]int{"on": 503, "off": 200}[required] {
 		t.Errorf("/readyz: %d %s", ready.status, ready.body)
+	}
+	status, _ := exec.Command(filepath.Join(bin, "fjmcpctl"), "status", "--socket", filepath.Join(w.dir, "state", "admin.sock")).CombinedOutput()
+	if cause := map[string]string{"on": "calls are refused", "off": "events cannot be written"}[required]; !strings.Contains(string(status), cause) || !strings.Contains(string(status), "journald.service") {
+		t.Errorf("fjmcpctl status does not say %q, or no cure:\n%s", cause, status)
 	}
 	if required == "off" {
 		if r.status != 200 || !strings.Contains(r.body, "alice") {
