@@ -16,6 +16,7 @@ package e2e
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -48,9 +49,11 @@ const (
 
 // Options say what to install.
 type Options struct {
-	Suite   string // Debian's name; empty means bookworm
-	Deb     string // the package
-	Backend string // program that stands at /usr/bin/forgejo-mcp; empty means none yet
+	Suite   string      // Debian's name; empty means bookworm
+	Deb     string      // the package
+	Backend string      // program that stands at /usr/bin/forgejo-mcp; empty means none yet
+	URL     string      // of the forge, empty means ForgeURL
+	TLS     *tls.Config // of the forge, which then listens on port 443 of the container's loopback
 	// Around, if set, stands between the network and the forge.
 	Around func(http.Handler) http.Handler
 }
@@ -58,7 +61,7 @@ type Options struct {
 // System is an installed broker with a forge beside it.
 type System struct {
 	C     *nspawn.Container
-	Forge *fakeforge.Server // at ForgeURL, in the container
+	Forge *fakeforge.Server // in the container
 
 	transport *http.Transport
 }
@@ -93,12 +96,21 @@ func (s *System) install(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	listen := func() (net.Listener, error) { return s.C.Listen(ctx, "tcp", strings.TrimPrefix(ForgeURL, "http://")) }
+	listen := func() (net.Listener, error) {
+		if o.TLS == nil {
+			return s.C.Listen(ctx, "tcp", strings.TrimPrefix(ForgeURL, "http://"))
+		}
+		l, err := s.C.Listen(ctx, "tcp", "127.0.0.1:443")
+		if err != nil {
+			return nil, err
+		}
+		return tls.NewListener(l, o.TLS), nil
+	}
 	l, err := listen()
 	if err != nil {
 		return err
 	}
-	if s.Forge, err = fakeforge.Serve(fakeforge.Config{URL: ForgeURL, Around: o.Around}, l); err != nil {
+	if s.Forge, err = fakeforge.Serve(fakeforge.Config{URL: cmp.Or(o.URL, ForgeURL), Around: o.Around}, l); err != nil {
 		return err
 	}
 	s.Forge.Listen = listen
