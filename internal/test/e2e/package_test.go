@@ -109,10 +109,3 @@ func TestE2EPackage(t *testing.T) {
 		}
 	})
 }
-
-// The package's own test (autopkgtest), as debci would run it.
-func TestE2EAutopkgtest(t *testing.T) {
-	s := install(t, "")
-	must(t, s.C.CopyIn(repository+"/debian/tests/smoke", "/root/smoke", 0o755))
-	run(t, s, "/root/smoke")
-}
