@@ -33,6 +33,25 @@ func TestFirstCall(t *testing.T) {
 	}
 	h.checkIsolation()
 	h.checkOpen()
+	h.checkArchive()
+}
+
+// checkArchive takes the image out of a release's archive.
+func (h *host) checkArchive() {
+	h.t.Helper()
+	const image = "localhost/fjmcp-broker:" + version
+	dir := h.t.TempDir()
+	h.sh("make image-archive", "RELEASE="+dir)
+	id := h.podman("image", "inspect", "--format", "{{.Id}}", image)
+	h.podman("untag", image)
+	archives, err := filepath.Glob(filepath.Join(dir, "fjmcp-broker_"+version+"_*_image.tar.gz"))
+	if err != nil || len(archives) != 1 {
+		h.t.Fatalf("the archives are %q, %v", archives, err)
+	}
+	h.podman("load", "--quiet", "--input", archives[0])
+	if got := h.podman("image", "inspect", "--format", "{{.Id}}", image); got != id {
+		h.t.Errorf("the archive has the image %s, not %s", got, id)
+	}
 }
 
 // checkIsolation looks at what the kernel says of the container's processes.
