@@ -232,7 +232,11 @@ var Deb = sync.OnceValues(func() (string, error) {
 	if out, err := exec.Command("flock", repository+"/debian", "make", "--no-print-directory", "-C", repository, "deb").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("make deb: %w\n%s", err, out)
 	}
-	found, err := filepath.Glob(repository + "/dist/fjmcp-broker_*.deb")
+	arch, err := exec.Command("dpkg", "--print-architecture").Output()
+	if err != nil {
+		return "", err
+	}
+	found, err := filepath.Glob(repository + "/dist/fjmcp-broker_*_" + strings.TrimSpace(string(arch)) + ".deb")
 	if err != nil || len(found) != 1 {
 		return "", fmt.Errorf("want one package in dist/, found %v", found)
 	}
