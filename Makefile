@@ -78,7 +78,9 @@ RELEASED := amd64 arm64
 release: ## what is published of a version, for amd64 and arm64, into dist/release; SIGN_KEY= of gpg signs it
 	@test -n "$(DIRTY)" || test -z "$$(git status --porcelain)" || { echo "not everything is committed, so no commit would have what is released: commit, or DIRTY=1" >&2; exit 1; }
 	@.ci/deps release
-	rm -rf $(RELEASE) && mkdir -p $(RELEASE)
+	@test "$(RELEASE)" != dist/release || rm -rf dist/release
+	@test -z "$$(ls -A $(RELEASE) 2>/dev/null)" || { echo "$(RELEASE) is not empty" >&2; exit 1; }
+	mkdir -p $(RELEASE)
 	for arch in $(RELEASED); do $(MAKE) --no-print-directory deb ARCH=$$arch; done
 	@if test -n "$(PODMAN)" && command -v $(PODMAN) >/dev/null; then \
 		$(MAKE) --no-print-directory image-archive; else echo "no image archive: there is no Podman" >&2; fi
