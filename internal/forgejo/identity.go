@@ -170,13 +170,17 @@ func (c *Client) ask(ctx context.Context, op, path, accessToken string, form url
 	if err != nil {
 		return reply{}, transportError(op, err)
 	}
-	req.Header.Set("Accept", "application/json")
 	if form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		req.SetBasicAuth(c.oauth.ClientID, c.oauth.ClientSecret)
 	} else if accessToken != "" {
 		req.Header.Set("Authorization", "Bearer "+accessToken)
 	}
+	return c.send(op, req)
+}
+
+func (c *Client) send(op string, req *http.Request) (reply, error) {
+	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return reply{}, transportError(op, err)

@@ -102,6 +102,7 @@ func (f *Forge) routeAPI() {
 	f.api("GET /version", true, nil, func(c *call) { c.ok(map[string]string{"version": f.cfg.Profile.Version}) })
 	f.api("GET /user", false, []string{"user"}, func(c *call) { c.ok(c.userJSON(c.user)) })
 	f.api("GET /user/repos", false, []string{"user", "repository"}, (*call).listRepos)
+	f.routeApplications()
 	f.handle("POST /{owner}/{repo}/info/lfs/objects/batch", f.lfsBatch)
 	f.repoAPI("GET /issues", true, "issue", (*call).listIssues)
 	f.repoAPI("POST /issues", false, "issue", (*call).createIssue)

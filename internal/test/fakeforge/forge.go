@@ -56,7 +56,8 @@ type App struct {
 	Name         string
 	RedirectURIs []string
 
-	id int64
+	id    int64
+	owner *user // nil for one of the whole site
 }
 
 // Forge is an http.Handler. Use New. All methods are safe for concurrent use.
