@@ -113,8 +113,9 @@ type loader struct {
 	raw    raw
 	faults []string
 
-	booted   bool // systemd is PID 1
-	landlock bool // the kernel has it
+	booted       bool // systemd is PID 1
+	landlock     bool // the kernel has it
+	unregistered bool // there is no OAuth2 application yet
 }
 
 func (l *loader) fault(format string, args ...any) {
@@ -123,10 +124,19 @@ func (l *loader) fault(format string, args ...any) {
 
 // Load reads environ (as os.Environ gives it) and the credentials it points to.
 // On any fault the error is an *Error that names them all.
-func Load(environ []string) (*Config, error) {
-	_, err := os.Stat("/run/systemd/system") // sd_booted(3)
-	l := &loader{env: env.ToMap(environ), booted: err == nil, landlock: confine.Landlock()}
+func Load(environ []string) (*Config, error) { return newLoader(environ).load() }
+
+// Check is Load before there is an OAuth2 application: it asks for neither its client ID
+// nor its secret.
+func Check(environ []string) (*Config, error) {
+	l := newLoader(environ)
+	l.unregistered = true
 	return l.load()
+}
+
+func newLoader(environ []string) *loader {
+	_, err := os.Stat("/run/systemd/system") // sd_booted(3)
+	return &loader{env: env.ToMap(environ), booted: err == nil, landlock: confine.Landlock()}
 }
 
 func (l *loader) load() (*Config, error) {
@@ -148,11 +158,13 @@ func (l *loader) load() (*Config, error) {
 	c.ClientProxy = l.clientProxy()
 	c.StateDir = filepath.Clean(cmp.Or(l.raw.StateDir, l.env["STATE_DIRECTORY"], "state"))
 	l.forgejoUser(c.Launcher)
-	l.clientID()
 	l.files()
 	l.listen()
 	l.limits()
-	c.ForgejoClientSecret = l.clientSecret()
+	if !l.unregistered {
+		l.clientID()
+		c.ForgejoClientSecret = l.clientSecret()
+	}
 	c.StoreKey, c.storeKeyFile = l.storeKey()
 	c.StoreKeysOld = l.storeKeysOld()
 	if len(l.faults) > 0 {
