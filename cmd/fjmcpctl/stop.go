@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
@@ -116,7 +116,7 @@ func (a *app) stop(cmd *cobra.Command, hit []admin.Session) error {
 
 // confirm shows what is hit and asks.
 func confirm(cmd *cobra.Command, hit []admin.Session) error {
-	if _, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS); err != nil { // no terminal
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		return fmt.Errorf("this would stop %s, and nobody can be asked; nothing was stopped\nhint: repeat it with --yes", count(len(hit), "session"))
 	}
 	var question bytes.Buffer
