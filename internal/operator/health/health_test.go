@@ -165,10 +165,13 @@ func TestHangingLook(t *testing.T) {
 // something has happened.
 func TestBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var looks []time.Time
 		var fails bool
 		h := of(discard,
 			Check{Name: "x", Every: time.Hour, Run: func(context.Context) error {
+				mu.Lock()
+				defer mu.Unlock()
 				looks = append(looks, time.Now())
 				if fails {
 					return errors.New("no")
@@ -183,6 +186,8 @@ func TestBackground(t *testing.T) {
 		between := func(what string, n int, least, most time.Duration) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if len(looks) != n {
 				t.Fatalf("%s: %d looks, want %d: %v", what, len(looks), n, looks)
 			}
@@ -194,7 +199,9 @@ func TestBackground(t *testing.T) {
 		between("at once", 1, 0, 0)
 		time.Sleep(70 * time.Minute)
 		between("well", 2, 53*time.Minute, 67*time.Minute)
+		mu.Lock()
 		fails = true
+		mu.Unlock()
 		h.Again("x")
 		between("asked for", 3, 0, 20*time.Minute)
 		for n, pause := range []time.Duration{5, 10, 20, 40, 60, 60} {
