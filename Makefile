@@ -176,7 +176,7 @@ image: ## the container image, with Podman; IMAGE_FLAGS= for podman build, see d
 
 image-archive: image ## the container image as a file that podman load takes, into dist/release
 	mkdir -p $(RELEASE)
-	$(PODMAN) save --format docker-archive $(IMAGE):$(VERSION) | gzip -9n >$(RELEASE)/fjmcp-broker_$(VERSION)_$(ARCH)_image.tar.gz
+	$(PODMAN) save --quiet --format docker-archive --output $(RELEASE)/fjmcp-broker_$(VERSION)_$(ARCH)_image.tar $(IMAGE):$(VERSION)
 
 image-run: ## the image in a container, as the Quadlet runs it; RUN_FLAGS= for podman run
 	$(PODMAN) run --detach --replace --name fjmcp-broker --env-file $(IMAGE_ENV) \

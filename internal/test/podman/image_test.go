@@ -44,7 +44,7 @@ func (h *host) checkArchive() {
 	h.sh("make image-archive", "RELEASE="+dir)
 	id := h.podman("image", "inspect", "--format", "{{.Id}}", image)
 	h.podman("untag", image)
-	archives, err := filepath.Glob(filepath.Join(dir, "fjmcp-broker_"+version+"_*_image.tar.gz"))
+	archives, err := filepath.Glob(filepath.Join(dir, "fjmcp-broker_"+version+"_*_image.tar"))
 	if err != nil || len(archives) != 1 {
 		h.t.Fatalf("the archives are %q, %v", archives, err)
 	}
