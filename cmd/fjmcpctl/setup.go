@@ -42,6 +42,8 @@ Each answer can be given as an option. Where nobody can be asked, --yes is neede
 				return errors.New("--token-file is for an application to register; --manual and --client-id are for one that is there")
 			case (o.ClientID == "") != (o.ClientSecretFile == ""):
 				return errors.New("--client-id and --client-secret-file go together; give both or none")
+			case strings.TrimSpace(o.Name) == "":
+				return errors.New("--name: users have to know the application at the forge by some name")
 			}
 			return cobra.NoArgs(cmd, args)
 		},

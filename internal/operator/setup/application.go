@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 )
 
@@ -35,7 +36,10 @@ type choice struct {
 	text  string               // what is done
 }
 
-var clientIDForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,255}$`)
+var (
+	clientIDForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,255}$`)
+	secretForm   = regexp.MustCompile(`^[!-~]{1,1000}$`) // RFC 6749 appendix A.2, without space
+)
 
 // choose finds out which application it shall be. It changes nothing.
 func (s *setup) choose(ctx context.Context) (choice, error) {
@@ -107,13 +111,21 @@ func (s *setup) byHand(ctx context.Context) (choice, error) {
 	return s.taken(ctx, id, secret)
 }
 
+// wellFormed says whether both are what a forge gives out, and fit for the files.
+func wellFormed(id, secret string) error {
+	if !clientIDForm.MatchString(id) {
+		return fmt.Errorf("client ID %q: want it as the forge shows it, such as 01234567-89ab-cdef-0123-456789abcdef", id)
+	}
+	if !secretForm.MatchString(secret) {
+		return errors.New("the client secret is empty, or more than one word; want it as the forge shows it")
+	}
+	return nil
+}
+
 // taken takes an application that somebody has made, if the forge knows it.
 func (s *setup) taken(ctx context.Context, id, secret string) (choice, error) {
-	if !clientIDForm.MatchString(id) {
-		return choice{}, fmt.Errorf("client ID %q: want it as the forge shows it, such as 01234567-89ab-cdef-0123-456789abcdef", id)
-	}
-	if secret == "" || strings.ContainsAny(secret, " \t\r\n") {
-		return choice{}, errors.New("the client secret is empty, or more than one word; want it as the forge shows it")
+	if err := wellFormed(id, secret); err != nil {
+		return choice{}, err
 	}
 	c := credentials{ClientID: id, Secret: secret, PublicURL: s.public, ForgeURL: s.forge}
 	if err := s.check(ctx, c); err != nil {
@@ -155,6 +167,7 @@ func (s *setup) atForge(ctx context.Context, token string, known bool) (choice, 
 		if account, err = client.Account(ctx, token); err != nil {
 			return err
 		}
+		account = audit.Clean(account)
 		all, err = client.Applications(ctx, token)
 		return err
 	})
@@ -178,7 +191,7 @@ func (s *setup) atForge(ctx context.Context, token string, known bool) (choice, 
 		if !app.HasRedirect(uri) {
 			app.RedirectURIs = append(app.RedirectURIs, uri)
 		}
-		c.save, c.text = app, fmt.Sprintf("%s of the account %s, %q, to get a new secret, redirect URI %s", app.ClientID, account, app.Name, uri)
+		c.save, c.text = app, fmt.Sprintf("%q of the account %s, %q, to get a new secret, redirect URI %s", app.ClientID, account, app.Name, uri)
 	}
 	if c.save != nil {
 		c.text += fmt.Sprintf("\n               The forge's API makes it this account's own: it is gone with the account. For one of the\n"+
@@ -233,7 +246,7 @@ func (s *setup) readSecret(path, what string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot read the %s: %w", what, err)
 	}
-	if secret := strings.TrimSpace(string(b)); secret != "" && !strings.ContainsAny(secret, " \t\r\n") {
+	if secret := strings.TrimSpace(string(b)); secretForm.MatchString(secret) {
 		return secret, nil
 	}
 	return "", fmt.Errorf("%s: want the %s alone on one line", path, what)
@@ -266,6 +279,9 @@ func (s *setup) obtain(ctx context.Context, c *choice) error {
 				return err
 			})
 			c.ClientID, c.Secret = saved.ClientID, saved.ClientSecret
+		}
+		if err == nil {
+			err = wellFormed(c.ClientID, c.Secret)
 		}
 		if err != nil {
 			return errors.Join(err, s.files.remove(pendingFile))

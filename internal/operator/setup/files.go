@@ -55,7 +55,7 @@ func (f *files) replace(name, text string, mode fs.FileMode) (err error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
-	temp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".fjmcp-setup")
+	temp := besides(path)
 	out, err := f.create(temp)
 	if err != nil {
 		return err
@@ -78,6 +78,21 @@ func (f *files) replace(name, text string, mode fs.FileMode) (err error) {
 		return err
 	}
 	return f.syncDir(filepath.Dir(path))
+}
+
+// besides is where the content of a file is made.
+func besides(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".fjmcp-setup")
+}
+
+// tidy removes what a run that was killed has begun and not finished.
+func (f *files) tidy() error {
+	for _, name := range []string{settingsFile, secretFile} {
+		if err := os.Remove(besides(f.at(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return f.remove(pendingFile)
 }
 
 // create makes a file that only its owner reads. One of a run that was killed goes first.

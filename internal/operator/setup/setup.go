@@ -17,6 +17,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 )
@@ -61,11 +62,20 @@ type setup struct {
 	settings *config.Config // of the files, with the answers
 	public   string         // without a slash at its end
 	forge    string
+	written  bool // all files are
 }
 
 // Run does it all. The error is for the operator, and says what to do.
 func Run(ctx context.Context, cfg Config) error {
-	return (&setup{Config: cfg, terminal: newTerminal(cfg.In, cfg.Out), files: files{root: cfg.Root}}).run(ctx)
+	s := &setup{Config: cfg, terminal: newTerminal(cfg.In, cfg.Out), files: files{root: cfg.Root}}
+	err := s.run(ctx)
+	switch {
+	case err == nil || ctx.Err() == nil:
+		return err
+	case s.written:
+		return errors.New("interrupted; the files are complete\nhint: the same command again does the rest")
+	}
+	return errors.New("interrupted; nothing was changed")
 }
 
 func (s *setup) run(ctx context.Context) error {
@@ -118,7 +128,7 @@ func (s *setup) resume() error {
 			return err
 		}
 	case !s.DryRun:
-		if err := s.files.remove(pendingFile); err != nil {
+		if err := s.files.tidy(); err != nil {
 			return err
 		}
 	}
@@ -224,7 +234,7 @@ func (s *setup) version(ctx context.Context) (version string, err error) {
 		version, err = client.Version(ctx)
 		return err
 	})
-	return version, err
+	return audit.Clean(version), err
 }
 
 // apply shows what will be done, asks, and does it.
@@ -261,13 +271,15 @@ func (s *setup) apply(ctx context.Context, version string, c choice) (changed bo
 	if _, err := s.files.mend(false); err != nil {
 		return false, fmt.Errorf("cannot set who may read the files: %w", err)
 	}
-	if !obtain {
-		return true, s.writeSettings(c.credentials)
+	if obtain {
+		if err = s.obtain(ctx, &c); err == nil {
+			err = s.settle(c.credentials)
+		}
+	} else {
+		err = s.writeSettings(c.credentials)
 	}
-	if err := s.obtain(ctx, &c); err != nil {
-		return false, err
-	}
-	return true, s.settle(c.credentials)
+	s.written = err == nil
+	return true, err
 }
 
 func (s *setup) wouldWrite(secret, settings bool) (lines []string) {

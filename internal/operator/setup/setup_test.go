@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +31,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{Server: fakeforge.Start(t, fakeforge.Config{}, "https://other.example/callback"), root: t.TempDir()}
+	return newWorldOf(t, fakeforge.Config{})
+}
+
+func newWorldOf(t *testing.T, cfg fakeforge.Config) *world {
+	t.Helper()
+	w := &world{Server: fakeforge.Start(t, cfg, "https://other.example/callback"), root: t.TempDir()}
 	w.forge = strings.Replace(w.URL, "127.0.0.1", "forgejo.localhost", 1)
 	env, err := os.ReadFile("../../../packaging/broker.env")
 	must(t, err)
@@ -298,4 +304,47 @@ func TestDryRun(t *testing.T) {
 	_, err := w.run(t, w.options(t))
 	must(t, err)
 	w.settled(t, 1) // with the mode mended
+}
+
+// Where only the broker may send secrets to the forge, setup sends none.
+func TestForgeOfAUser(t *testing.T) {
+	w := newWorld(t)
+	w.write(t, settingsFile, "FJMCP_BROKER_LAUNCHER=systemd\nFJMCP_BROKER_FORGEJO_USER=root\n", 0o644)
+	w.Stop()
+	if _, err := w.run(t, w.options(t)); err == nil || !strings.Contains(err.Error(), "--manual") {
+		t.Errorf("with a token: %v", err)
+	}
+	o := w.options(t)
+	o.TokenFile, o.ClientID, o.ClientSecretFile = "", "some-id", secretIn(t, "some-secret")
+	_, err := w.run(t, o)
+	must(t, err)
+	if id, secret := w.pair(); id != "some-id" || secret != "some-secret" {
+		t.Errorf("client ID %q", id)
+	}
+}
+
+// An interrupt while the forge makes the application does not lose the secret; one before
+// changes nothing.
+func TestInterrupt(t *testing.T) {
+	for _, tt := range []struct{ method, want string }{{http.MethodGet, "nothing was changed"}, {http.MethodPost, "the files are complete"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := newWorldOf(t, fakeforge.Config{Around: func(forge http.Handler) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if r.Method == tt.method && strings.Contains(r.URL.Path, "/applications/") {
+					cancel()
+				}
+				forge.ServeHTTP(rw, r)
+			})
+		}})
+		s, _ := w.new(t, w.options(t))
+		s.Systemctl = func(ctx context.Context, _ ...string) (string, error) { return "", ctx.Err() }
+		if err := Run(ctx, s.Config); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", tt.method, err)
+		}
+		if tt.method == http.MethodPost {
+			w.settled(t, 1)
+		} else if id, secret := w.pair(); id+secret != "" || len(w.Apps()) != 1 {
+			t.Error("something has changed")
+		}
+	}
 }
