@@ -3,14 +3,39 @@ package main
 import (
 	"os"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/cli"
 )
 
 // option is one in cobra's list of them.
 var option = regexp.MustCompile(`(?m)^ +(?:-\w, |    )--([a-z-]+)`)
+
+// Every exit status that there is, and no other, is in the manual page.
+func TestManualPageExitStatuses(t *testing.T) {
+	page, err := os.ReadFile("../../packaging/man/fjmcpctl.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n.Sh EXIT STATUS\n")
+	section, _, _ = strings.Cut(section, "\n.Sh ")
+	var listed []string
+	for _, m := range regexp.MustCompile(`(?m)^\.It (\d+)$`).FindAllStringSubmatch(section, -1) {
+		listed = append(listed, m[1])
+	}
+	want := []string{"0"}
+	for _, status := range []int{exitFailure, cli.ExitUsage, exitNotRunning} {
+		want = append(want, strconv.Itoa(status))
+	}
+	if !slices.Equal(listed, want) {
+		t.Errorf("the page lists %v, want %v", listed, want)
+	}
+}
 
 // Every command and every option is in the manual page.
 func TestManualPage(t *testing.T) {
