@@ -9,7 +9,13 @@ import (
 // TestE2ESetup goes from an installed package to the first call with one command, and says
 // how many there were in all. Run again, it leaves alone what is well.
 func TestE2ESetup(t *testing.T) {
-	began, s := time.Now(), install(t, "")
+	for _, suite := range []string{"bookworm", "trixie"} {
+		t.Run(suite, func(t *testing.T) { setUp(t, suite) })
+	}
+}
+
+func setUp(t *testing.T, suite string) {
+	began, s := time.Now(), installIn(t, suite, "")
 	must(t, s.C.CopyIn(standin(t), "/root/forgejo-mcp", 0o755))
 	token, err := s.Forge.PersonalToken("alice", "write:user")
 	must(t, err)
