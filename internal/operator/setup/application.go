@@ -274,7 +274,7 @@ func (s *setup) obtain(ctx context.Context, c *choice) error {
 		client, err := s.client(credentials{})
 		if err == nil {
 			var saved forgejo.Application
-			err = s.during("Registering the application", func() (err error) {
+			err = s.during("Having the forge save the application", func() (err error) {
 				saved, err = client.SaveApplication(context.WithoutCancel(ctx), c.token, *c.save)
 				return err
 			})

@@ -279,6 +279,9 @@ func (s *setup) apply(ctx context.Context, version string, c choice) (changed bo
 		err = s.writeSettings(c.credentials)
 	}
 	s.written = err == nil
+	if s.written && c.token != "" {
+		s.say("The token has done its work: delete it at %s/user/settings/applications", s.forge)
+	}
 	return true, err
 }
 

@@ -166,7 +166,7 @@ func TestFirstAndSecondRun(t *testing.T) {
 			t.Errorf("a secret is shown:\n%s", out)
 		}
 	}
-	for _, want := range []string{"for the account alice", w.forge + "/admin/applications", "apt install caddy", "written: " + settingsFile} {
+	for _, want := range []string{"for the account alice", w.forge + "/admin/applications", "apt install caddy", "written: " + settingsFile, "delete it at " + w.forge} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

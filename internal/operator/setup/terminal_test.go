@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -152,6 +153,23 @@ func TestUnits(t *testing.T) {
 	o.PublicURL = "https://new.example.org"
 	run(o)
 	expect("another public URL", "restart fjmcp-broker.service")
+}
+
+// The command for a host of its own makes of the shipped file one for that host.
+func TestProxyCommand(t *testing.T) {
+	public, err := url.Parse("https://mcp.new.example:8443")
+	must(t, err)
+	_, command, _ := strings.Cut(Proxy(public), "  sed ")
+	command, _, found := strings.Cut(command, " >/etc/caddy/Caddyfile\n")
+	if !found {
+		t.Fatalf("no command in\n%s", Proxy(public))
+	}
+	command = strings.Replace(command, "/usr/share/doc/fjmcp-broker/examples/", "../../../packaging/caddy/", 1)
+	out, err := exec.Command("sh", "-c", "sed "+command).Output()
+	must(t, err)
+	if !strings.Contains(string(out), "\nmcp.new.example:8443 {\n") || strings.Contains(string(out), "mcp.example.org {") {
+		t.Errorf("got\n%s", out)
+	}
 }
 
 // The lines for a path are those of the page, which its tests run.
