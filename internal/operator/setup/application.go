@@ -100,14 +100,19 @@ func (s *setup) byHand(ctx context.Context) (choice, error) {
 	if !s.terminal.there() {
 		return choice{}, errors.New("client ID and client secret are missing\nhint: repeat it with --client-id and --client-secret-file")
 	}
-	id, err := s.terminal.ask(ctx, "Client ID", "")
+	id, err := s.terminal.ask(ctx, "Client ID", s.stored.ClientID)
 	if err != nil {
 		return choice{}, err
 	}
-	secret, err := s.terminal.askSecret(ctx, "Client secret")
+	question, kept := "Client secret", ""
+	if id == s.stored.ClientID && s.stored.Secret != "" {
+		question, kept = question+", empty to keep that of before", s.stored.Secret
+	}
+	secret, err := s.terminal.askSecret(ctx, question)
 	if err != nil {
 		return choice{}, err
 	}
+	secret = cmp.Or(secret, kept)
 	return s.taken(ctx, id, secret)
 }
 

@@ -31,10 +31,11 @@ func openTerminal(t *testing.T) (person, program *os.File) {
 }
 
 // interview answers each question, and returns all that was on the screen.
-func interview(t *testing.T, ctx context.Context, w *world, answers ...[2]string) (string, error) {
+func interview(t *testing.T, ctx context.Context, w *world, o Options, answers ...[2]string) (string, error) {
 	t.Helper()
 	person, program := openTerminal(t)
-	s, _ := w.new(t, Options{Name: "MCP broker"})
+	o.Name = "MCP broker"
+	s, _ := w.new(t, o)
 	s.In, s.Out, s.terminal = program, program, newTerminal(program, program)
 	done := make(chan error, 1)
 	go func() { done <- s.run(ctx); program.Close() }()
@@ -69,7 +70,7 @@ func echoes(t *testing.T, program *os.File) bool {
 // A person is asked until an answer will do, and the token is not shown.
 func TestInterview(t *testing.T) {
 	w := newWorld(t)
-	screen, err := interview(t, t.Context(), w,
+	screen, err := interview(t, t.Context(), w, Options{},
 		[2]string{"mcp.example.org: ", "http://mcp.example.org"}, [2]string{"loopback only", publicURL},
 		[2]string{"URL of the forge", w.forge}, [2]string{"not shown", w.token}, [2]string{"Go on?", "y"})
 	must(t, err)
@@ -79,10 +80,25 @@ func TestInterview(t *testing.T) {
 	}
 }
 
+// An application whose redirect URI was changed by hand keeps its secret, which nobody knows.
+func TestInterviewByHand(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.run(t, w.options(t))
+	must(t, err)
+	id, secret := w.pair()
+	screen, err := interview(t, t.Context(), w, Options{Manual: true}, [2]string{"mcp.example.org]: ", "https://new.example.org"}, [2]string{"URL of the forge", ""},
+		[2]string{"Client ID [" + id + "]: ", ""}, [2]string{"not shown", ""}, [2]string{"Go on?", "yes"})
+	must(t, err)
+	w.settled(t, 1)
+	if nowID, now := w.pair(); nowID != id || now != secret || setting(w.read(settingsFile), publicName) != "https://new.example.org" {
+		t.Errorf("client ID %s, or another secret:\n%s", nowID, screen)
+	}
+}
+
 func TestNoIsNo(t *testing.T) {
 	w := newWorld(t)
 	before := w.read(settingsFile)
-	_, err := interview(t, t.Context(), w, [2]string{"mcp.example.org: ", publicURL}, [2]string{"URL of the forge", w.forge},
+	_, err := interview(t, t.Context(), w, Options{}, [2]string{"mcp.example.org: ", publicURL}, [2]string{"URL of the forge", w.forge},
 		[2]string{"not shown", w.token}, [2]string{"Go on?", "n"})
 	if err == nil || err.Error() != "nothing was changed" || w.read(settingsFile) != before || len(w.Apps()) != 1 {
 		t.Errorf("got %v", err)
