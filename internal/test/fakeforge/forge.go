@@ -124,6 +124,9 @@ func New(cfg Config) (*Forge, error) {
 
 // ServeHTTP answers as Forgejo would, after what was injected for the path.
 func (f *Forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	w.Header().Set("Date", f.now().UTC().Format(http.TimeFormat))
+	f.mu.Unlock()
 	f.plans.apply(w, r, f.mux)
 }
 
