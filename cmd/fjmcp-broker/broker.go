@@ -25,6 +25,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/checks"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/checks/outside"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 	forgeurl "github.com/fjmcp/fjmcp-broker/internal/proto/forge"
@@ -94,7 +95,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	}
 	socket, plaintext := cfg.ForgeWay()
 	forge, err := forgejo.New(forgejo.Config{
-		Misconfigured: func() { s.health.Again(checks.NameApplication) },
+		Misconfigured: func() { s.health.Again(outside.NameApplication) },
 		Socket:        socket, Plaintext: plaintext,
 		URL: cfg.ForgejoURL.String(), ClientID: cfg.ForgejoClientID, ClientSecret: cfg.ForgejoClientSecret,
 		Scopes: cfg.ForgejoScopes, CAFile: cfg.ForgejoCAFile, RedirectURL: authserver.CallbackURL(cfg.PublicURL),
@@ -133,9 +134,9 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		checks.Launcher(s.launcher.Check, func() { s.health.Again(checks.NameBackend) }),
 		checks.Audit(s.audit.Check),
 		checks.Backend(s.sessions.Probe, probeTimeout),
-		checks.Forge(forge.Version, func(v string) { forgejoVersion.Store(v) }),
-		checks.Application(forge.CheckClient),
-		checks.PublicURL(cfg.PublicURL, roots),
+		outside.Forge(forge.Version, func(v string) { forgejoVersion.Store(v) }),
+		outside.Application(forge.CheckClient),
+		outside.PublicURL(cfg.PublicURL, roots),
 	}
 	var documents *clientmeta.Fetcher // nil where nothing may be fetched on behalf of clients
 	if cfg.ClientDocuments {

@@ -1,17 +1,15 @@
-// Package checks looks at all that a new user needs, one function for each. Each takes what
-// it looks at as a function, so that it can be used where no broker runs.
+// Package checks looks at what a new user needs of the broker, one function for each. Each
+// takes what it looks at as a function. What lies outside is in package outside.
 package checks
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
@@ -20,9 +18,8 @@ import (
 
 // Names of checks that are asked for by name.
 const (
-	NameBackend     = "forgejo-mcp"
-	NameApplication = "oauth-application"
-	NameDocuments   = "client-documents"
+	NameBackend   = "forgejo-mcp"
+	NameDocuments = "client-documents"
 )
 
 // localTimeout bounds a look at what is on this machine.
@@ -157,40 +154,4 @@ func ClientDocuments(look Look) health.Check {
 			return nil
 		},
 	}
-}
-
-// Forge resolves the forge's name, connects and asks for its version, which it gives to
-// told.
-func Forge(version func(context.Context) (string, error), told func(string)) health.Check {
-	return health.Check{
-		Name: "forge", Every: time.Minute, // always anew for the operator
-		Run: func(ctx context.Context) error {
-			v, err := version(ctx)
-			told(v)
-			return forgeProblem(err, false)
-		},
-	}
-}
-
-// Application asks the forge whether it knows the client ID and the secret, which costs it
-// the hash of a secret. look is forgejo.Client.CheckClient.
-func Application(look Look) health.Check {
-	return health.Check{
-		Name: NameApplication, Every: time.Hour, Fresh: time.Minute,
-		Run: func(ctx context.Context) error { return forgeProblem(look(ctx), true) },
-	}
-}
-
-// forgeProblem is a warning where a forge that is out of reach leaves open what was asked.
-func forgeProblem(err error, asked bool) error {
-	var e *forgejo.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &e) && e.Kind == forgejo.Misconfigured && e.Code != "":
-		return &health.Problem{Fault: health.ApplicationUnknown, Cause: err.Error()}
-	case errors.As(err, &e) && (e.Kind == forgejo.Misconfigured || e.Status == http.StatusNotFound):
-		return &health.Problem{Fault: health.ForgeURLWrong, Cause: err.Error()}
-	}
-	return &health.Problem{Fault: health.ForgeDown, Cause: err.Error(), Warning: asked}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/checks"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/checks/outside"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
@@ -112,7 +113,7 @@ func TestForge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return checks.Forge(client.Version, func(v string) { version = v }), checks.Application(client.CheckClient)
+		return outside.Forge(client.Version, func(v string) { version = v }), outside.Application(client.CheckClient)
 	}
 	f, a := both(forge.URL, forge.App.ClientID, forge.App.ClientSecret)
 	wants(t, f, "", false, "")
@@ -173,7 +174,7 @@ func TestPublicURL(t *testing.T) {
 		"another place": {http.RedirectHandler("https://elsewhere.example/", http.StatusFound).ServeHTTP, health.PublicURLWrong, false, "HTTP 302"},
 	} {
 		answer = c.answer
-		t.Run(name, func(t *testing.T) { wants(t, checks.PublicURL(public, nil), c.fault, c.warning, c.cause) })
+		t.Run(name, func(t *testing.T) { wants(t, outside.PublicURL(public, nil), c.fault, c.warning, c.cause) })
 	}
 	t.Run("nobody listens", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -181,12 +182,12 @@ func TestPublicURL(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Close()
-		wants(t, checks.PublicURL(parse(t, "http://"+l.Addr().String()), nil), health.PublicURLSilent, true, "refused")
+		wants(t, outside.PublicURL(parse(t, "http://"+l.Addr().String()), nil), health.PublicURLSilent, true, "refused")
 	})
 	t.Run("an unknown certificate", func(t *testing.T) {
 		secure := httptest.NewTLSServer(http.NotFoundHandler())
 		defer secure.Close()
-		wants(t, checks.PublicURL(parse(t, secure.URL), nil), health.PublicURLSilent, true, "certificate")
+		wants(t, outside.PublicURL(parse(t, secure.URL), nil), health.PublicURLSilent, true, "certificate")
 	})
 }
 
