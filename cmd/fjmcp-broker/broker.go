@@ -146,11 +146,11 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		looks = append(looks, checks.ClientDocuments(documents.CheckWay))
 	}
 	s.health = health.New(health.Config{Log: log, Now: time.Now, Checks: looks})
+	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.operator = operator.New(operator.Config{
 		Settings: cfg, Sessions: s.sessions, Store: s.store, Health: s.health, Audit: events, Log: log,
-		Now: time.Now, Revoked: s.endGrant, ForgejoVersion: func() string { return forgejoVersion.Load().(string) },
+		Now: time.Now, Revoked: s.endGrant, Believed: addresses.Believed, ForgejoVersion: func() string { return forgejoVersion.Load().(string) },
 	})
-	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.auth = authserver.New(authserver.Config{
 		Site:      site.Site{Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant, Schemes: cfg.RedirectSchemes},
 		PublicURL: cfg.PublicURL, AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Documents: documents,
@@ -165,6 +165,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	})
 	s.mcp.Routes(mux)
 	s.health.Routes(mux)
+	s.operator.Routes(mux)
 	s.handler = addresses.Audited(mux)
 	return nil
 }

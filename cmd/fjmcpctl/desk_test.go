@@ -108,6 +108,10 @@ func (d *desk) Undrain(context.Context) {
 
 func (d *desk) RotateKey(ctx context.Context) (admin.Rotation, error) { return d.keys.RotateKey(ctx) }
 
+func (d *desk) Trial(context.Context) (admin.Trial, error) {
+	return admin.Trial{}, &admin.Error{Text: "this broker has no public URL"}
+}
+
 func (d *desk) Status(context.Context) admin.Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -35,6 +36,8 @@ type Config struct {
 	Now            func() time.Time
 	// Revoked is told of every grant that ends with its client.
 	Revoked func(ctx context.Context, grantID string)
+	// Believed reports whether the X-Forwarded-For of a request counts.
+	Believed func(*http.Request) bool
 }
 
 // Operator implements admin.Operator. It is safe for concurrent use.
@@ -43,13 +46,14 @@ type Operator struct {
 	started  time.Time
 	released chan struct{}
 	release  sync.Once
+	trials   trials
 }
 
 var _ admin.Operator = (*Operator)(nil)
 
 // New returns the Operator of one broker.
 func New(cfg Config) *Operator {
-	return &Operator{cfg: cfg, started: cfg.Now(), released: make(chan struct{})}
+	return &Operator{cfg: cfg, started: cfg.Now(), released: make(chan struct{}), trials: trials{open: map[string]time.Time{}}}
 }
 
 // Release ends all waits for calls in flight: the broker itself is about to end.

@@ -48,6 +48,12 @@ func (a *Addresses) Source(r *http.Request) (source, network string) {
 	return netip.PrefixFrom(addr, 64).Masked().String(), netip.PrefixFrom(addr, 48).Masked().String()
 }
 
+// Believed reports whether what X-Forwarded-For of r says counts.
+func (a *Addresses) Believed(r *http.Request) bool {
+	addr, known := peerOf(r)
+	return !known || a.trusts(addr)
+}
+
 // Audited has the events of each request that next serves bear its source.
 func (a *Addresses) Audited(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -54,6 +54,8 @@ type Operator interface {
 	AddClient(ctx context.Context, n NewClient) (AddedClient, error)
 	ListClients(ctx context.Context) ([]Client, error)
 	RemoveClient(ctx context.Context, id string) error
+	// Trial opens a path below the public URL, for one request.
+	Trial(context.Context) (Trial, error)
 	// RotateKey seals everything with the current key.
 	RotateKey(context.Context) (Rotation, error)
 }
@@ -94,6 +96,7 @@ func Handler(o Operator, log *slog.Logger) http.Handler {
 			o.Undrain(r.Context())
 			return struct{}{}, nil
 		}},
+		"POST /trial":      {"open a trial", func(r *http.Request) (any, error) { return o.Trial(r.Context()) }},
 		"POST /key/rotate": {"rotate the key", func(r *http.Request) (any, error) { return o.RotateKey(r.Context()) }},
 		"POST /clients": {"add the client", reading(func(ctx context.Context, n NewClient) (any, error) {
 			return o.AddClient(ctx, n)

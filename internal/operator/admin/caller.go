@@ -122,6 +122,11 @@ func (c *Caller) RemoveClient(ctx context.Context, id string) error {
 	return err
 }
 
+// Trial has the broker open a path below the public URL, for one request.
+func (c *Caller) Trial(ctx context.Context) (Trial, error) {
+	return ask[Trial](ctx, c, soon, http.MethodPost, "/trial", nil)
+}
+
 // RotateKey has the broker seal everything with its current key.
 func (c *Caller) RotateKey(ctx context.Context) (Rotation, error) {
 	return ask[Rotation](ctx, c, rotateTimeout, http.MethodPost, "/key/rotate", nil)

@@ -106,6 +106,22 @@ type Rotation struct {
 	Unreadable int `json:"unreadable"` // with the keys the broker has; deleted
 }
 
+// Trial is where one request can be made, within half a minute, to see what the way from
+// the public URL to the broker makes of it. It is answered with a stream of two events:
+// Seen at once, and TrialEnd some seconds later.
+type Trial struct {
+	URL string `json:"url"`
+}
+
+// Seen is what the broker saw of a request.
+type Seen struct {
+	Source   string `json:"source"`   // where it came from, as the limits count it
+	Believed bool   `json:"believed"` // what X-Forwarded-For says counts
+}
+
+// TrialEnd is the data of a trial's last event.
+const TrialEnd = "end"
+
 // Health words.
 const (
 	Healthy    = "healthy"
