@@ -103,7 +103,7 @@ func hostileFaults(status string) http.Handler {
 // at every byte that they print.
 func everyCommand(ts *testscript.TestScript, _ bool, args []string) {
 	arguments := map[string][]string{
-		"setup": {"--root", "nowhere"}, "status": {}, "version": {}, "sessions list": {}, "sessions show": {"bb22222222222222"}, "sessions stop": {"--all", "--yes"},
+		"setup": {"--root", "nowhere"}, "status": {}, "doctor": {}, "version": {}, "sessions list": {}, "sessions show": {"bb22222222222222"}, "sessions stop": {"--all", "--yes"},
 		"drain": {"--timeout", "10ms"}, "clients list": {}, "clients add": {"A", "--public", "--redirect-uri", "http://127.0.0.1/"},
 		"clients remove": {"x"}, "key rotate": {},
 	}

@@ -30,7 +30,7 @@ register the OAuth2 application. The forge's API makes that the account's own; f
 of the whole site, or without a token, --manual says what to enter there.
 It writes /etc/fjmcp/broker.env, where it leaves all other lines as they are, and
 /etc/fjmcp/credentials/forgejo-client-secret, enables fjmcp-broker.socket, and ends
-with what fjmcpctl status says, which does not count for its exit status.
+with what fjmcpctl doctor says, which does not count for its exit status.
 
 Each answer can be given as an option. Where nobody can be asked, --yes is needed.`,
 		Example: `  fjmcpctl setup
@@ -94,18 +94,13 @@ func systemctl(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// look ends a setup with the state of the broker. What is not well yet, as the way from
-// outside, is shown; only a broker that does not run is a failure.
+// look ends a setup with the doctor. What is not well yet, as the way from outside, is
+// shown; only a broker that does not run is a failure.
 func (a *app) look(ctx context.Context, cmd *cobra.Command) error {
-	fmt.Fprintln(cmd.OutOrStdout())
-	var s admin.Status
-	err := setup.During(cmd.OutOrStdout(), "Looking at the broker, which starts forgejo-mcp once", func() (err error) {
-		s, err = a.statusOf(ctx)
-		return err
-	})
-	if err != nil {
-		return err
+	fmt.Fprintln(cmd.OutOrStdout(), "\nfjmcpctl doctor:")
+	r := a.patient().Print(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	if r.Health == admin.NotRunning {
+		return errors.Join(errTold, admin.ErrNotRunning)
 	}
-	fmt.Fprintln(cmd.OutOrStdout())
-	return a.showStatus(cmd, s, nil)
+	return nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -30,29 +29,20 @@ Exit status: 0 if it is healthy, 1 if something is wrong or it is drained, 3 if 
 does not run and could not be started.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.statusOf(cmd.Context())
+			s, err := a.caller().Status(cmd.Context())
+			for i := range s.Checks {
+				s.Checks[i].Cure = s.Checks[i].Fault.Cure() // as this program knows it: the operator may copy it
+			}
 			if a.json && errors.Is(err, admin.ErrNotRunning) {
 				_ = a.print(cmd, map[string]string{"health": admin.NotRunning}, nil, nil) // err says more
 			}
-			err = a.showStatus(cmd, s, err)
+			err = a.print(cmd, s, err, func(w *bytes.Buffer) { printStatus(w, s) })
 			if err == nil && s.Health != admin.Healthy {
 				err = errTold
 			}
 			return err
 		},
 	}, "")
-}
-
-func (a *app) statusOf(ctx context.Context) (admin.Status, error) {
-	s, err := a.caller().Status(ctx)
-	for i := range s.Checks {
-		s.Checks[i].Cure = s.Checks[i].Fault.Cure() // as this program knows it: the operator may copy it
-	}
-	return s, err
-}
-
-func (a *app) showStatus(cmd *cobra.Command, s admin.Status, err error) error {
-	return a.print(cmd, s, err, func(w *bytes.Buffer) { printStatus(w, s) })
 }
 
 func printStatus(w *bytes.Buffer, s admin.Status) {

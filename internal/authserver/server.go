@@ -26,6 +26,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
 // Config is what a Server needs. All fields but Issuer, which is made here, Documents,
@@ -83,7 +84,7 @@ func New(cfg Config) *Server {
 func issuer(public *url.URL) string { return strings.TrimRight(public.String(), "/") }
 
 // CallbackURL is the redirect URI to register at Forgejo.
-func CallbackURL(public *url.URL) string { return issuer(public) + "/oauth/callback" }
+func CallbackURL(public *url.URL) string { return issuer(public) + oauth.PathCallback }
 
 // endpoints are the paths of the protected resources, the main one first.
 var endpoints = []string{mcp.PathStreamable, mcp.PathSSE}

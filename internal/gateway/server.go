@@ -61,9 +61,6 @@ type Config struct {
 	RequestTimeout time.Duration // for a response, counted from the last progress
 }
 
-// maxBody bounds a request, and all of a user at once, in bytes.
-const maxBody = 64 << 20
-
 // Handler serves the MCP endpoints.
 type Handler struct {
 	cfg        Config
@@ -87,7 +84,7 @@ func New(cfg Config) *Handler {
 		Timeout: cfg.RequestTimeout, Draining: draining,
 	}
 	return &Handler{
-		cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), bodies: newBodies(maxBody),
+		cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), bodies: newBodies(mcp.MaxBody),
 		exchanges: exchanges, draining: draining,
 		streamable: &streamable.Handler{Exchanges: exchanges},
 		stateless:  stateless.New(exchanges, cfg.Keys),
@@ -112,7 +109,7 @@ func (h *Handler) Routes(mux *http.ServeMux) {
 		mcp.PathMessages:            {mcp.PathSSE, h.serveMessages},
 	} {
 		mux.HandleFunc(h.cfg.PublicURL.Path+pattern, func(w http.ResponseWriter, r *http.Request) {
-			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			r.Body = http.MaxBytesReader(w, r.Body, mcp.MaxBody)
 			q := &request{Request: r, resource: e.resource}
 			defer q.release()
 			h.cors(w, r)
@@ -279,7 +276,7 @@ func (h *Handler) body(q *request) ([]byte, error) {
 	if t, _, err := mime.ParseMediaType(q.Header.Get("Content-Type")); err != nil || t != mcp.TypeJSON {
 		return nil, refuse(http.StatusUnsupportedMediaType, "Content-Type must be application/json")
 	}
-	if q.ContentLength > maxBody { // else it is seen when so much has come
+	if q.ContentLength > mcp.MaxBody { // else it is seen when so much has come
 		return nil, errTooLarge
 	}
 	q.held = h.bodies.of(q.access.User.ID, q.Body)

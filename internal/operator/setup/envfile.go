@@ -65,8 +65,8 @@ func parseValue(text string) (value string, length int) {
 	return b.String()[:max(kept, len(strings.TrimRight(b.String(), " \t\r")))], i
 }
 
-// environment returns what the file sets, as os.Environ does; of two the last counts.
-func environment(text string) (environ []string) {
+// Environment returns what the file sets, as os.Environ does; of two the last counts.
+func Environment(text string) (environ []string) {
 	for _, a := range parseEnv(text) {
 		environ = append(environ, a.name+"="+a.value)
 	}

@@ -18,7 +18,7 @@ func TestEnvironment(t *testing.T) {
 		"A=it's\nnothing\nB=\n":        {"A=it's", "B="},
 		"A=b#c\r\nA=d\n":               {"A=b#c", "A=d"},
 	} {
-		if got := environment(text); !slices.Equal(got, want) {
+		if got := Environment(text); !slices.Equal(got, want) {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}

@@ -161,7 +161,7 @@ func (s *setup) answers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	environ := append(environment(text), "CREDENTIALS_DIRECTORY="+s.files.at(credentialsDir))
+	environ := append(Environment(text), "CREDENTIALS_DIRECTORY="+s.files.at(credentialsDir))
 	for _, q := range []struct{ name, flag, given, stored, question string }{
 		{publicName, "--public-url", s.PublicURL, s.stored.PublicURL, "URL under which clients will reach the broker, such as https://mcp.example.org"},
 		{forgeName, "--forgejo-url", s.ForgejoURL, s.stored.ForgeURL, "URL of the forge, such as https://git.example.org"},

@@ -88,6 +88,9 @@ const (
 	HeaderParamPrefix     = "Mcp-Param-"
 )
 
+// MaxBody bounds a request, and all of a user at once, in bytes.
+const MaxBody = 64 << 20
+
 // Paths below the public URL.
 const (
 	PathStreamable = "/mcp"      // Streamable HTTP, and 2026-07-28

@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// PathCallback is where the forge sends users back to, below the public URL.
+const PathCallback = "/oauth/callback"
+
 // apps are private-use schemes without a dot that well-known clients register, against
 // RFC 8252 §7.1, and whose they are. docs/clients.md says where each was seen.
 var apps = map[string]string{

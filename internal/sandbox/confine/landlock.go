@@ -51,6 +51,9 @@ var errNoLandlock = errors.New("the kernel offers no Landlock")
 // process can tell. Where it would not, Start only warns.
 func Landlock() bool { return landlockABI() > 0 }
 
+// LandlockABI is the version of what the kernel has of it, 0 for nothing (landlock(7)).
+func LandlockABI() int { return landlockABI() }
+
 // landlockABI returns the kernel's Landlock ABI version, 0 for none.
 func landlockABI() int {
 	v, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)

@@ -1,0 +1,106 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/setup"
+)
+
+const (
+	etc         = "/etc/fjmcp"
+	envFile     = etc + "/broker.env"
+	credentials = etc + "/credentials"
+	stateDir    = "/var/lib/fjmcp"
+)
+
+// settings loads what the broker would at its next start. With systemd that is its
+// environment file and what drop-ins of its unit set.
+func (d *Doctor) settings(ctx context.Context, f *Finding) {
+	environ, sealed := d.Environ, false
+	if d.systemd {
+		if d.unreadable(f, credentials) {
+			return
+		}
+		text, err := os.ReadFile(d.path(envFile))
+		if err != nil {
+			f.fail(err.Error(), "write it as fjmcp-broker.env(5) says")
+			return
+		}
+		unit, _ := d.Command(ctx, "systemctl", "cat", "fjmcp-broker.service")
+		sealed = strings.Contains(unit, "\nLoadCredentialEncrypted=")
+		environ = slices.Concat(setup.Environment(unitEnvironment(unit)), setup.Environment(string(text)),
+			[]string{"CREDENTIALS_DIRECTORY=" + d.path(credentials), "STATE_DIRECTORY=" + d.path(stateDir)})
+	}
+	cfg, err := config.Load(environ)
+	var faults *config.Error
+	if !errors.As(err, &faults) {
+		d.cfg, f.Detail = cfg, map[bool]string{true: envFile, false: "of this environment"}[d.systemd]
+		return
+	}
+	for _, fault := range faults.Faults {
+		if sealed && strings.HasPrefix(fault, "credential ") {
+			continue // it is read by systemd alone
+		}
+		f.fail(fault, d.after())
+	}
+	if len(f.Problems) == 0 {
+		f.skip("credentials are encrypted, and read by systemd alone")
+	}
+}
+
+// after is what has the broker take what was mended.
+func (d *Doctor) after() string {
+	if d.systemd {
+		return "mend it in " + etc + ", then systemctl restart fjmcp-broker.service"
+	}
+	return "set it for the broker's process, and start that anew"
+}
+
+// unreadable reports whether the finding cannot be made without being root.
+func (d *Doctor) unreadable(f *Finding, path string) bool {
+	_, err := os.ReadDir(d.path(path))
+	if errors.Is(err, os.ErrPermission) {
+		f.skip("run fjmcpctl doctor as root")
+		return true
+	}
+	return false
+}
+
+var unitSetting = regexp.MustCompile(`(?m)^Environment="?(FJMCP_BROKER_[^"\n]*)"?$`)
+
+// unitEnvironment is what a unit's text sets of the broker's settings, a line each.
+func unitEnvironment(unit string) string {
+	var lines []string
+	for _, m := range unitSetting.FindAllStringSubmatch(unit, -1) {
+		lines = append(lines, m[1])
+	}
+	return strings.Join(lines, "\n")
+}
+
+// program looks for forgejo-mcp where no broker tells whether it starts.
+func (d *Doctor) program(_ context.Context, f *Finding) {
+	paths := []string{"/usr/bin/forgejo-mcp", "/usr/local/bin/forgejo-mcp"}
+	if d.cfg != nil && d.cfg.ForgejoMCP != "" {
+		paths = []string{d.cfg.ForgejoMCP}
+	}
+	for _, path := range paths {
+		info, err := os.Stat(d.path(path))
+		switch {
+		case err != nil:
+			continue
+		case !info.Mode().IsRegular() || info.Mode()&0o111 != 0o111:
+			f.fail(path+" cannot be executed by everybody: it has mode "+info.Mode().String(), "chmod 0755 "+filepath.Clean(path))
+		default:
+			f.Detail = path
+		}
+		return
+	}
+	f.fail("there is no "+strings.Join(paths, " and no "), "install -m 0755 forgejo-mcp "+paths[len(paths)-1])
+}
