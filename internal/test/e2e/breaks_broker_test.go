@@ -96,7 +96,8 @@ var brokerBreaks = []broken{{
 	begin: sh("systemctl disable --now fjmcp-broker.socket"),
 	cure:  "`systemctl enable --now fjmcp-broker.socket`",
 	login: "connection refused", call: "connection refused",
-	exit: 3, status: "is the broker enabled? systemctl enable --now fjmcp-broker.socket",
+	doctor: "fjmcp-broker.socket is stopped: nobody listens … to do: systemctl enable --now fjmcp-broker.socket",
+	exit:   3, status: "is the broker enabled? systemctl enable --now fjmcp-broker.socket",
 	ready:   noAnswer,
 	journal: "Closed fjmcp-broker.socket",
 }, {
@@ -105,6 +106,7 @@ var brokerBreaks = []broken{{
 	cure:  "`fjmcpctl drain --resume`",
 	login: unavailable, call: "503 Service Unavailable … under maintenance",
 	exit: 1, status: "fjmcpctl drain --resume ends it",
+	doctor: "a drain is under way … to do: fjmcpctl drain --resume",
 }, {
 	what:  "nothing answers at the public URL",
 	begin: edit("FJMCP_BROKER_PUBLIC_URL", "http://127.0.0.1:8081"),
@@ -130,6 +132,7 @@ var brokerBreaks = []broken{{
 	cure:  "the end of that program, " + restartBroker,
 	login: "malformed HTTP", call: "malformed HTTP",
 	exit: 0, status: PublicURL + " cannot be reached from this machine",
+	doctor:  "fjmcp-tcp.socket is … perhaps another program has it … to do: ss -ltnp",
 	ready:   noAnswer,
 	journal: "fjmcp-tcp.socket: Failed to listen on sockets: Address already in use",
 }, {

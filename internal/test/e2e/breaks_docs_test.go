@@ -10,7 +10,7 @@ import (
 // The table of docs/operations.md says what TestE2EBreaks tries, in the same words.
 func TestBreaksAreDocumented(t *testing.T) {
 	var want strings.Builder
-	want.WriteString("| what is broken | a new login | a call in a session | `fjmcpctl status` | `/readyz` | journal | what mends it |\n|---|---|---|---|---|---|---|\n")
+	want.WriteString("| what is broken | a new login | a call in a session | `fjmcpctl status` | `fjmcpctl doctor` | `/readyz` | journal | what mends it |\n|---|---|---|---|---|---|---|---|\n")
 	seen := map[string]bool{}
 	for _, row := range breaks() {
 		want.WriteString(row.documented())
@@ -46,7 +46,11 @@ func (r broken) documented() string {
 		ready = "503, `" + r.ready + "`"
 	}
 	status := fmt.Sprintf("%d, %s", r.exit, cmp.Or(quoted(r.status), "healthy"))
-	return "| " + strings.Join([]string{r.what, cmp.Or(quoted(r.login), "works"), cmp.Or(quoted(r.call), "works"), status, ready, cmp.Or(quoted(r.journal), "nothing"), r.cure}, " | ") + " |\n"
+	doctor := "the same"
+	if exit, words := r.ofDoctor(); exit != r.exit || words != r.status {
+		doctor = fmt.Sprintf("%d, %s", exit, quoted(words))
+	}
+	return "| " + strings.Join([]string{r.what, cmp.Or(quoted(r.login), "works"), cmp.Or(quoted(r.call), "works"), status, doctor, ready, cmp.Or(quoted(r.journal), "nothing"), r.cure}, " | ") + " |\n"
 }
 
 func quoted(text string) string {

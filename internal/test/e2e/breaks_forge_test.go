@@ -117,6 +117,7 @@ var forgeBreaks = []broken{{
 	mend:  atForges(func(b *bench) error { return b.Forge.Redirect(ClientID, PublicURL+"/oauth/callback") }),
 	cure:  "the right one, at the forge",
 	login: "Unregistered Redirect URI",
+	worse: true, doctor: "redirect URI that the application does not have … to do: enter it at the forge",
 }, {
 	what:    "the forge was restored from a backup",
 	begin:   atForges(func(b *bench) error { b.restore(); return nil }),
@@ -138,7 +139,8 @@ var forgeBreaks = []broken{{
 	call:  "401 Unauthorized",
 	again: true,
 }, {
-	what:  "the forge's clock is two hours ahead",
-	begin: atForges(func(b *bench) error { b.Forge.Advance(2 * time.Hour); return nil }),
-	cure:  "nothing needs to",
+	what:   "the forge's clock is two hours ahead",
+	begin:  atForges(func(b *bench) error { b.Forge.Advance(2 * time.Hour); return nil }),
+	cure:   "nothing needs to",
+	doctor: "the forge's clock is",
 }}

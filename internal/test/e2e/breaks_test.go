@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"regexp"
@@ -28,9 +29,13 @@ type broken struct {
 	login, call string // what a client is told at a new login, and at a call in a session that runs
 	exit        int    // of fjmcpctl status
 	status      string // what that prints
-	ready       string // what /readyz answers with its 503, or noAnswer
-	journal     string
-	again       bool // who was logged in has to log in again
+	// doctor is what fjmcpctl doctor prints, where that is not what the status does; it
+	// exits as that, or with 1 where it is worse.
+	doctor  string
+	worse   bool
+	ready   string // what /readyz answers with its 503, or noAnswer
+	journal string
+	again   bool // who was logged in has to log in again
 }
 
 // step does something to an installed system.
@@ -77,6 +82,7 @@ func (b *bench) endure(t *testing.T, row broken) {
 	defer mend()
 	row.begin(t, b)
 	b.checkStatus(t, row)
+	b.checkDoctor(t, row)
 	b.checkReady(t, row)
 	b.checkTold(t, "a login", row.login, b.logIn(t))
 	b.checkTold(t, "a call", row.call, b.call(t))
@@ -109,6 +115,24 @@ func (b *bench) checkStatus(t *testing.T, row broken) bool {
 	t.Helper()
 	return b.until(t, "fjmcpctl status", fmt.Sprintf("exit status %d … %s", row.exit, row.status), func() string {
 		r := b.status(t)
+		return fmt.Sprintf("exit status %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	})
+}
+
+// ofDoctor is what the doctor's words and exit status should be.
+func (r broken) ofDoctor() (exit int, words string) {
+	if exit = r.exit; r.worse {
+		exit = 1
+	}
+	return exit, cmp.Or(r.doctor, r.status)
+}
+
+func (b *bench) checkDoctor(t *testing.T, row broken) {
+	t.Helper()
+	exit, words := row.ofDoctor()
+	b.until(t, "fjmcpctl doctor", fmt.Sprintf("exit status %d … %s", exit, words), func() string {
+		r, err := b.C.Exec(t.Context(), nspawn.Cmd{Argv: []string{"fjmcpctl", "doctor"}})
+		must(t, err)
 		return fmt.Sprintf("exit status %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	})
 }

@@ -31,7 +31,7 @@ func setUp(t *testing.T, suite string) {
 	as("install -m 0755 /root/forgejo-mcp /usr/local/bin/forgejo-mcp")
 	const setup = "fjmcpctl setup --public-url " + PublicURL + " --forgejo-url " + ForgeURL + " --token-file /root/token --yes"
 	out := as(setup)
-	for _, want := range []string{"for the account alice", "Enabling fjmcp-broker.socket … done", "\nbroker      healthy\n"} {
+	for _, want := range []string{"for the account alice", "Enabling fjmcp-broker.socket … done", "\nbroker             ok "} {
 		if !strings.Contains(strings.ReplaceAll(out, "….", "…"), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
@@ -68,7 +68,7 @@ func setUp(t *testing.T, suite string) {
 	id := strings.TrimSpace(run(t, s, "sed", "-n", "s/^FJMCP_BROKER_FORGEJO_CLIENT_ID=//p", envFile))
 	_, err = s.Forge.RotateSecret(id)
 	must(t, err)
-	if out = run(t, s, "sh", "-c", setup); !strings.Contains(out, "Restarting the broker") || !strings.Contains(out, "\nbroker      healthy\n") {
+	if out = run(t, s, "sh", "-c", setup); !strings.Contains(out, "Restarting the broker") || !strings.Contains(out, "\nbroker             ok ") {
 		t.Errorf("with a dead secret:\n%s", out)
 	}
 	useTools(t, connect(t, s, "bob"), "bob")
