@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
 const (
@@ -67,19 +67,19 @@ func (o *Operator) serveTrial(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-cache, no-transform")
 	text, err := json.Marshal(admin.Seen{Source: audit.Address(r.Context()), Believed: o.cfg.Believed(r)})
 	if err != nil {
 		return
 	}
-	fmt.Fprintf(w, "data: %s\n\n", text)
-	_ = http.NewResponseController(w).Flush()
+	stream := mcp.NewEventStream(w) // with the headers of clients' streams, which proxies look at
+	if stream.Message("", text) != nil {
+		return
+	}
 	select {
 	case <-r.Context().Done():
 		return
 	case <-o.released:
 	case <-time.After(trialPause):
 	}
-	fmt.Fprint(w, "data: "+admin.TrialEnd+"\n\n")
+	_ = stream.Message("", []byte(admin.TrialEnd))
 }

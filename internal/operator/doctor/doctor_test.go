@@ -184,6 +184,7 @@ type kept struct {
 
 func (k *kept) Header() http.Header { return k.header }
 func (k *kept) WriteHeader(int)     {}
+func (k *kept) Flush()              {}
 
 // A trial is for one request, and nobody can guess one.
 func TestTrialOnce(t *testing.T) {
@@ -200,6 +201,9 @@ func TestTrialOnce(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != want {
 			t.Errorf("request %d: got %d, want %d", i, resp.StatusCode, want)
+		}
+		if want == http.StatusOK && resp.Header.Get("X-Accel-Buffering") != "no" {
+			t.Errorf("nginx would keep the stream back: %v", resp.Header)
 		}
 	}
 }

@@ -116,9 +116,11 @@ func tryStream(ctx context.Context, client *http.Client, address string) (seen a
 		return seen, false, errors.New(resp.Status)
 	}
 	r := bufio.NewReader(io.LimitReader(resp.Body, 4<<10))
-	line, err := r.ReadString('\n')
-	if err != nil {
-		return seen, false, err
+	var line string
+	for !strings.HasPrefix(line, "data: ") {
+		if line, err = r.ReadString('\n'); err != nil {
+			return seen, false, err
+		}
 	}
 	rest, _ := r.Peek(r.Buffered())
 	err = json.Unmarshal([]byte(strings.TrimPrefix(line, "data: ")), &seen)
