@@ -7,8 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -205,6 +207,19 @@ func TestTrialOnce(t *testing.T) {
 		if want == http.StatusOK && resp.Header.Get("X-Accel-Buffering") != "no" {
 			t.Errorf("nginx would keep the stream back: %v", resp.Header)
 		}
+	}
+}
+
+// A broker that was taken over has root ask nowhere but at the public URL of the settings.
+func TestBrokerNamesAnotherPlace(t *testing.T) {
+	w := newWorld(t)
+	var asked atomic.Int32
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer elsewhere.Close()
+	w.desk.names, w.desk.status.PublicURL = elsewhere.URL+"/doctor/x", elsewhere.URL
+	r := w.Doctor.Examine(t.Context())
+	if last := r.Findings[len(r.Findings)-1]; last.Name != "proxy" || last.State != Skipped || asked.Load() != 0 {
+		t.Errorf("asked %d times; %+v", asked.Load(), last)
 	}
 }
 

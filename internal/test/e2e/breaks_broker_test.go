@@ -113,7 +113,8 @@ var brokerBreaks = []broken{{
 	mend:  edit("FJMCP_BROKER_PUBLIC_URL", PublicURL),
 	cure:  "the right FJMCP_BROKER_PUBLIC_URL, " + restartBroker,
 	login: "does not match issuer URL",
-	exit:  0, status: "http://127.0.0.1:8081 cannot be reached from this machine … to do: try it from another machine",
+	worse: true, doctor: "http://127.0.0.1:8081 cannot be reached from this machine … redirect URI that the application does not have",
+	exit: 0, status: "http://127.0.0.1:8081 cannot be reached from this machine … to do: try it from another machine",
 	journal: "health check warns … http://127.0.0.1:8081 cannot be reached from this machine",
 }, {
 	what:  "the public URL is another server's",
