@@ -84,6 +84,7 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	case replay == nil:
 		return tooLarge(resp), nil
 	case err == errNone:
+		u.contact.answer(resp.StatusCode)
 		return resp, nil
 	case err != nil:
 		resp.Body.Close()
@@ -92,7 +93,10 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 	resp.Body.Close()
 	r.Body = replay()
-	return u.send(r, fresh)
+	if resp, err = u.send(r, fresh); err == nil {
+		u.contact.answer(resp.StatusCode)
+	}
+	return resp, err
 }
 
 // tooLarge stands in for the 401 to a request that cannot be sent again. That would
@@ -147,7 +151,9 @@ func (u *upstream) send(r *http.Request, token string) (resp *http.Response, err
 	final := *resp // which stays without the trailers that the transport adds to its own
 	final.Trailer, final.Request = nil, in
 	resp = &final
-	u.contact.answer(resp.StatusCode)
+	if resp.StatusCode != http.StatusUnauthorized { // which may be over with another token
+		u.contact.answer(resp.StatusCode)
+	}
 	if resp.StatusCode == http.StatusForbidden {
 		u.forbidden(in.Context())
 	}

@@ -106,6 +106,21 @@ func TestLargeBodiesAreNotSentAgain(t *testing.T) {
 	}
 }
 
+// A backend that ends while its token is renewed did not end because of the token.
+func TestARefusalIsOpenUntilItIsPassedOn(t *testing.T) {
+	var under Contact
+	c, url := proxied(t, refusingForge, func(p *Proxy) error {
+		under = p.Contact()
+		return p.SetToken("new")
+	})
+	if status, _ := post(t, c, url, "a body"); status != http.StatusOK {
+		t.Errorf("got %d", status)
+	}
+	if under != (Contact{}) {
+		t.Errorf("while it is renewed: %+v", under)
+	}
+}
+
 // The forge's 401 goes to the backend only where it says something of the login.
 func TestWhenNoTokenWillCome(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -16,7 +16,7 @@ func TestSessionCannotStart(t *testing.T) {
 	for _, tc := range []struct {
 		name, backend   string
 		breaks          func(*testing.T, *world)
-		client, journal string
+		client, journal string // client is in the error of a JSON-RPC response
 	}{
 		{"binary missing", "/nonexistent/forgejo-mcp", nil, "missing or cannot be run", "/nonexistent/forgejo-mcp"},
 		{"not executable", notExecutable(t), nil, "missing or cannot be run", "FJMCP_OUTCOME=backend_not_executable"},
@@ -25,7 +25,6 @@ func TestSessionCannotStart(t *testing.T) {
 		{"crash before initialize", "/bin/false", nil, "ended unexpectedly", "FJMCP_OUTCOME=crashed"},
 		{"forge unreachable", "standin", func(_ *testing.T, w *world) { w.forge.Stop() }, "Forgejo cannot be reached", "FJMCP_OUTCOME=forge_unreachable"},
 		{"forge answers 502", "standin", breakAPI, "Forgejo cannot be reached", "FJMCP_OUTCOME=forge_unreachable"},
-		{"user suspended", "standin", func(_ *testing.T, w *world) { _ = w.forge.Suspend("alice", true) }, "Forgejo refused access", "FJMCP_OUTCOME=token_refused"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := start(t, "standin")
@@ -42,6 +41,18 @@ func TestSessionCannotStart(t *testing.T) {
 			w.waitLog(tc.journal, 1)
 		})
 	}
+}
+
+// Whose account is suspended logs in again, at the first request.
+func TestSuspendedCannotStart(t *testing.T) {
+	w := start(t, "standin")
+	token := w.token(w.mustConnect("alice"))
+	w = w.withBackend(t, "standin")
+	w.must(w.forge.Suspend("alice", true))
+	if r := w.post(token, "", initialize); r.status != 401 || !strings.Contains(r.header.Get("WWW-Authenticate"), `error="invalid_token"`) {
+		t.Errorf("client got %d %q %s", r.status, r.header.Get("WWW-Authenticate"), r.body)
+	}
+	w.waitLog("FJMCP_OUTCOME=token_refused", 1)
 }
 
 func notExecutable(t *testing.T) string {
@@ -126,7 +137,7 @@ func TestRevokedAtTheForge(t *testing.T) {
 	w.mustConnect("alice")
 }
 
-// After another login the session goes on, and a tool's own error is just that.
+// With a lost login its sessions end for good. Another login begins others, at once.
 func TestRevivedAtTheForge(t *testing.T) {
 	w := start(t, "standin")
 	c := w.mustConnect("alice")
@@ -139,11 +150,13 @@ func TestRevivedAtTheForge(t *testing.T) {
 	if r := w.post(token, id, whoami); r.status != 401 {
 		t.Fatalf("a revoked login gave %d %s", r.status, r.body)
 	}
-	w.mustConnect("alice")
-	if r := w.post(token, id, whoami); r.status != 200 || !strings.Contains(r.body, "alice") {
-		t.Fatalf("the revived login gave %d %s", r.status, r.body)
+	again := w.mustConnect("alice")
+	w.mustCall(again, "get_my_user_info", nil, "alice")
+	w.waitLog("FJMCP_OUTCOME=revoked", 1)
+	if r := w.post(token, id, whoami); r.status != 404 {
+		t.Fatalf("the session of the lost login gave %d %s", r.status, r.body)
 	}
-	if r := w.post(token, id, fmt.Sprintf(call, "list_repo_issues", `{"owner":"alice","repo":"no-such"}`)); r.status != 200 {
+	if r := w.post(w.token(again), again.ID(), fmt.Sprintf(call, "list_repo_issues", `{"owner":"alice","repo":"no-such"}`)); r.status != 200 {
 		t.Errorf("a tool's own error gave %d %s", r.status, r.body)
 	}
 }
