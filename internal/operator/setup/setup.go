@@ -327,8 +327,7 @@ func Proxy(public *url.URL) string {
 	}
 	if public.Path == "" {
 		return fmt.Sprintf(`
-Caddy, for TLS in front of it; this replaces Caddy's configuration:
-  apt install caddy
+Caddy, for TLS in front of it (without it: apt install caddy); this replaces Caddy's configuration:
   sed 's/mcp\.example\.org/%s/' /usr/share/doc/fjmcp-broker/examples/Caddyfile >/etc/caddy/Caddyfile
   systemctl reload caddy
 Beside other sites, or with nginx: /usr/share/doc/fjmcp-broker/docs/deploy-caddy.md`, public.Host)

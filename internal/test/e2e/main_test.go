@@ -72,6 +72,11 @@ func installIn(t *testing.T, suite, backend string) *System {
 	if err != nil {
 		t.Fatal(err)
 	}
+	closeAfter(t, s)
+	return s
+}
+
+func closeAfter(t *testing.T, s *System) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(journal(s, "--namespace=+fjmcp", "-n", "150", "-u", "fjmcp-*"))
@@ -80,7 +85,6 @@ func installIn(t *testing.T, suite, backend string) *System {
 			t.Error(err)
 		}
 	})
-	return s
 }
 
 // enabled is install with a complete configuration and the socket enabled.

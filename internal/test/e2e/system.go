@@ -96,6 +96,17 @@ func (s *System) install(ctx context.Context, o Options) error {
 			return err
 		}
 	}
+	if err := s.startForge(ctx, o); err != nil {
+		return err
+	}
+	_, err := s.Forge.Register(fakeforge.App{
+		Name: "MCP broker", ClientID: ClientID, ClientSecret: ClientSecret,
+		RedirectURIs: []string{PublicURL + "/oauth/callback"},
+	})
+	return err
+}
+
+func (s *System) startForge(ctx context.Context, o Options) error {
 	listen := func() (net.Listener, error) {
 		if o.TLS == nil {
 			return s.C.Listen(ctx, "tcp", strings.TrimPrefix(ForgeURL, "http://"))
@@ -114,11 +125,7 @@ func (s *System) install(ctx context.Context, o Options) error {
 		return err
 	}
 	s.Forge.Listen = listen
-	_, err = s.Forge.Register(fakeforge.App{
-		Name: "MCP broker", ClientID: ClientID, ClientSecret: ClientSecret,
-		RedirectURIs: []string{PublicURL + "/oauth/callback"},
-	})
-	return err
+	return nil
 }
 
 // InstallDeb runs apt, which finds all dependencies installed: there is no
