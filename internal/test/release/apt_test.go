@@ -141,7 +141,7 @@ func testApt(t *testing.T, suite string, repository, foreign *Repository) {
 			t.Errorf("apt-get %v warns:\n%s", args, out)
 		}
 	}
-	step("How to set it up: /usr/share/doc/fjmcp-broker/README.md", "install", "fjmcp-broker")
+	step("Set it up with: fjmcpctl setup", "install", "fjmcp-broker")
 	looksWhole(t, c)
 	step("", "remove", "fjmcp-broker")
 	_, err = c.Shell(t.Context(), "install -d -o fjmcp -g fjmcp -m 0700 /var/lib/fjmcp; install -o fjmcp -m 0600 /dev/null /var/lib/fjmcp/fjmcp.db")
