@@ -267,3 +267,13 @@ func TestWithoutSystemd(t *testing.T) {
 		}
 	}
 }
+
+// A broker without a proxy is not made to warn of one.
+func TestNoClaimWithoutAProxy(t *testing.T) {
+	claimed := ""
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { claimed = r.Header.Get("X-Forwarded-For") }))
+	defer server.Close()
+	if _, _, err := tryStream(t.Context(), server.Client(), server.URL); err == nil || claimed != "" {
+		t.Errorf("got %v, and X-Forwarded-For: %s", err, claimed)
+	}
+}

@@ -55,11 +55,14 @@ func (d *Doctor) proxy(ctx context.Context, f *Finding) {
 		f.warn("the proxy keeps events back until a stream ends: clients wait for what the broker has long said",
 			"nginx: proxy_buffering off; Caddy: flush_interval -1. /usr/share/doc/fjmcp-broker/examples has both")
 	}
-	if strings.HasPrefix(trial.URL, "https:") { // else there need not be a proxy
+	if behindProxy(trial.URL) {
 		judgeSource(f, seen)
 	}
 	d.tryBody(ctx, client, f)
 }
+
+// behindProxy reports whether a public URL must be a proxy's: the broker has no TLS.
+func behindProxy(address string) bool { return strings.HasPrefix(address, "https:") }
 
 // public is the public URL, of the settings where they can be read.
 func (d *Doctor) public() string {
@@ -105,7 +108,9 @@ func tryStream(ctx context.Context, client *http.Client, address string) (seen a
 	if err != nil {
 		return seen, false, err
 	}
-	req.Header.Set("X-Forwarded-For", claim)
+	if behindProxy(address) { // else the broker would take this program for one
+		req.Header.Set("X-Forwarded-For", claim)
+	}
 	req.Header.Set("Accept", "text/event-stream")
 	resp, err := client.Do(req)
 	if err != nil {
