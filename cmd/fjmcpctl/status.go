@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 )
 
@@ -30,9 +31,7 @@ does not run and could not be started.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.caller().Status(cmd.Context())
-			for i := range s.Checks {
-				s.Checks[i].Cure = s.Checks[i].Fault.Cure() // as this program knows it: the operator may copy it
-			}
+			cure(s)
 			if a.json && errors.Is(err, admin.ErrNotRunning) {
 				_ = a.print(cmd, map[string]string{"health": admin.NotRunning}, nil, nil) // err says more
 			}
@@ -43,6 +42,18 @@ does not run and could not be started.`,
 			return err
 		},
 	}, "")
+}
+
+// cure has this program's own cures in place of what a broker says: the operator may copy
+// them.
+func cure(s admin.Status) {
+	for i := range s.Checks {
+		c := &s.Checks[i]
+		c.Cure = c.Fault.Cure()
+		if s.Launcher.Kind == config.LauncherProcess {
+			c.Cure = health.WithoutSystemd(c.Cure)
+		}
+	}
 }
 
 func printStatus(w *bytes.Buffer, s admin.Status) {
@@ -64,7 +75,7 @@ func printStatus(w *bytes.Buffer, s admin.Status) {
 	t.row("known", fmt.Sprintf("%s, %s, %s", count(s.Store.Users, "user"), count(s.Store.Clients, "client"), count(s.Store.Logins, "login")))
 	t.Flush()
 	printChecks(w, s.Checks)
-	if s.Health == admin.Degraded {
+	if s.Health == admin.Degraded && s.Launcher.Kind != config.LauncherProcess {
 		fmt.Fprint(w, "\nSee also: journalctl -u fjmcp-broker.service -p warning -n 20\n")
 	}
 }

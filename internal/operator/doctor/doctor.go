@@ -109,6 +109,12 @@ func (d *Doctor) Examine(ctx context.Context) Report {
 	r := Report{Health: Well}
 	tell := func(f Finding) {
 		f.State = cmp.Or(f.State, health.OK)
+		if !d.systemd {
+			f.Detail = health.WithoutSystemd(f.Detail)
+			for i, p := range f.Problems {
+				f.Problems[i].Cure = health.WithoutSystemd(p.Cure)
+			}
+		}
 		r.Findings = append(r.Findings, f)
 		if d.Told != nil {
 			d.Told(f)

@@ -132,11 +132,11 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// has reports whether a finding has a problem with that cause and cure.
+// has reports whether a finding of that state, "" for any, has a problem with that cause and cure.
 func has(r Report, of string, state health.State, cause, cure string) bool {
 	for _, f := range r.Findings {
 		for _, p := range f.Problems {
-			if f.Name == of && f.State == state && strings.Contains(p.Cause, cause) && strings.Contains(p.Cure, cure) {
+			if f.Name == of && (state == "" || f.State == state) && strings.Contains(p.Cause, cause) && strings.Contains(p.Cure, cure) {
 				return true
 			}
 		}
@@ -249,22 +249,68 @@ func TestWithoutABroker(t *testing.T) {
 	}
 }
 
-// Where there is no systemd it says what that lacks, and where the settings come from.
+// Where there is no systemd it says what that lacks, where the settings come from, and no
+// cure that only systemd could carry out.
 func TestWithoutSystemd(t *testing.T) {
-	w := newWorld(t)
-	text, err := os.ReadFile(w.path(envFile))
-	w.must(err)
-	w.must(os.RemoveAll(w.path("/run/systemd")))
-	w.desk.status.Launcher.Kind = "process"
-	w.Doctor.Environ = append(setup.Environment(string(text)), "CREDENTIALS_DIRECTORY="+w.path(credentials), "FJMCP_BROKER_STATE_DIR="+w.path(stateDir))
-	r := w.Doctor.Examine(t.Context())
-	if r.Health != Well || !has(r, "sandbox", health.Warning, "Landlock alone", "systemd") {
-		t.Errorf("got %+v", r)
+	for name, c := range map[string]struct {
+		begin           func(*world)
+		of, cause, cure string
+		health          string
+	}{
+		"all is well": {func(*world) {}, "sandbox", "no uid, root or journal of their own", "", Well},
+		"no socket": {func(w *world) { w.Doctor.Caller = admin.NewCaller(w.path("/no.sock")) },
+			"broker", "no such file", "start the broker, and give --socket its admin.sock", admin.NotRunning},
+		"another version": {func(w *world) { w.desk.status.Version = "1.2.2" }, "broker", "the broker that runs is 1.2.2", "start the broker anew", Well},
+		"a typo": {func(w *world) { w.Doctor.Environ = append(w.Doctor.Environ, "FJMCP_BROKER_FORGEJO_URI=x") },
+			"settings", "FORGEJO_URI is not a setting", "set it for the broker's process", Failing},
+		"the application": {func(w *world) { w.check("oauth-application", health.Failing, health.ApplicationUnknown, "unknown") },
+			"oauth-application", "unknown", "the credential forgejo-client-secret", Failing},
+		"a clock that is ahead": {func(w *world) { w.forge.Advance(2 * time.Hour) }, "clock", "cannot be seen", "have NTP", Well},
+		"an untrusted proxy":    {func(*world) {}, "proxy", "is not believed", "name its address in FJMCP_BROKER_TRUSTED_PROXIES and start the broker anew", Well},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			text, err := os.ReadFile(w.path(envFile))
+			w.must(err)
+			w.must(os.RemoveAll(w.path("/run/systemd")))
+			w.desk.status.Launcher.Kind = "process"
+			w.Doctor.Environ = append(setup.Environment(string(text)), "CREDENTIALS_DIRECTORY="+w.path(credentials),
+				"FJMCP_BROKER_LAUNCHER=process", "FJMCP_BROKER_STATE_DIR="+w.path(stateDir))
+			c.begin(w)
+			r := w.Doctor.Examine(t.Context())
+			if r.Health != c.health || !has(r, c.of, "", c.cause, c.cure) {
+				t.Errorf("got %+v", r)
+			}
+			said, err := json.Marshal(r)
+			w.must(err)
+			for _, word := range []string{"systemctl", "journalctl", "timedatectl", "/etc/fjmcp", "/run/fjmcp"} {
+				if strings.Contains(strings.ReplaceAll(string(said), w.Doctor.Root, ""), word) {
+					t.Errorf("it names %s: %s", word, said)
+				}
+			}
+			for _, f := range r.Findings {
+				if skipped := strings.Contains(" units limits permissions journal ", " "+f.Name+" "); c.health == Well && skipped != (f.State == Skipped) {
+					t.Errorf("%s is %s: %s", f.Name, f.State, f.Detail)
+				}
+			}
+		})
 	}
-	for _, f := range r.Findings {
-		if skipped := strings.Contains(" units limits permissions journal ", " "+f.Name+" "); skipped != (f.State == Skipped) {
-			t.Errorf("%s is %s: %s", f.Name, f.State, f.Detail)
+}
+
+// What sessions lack without systemd is what docs/security.md calls missing, a row each.
+func TestLacksAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for line := range strings.Lines(string(page)) {
+		if cells := strings.Split(line, "|"); len(cells) == 6 && strings.Contains(strings.ToLower(cells[3]), "**missing**") {
+			rows = append(rows, line)
 		}
+	}
+	if old, recent := lacks(3), lacks(4); len(rows) != len(old) || len(recent) != len(old)-1 {
+		t.Errorf("the page has %d rows, and told are %q, and with ABI 4 %q", len(rows), old, recent)
 	}
 }
 

@@ -73,8 +73,10 @@ func (d *Doctor) clock(ctx context.Context, f *Finding) {
 		f.skip("the forge does not tell the time")
 		return
 	}
-	synchronized := "this machine's is synchronized"
-	if d.systemd {
+	synchronized, cure := "this machine's is synchronized", "timedatectl status, on both machines; systemctl enable --now systemd-timesyncd.service, or another NTP client"
+	if !d.systemd {
+		synchronized, cure = "whether this machine's is synchronized cannot be seen", "have NTP set the clocks of both machines"
+	} else {
 		if out, err := d.Command(ctx, "timedatectl", "show", "--property=NTPSynchronized", "--value"); err != nil || out != "yes\n" {
 			synchronized = "this machine's is not synchronized"
 		}
@@ -87,6 +89,5 @@ func (d *Doctor) clock(ctx context.Context, f *Finding) {
 	if apart.Abs() <= mostSkew {
 		return
 	}
-	f.warn(fmt.Sprintf("the forge's clock is %v %s this machine's; %s", apart.Abs(), where, synchronized),
-		"timedatectl status, on both machines; systemctl enable --now systemd-timesyncd.service, or another NTP client")
+	f.warn(fmt.Sprintf("the forge's clock is %v %s this machine's; %s", apart.Abs(), where, synchronized), cure)
 }

@@ -26,14 +26,31 @@ func (d *Doctor) sandbox(ctx context.Context, f *Finding) {
 			"run Linux 5.13 or later with landlock among its security modules (/sys/kernel/security/lsm); in a container allow its three system calls")
 	}
 	if d.launcher() == config.LauncherProcess {
-		f.warn("sessions are child processes of the broker: they have its uid, its network and its memory limit, and see each other's processes; "+
-			"Landlock alone keeps them from the database and the secrets", "for people who do not trust each other install the package on a machine with systemd")
+		f.warn("sessions are child processes of the broker: nothing but Landlock and a seccomp filter keeps them from the database, the secrets and each other",
+			"for people who do not trust each other install the package on a machine with systemd")
+		for _, lack := range lacks(confine.LandlockABI()) {
+			f.warn(lack, "")
+		}
 	}
 	if d.systemd {
 		details = append(details, d.exposures(ctx, f)...)
 		d.judgeOverrides(f)
 	}
 	f.Detail = strings.Join(details, ", ")
+}
+
+// lacks is what sessions lack as children of the broker, where the kernel has that Landlock.
+// docs/security.md has the same.
+func lacks(abi int) []string {
+	all := []string{
+		"sessions have no uid, root or journal of their own, but the broker's",
+		"/proc shows sessions all command lines and connections, and they can ask for names, sizes and times of files",
+		"memory and files are bounded for each process, but no memory, processes or processors for a session",
+	}
+	if abi < 4 {
+		all = append(all, fmt.Sprintf("Landlock of this kernel has ABI %d, and 4 holds TCP (Linux 6.7): sessions can connect to all that the broker reaches", abi))
+	}
+	return all
 }
 
 func (d *Doctor) launcher() string {

@@ -1,5 +1,7 @@
 package health
 
+import "strings"
+
 // Fault is one thing that can be wrong, by which its cure is found.
 type Fault string
 
@@ -33,7 +35,7 @@ var cures = map[Fault]string{
 	StoreKeyMissing: "add the key they were sealed with to /etc/fjmcp/credentials/store-key-old and systemctl restart fjmcp-broker.service; " +
 		"if it is lost, fjmcpctl key rotate deletes them, and those users log in again",
 	LauncherFails: "journalctl -u fjmcp-launcher.service -n 20 says why; then systemctl restart fjmcp-broker.socket",
-	AuditFails:    "systemctl start systemd-journald.service; journalctl -u systemd-journald.service -n 20 says why it ended. Without systemd: have the broker's standard error read",
+	AuditFails:    "systemctl start systemd-journald.service; journalctl -u systemd-journald.service -n 20 says why it ended",
 
 	BackendMissing:       "install -m 0755 forgejo-mcp /usr/local/bin/forgejo-mcp, or set FJMCP_BROKER_FORGEJO_MCP in /etc/fjmcp/broker.env and systemctl restart fjmcp-broker.service",
 	BackendNotExecutable: "chmod 0755 the file, which must be a program for this machine; forgejo-mcp's releases are",
@@ -57,3 +59,25 @@ var cures = map[Fault]string{
 
 // Cure says what mends the fault; "" for one that is not known.
 func (f Fault) Cure() string { return cures[f] }
+
+const itsLog = "the broker's standard error"
+
+var withoutSystemd = strings.NewReplacer(
+	cures[StoreFails], "make room where the database is, and give its files to the broker's user, mode 0600",
+	cures[AuditFails], "have "+itsLog+" read",
+	cures[SandboxFails], itsLog+" says why",
+	cures[PublicURLProxy], "have the proxy send to the broker's port",
+	"let it connect to /run/fjmcp/http.sock, or ", "",
+	probeLog, itsLog,
+	"journalctl -u fjmcp-launcher.service -n 20", itsLog,
+	"journalctl -u fjmcp-broker.service -n 20", itsLog,
+	"systemctl status fjmcp-broker.service fjmcp-broker.socket", itsLog+" says why",
+	"is the broker enabled? systemctl enable --now fjmcp-broker.socket", "start the broker, and give --socket its admin.sock, in FJMCP_BROKER_STATE_DIR",
+	"systemctl restart fjmcp-broker.service", "start the broker anew",
+	"systemctl restart fjmcp-broker.socket", "start the broker anew",
+	" in /etc/fjmcp/broker.env", "",
+	"/etc/fjmcp/credentials/", "the credential ",
+)
+
+// WithoutSystemd is a cure as it is where systemd does not run, such as in a container.
+func WithoutSystemd(cure string) string { return withoutSystemd.Replace(cure) }

@@ -259,3 +259,15 @@ func TestEveryFaultHasACure(t *testing.T) {
 		}
 	}
 }
+
+// No cure is told in a container that only systemd could carry out.
+func TestCuresWithoutSystemd(t *testing.T) {
+	for fault, cure := range cures {
+		got := WithoutSystemd(cure)
+		for _, word := range []string{"systemctl", "journalctl", ".service", ".socket", "/etc/fjmcp", "/run/fjmcp", "/var/lib/fjmcp"} {
+			if got == "" || strings.Contains(got, word) {
+				t.Errorf("%s names %s: %q", fault, word, got)
+			}
+		}
+	}
+}

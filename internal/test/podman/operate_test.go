@@ -42,13 +42,15 @@ func TestBackup(t *testing.T) {
 	h.mustBe(h.again(alice), "alice")
 }
 
-// What the page says of looking inside works, and a broker that does not answer is not
+// What the page says of looking inside works, the doctor is of use, and a broker that does not answer is not
 // called healthy.
 func TestLookInside(t *testing.T) {
 	h := start(t)
 	for _, line := range blocks(t, "Look inside")[0] {
 		h.sh(line)
 	}
+	h.mustBe(h.connect("alice", "examined"), "alice")
+	h.checkDoctor()
 	h.must(exec.Command("kill", "-STOP", h.process("fjmcp-broker")).Run())
 	if _, err := podman("healthcheck", "run", container); err == nil {
 		t.Error("a broker that stands still is healthy")
