@@ -40,18 +40,19 @@ func (t *terminal) ask(ctx context.Context, question, fallback string) (string, 
 
 // askSecret asks for what is not shown while it is typed.
 func (t *terminal) askSecret(ctx context.Context, question string) (string, error) {
-	before, err := term.GetState(int(t.in.Fd()))
+	fd := int(t.in.Fd())
+	before, err := term.GetState(fd)
 	if err != nil {
 		return "", err
 	}
 	fmt.Fprint(t.out, question+" (not shown): ")
 	defer fmt.Fprintln(t.out)
 	answer, err := t.await(ctx, func() (string, error) {
-		b, err := term.ReadPassword(int(t.in.Fd()))
+		b, err := term.ReadPassword(fd)
 		return string(b), err
 	})
 	if ctx.Err() != nil {
-		_ = term.Restore(int(t.in.Fd()), before) // the reader still waits, without echo
+		_ = term.Restore(fd, before) // the reader still waits, without echo
 	}
 	return strings.TrimSpace(answer), err
 }
