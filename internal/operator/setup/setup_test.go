@@ -204,6 +204,21 @@ func TestAnotherPublicURL(t *testing.T) {
 	}
 }
 
+// A forge that has moved keeps client ID and secret, as docs/incidents.md says.
+func TestForgeMoves(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.run(t, w.options(t))
+	must(t, err)
+	id, secret := w.pair()
+	w.forge = strings.Replace(w.forge, "forgejo.", "moved.", 1)
+	_, err = w.run(t, Options{ForgejoURL: w.forge, ClientID: id, ClientSecretFile: filepath.Join(w.root, secretFile), Yes: true})
+	must(t, err)
+	w.settled(t, 1)
+	if nowID, now := w.pair(); nowID != id || now != secret || setting(w.read(settingsFile), forgeName) != w.forge {
+		t.Errorf("the client ID was %s and is %s; settings:\n%s", id, nowID, w.read(settingsFile))
+	}
+}
+
 // An application whose secret is lost gets another.
 func TestLostSecret(t *testing.T) {
 	w := newWorld(t)
