@@ -43,7 +43,7 @@ func (h *host) checkArchive() {
 	dir := h.t.TempDir()
 	h.sh("make image-archive", "RELEASE="+dir)
 	id := h.podman("image", "inspect", "--format", "{{.Id}}", image)
-	h.podman("untag", image)
+	h.podman("untag", image, image) // alone it would take all names away
 	archives, err := filepath.Glob(filepath.Join(dir, "fjmcp-broker_"+version+"_*_image.tar"))
 	if err != nil || len(archives) != 1 {
 		h.t.Fatalf("the archives are %q, %v", archives, err)
