@@ -34,8 +34,9 @@ func (s *Server) Authenticate(r *http.Request) (model.Access, error) {
 }
 
 // Challenge says what to answer to a request to endpoint, mcp.PathStreamable or
-// mcp.PathSSE, maybe with a slash at its end, that Authenticate refused, or whose user Forgejo no longer accepts: 401
-// with where to log in (RFC 9728 §5.1), which header is for WWW-Authenticate. One that
+// mcp.PathSSE, maybe with a slash at its end, that Authenticate refused, or whose user
+// Forgejo no longer accepts: 401 with where to log in (RFC 9728 §5.1), which header is for
+// WWW-Authenticate. One that
 // failed for model.ErrInsufficientScope gets 403 with the scope to ask for. A failure
 // that says nothing about the token is 503 without a header, since a client would throw
 // away a good one on 401.

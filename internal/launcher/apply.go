@@ -28,9 +28,9 @@ const applyTimeout = 50 * time.Second
 // settings that getenv gives, or the sandbox's drop-ins, differ from those in file, it
 // ends all sessions' units, which would continue under the former ones, and starts
 // launcher and egress anew, if they run; then it writes file. Where only how many sessions
-// a user may have differs, or how long a start may take, it starts the launcher anew. Else it touches nothing: a broker
-// that starts anew breaks no session's connection. Without file nothing has run since
-// boot.
+// a user may have differs, or how long a start may take, it starts the launcher anew. Else
+// it touches nothing: a broker that starts anew breaks no session's connection. Without
+// file nothing has run since boot.
 func Apply(ctx context.Context, getenv func(string) string, file string) error {
 	sandbox, err := sandboxDigest(unitDirs)
 	if err != nil {
@@ -75,7 +75,8 @@ func (s settings) record() []byte {
 var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"}
 
 // sandboxDigest tells one state of the drop-ins of fjmcp-session@.service from another, and
-// of the file of that name, which must not be there. An upgrade that mends the sandbox must not leave sessions in the former one.
+// of the file of that name, which must not be there. An upgrade that mends the sandbox must
+// not leave sessions in the former one.
 func sandboxDigest(dirs []string) (string, error) {
 	sum := sha256.New()
 	for _, dir := range dirs {

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxWaiting bounds the events in memory that nobody takes, in bytes: some 12,000
-	// tool calls.
+	// maxWaiting bounds the events in memory that nobody takes, in bytes: thousands of tool
+	// calls.
 	maxWaiting = 8 << 20
 	// retryAfter is the time between two tries to write them; soon, where the journal only
 	// has to read what it was given, which is little where sockets hold ten entries.
