@@ -122,7 +122,7 @@ func (s *Server) tokenEvent(ctx context.Context, kind audit.Kind, c model.Client
 // grantEvent is an event about what c was granted.
 func (s *Server) grantEvent(ctx context.Context, kind audit.Kind, c model.Client, g model.Grant) audit.Event {
 	e := site.Event(kind, s.cfg.Store.Known(ctx, g.UserID), c)
-	e.ReadOnly = audit.YesNo(model.ReadOnly(g.Scope))
+	e.Grant, e.ReadOnly = g.ID, audit.YesNo(model.ReadOnly(g.Scope))
 	return e
 }
 

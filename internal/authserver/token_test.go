@@ -3,6 +3,7 @@ package authserver_test
 import (
 	"encoding/base64"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -101,8 +102,10 @@ func TestRefresh(t *testing.T) {
 	w.advance(61 * time.Second)
 	w.post("/oauth/token", c.refreshForm(refresh)).wantError(t, 400, "invalid_grant", "already used")
 	w.post("/oauth/token", c.refreshForm(first["refresh_token"].(string))).wantError(t, 400, "invalid_grant", "revoked")
-	if !strings.Contains(w.trail.String(), "token_refreshed") || !strings.Contains(w.trail.String(), "token_reused") {
-		t.Error("the audit trail is not complete")
+	for _, kind := range []string{"login", "token_issued", "token_refreshed", "token_reused"} {
+		if !regexp.MustCompile("FJMCP_EVENT=" + kind + " .*FJMCP_GRANT=" + w.latest.Load().GrantID + " ").MatchString(w.trail.String()) {
+			t.Errorf("the audit trail has no %s of this login", kind)
+		}
 	}
 }
 

@@ -132,8 +132,9 @@ func (h *Handler) exchange(ctx context.Context, login *store.Login, query url.Va
 // finish makes the grant and returns to the client with a code.
 func (h *Handler) finish(r *http.Request, login store.Login, client model.Client, user model.User) (site.Answer, error) {
 	code, now := model.NewToken(model.PrefixCode), h.cfg.Now()
+	grant := model.NewID()
 	first, err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, model.Grant{
-		ID: model.NewID(), UserID: user.ID, ClientID: client.ID, CreatedAt: now,
+		ID: grant, UserID: user.ID, ClientID: client.ID, CreatedAt: now,
 		Scope: login.Scope, Requested: login.Requested, Resource: login.Resource,
 	}, store.Code{Hash: model.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: now.Add(codeTTL)})
 	switch {
@@ -147,7 +148,7 @@ func (h *Handler) finish(r *http.Request, login store.Login, client model.Client
 		events = append(events, site.Event(audit.ClientRegistered, model.User{}, client))
 	}
 	e := site.Event(audit.LoginSucceeded, user, client)
-	e.ReadOnly = audit.YesNo(model.ReadOnly(login.Scope))
+	e.Grant, e.ReadOnly = grant, audit.YesNo(model.ReadOnly(login.Scope))
 	return site.Answer{Location: h.back(login, url.Values{"code": {code}}), Events: append(events, e)}, nil
 }
 
