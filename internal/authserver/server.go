@@ -29,8 +29,8 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
-// Config is what a Server needs. All fields but Issuer, which is made here, Documents,
-// Addresses, Redeemed and Running are required.
+// Config is what a Server needs. All fields but Issuer, which is made here, Name,
+// Documents, Addresses, Redeemed and Running are required.
 type Config struct {
 	site.Site
 	PublicURL  *url.URL      // origin and optional path prefix, no trailing slash
@@ -63,7 +63,7 @@ type Server struct {
 
 // New returns a Server.
 func New(cfg Config) *Server {
-	cfg.Issuer = issuer(cfg.PublicURL)
+	cfg.Issuer, cfg.Name = issuer(cfg.PublicURL), cmp.Or(cfg.Name, cfg.PublicURL.Host)
 	addresses := cmp.Or(cfg.Addresses, &ratelimit.Addresses{Log: cfg.Log})
 	limit := func(rule ratelimit.Rule) *ratelimit.Limiter {
 		return ratelimit.New(ratelimit.Config{Rule: rule, Addresses: addresses, Audit: cfg.Audit, Now: cfg.Now})

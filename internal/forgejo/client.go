@@ -153,6 +153,9 @@ func newTransport(cfg Config, pool *x509.CertPool) *http.Transport {
 // Origin returns scheme, host and port of the forge, without a path.
 func (c *Client) Origin() string { return c.base.Scheme + "://" + c.base.Host }
 
+// URL is the forge's front page.
+func (c *Client) URL() string { return c.base.String() }
+
 // Scope returns the space-separated scope the client asks for.
 func (c *Client) Scope() string { return c.scope }
 

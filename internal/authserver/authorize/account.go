@@ -135,7 +135,7 @@ const (
 // can make a link with a parameter.
 func (h *Handler) accountPage(user model.User, secret string, connections []store.Connection, done string) pages.Account {
 	a := pages.Account{
-		User: user.Name, Forge: h.cfg.ForgeHost(), Now: h.cfg.Now(), Settings: template.URL(h.cfg.Forgejo.ApplicationsURL()),
+		User: user.Name, Now: h.cfg.Now(), Settings: template.URL(h.cfg.Forgejo.ApplicationsURL()),
 		All: h.form("Disconnect all", secret, purposeDisconnect, ""), Logout: h.form("Log out", secret, purposeLogout, ""),
 	}
 	for _, c := range connections {

@@ -17,8 +17,16 @@ import (
 
 // Page is what can be shown.
 type Page interface {
-	// Write renders the page and sends it.
-	Write(w http.ResponseWriter) error
+	// Write renders the page in its frame and sends it.
+	Write(w http.ResponseWriter, f Frame) error
+}
+
+// Frame is what all pages of a server have around them. What is "" is left out.
+type Frame struct {
+	Site     string       // name of this server
+	Home     string       // URL of its front page, without a slash at its end
+	Forge    string       // host of the forge
+	ForgeURL template.URL // trusted: from the settings
 }
 
 // Field is a hidden form field.
@@ -48,7 +56,6 @@ type Part struct {
 type Consent struct {
 	Client      string // as the client calls itself; shown as unverified
 	Publisher   string // host that published the client's description, if any
-	Forge       string // host of the forge
 	Destination Destination
 	Parts       []Part  // what is asked for
 	ReadOnly    bool    // it asks to read only
@@ -62,8 +69,8 @@ type Consent struct {
 func (c Consent) Title() string { return "Connect " + c.Client + "?" }
 
 // Write implements Page.
-func (c Consent) Write(w http.ResponseWriter) error {
-	return write(w, http.StatusOK, "consent.html", c)
+func (c Consent) Write(w http.ResponseWriter, f Frame) error {
+	return write(w, http.StatusOK, "consent.html", c, f)
 }
 
 // Action is a link shown as a button.
@@ -101,7 +108,9 @@ type Message struct {
 }
 
 // Write implements Page.
-func (m Message) Write(w http.ResponseWriter) error { return write(w, m.Status, "message.html", m) }
+func (m Message) Write(w http.ResponseWriter, f Frame) error {
+	return write(w, m.Status, "message.html", m, f)
+}
 
 // Connection is a connected client on the account page.
 type Connection struct {
@@ -118,7 +127,6 @@ type Connection struct {
 // Account is the page that shows a user's connected clients.
 type Account struct {
 	User        string
-	Forge       string // host of the forge
 	Notice      string // what has just been done, if anything
 	Now         time.Time
 	Connections []Connection
@@ -132,8 +140,8 @@ type Account struct {
 func (Account) Title() string { return "Connected applications" }
 
 // Write implements Page.
-func (a Account) Write(w http.ResponseWriter) error {
-	return write(w, http.StatusOK, "account.html", a)
+func (a Account) Write(w http.ResponseWriter, f Frame) error {
+	return write(w, http.StatusOK, "account.html", a, f)
 }
 
 //go:embed templates/*.html
@@ -142,39 +150,59 @@ var files embed.FS
 //go:embed templates/style.css
 var style string
 
+// Icon is the mark of this software, an SVG image.
+//
+//go:embed templates/icon.svg
+var Icon string
+
 var (
 	templates = template.Must(template.New("").Funcs(template.FuncMap{
 		"style": func() template.CSS { return template.CSS(style) },
+		"icon":  func() template.HTML { return template.HTML(Icon) },
 		"ago":   ago,
-		"day":   func(t time.Time) string { return t.UTC().Format("2 January 2006") },
+		"when":  func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 MST") },
 		"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}).ParseFS(files, "templates/*.html"))
 	policy = contentPolicy(style)
 )
 
-// contentPolicy allows our own style and nothing else. It has no form-action:
+// contentPolicy allows our own style and icon and nothing else. It has no form-action:
 // Chromium and Safari apply that to the whole redirect chain of a form, which
 // ends at the client, maybe on a custom scheme.
 func contentPolicy(style string) string {
 	sum := sha256.Sum256([]byte(style))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; frame-ancestors 'none'"
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 }
 
-func write(w http.ResponseWriter, status int, name string, data any) error {
-	var page bytes.Buffer
-	if err := templates.ExecuteTemplate(&page, name, data); err != nil {
+func write(w http.ResponseWriter, status int, name string, p Page, f Frame) error {
+	body, err := render(name, p, f)
+	if err != nil {
 		return err
 	}
 	h := w.Header()
+	setHeaders(h)
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, err = w.Write(body)
+	return err
+}
+
+func setHeaders(h http.Header) {
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin") // with no-referrer, forms would send "Origin: null"
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, err := w.Write(page.Bytes())
-	return err
+}
+
+// render has a template show p as .Page, with the fields of f beside it.
+func render(name string, p Page, f Frame) ([]byte, error) {
+	var b bytes.Buffer
+	err := templates.ExecuteTemplate(&b, name, struct {
+		Frame
+		Page Page
+	}{f, p})
+	return b.Bytes(), err
 }
 
 // PrefersJSON reports whether a request is a program's rather than a browser's:

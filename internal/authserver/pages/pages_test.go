@@ -13,9 +13,9 @@ func TestConsentEscapesWhatTheClientChose(t *testing.T) {
 	w := httptest.NewRecorder()
 	evil := `</h1><script>alert(1)</script>"'`
 	err := (Consent{
-		Client: evil, Forge: evil, Publisher: evil, Destination: Destination{Host: evil, Kind: App, Owner: evil}, Parts: []Part{{Name: evil}},
+		Client: evil, Publisher: evil, Destination: Destination{Host: evil, Kind: App, Owner: evil}, Parts: []Part{{Name: evil}},
 		Action: "https://broker.example/oauth/authorize", Fields: []Field{{Name: "state", Value: evil}},
-	}).Write(w)
+	}).Write(w, Frame{Site: evil, Forge: evil})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestConsentEscapesWhatTheClientChose(t *testing.T) {
 func TestAccountEscapesWhatTheClientChose(t *testing.T) {
 	w := httptest.NewRecorder()
 	evil := `</h2><script>alert(1)</script>"'`
-	err := (Account{User: evil, Forge: evil, Notice: evil, Connections: []Connection{{Client: evil, Publisher: evil, Host: evil}}}).Write(w)
+	err := (Account{User: evil, Notice: evil, Connections: []Connection{{Client: evil, Publisher: evil, Host: evil}}}).Write(w, Frame{Site: evil, Forge: evil})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestFormToken(t *testing.T) {
 
 func TestHeaders(t *testing.T) {
 	w := httptest.NewRecorder()
-	if err := (Message{Status: 403, Title: "t", Text: "x", Actions: []Action{{Label: "Back", URL: "cursor://a/b?x=1&y=2"}}}).Write(w); err != nil {
+	if err := (Message{Status: 403, Title: "t", Text: "x", Actions: []Action{{Label: "Back", URL: "cursor://a/b?x=1&y=2"}}}).Write(w, Frame{}); err != nil {
 		t.Fatal(err)
 	}
 	if w.Code != 403 || !strings.Contains(w.Body.String(), `href="cursor://a/b?x=1&amp;y=2"`) {
@@ -96,7 +96,7 @@ func TestHeaders(t *testing.T) {
 
 func TestTheStyleIsTheOneThePolicyAllows(t *testing.T) {
 	w := httptest.NewRecorder()
-	if err := (Message{Status: 200}).Write(w); err != nil {
+	if err := (Message{Status: 200}).Write(w, Frame{}); err != nil {
 		t.Fatal(err)
 	}
 	_, rest, _ := strings.Cut(w.Body.String(), "<style>")

@@ -7,6 +7,7 @@ package site
 import (
 	"context"
 	"errors"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -25,9 +26,10 @@ import (
 
 const maxForm = 64 << 10 // bytes
 
-// Site is what all handlers work with. All fields but Schemes are required.
+// Site is what all handlers work with. All fields but Name and Schemes are required.
 type Site struct {
 	Issuer  string // public URL of the server, without trailing slash; set by authserver
+	Name    string // of the server, for people; else authserver sets it to Issuer's host
 	Store   *store.Store
 	Forgejo *forgejo.Client
 	Tokens  *tokens.Tokens
@@ -107,7 +109,7 @@ func (s *Site) Serve(handle func(*http.Request) (Answer, error), broken *Refusal
 		case refused.Code != "" && pages.PrefersJSON(r):
 			httpserver.WriteJSON(w, refused.Status, oauth.Errorf(refused.Code, "%s", refused.Text))
 		case a.Page != nil:
-			if err := a.Page.Write(w); err != nil {
+			if err := a.Page.Write(w, s.Frame()); err != nil {
 				s.Log.ErrorContext(r.Context(), "cannot write a page", "error", err)
 			}
 		default:
@@ -121,6 +123,11 @@ func (s *Site) Serve(handle func(*http.Request) (Answer, error), broken *Refusal
 
 // AccountURL is the page where users see what they have connected.
 func (s *Site) AccountURL() string { return s.Issuer + "/account" }
+
+// Frame is what pages have around them.
+func (s *Site) Frame() pages.Frame {
+	return pages.Frame{Site: s.Name, Home: s.Issuer, Forge: s.ForgeHost(), ForgeURL: template.URL(s.Forgejo.URL())}
+}
 
 // ForgeHost names the forge for people.
 func (s *Site) ForgeHost() string {

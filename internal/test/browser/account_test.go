@@ -121,7 +121,7 @@ func TestAccountByKeyboard(t *testing.T) {
 	b.see("The client got: code state iss")
 	c.tokens(b)
 	w.openAccount(b, "alice")
-	for _, want := range []string{"Log out", "Disconnect Example client"} {
+	for _, want := range []string{strings.TrimPrefix(w.url, "https://"), "Log out", "Disconnect Example client"} {
 		b.key(kb.Tab)
 		b.until("the focus on "+want, func() bool { return b.focused() == want })
 	}

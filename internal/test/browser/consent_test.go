@@ -40,7 +40,8 @@ func TestConsentByKeyboard(t *testing.T) {
 	b := newBrowser(t)
 	b.open(c.authorizeURL())
 	b.see("Connect Example client?")
-	b.enter()
+	b.enter() // to the link in the header
+	b.key(kb.Tab)
 	b.until("the focus on the choice", func() bool { return strings.HasPrefix(b.focused(), "Read and write") })
 	b.key(kb.ArrowDown)
 	b.until("the other choice", func() bool { return strings.HasPrefix(b.focused(), "Read only") })

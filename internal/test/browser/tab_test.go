@@ -239,7 +239,7 @@ type look struct {
 
 var looks = []look{
 	{"desktop-light", 1280, 900, false, true}, {"desktop-dark", 1280, 900, true, false},
-	{"phone-light", 360, 740, false, false}, {"phone-dark", 360, 740, true, true},
+	{"phone-light", 390, 844, false, false}, {"phone-dark", 390, 844, true, true},
 }
 
 func (b *tab) wear(l look) {
