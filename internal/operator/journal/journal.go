@@ -1,0 +1,327 @@
+// Package journal reads the audit's events back out of the journal: what the broker wrote,
+// and nothing that somebody else made to look like it.
+//
+// Any local program may write an entry with fields FJMCP_*, and with any other name that
+// does not begin with an underscore. Those that do are journald's own
+// (systemd.journal-fields(7)): it takes them from the kernel, which knows the sender's
+// process and uid. An event is believed if they say that it came from the process of
+// fjmcp-broker.service, under its user, on this machine, and not as a line of output. What
+// is asked for by an operator never gets to journalctl's command line but as a time.
+package journal
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	unit     = "fjmcp-broker.service"
+	userName = "fjmcp"
+	// maxSystemUID is the largest uid of a system user (Debian Policy 9.2.2).
+	maxSystemUID = 999
+	// maxLine bounds an entry as journalctl prints it, in bytes: it leaves out values
+	// above 4 KiB.
+	maxLine = 1 << 20
+)
+
+// Errors of Open. Their texts say what to do.
+var (
+	ErrNone   = errors.New("there is no journal")
+	ErrDenied = errors.New("you may not read the journal")
+)
+
+// Journal is a journal that can be read. Use Open. It is for one goroutine.
+type Journal struct {
+	directory string
+	uid       string            // the broker's; empty: that of any system user
+	trusted   map[string]string // what journald must have said of an entry
+
+	refused int
+	said    []string // by journalctl
+}
+
+// Open returns this machine's journal, or that in a directory of journal files, which may
+// be another machine's. Of that the broker's uid is not known here, so there any system
+// user is believed to be the broker's. Errors match ErrNone or ErrDenied where they are
+// that.
+func Open(ctx context.Context, directory string) (*Journal, error) {
+	if _, err := exec.LookPath("journalctl"); err != nil {
+		return nil, fmt.Errorf("%w here: journalctl is not installed", ErrNone)
+	}
+	if directory != "" {
+		return openDirectory(ctx, directory)
+	}
+	id, err := os.ReadFile("/etc/machine-id")
+	if err != nil {
+		return nil, fmt.Errorf("%w here: %w", ErrNone, err)
+	}
+	machine := strings.TrimSpace(string(id))
+	if err := readable("system", filepath.Join("/var/log/journal", machine), filepath.Join("/run/log/journal", machine)); err != nil {
+		return nil, err
+	}
+	broker, err := user.Lookup(userName)
+	if err != nil {
+		return nil, fmt.Errorf("cannot tell the broker's entries from others': %w; is fjmcp-broker installed here?", err)
+	}
+	j := &Journal{uid: broker.Uid}
+	j.trust(machine)
+	return j, nil
+}
+
+func openDirectory(ctx context.Context, directory string) (*Journal, error) {
+	if err := readable("", directory); err != nil {
+		return nil, err
+	}
+	j := &Journal{directory: directory}
+	machine, err := j.machine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j.trust(machine)
+	return j, nil
+}
+
+func (j *Journal) trust(machine string) {
+	j.trusted = map[string]string{"_SYSTEMD_UNIT": unit, "_TRANSPORT": "journal", "_MACHINE_ID": machine}
+}
+
+// readable returns an error unless there are journal files whose names begin so in one of
+// the directories, and all may be read. journalctl leaves out in silence what it may not.
+func readable(prefix string, directories ...string) error {
+	count := 0
+	for _, directory := range directories {
+		entries, err := os.ReadDir(directory)
+		if errors.Is(err, fs.ErrPermission) {
+			return denied(err)
+		}
+		for _, entry := range entries {
+			if !strings.HasPrefix(entry.Name(), prefix) || !strings.HasSuffix(strings.TrimSuffix(entry.Name(), "~"), ".journal") {
+				continue
+			}
+			count++
+			f, err := os.Open(filepath.Join(directory, entry.Name()))
+			if errors.Is(err, fs.ErrPermission) {
+				return denied(err)
+			}
+			if err == nil { // else it has been rotated away
+				f.Close()
+			}
+		}
+	}
+	if count == 0 {
+		return fmt.Errorf("%w: %s has no journal files", ErrNone, directories[0])
+	}
+	return nil
+}
+
+func denied(err error) error {
+	return fmt.Errorf("%w: %w\nhint: be root, or a member of the group systemd-journal", ErrDenied, err)
+}
+
+// machine finds out whose files a directory has. Root of a container, whose journal may lie
+// beside the machine's, can name a unit as it likes.
+func (j *Journal) machine(ctx context.Context) (string, error) {
+	var all []string
+	for line, err := range j.run(ctx, "--field=_MACHINE_ID") {
+		if err != nil {
+			return "", err
+		}
+		all = append(all, string(line))
+	}
+	switch len(all) {
+	case 0:
+		return "", fmt.Errorf("%w in %s: its files are empty", ErrNone, j.directory)
+	case 1:
+		return all[0], nil
+	}
+	return "", fmt.Errorf("%s has the journals of several machines: name the directory of one", j.directory)
+}
+
+// Begins returns when the oldest entry of the journal was written, of whatever origin. It
+// is zero where there is none.
+func (j *Journal) Begins(ctx context.Context) (time.Time, error) {
+	args := []string{"--output=json", "--output-fields=_BOOT_ID"}
+	if j.directory == "" {
+		args = append(args, "--system") // those of users may go back further
+	}
+	for line, err := range j.run(ctx, args...) {
+		if err != nil {
+			return time.Time{}, err
+		}
+		var e map[string]any
+		if err := json.Unmarshal(line, &e); err != nil {
+			return time.Time{}, fmt.Errorf("cannot read what journalctl says: %w", err)
+		}
+		return written(e), nil
+	}
+	return time.Time{}, nil
+}
+
+// Doubts says what may be missing in what was read so far, a line each.
+func (j *Journal) Doubts() []string {
+	said := append([]string(nil), j.said...)
+	if j.refused > 0 {
+		said = append(said, fmt.Sprintf("%d entries are not shown: they came from %s, but not from the user %s, or are not as a broker writes them", j.refused, unit, userName))
+	}
+	return said
+}
+
+// Range says what to read of the events, and how.
+type Range struct {
+	// Since and Until bound when an event happened, both included; zero is no bound.
+	Since, Until time.Time
+	Reverse      bool   // newest first
+	Follow       bool   // go on with what comes, until the context ends
+	After        *Event // if set, only what was written after it
+
+	// Missing, if set, is told of events that were written between two that are read, at
+	// those times, and are not there. The first time is zero where nothing older is there.
+	Missing func(n int64, from, to time.Time)
+}
+
+// Events reads events in the order in which they happened. That is also the order in which
+// the broker writes them, those among it that had to wait, so that it holds as long as the
+// machine's clock is not set back.
+func (j *Journal) Events(ctx context.Context, r Range) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		var before Event
+		if r.After != nil {
+			before = *r.After
+		} else if !r.Since.IsZero() {
+			for e, err := range j.entries(ctx, "--reverse", "--until="+stamp(r.Since)) {
+				if err != nil {
+					yield(e, err)
+					return
+				}
+				before = e
+				break
+			}
+		}
+		var args []string
+		switch {
+		case r.After != nil:
+			args = append(args, "--after-cursor="+r.After.Cursor)
+		case !r.Since.IsZero():
+			args = append(args, "--since="+stamp(r.Since)) // none is written before it happens
+		}
+		if r.Reverse {
+			args = append(args, "--reverse")
+		}
+		if r.Follow {
+			args = append(args, "--follow", "--no-tail")
+		}
+		r.window(before, j.entries(ctx, args...))(yield)
+	}
+}
+
+// stamp is a time as systemd.time(7) has it, rounded down.
+func stamp(t time.Time) string { return "@" + strconv.FormatInt(t.Unix(), 10) }
+
+// entries reads those entries that are events of the broker's.
+func (j *Journal) entries(ctx context.Context, args ...string) iter.Seq2[Event, error] {
+	argv := append([]string{"--output=json", "--output-fields=" + strings.Join(fields, ",")}, args...)
+	for name, value := range j.trusted {
+		argv = append(argv, name+"="+value)
+	}
+	return func(yield func(Event, error) bool) {
+		for line, err := range j.run(ctx, argv...) {
+			var e Event
+			if err == nil {
+				e, err = j.parse(line)
+			}
+			switch {
+			case errors.Is(err, errNoEvent):
+			case errors.Is(err, errRefused):
+				j.refused++
+			case !yield(e, err) || err != nil:
+				return
+			}
+		}
+	}
+}
+
+// run reads the lines that journalctl prints. It ends it when nobody wants more of them.
+func (j *Journal) run(ctx context.Context, args ...string) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		own, cancel := context.WithCancel(ctx)
+		defer cancel()
+		argv := append([]string{"--no-pager", "--quiet"}, args...)
+		if j.directory != "" {
+			argv = append(argv, "--directory="+j.directory)
+		}
+		var stderr bytes.Buffer
+		cmd := exec.CommandContext(own, "journalctl", argv...)
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "SYSTEMD_COLORS=0"}
+		cmd.Stderr = &stderr
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			yield(nil, fmt.Errorf("cannot start journalctl: %w", err))
+			return
+		}
+		more, err := lines(out, yield)
+		if !more || err != nil {
+			cancel()
+		}
+		ended := cmd.Wait()
+		said := strings.TrimSpace(stderr.String())
+		switch exit := new(exec.ExitError); {
+		case !more:
+		case ctx.Err() != nil: // whoever reads wants no more
+		case err != nil:
+			yield(nil, fmt.Errorf("cannot read what journalctl says: %w", err))
+		case errors.As(ended, &exit) && exit.ExitCode() == 1 && said == "": // nothing matched
+		case ended != nil:
+			yield(nil, fmt.Errorf("journalctl: %w: %s", ended, said))
+		case said != "":
+			j.said = append(j.said, "journalctl: "+said)
+		}
+	}
+}
+
+// lines hands on the lines of r, as long as they are wanted.
+func lines(r io.Reader, yield func([]byte, error) bool) (more bool, err error) {
+	s := bufio.NewScanner(r)
+	s.Buffer(nil, maxLine)
+	for s.Scan() {
+		if !yield(s.Bytes(), nil) {
+			return false, nil
+		}
+	}
+	return true, s.Err()
+}
+
+// written is when journald got an entry.
+func written(entry map[string]any) time.Time {
+	text, _ := entry["__REALTIME_TIMESTAMP"].(string)
+	usec, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMicro(usec)
+}
+
+// believed reports whether a uid is the broker's.
+func (j *Journal) believed(uid string) bool {
+	if j.uid != "" {
+		return uid == j.uid
+	}
+	n, err := strconv.Atoi(uid)
+	return err == nil && n > 0 && n <= maxSystemUID
+}

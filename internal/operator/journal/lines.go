@@ -1,0 +1,88 @@
+package journal
+
+import (
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Lines are events that were read from lines, as a broker writes them on standard error
+// where there is no journal. Nothing says who wrote a line: they are worth as much as the
+// file that they are in.
+type Lines []Event
+
+// ReadLines reads all events of r, and passes over other lines, such as the broker's log.
+func ReadLines(r io.Reader) (all Lines, err error) {
+	_, err = lines(r, func(line []byte, _ error) bool {
+		if e, ok := parseLine(string(line)); ok {
+			all = append(all, e)
+		}
+		return true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the lines: %w", err)
+	}
+	return all, nil
+}
+
+// Events is that of Journal, without Follow and After.
+func (l Lines) Events(r Range) iter.Seq2[Event, error] {
+	return r.window(Event{}, func(yield func(Event, error) bool) {
+		order := slices.Values(l)
+		if r.Reverse {
+			order = func(yield func(Event) bool) {
+				for _, e := range slices.Backward(l) {
+					if !yield(e) {
+						return
+					}
+				}
+			}
+		}
+		for e := range order {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	})
+}
+
+// parseLine reads a line of slog's text handler that the audit wrote.
+func parseLine(line string) (e Event, ok bool) {
+	for i := 0; line != ""; i++ {
+		name, rest, found := strings.Cut(line, "=")
+		if !found {
+			return e, false
+		}
+		value, rest, _ := strings.Cut(rest, " ")
+		if quoted, err := strconv.QuotedPrefix(line[len(name)+1:]); err == nil {
+			rest = strings.TrimPrefix(line[len(name)+1+len(quoted):], " ")
+			if value, err = strconv.Unquote(quoted); err != nil {
+				return e, false
+			}
+		}
+		line = rest
+		var err error
+		switch i {
+		case 0:
+			ok = name == "time"
+			e.Time, err = time.Parse(time.RFC3339Nano, value)
+		case 1:
+			ok = name == "level"
+		case 2:
+			ok = name == "msg" && value == "audit"
+		case 3:
+			ok = name == "FJMCP_EVENT"
+			fallthrough
+		default:
+			err = e.set(name, value)
+		}
+		if !ok || err != nil {
+			return e, false
+		}
+	}
+	return e, e.Kind != ""
+}
