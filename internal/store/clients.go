@@ -31,7 +31,7 @@ func newClientRow(c model.Client) *clientRow {
 
 // CreateClient stores a new client.
 func (s *Store) CreateClient(ctx context.Context, c model.Client) error {
-	return s.write.WithContext(ctx).Create(newClientRow(c)).Error
+	return s.writing(ctx, func(db *gorm.DB) error { return db.Create(newClientRow(c)).Error })
 }
 
 // ClientID is what a client that registers itself is known by. Nothing is stored of it
@@ -87,7 +87,9 @@ func (s *Store) keepRegistered(tx *gorm.DB, id string) (bool, error) {
 // KeepClient stores a client that is described elsewhere, over what was stored
 // of it before. One that was removed is there again.
 func (s *Store) KeepClient(ctx context.Context, c model.Client) error {
-	return s.write.WithContext(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(newClientRow(c)).Error
+	return s.writing(ctx, func(db *gorm.DB) error {
+		return db.Clauses(clause.OnConflict{UpdateAll: true}).Create(newClientRow(c)).Error
+	})
 }
 
 // Client returns the client of that id: from its row, or, as long as no user has logged in
@@ -156,7 +158,11 @@ func (assertionRow) TableName() string { return "assertions" }
 
 // UseAssertion records that the assertion behind key was used, until it
 // expires, and reports whether this was the first time (RFC 7523 §3, jti).
-func (s *Store) UseAssertion(ctx context.Context, key []byte, expires time.Time) (bool, error) {
-	res := s.write.WithContext(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&assertionRow{Hash: key, ExpiresAt: ms(expires)})
-	return res.RowsAffected == 1, res.Error
+func (s *Store) UseAssertion(ctx context.Context, key []byte, expires time.Time) (first bool, err error) {
+	err = s.writing(ctx, func(db *gorm.DB) error {
+		res := db.Clauses(clause.OnConflict{DoNothing: true}).Create(&assertionRow{Hash: key, ExpiresAt: ms(expires)})
+		first = res.RowsAffected == 1
+		return res.Error
+	})
+	return first, err
 }

@@ -125,9 +125,8 @@ func (s *Store) PutForgejoTokens(ctx context.Context, userID string, t model.For
 	if err != nil {
 		return err
 	}
-	return s.write.WithContext(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&forgejoTokensRow{
-		UserID: userID, ForgejoTokens: t, Sealed: s.keys.Seal(plain, forgejoAD(userID)), UpdatedAt: ms(s.now()),
-	}).Error
+	row := &forgejoTokensRow{UserID: userID, ForgejoTokens: t, Sealed: s.keys.Seal(plain, forgejoAD(userID)), UpdatedAt: ms(s.now())}
+	return s.writing(ctx, func(db *gorm.DB) error { return db.Clauses(clause.OnConflict{UpdateAll: true}).Create(row).Error })
 }
 
 func deleteForgejoTokens(tx *gorm.DB, userID string) error {

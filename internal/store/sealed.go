@@ -11,7 +11,6 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
-	"github.com/fjmcp/fjmcp-broker/internal/store/sqlite"
 )
 
 // Resealed counts sealed values.
@@ -121,8 +120,7 @@ func (s *Store) resealSome(tx *gorm.DB, c sealedColumn, last int64) (n Resealed,
 // hold what was overwritten. Readers continue meanwhile, writers wait.
 func (s *Store) rewrite(ctx context.Context) error {
 	for _, sql := range []string{"VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"} {
-		err := sqlite.RetryBusy(ctx, func() error { return s.write.WithContext(ctx).Exec(sql).Error })
-		if err != nil {
+		if err := s.exec(ctx, sql).Error; err != nil {
 			return fmt.Errorf("cannot write the database anew: %w", err)
 		}
 	}
@@ -132,36 +130,54 @@ func (s *Store) rewrite(ctx context.Context) error {
 // Summary is what an operator wants to know of a database.
 type Summary struct {
 	Path   string
-	Bytes  int64  // of the file and its log
 	Schema string // the latest migration
-
-	Users, Clients int
-	Grants         int // logins that can still be used
+	Counts
 
 	Sealed     int // values
 	Older      int // of them, under an older key that the keyring has
 	Unreadable int // of them, under a key that it lacks
 }
 
-// Summary counts. It reads all of the tables that hold sealed values, but of each
-// value its first bytes only.
-func (s *Store) Summary(ctx context.Context) (sum Summary, err error) {
-	defer func() { sum.Path = s.path }() // Scan empties all of it
+// Counts is how much there is of everything.
+type Counts struct {
+	Bytes int64 `gorm:"-"` // of the file and its log
+
+	Users, Clients int
+	Grants         int // logins that can still be used
+	Dormant        int // sessions without a unit
+}
+
+// Count counts.
+func (s *Store) Count(ctx context.Context) (n Counts, err error) {
 	counts := s.reader(ctx).Raw(`SELECT
 		(SELECT COUNT(*) FROM users) AS users,
 		(SELECT COUNT(*) FROM clients WHERE deleted_at = 0) AS clients,
 		(SELECT COUNT(*) FROM grants g WHERE g.redeemed_at > 0 AND `+standing+`) AS grants,
-		(SELECT MAX(id) FROM migrations) AS schema`, sql.Named("now", ms(s.now())))
-	if err = counts.Scan(&sum).Error; err != nil {
-		return sum, fmt.Errorf("cannot count what is in the database: %w", err)
+		(SELECT COUNT(*) FROM sessions WHERE unit_id = '') AS dormant`, sql.Named("now", ms(s.now())))
+	if err = counts.Scan(&n).Error; err != nil {
+		return n, fmt.Errorf("cannot count what is in the database: %w", err)
+	}
+	n.Bytes, err = size(s.path, s.path+"-wal")
+	return n, err
+}
+
+// Summary counts, too. It reads all of the tables that hold sealed values, but of each
+// value its first bytes only.
+func (s *Store) Summary(ctx context.Context) (Summary, error) {
+	sum := Summary{Path: s.path}
+	err := s.reader(ctx).Raw("SELECT MAX(id) FROM migrations").Scan(&sum.Schema).Error
+	if err != nil {
+		return sum, fmt.Errorf("cannot look at the database: %w", err)
+	}
+	if sum.Counts, err = s.Count(ctx); err != nil {
+		return sum, err
 	}
 	for _, c := range sealedColumns {
 		if err = s.countSealed(ctx, c, &sum); err != nil {
 			return sum, fmt.Errorf("cannot count what is sealed: %w", err)
 		}
 	}
-	sum.Bytes, err = size(s.path, s.path+"-wal")
-	return sum, err
+	return sum, nil
 }
 
 func (s *Store) countSealed(ctx context.Context, c sealedColumn, sum *Summary) error {

@@ -18,13 +18,24 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store/sqlite"
 )
 
-// Options says where the database is and how to seal in it. All fields but Now
-// are required.
+// Options says where the database is and how to seal in it. Path and Keys are required.
 type Options struct {
 	Path string           // of the database file; made when absent
 	Keys *seal.Keyring    // seals what must be read back
 	Now  func() time.Time // time.Now when nil
+	// Timed is told how long each read took, up to its first row, and each write, with the
+	// commit and what it waited for. It must not wait. Optional.
+	Timed func(op Operation, took time.Duration)
 }
+
+// Operation is a kind of use of the database.
+type Operation string
+
+// Operations.
+const (
+	Read  Operation = "read"
+	Write Operation = "write"
+)
 
 // Store is the database. It is safe for concurrent use, and several processes
 // may have the same file open.
@@ -35,6 +46,7 @@ type Store struct {
 	path  string
 	keys  *seal.Keyring
 	now   func() time.Time
+	timed func(Operation, time.Duration) // may be nil
 	gen   *generation
 }
 
@@ -54,11 +66,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, write: db.Write, read: db.Read, path: path, keys: o.Keys, now: o.Now, gen: &generation{}}
+	s := &Store{db: db, write: db.Write, read: db.Read, path: path, keys: o.Keys, now: o.Now, timed: o.Timed, gen: &generation{}}
 	if s.now == nil {
 		s.now = time.Now
 	}
-	err = s.gen.prepare(ctx, s.read)
+	err = s.timeReads()
+	if err == nil {
+		err = s.gen.prepare(ctx, s.read)
+	}
 	if err == nil {
 		err = s.checkKey(ctx)
 	}
@@ -89,8 +104,8 @@ func (s *Store) Check(ctx context.Context) error {
 // other processes' locks make fail is tried again, so fn must bear to run twice.
 func (s *Store) update(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	var gen int64
-	err := sqlite.RetryBusy(ctx, func() error {
-		return s.write.WithContext(ctx).Transaction(func(tx *gorm.DB) (err error) {
+	err := s.writing(ctx, func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) (err error) {
 			if err = fn(tx); err != nil {
 				return err
 			}
@@ -105,12 +120,39 @@ func (s *Store) update(ctx context.Context, fn func(tx *gorm.DB) error) error {
 
 // exec runs one statement, which changes nothing that Access returns.
 func (s *Store) exec(ctx context.Context, sql string, args ...any) (res *gorm.DB) {
-	err := sqlite.RetryBusy(ctx, func() error {
-		res = s.write.WithContext(ctx).Exec(sql, args...)
+	err := s.writing(ctx, func(db *gorm.DB) error {
+		res = db.Exec(sql, args...)
 		return res.Error
 	})
 	res.Error = err
 	return res
+}
+
+// writing runs fn on the writing connection. What other processes' locks make fail is
+// tried again, so fn must bear to run twice.
+func (s *Store) writing(ctx context.Context, fn func(db *gorm.DB) error) error {
+	if s.timed != nil {
+		defer func(began time.Time) { s.timed(Write, time.Since(began)) }(time.Now())
+	}
+	return sqlite.RetryBusy(ctx, func() error { return fn(s.write.WithContext(ctx)) })
+}
+
+// timeReads puts a clock around what gorm does for each statement of the readers.
+func (s *Store) timeReads() error {
+	if s.timed == nil {
+		return nil
+	}
+	timed := func(do func(*gorm.DB)) func(*gorm.DB) {
+		return func(db *gorm.DB) {
+			began := time.Now()
+			do(db)
+			s.timed(Read, time.Since(began))
+		}
+	}
+	all := s.read.Callback()
+	return errors.Join(
+		all.Query().Replace("gorm:query", timed(all.Query().Get("gorm:query"))),
+		all.Row().Replace("gorm:row", timed(all.Row().Get("gorm:row"))))
 }
 
 func (s *Store) reader(ctx context.Context) *gorm.DB { return s.read.WithContext(ctx) }

