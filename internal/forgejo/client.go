@@ -47,6 +47,8 @@ type Config struct {
 	// Misconfigured is told when Forgejo refuses the application, its secret or the URL, in
 	// whatever was tried but CheckClient. It must not wait. Optional.
 	Misconfigured func()
+	// Around makes what all requests go through of what sends them. Optional.
+	Around func(http.RoundTripper) http.RoundTripper
 }
 
 // Client talks to one Forgejo as one OAuth application. It is safe for
@@ -84,13 +86,16 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Misconfigured == nil {
 		cfg.Misconfigured = func() {}
 	}
+	if cfg.Around == nil {
+		cfg.Around = func(sender http.RoundTripper) http.RoundTripper { return sender }
+	}
 	fresh := newTransport(cfg, pool)
 	fresh.DisableKeepAlives = true
 	return &Client{
 		base:  base,
 		scope: strings.Join(cfg.Scopes, " "),
-		http:  newHTTPClient(newTransport(cfg, pool)),
-		fresh: newHTTPClient(fresh),
+		http:  newHTTPClient(cfg.Around(newTransport(cfg, pool))),
+		fresh: newHTTPClient(cfg.Around(fresh)),
 		now:   cfg.Now,
 
 		misconfigured: cfg.Misconfigured,
@@ -117,7 +122,7 @@ func required(what, value string) error {
 
 // newHTTPClient returns a client that follows no redirect: every call carries a
 // secret or a token, which must not go to wherever an answer points.
-func newHTTPClient(transport *http.Transport) *http.Client {
+func newHTTPClient(transport http.RoundTripper) *http.Client {
 	return &http.Client{
 		Timeout:       requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

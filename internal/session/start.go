@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
@@ -45,6 +46,7 @@ func (m *Manager) start(ctx context.Context, s *Session, begin beginning) (*unit
 		return nil, err
 	}
 	defer leave()
+	began, woken := time.Now(), s.Protocol() != ""
 	timed, cancel := context.WithTimeoutCause(ctx, m.cfg.StartTimeout, unit.ErrStartTimeout)
 	defer cancel()
 	u, err := m.first(timed, ctx, s, begin)
@@ -52,7 +54,10 @@ func (m *Manager) start(ctx context.Context, s *Session, begin beginning) (*unit
 		return nil, err
 	}
 	e := s.event(audit.SessionStarted, "ok")
-	e.Unit = u.Name()
+	e.Unit, e.DurationUsec = u.Name(), audit.Count(int(time.Since(began).Microseconds()))
+	if woken {
+		e.Detail = audit.Woken
+	}
 	m.cfg.Audit.Event(ctx, e)
 	return u, nil
 }

@@ -117,6 +117,28 @@ func (m *Manager) Running(userID, clientID string) (n int, lastUsed time.Time) {
 	return n, lastUsed
 }
 
+// Counts is how many units there are, and calls.
+type Counts struct {
+	Starting, Running int // units of sessions
+	MostOfUser        int // the most of these that one user has
+	Warm              int // units that were started for sessions to come, or start
+	InFlight          int // calls
+}
+
+// Count counts.
+func (m *Manager) Count() Counts {
+	n, of := Counts{Warm: m.Waiting()}, map[string]int{}
+	for _, o := range m.members() {
+		if n.Starting++; o.served {
+			n.Starting, n.Running = n.Starting-1, n.Running+1
+		}
+		n.InFlight += o.Unit.InFlight()
+		of[o.Session.row.UserID]++
+		n.MostOfUser = max(n.MostOfUser, of[o.Session.row.UserID])
+	}
+	return n
+}
+
 // Stop ends the session of that Mcp-Session-Id for good, for the operator.
 // model.ErrNotFound: it has ended.
 func (m *Manager) Stop(ctx context.Context, id string) error {

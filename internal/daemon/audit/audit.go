@@ -105,9 +105,11 @@ type Logger struct {
 	journal  bool
 	now      func() time.Time
 	required bool
+	observe  func(Event) // may be nil
 
 	mu     sync.Mutex
 	number int64        // of the latest event
+	total  Backlog      // Lost and Refused alone, of interruptions that are over
 	text   slog.Handler // writes to line
 	line   bytes.Buffer
 	out    outbox
@@ -132,6 +134,10 @@ func newLogger(journal bool, write func([]byte) error) *Logger {
 	return l
 }
 
+// Observe has f told of each event as it happens, written or not. It must neither wait nor
+// call the Logger. Call Observe before use.
+func (l *Logger) Observe(f func(Event)) { l.observe = f }
+
 // Event writes e, or keeps it for later. It does not wait for the journal.
 func (l *Logger) Event(ctx context.Context, e Event) {
 	e.operator, _ = ctx.Value(operatorKey{}).(string)
@@ -142,6 +148,9 @@ func (l *Logger) Event(ctx context.Context, e Event) {
 }
 
 func (l *Logger) eventLocked(e Event) {
+	if l.observe != nil {
+		l.observe(e)
+	}
 	l.number++
 	e.number = strconv.FormatInt(l.number, 10)
 	at := l.now()

@@ -1,5 +1,10 @@
 package audit
 
+import (
+	"maps"
+	"slices"
+)
+
 // Kind names an event; it is the value of FJMCP_EVENT. docs/audit.md tells what each
 // means, and packaging/fjmcp-broker.catalog what to do about it.
 type Kind string
@@ -32,6 +37,12 @@ const (
 	Undrained        Kind = "undrained"
 	Interrupted      Kind = "audit_interrupted"
 )
+
+// Woken is the Detail of a SessionStarted for a session that was dormant.
+const Woken = "after it was dormant"
+
+// Kinds are all kinds, in no order.
+func Kinds() []Kind { return slices.Collect(maps.Keys(messageIDs)) }
 
 // messageIDs are the values of MESSAGE_ID, by which the journal finds an event's text in
 // its catalog (journalctl -x). They never change; a new kind gets one of `journalctl

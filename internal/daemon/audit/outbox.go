@@ -108,6 +108,7 @@ func (l *Logger) catchUpLocked() bool {
 		o.size -= len(e.text)
 	}
 	over := *o
+	l.total.Lost, l.total.Refused = l.total.Lost+o.lost, l.total.Refused+o.refused
 	l.out = outbox{write: o.write}
 	if over.away || now.Sub(over.since) >= patience {
 		l.eventLocked(over.event(now))
@@ -146,6 +147,23 @@ func (o *outbox) event(now time.Time) Event {
 		e.Detail += fmt.Sprintf(", %d call(s) refused", o.refused)
 	}
 	return e
+}
+
+// Backlog is what has not been written.
+type Backlog struct {
+	Waiting int // events in memory
+	Bytes   int // of these
+	Room    int // bytes that may wait
+	Lost    int // events beyond the room, since the start
+	Refused int // calls, since the start
+}
+
+// Backlog tells what has not been written by now.
+func (l *Logger) Backlog() Backlog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := &l.out
+	return Backlog{Waiting: len(o.waiting), Bytes: o.size, Room: maxWaiting, Lost: l.total.Lost + o.lost, Refused: l.total.Refused + o.refused}
 }
 
 // Require has Admit refuse calls once nobody takes their events. Call it before use.

@@ -207,3 +207,6 @@ var (
 	// Bearer counts requests to the MCP endpoint whose access token is no good.
 	Bearer = Rule{Name: "bearer", Client: Rate{60, 1}, Address: Rate{600, 20}}
 )
+
+// Rules are all of them.
+var Rules = []Rule{Register, Authorize, Login, Token, Bearer}

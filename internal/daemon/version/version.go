@@ -15,9 +15,10 @@ var (
 )
 
 // String is "<version> (<commit>)", as every program prints after its name.
-func String() string { return Version + " (" + commit() + ")" }
+func String() string { return Version + " (" + CommitID() + ")" }
 
-func commit() string {
+// CommitID is the commit's twelve first digits, or "unknown commit".
+func CommitID() string {
 	if Commit != "" {
 		return Commit
 	}

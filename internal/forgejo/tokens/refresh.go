@@ -20,6 +20,7 @@ func (t *Tokens) refreshNow(ctx context.Context, userID string, set model.Forgej
 	switch {
 	case err == nil:
 		if next, err = t.keep(ctx, userID, next); err == nil {
+			t.cfg.Refreshed()
 			t.askWho(ctx, userID, next)
 		}
 		return next, err

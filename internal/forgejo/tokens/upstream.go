@@ -31,13 +31,15 @@ const (
 	flightTimeout = 40 * time.Second
 )
 
-// Config is what a Tokens needs. All fields but Now are required.
+// Config is what a Tokens needs. Store, Forgejo, Log and Audit are required.
 type Config struct {
 	Store   *store.Store
 	Forgejo *forgejo.Client
 	Now     func() time.Time // nil means time.Now
 	Log     *slog.Logger
 	Audit   *audit.Logger
+	// Refreshed is told of each set that Forgejo has renewed. It must not wait. Optional.
+	Refreshed func()
 }
 
 // Tokens gives out Forgejo access tokens. It is safe for concurrent use.
@@ -68,6 +70,9 @@ func New(cfg Config) (*Tokens, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Refreshed == nil {
+		cfg.Refreshed = func() {}
 	}
 	return &Tokens{cfg: cfg, down: map[string]failure{}, changes: map[string]uint64{},
 		vouched: map[string]vouched{}, renewals: map[string]renewals{}, lost: func(string, forgejo.Kind) {}}, nil

@@ -2,6 +2,7 @@ package forgeapi
 
 import (
 	_ "embed"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -35,6 +36,20 @@ func Routes() []Route {
 		all = append(all, parse(line))
 	}
 	return all
+}
+
+// Tools returns the names of forgejo-mcp's tools that are known here, sorted.
+func Tools() []string {
+	all := []string{"get_forgejo_mcp_server_version"} // which asks the forge nothing
+	for _, r := range Routes() {
+		for _, tool := range r.Tools {
+			if !strings.Contains(tool, "://") {
+				all = append(all, tool)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func parse(line string) Route {
