@@ -28,6 +28,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/checks/outside"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/metrics"
 	forgeurl "github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
@@ -49,6 +50,7 @@ type server struct {
 	audit    *audit.Logger
 	sockets  map[string][]net.Listener
 	kept     map[string][]*os.File // descriptors of the process before
+	metrics  *metrics.Metrics      // nil where nobody can scrape
 	store    *store.Store
 	launcher launchclient.Launcher
 	sessions *session.Manager
@@ -74,12 +76,14 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	if cfg.AuditRequired {
 		events.Require()
 	}
+	s.metrics = s.newMetrics(cfg)
+	s.metrics.Audit(events)
 	keys, err := seal.NewKeyring(cfg.StoreKey, cfg.StoreKeysOld...)
 	if err != nil {
 		return err
 	}
 	path := filepath.Join(cfg.StateDir, "fjmcp.db")
-	s.store, err = store.Open(ctx, store.Options{Path: path, Keys: keys})
+	s.store, err = store.Open(ctx, store.Options{Path: path, Keys: keys, Timed: s.metrics.Store()})
 	switch {
 	case errors.Is(err, store.ErrWrongKey):
 		return cfg.WrongStoreKey(path)
@@ -96,6 +100,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	socket, plaintext := cfg.ForgeWay()
 	forge, err := forgejo.New(forgejo.Config{
 		Misconfigured: func() { s.health.Again(outside.NameApplication) },
+		Around:        s.metrics.Forge,
 		Socket:        socket, Plaintext: plaintext,
 		URL: cfg.ForgejoURL.String(), ClientID: cfg.ForgejoClientID, ClientSecret: cfg.ForgejoClientSecret,
 		Scopes: cfg.ForgejoScopes, CAFile: cfg.ForgejoCAFile, RedirectURL: authserver.CallbackURL(cfg.PublicURL),
@@ -103,7 +108,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	tokens, err := tokens.New(tokens.Config{Store: s.store, Forgejo: forge, Log: log, Audit: events})
+	tokens, err := tokens.New(tokens.Config{Store: s.store, Forgejo: forge, Log: log, Audit: events, Refreshed: s.metrics.Refreshed()})
 	if err != nil {
 		return err
 	}
@@ -166,7 +171,11 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	s.mcp.Routes(mux)
 	s.health.Routes(mux)
 	s.operator.Routes(mux)
-	s.handler = addresses.Audited(mux)
+	s.handler = addresses.Audited(s.metrics.Requests(mux))
+	s.metrics.Attend(metrics.Sources{
+		Sessions: s.sessions, SessionsMax: cfg.SessionsMax, PerUser: cfg.SessionsPerUser,
+		Store: s.store, StateDir: cfg.StateDir, Health: s.health, Audit: events,
+	})
 	return nil
 }
 
@@ -199,6 +208,7 @@ func (s *server) endGrant(ctx context.Context, grantID string) {
 // listen opens the sockets that the service manager did not pass, in a state directory
 // that exists.
 func (s *server) listen(cfg *config.Config) error {
+	s.listenMetrics(cfg)
 	if len(s.sockets["http"]) > 0 {
 		return nil
 	}

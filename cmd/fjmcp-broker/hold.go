@@ -66,14 +66,14 @@ func awaitStart(ctx context.Context, cfg *config.Config, passed systemd.Passed) 
 	}
 }
 
-// refuse tells clients that the broker cannot start, and fjmcpctl why.
+// refuse tells clients and scrapes that the broker cannot start, and fjmcpctl why.
 func refuse(ctx context.Context, by func(context.Context, []net.Listener, string, *slog.Logger), sockets map[string][]net.Listener, message, why string, log *slog.Logger) {
-	var both sync.WaitGroup
+	var all sync.WaitGroup
 	const where = " The operator finds what is wrong with: journalctl -u fjmcp-broker.service"
-	for name, text := range map[string]string{"http": message + where, "admin": message + " " + why} {
+	for name, text := range map[string]string{"http": message + where, "metrics": message + where, "admin": message + " " + why} {
 		if len(sockets[name]) > 0 {
-			both.Go(func() { by(ctx, sockets[name], text, log) })
+			all.Go(func() { by(ctx, sockets[name], text, log) })
 		}
 	}
-	both.Wait()
+	all.Wait()
 }

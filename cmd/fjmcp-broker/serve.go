@@ -28,6 +28,7 @@ func (s *server) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return httpserver.Serve(ctx, s.sockets["http"], s.handler, s.mcp.Drain, s.log) })
 	g.Go(func() error { return s.serveAdmin(ctx) })
+	g.Go(func() error { return s.serveMetrics(ctx) })
 	defer s.serveCredentials(ctx)()
 	g.Go(func() error { return systemd.Watchdog(ctx, s.alive) })
 	g.Go(func() error { s.health.Run(ctx); return nil })

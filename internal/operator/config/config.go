@@ -49,6 +49,7 @@ type Settings struct {
 	ForgejoUser        string        `env:"FORGEJO_USER"`                       // who must listen where the forge is; "" for anybody
 	ForgejoMCP         string        `env:"FORGEJO_MCP"`                        // "" to look in /usr/bin, then /usr/local/bin
 	Listen             string        `env:"LISTEN" envDefault:"127.0.0.1:8080"` // host:port, used without socket activation
+	MetricsListen      string        `env:"METRICS_LISTEN"`                     // host:port, used where no socket for metrics is inherited; "" for none
 	SessionIdleTimeout time.Duration `env:"SESSION_IDLE_TIMEOUT" envDefault:"15m"`
 	SessionMaxAge      time.Duration `env:"SESSION_MAX_AGE" envDefault:"24h"`
 	SessionsPerUser    int           `env:"SESSIONS_PER_USER" envDefault:"8"` // running units, at least 1
@@ -328,7 +329,14 @@ func (l *loader) files() {
 // listen is checked also where sockets are inherited and it is not used: what is
 // set is meant. Whether this computer has the address shows only later.
 func (l *loader) listen() {
-	host, port, err := net.SplitHostPort(l.raw.Listen)
+	l.address("LISTEN", l.raw.Listen, "127.0.0.1:8080")
+	if l.raw.MetricsListen != "" {
+		l.address("METRICS_LISTEN", l.raw.MetricsListen, "127.0.0.1:9464")
+	}
+}
+
+func (l *loader) address(name, value, example string) {
+	host, port, err := net.SplitHostPort(value)
 	if err == nil && host != "" && host != "localhost" {
 		_, err = netip.ParseAddr(host)
 	}
@@ -336,7 +344,7 @@ func (l *loader) listen() {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		l.fault("%sLISTEN=%q: want an IP address or localhost, and a port, such as 127.0.0.1:8080", prefix, l.raw.Listen)
+		l.fault("%s%s=%q: want an IP address or localhost, and a port, such as %s", prefix, name, value, example)
 	}
 }
 

@@ -1,0 +1,185 @@
+// Package metrics counts and times what a broker does, for Prometheus: who is served, how
+// fast, and what fails. It names no user, repository, client or session. The values of a
+// label are known beforehand, and what is none of them counts as "other": those who choose
+// names, such as of tools, can neither read other people's from a scrape nor make it grow.
+//
+//	audit's events ──▶ calls, logins, limits, starts, ends     counted as they happen
+//	forge, store, HTTP ──▶ requests and their time             counted as they happen
+//	sessions, health, store, audit ◀── a scrape                asked then
+//
+// A nil *Metrics is what there is where nobody scrapes: it observes nothing. docs/metrics.md
+// lists all metrics.
+package metrics
+
+import (
+	"log/slog"
+	"net/http"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
+)
+
+const (
+	namespace = "fjmcp"
+	// mostScrapes is how many scrapes are answered at a time.
+	mostScrapes = 3
+	// scrapeTimeout bounds one. Prometheus waits for 10 s unless told otherwise.
+	scrapeTimeout = 9 * time.Second
+)
+
+// Metrics is safe for concurrent use. Use New.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	calls        *prometheus.CounterVec   // method, tool, outcome
+	callTime     *prometheus.HistogramVec // method
+	events       *prometheus.CounterVec   // event
+	logins       *prometheus.CounterVec   // outcome
+	limited      *prometheus.CounterVec   // limit
+	refreshes    *prometheus.CounterVec   // outcome
+	startTime    *prometheus.HistogramVec // kind
+	failures     *prometheus.CounterVec   // reason
+	stops        *prometheus.CounterVec   // reason
+	requests     *prometheus.CounterVec   // handler, code
+	forge        *prometheus.CounterVec   // endpoint, code
+	forgeTime    *prometheus.HistogramVec // endpoint
+	storeTime    *prometheus.HistogramVec // operation
+	prefix       string
+	read, writes prometheus.Observer // of storeTime
+}
+
+// New returns a Metrics that nobody has told anything yet. prefix is the path of the public
+// URL.
+func New(prefix string) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), prefix: prefix}
+	m.calls = m.counter("calls_total", "Calls of tools, resources and prompts that were answered or given up.", "method", "tool", "outcome")
+	m.callTime = m.histogram("call_duration_seconds", "Time from such a request to its end, what a session's start took among it.",
+		[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}, "method")
+	m.events = m.counter("audit_events_total", "Events of the audit, written or not.", "event")
+	m.logins = m.counter("logins_total", "Logins at the forge that ended, for clients and for the account page.", "outcome")
+	m.limited = m.counter("rate_limited_total", "Sources that went over a limit, each once in ten minutes.", "limit")
+	m.refreshes = m.counter("forgejo_refreshes_total", "Refreshes of users' Forgejo tokens, and refusals of these users.", "outcome")
+	m.startTime = m.histogram("session_start_duration_seconds", "Time from the request that needs a unit to the unit's first answer.",
+		[]float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}, "kind")
+	m.failures = m.counter("session_failures_total", "Units that did not start, or ended by themselves.", "reason")
+	m.stops = m.counter("session_stops_total", "Sessions that ended for good, or whose unit was stopped.", "reason")
+	m.requests = m.counter("http_requests_total", "Requests to the broker that were answered.", "handler", "code")
+	m.forge = m.counter("forge_requests_total", "Requests of the broker itself to the forge.", "endpoint", "code")
+	m.forgeTime = m.histogram("forge_request_duration_seconds", "Time of such a request to the head of its answer.",
+		[]float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "endpoint")
+	m.storeTime = m.histogram("store_operation_duration_seconds", "Time of a read of the database to its first row, and of a write with its commit and what it waited for.",
+		[]float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 10}, "operation")
+	m.read, m.writes = m.storeTime.WithLabelValues(string(store.Read)), m.storeTime.WithLabelValues(string(store.Write))
+	for _, kind := range audit.Kinds() { // there before the first, which increase() would miss
+		m.events.WithLabelValues(string(kind))
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "What runs; always 1.", ConstLabels: prometheus.Labels{
+		"version": version.Version, "commit": version.CommitID(), "goversion": runtime.Version(),
+	}})
+	build.Set(1)
+	started := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "start_time_seconds", Help: "When the broker started, seconds since 1970."})
+	started.SetToCurrentTime()
+	m.registry.MustRegister(build, started, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	m.registry.MustRegister(v)
+	return v
+}
+
+func (m *Metrics) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+	m.registry.MustRegister(v)
+	return v
+}
+
+// Handler serves GET /metrics, as OpenMetrics where that is asked for, three scrapes at a
+// time and none for longer than nine seconds.
+func (m *Metrics) Handler(log *slog.Logger) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError), ErrorHandling: promhttp.HTTPErrorOnError,
+		MaxRequestsInFlight: mostScrapes, Timeout: scrapeTimeout, EnableOpenMetrics: true,
+	}))
+	return mux
+}
+
+// Store is store.Options.Timed; nil where m is.
+func (m *Metrics) Store() func(store.Operation, time.Duration) {
+	if m == nil {
+		return nil
+	}
+	return func(op store.Operation, took time.Duration) {
+		if op == store.Write {
+			m.writes.Observe(took.Seconds())
+		} else {
+			m.read.Observe(took.Seconds())
+		}
+	}
+}
+
+// Refreshed is tokens.Config.Refreshed; nil where m is.
+func (m *Metrics) Refreshed() func() {
+	if m == nil {
+		return nil
+	}
+	return m.refreshes.WithLabelValues("ok").Inc
+}
+
+// Audit has events counted.
+func (m *Metrics) Audit(events *audit.Logger) {
+	if m != nil {
+		events.Observe(m.event)
+	}
+}
+
+// methods are those of calls, by the events that tell of them.
+var methods = map[audit.Kind]string{audit.ToolCall: "tools/call", audit.ResourceRead: "resources/read", audit.PromptGet: "prompts/get"}
+
+func (m *Metrics) event(e audit.Event) {
+	m.events.WithLabelValues(kinds.of(string(e.Kind))).Inc()
+	switch e.Kind {
+	case audit.ToolCall:
+		m.call(e, tools().of(e.Tool))
+	case audit.ResourceRead, audit.PromptGet:
+		m.call(e, "")
+	case audit.LoginSucceeded, audit.AccountLogin, audit.LoginDenied, audit.LoginFailed:
+		m.logins.WithLabelValues(loginOutcomes.of(e.Outcome)).Inc()
+	case audit.RateLimited:
+		m.limited.WithLabelValues(limits.of(e.Outcome)).Inc()
+	case audit.ForgejoRefresh:
+		m.refreshes.WithLabelValues(refreshOutcomes.of(e.Outcome)).Inc()
+	case audit.SessionStarted:
+		kind := "start"
+		if e.Detail == audit.Woken {
+			kind = "wake"
+		}
+		m.startTime.WithLabelValues(kind).Observe(seconds(e))
+	case audit.SessionFailed:
+		m.failures.WithLabelValues(failureReasons.of(e.Outcome)).Inc()
+	case audit.SessionStopped, audit.SessionReaped:
+		m.stops.WithLabelValues(stopReasons.of(e.Outcome)).Inc()
+	}
+}
+
+func (m *Metrics) call(e audit.Event, tool string) {
+	method := methods[e.Kind]
+	m.calls.WithLabelValues(method, tool, callOutcomes.of(e.Outcome)).Inc()
+	m.callTime.WithLabelValues(method).Observe(seconds(e))
+}
+
+// seconds is how long what e tells of took.
+func seconds(e audit.Event) float64 {
+	usec, _ := strconv.ParseInt(e.DurationUsec, 10, 64) // empty for none
+	return float64(usec) / 1e6
+}
