@@ -153,7 +153,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	s.health = health.New(health.Config{Log: log, Now: time.Now, Checks: looks})
 	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.operator = operator.New(operator.Config{
-		Settings: cfg, Sessions: s.sessions, Store: s.store, Health: s.health, Audit: events, Log: log,
+		Settings: cfg, Sessions: s.sessions, Store: s.store, Keys: keys, Health: s.health, Audit: events, Log: log,
 		Now: time.Now, Revoked: s.endGrant, Believed: addresses.Believed, ForgejoVersion: func() string { return forgejoVersion.Load().(string) },
 	})
 	s.auth = authserver.New(authserver.Config{

@@ -37,7 +37,7 @@ func newDesk(env *testscript.Env) *desk {
 	busy := session("bb22222222222222", "bob", "VS\nCode", admin.Running, 5*time.Minute, 2*time.Minute)
 	busy.Unit, busy.InFlight, busy.ReadOnly = "fjmcp-session@x.service", 1, true
 	t := env.T().(testing.TB)
-	clients := operatorOf(teststore.Open(t, teststore.Path(t), nil))
+	clients := operatorOf(openStore(t, teststore.Path(t), "key"), ringOf(t, "key"))
 	return &desk{Operator: clients, keys: keys(env), dir: env.WorkDir, all: []admin.Session{
 		busy,
 		session("aa11111111111111", "alice", "Claude", admin.Dormant, 3*time.Hour, 2*time.Hour),

@@ -105,7 +105,7 @@ func everyCommand(ts *testscript.TestScript, _ bool, args []string) {
 	arguments := map[string][]string{
 		"setup": {"--root", "nowhere"}, "status": {}, "doctor": {}, "version": {}, "sessions list": {}, "sessions show": {"bb22222222222222"}, "sessions stop": {"--all", "--yes"},
 		"drain": {"--timeout", "10ms"}, "clients list": {}, "clients add": {"A", "--public", "--redirect-uri", "http://127.0.0.1/"},
-		"clients remove": {"x"}, "key rotate": {},
+		"clients remove": {"x"}, "key rotate": {}, "backup": {"b.tar", "--force"},
 	}
 	leaves((&app{}).root(), func(cmd *cobra.Command) {
 		path := strings.TrimPrefix(cmd.CommandPath(), "fjmcpctl ")

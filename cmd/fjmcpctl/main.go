@@ -64,7 +64,7 @@ func (a *app) root() *cobra.Command {
 	cmd.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	cmd.SetVersionTemplate("fjmcpctl {{.Version}}\n")
 	cmd.PersistentFlags().StringVar(&a.socket, "socket", admin.DefaultSocket, "admin socket of the broker")
-	cmd.AddCommand(a.setup(), a.doctor(), a.status(), a.drain(),
+	cmd.AddCommand(a.setup(), a.doctor(), a.status(), a.drain(), a.backup(),
 		group("sessions", "Sessions of MCP clients", a.listSessions(), a.showSession(), a.stopSessions()),
 		group("clients", "OAuth clients", a.addClient(), a.listClients(), a.removeClient()),
 		group("key", "The key that seals secrets in the database", a.rotateKey()),

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -66,14 +67,26 @@ func keys(env *testscript.Env) *operator.Operator {
 	path := teststore.Path(t)
 	teststore.LogIn(t, openStore(t, path, "old"), "kept", time.Now())
 	teststore.LogIn(t, openStore(t, path, "lost", "old"), "lost", time.Now())
-	return operatorOf(openStore(t, path, "new", "old"))
+	return operatorOf(openStore(t, path, "new", "old"), ringOf(t, "new", "old"))
 }
 
-func operatorOf(s *store.Store) *operator.Operator {
-	return operator.New(operator.Config{Settings: new(config.Config), Store: s, Audit: audit.New(io.Discard), Now: time.Now, Revoked: func(context.Context, string) {}})
+func operatorOf(s *store.Store, keys *seal.Keyring) *operator.Operator {
+	at := func(host string) *url.URL { return &url.URL{Scheme: "https", Host: host} }
+	settings := &config.Config{PublicURL: at("mcp.example.org"), ForgejoURL: at("git.example.org")}
+	return operator.New(operator.Config{Settings: settings, Store: s, Keys: keys, Audit: audit.New(io.Discard), Now: time.Now, Revoked: func(context.Context, string) {}})
 }
 
 func openStore(t testing.TB, path string, names ...string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{Path: path, Keys: ringOf(t, names...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func ringOf(t testing.TB, names ...string) *seal.Keyring {
 	t.Helper()
 	var list [][]byte
 	for _, name := range names {
@@ -83,12 +96,7 @@ func openStore(t testing.TB, path string, names ...string) *store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), store.Options{Path: path, Keys: ring})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
+	return ring
 }
 
 // exits runs a command that is to end with a status.

@@ -21,6 +21,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 )
 
 // Config is what an Operator is made of. All fields are required.
@@ -28,6 +29,7 @@ type Config struct {
 	Settings *config.Config
 	Sessions *session.Manager
 	Store    *store.Store
+	Keys     *seal.Keyring // of Store
 	Health   *health.Health
 	// ForgejoVersion is what the forge said last; "" if it does not say.
 	ForgejoVersion func() string
@@ -47,6 +49,7 @@ type Operator struct {
 	released chan struct{}
 	release  sync.Once
 	trials   trials
+	backup   sync.Mutex // held while one is made
 }
 
 var _ admin.Operator = (*Operator)(nil)

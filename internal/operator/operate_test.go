@@ -3,7 +3,11 @@ package operator_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +16,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/archive"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
@@ -27,13 +32,16 @@ type world struct {
 	sessions *session.Manager
 	log      *bytes.Buffer
 	now      time.Time
+	state    string // directory
 }
 
 func newWorld(t *testing.T, ids ...string) *world {
 	t.Helper()
 	w := &world{log: &bytes.Buffer{}, now: time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)}
 	now := func() time.Time { return w.now }
-	st := teststore.Open(t, teststore.Path(t), now)
+	path := teststore.Path(t)
+	w.state = filepath.Dir(path)
+	st := teststore.Open(t, path, now)
 	login := teststore.LogIn(t, st, "alice", w.now)
 	for i, id := range ids {
 		err := st.CreateSession(t.Context(), model.Session{
@@ -49,8 +57,8 @@ func newWorld(t *testing.T, ids ...string) *world {
 		Config: unit.Config{Tokens: new(tokens.Tokens), Log: log, Now: now}, Store: st, Audit: events, MaxAge: 24 * time.Hour, PerUser: 8, Max: 200,
 	})
 	w.Operator = operator.New(operator.Config{
-		Settings: &config.Config{Settings: config.Settings{SessionMaxAge: 24 * time.Hour}, Launcher: config.LauncherProcess},
-		Sessions: w.sessions, Store: st, Audit: events, Log: log, Now: now,
+		Settings: &config.Config{Settings: config.Settings{SessionMaxAge: 24 * time.Hour}, Launcher: config.LauncherProcess, PublicURL: &url.URL{}, ForgejoURL: &url.URL{}},
+		Sessions: w.sessions, Store: st, Keys: teststore.Keys(t), Audit: events, Log: log, Now: now,
 	})
 	return w
 }
@@ -124,3 +132,51 @@ func TestDrain(t *testing.T) {
 		t.Errorf("drained since %v", shut)
 	}
 }
+
+// What is sent is a backup, whole and marked, also where another has left its remains; and
+// the audit tells of it once it was sent.
+func TestBackup(t *testing.T) {
+	w := newWorld(t, "mcp-session-1", "mcp-session-2")
+	before := w.log.Len()
+	left := filepath.Join(w.state, "backup-left")
+	if err := errors.Join(os.Mkdir(left, 0o700), os.Chtimes(left, w.now.Add(-2*time.Hour), w.now.Add(-2*time.Hour))); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	var told int64
+	if err := w.Backup(t.Context(), func(size int64) io.Writer { told = size; return &out }); err != nil || int64(out.Len()) != told {
+		t.Fatalf("%d bytes of %d: %v", out.Len(), told, err)
+	}
+	var db bytes.Buffer
+	b, err := archive.Read(&out, &db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Verify(teststore.Keys(t)); err != nil {
+		t.Error(err)
+	}
+	if b.Users != 1 || b.Logins != 1 || b.Sessions != 2 || !b.Made.Equal(w.now) || !bytes.HasPrefix(db.Bytes(), []byte("SQLite format 3\x00")) {
+		t.Errorf("got %+v", b.Manifest)
+	}
+	if text := w.log.String()[before:]; !strings.Contains(text, "FJMCP_EVENT=backup_made") || !strings.Contains(text, b.ID) {
+		t.Errorf("the audit tells %q", text)
+	}
+	if all, _ := filepath.Glob(filepath.Join(w.state, "backup-*")); len(all) > 0 {
+		t.Errorf("%v are left", all)
+	}
+	// One that is not taken to its end is not told of, and is in nobody's way.
+	before = w.log.Len()
+	err = w.Backup(t.Context(), func(int64) io.Writer {
+		if err := w.Backup(t.Context(), nil); err == nil || err.Error() != "another backup is under way" {
+			t.Errorf("beside another: %v", err)
+		}
+		return failing{}
+	})
+	if !errors.Is(err, io.ErrClosedPipe) || w.log.Len() != before {
+		t.Errorf("one that nobody takes: %v, %s", err, w.log.String()[before:])
+	}
+}
+
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }

@@ -83,6 +83,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
+// Path is where the database is, absolute.
+func (s *Store) Path() string { return s.path }
+
 // Close ends all connections.
 func (s *Store) Close() error { return errors.Join(s.gen.close(), s.db.Close()) }
 

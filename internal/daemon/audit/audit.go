@@ -147,6 +147,13 @@ func (l *Logger) Event(ctx context.Context, e Event) {
 	l.eventLocked(e)
 }
 
+// Number is that of the latest event, 0 before the first.
+func (l *Logger) Number() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.number
+}
+
 func (l *Logger) eventLocked(e Event) {
 	if l.observe != nil {
 		l.observe(e)

@@ -36,6 +36,7 @@ const (
 	Drained          Kind = "drained"
 	Undrained        Kind = "undrained"
 	Interrupted      Kind = "audit_interrupted"
+	BackupMade       Kind = "backup_made"
 )
 
 // Woken is the Detail of a SessionStarted for a session that was dormant.
@@ -73,4 +74,5 @@ var messageIDs = map[Kind]string{
 	Drained:          "e60a572665dc49b6aeea6b4f5eaa214c",
 	Undrained:        "f258844cf8524a22935c01b27af94f10",
 	Interrupted:      "8da01e30efac4f05aa8396adf0e0c239",
+	BackupMade:       "85381c8c3d3540efab17e0bc79c48d9e",
 }

@@ -8,12 +8,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
@@ -56,6 +58,9 @@ type Operator interface {
 	RemoveClient(ctx context.Context, id string) error
 	// Trial opens a path below the public URL, for one request.
 	Trial(context.Context) (Trial, error)
+	// Backup makes a backup (package archive) and writes it to what begin returns, which it
+	// tells the size of.
+	Backup(ctx context.Context, begin func(size int64) io.Writer) error
 	// RotateKey seals everything with the current key.
 	RotateKey(context.Context) (Rotation, error)
 }
@@ -108,6 +113,7 @@ func Handler(o Operator, log *slog.Logger) http.Handler {
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { e.serve(w, r, log) })
 	}
+	mux.HandleFunc("POST /backup", func(w http.ResponseWriter, r *http.Request) { sendBackup(w, r, o, log) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mux.ServeHTTP(w, r.WithContext(audit.By(r.Context(), r.RemoteAddr)))
 	})
@@ -132,6 +138,10 @@ func (e *Error) Error() string { return e.Text }
 func (e endpoint) serve(w http.ResponseWriter, r *http.Request, log *slog.Logger) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	v, err := e.do(r)
+	e.answer(w, v, err, log)
+}
+
+func (e endpoint) answer(w http.ResponseWriter, v any, err error, log *slog.Logger) {
 	status := http.StatusOK
 	var fault *Error
 	switch {
@@ -146,6 +156,24 @@ func (e endpoint) serve(w http.ResponseWriter, r *http.Request, log *slog.Logger
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // fails only when the caller has gone
+}
+
+// sendBackup is the one answer that is not JSON. One that is cut off has fewer bytes than
+// its Content-Length.
+func sendBackup(w http.ResponseWriter, r *http.Request, o Operator, log *slog.Logger) {
+	begun := false
+	err := o.Backup(r.Context(), func(size int64) io.Writer {
+		begun = true
+		w.Header().Set("Content-Type", "application/x-tar")
+		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+		return w
+	})
+	switch {
+	case err != nil && begun:
+		log.Warn("a backup was not sent to its end", "error", err)
+	case err != nil:
+		endpoint{what: "make a backup"}.answer(w, nil, err, log)
+	}
 }
 
 // failure is the body of every answer but 200.

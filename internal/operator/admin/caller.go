@@ -132,6 +132,27 @@ func (c *Caller) RotateKey(ctx context.Context) (Rotation, error) {
 	return ask[Rotation](ctx, c, rotateTimeout, http.MethodPost, "/key/rotate", nil)
 }
 
+// Backup has the broker make a backup and writes it to w. It takes as long as w does.
+func (c *Caller) Backup(ctx context.Context, w io.Writer) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://fjmcp/backup", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return explain(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return refusal(resp)
+	}
+	_, err = io.Copy(w, resp.Body)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the broker stopped before the backup was whole; try again")
+	}
+	return err
+}
+
 // refusal passes on, in one line, what the operator can mend. 503 is plain text of a
 // broker that cannot start (httpserver.Refuse).
 func refusal(resp *http.Response) error {

@@ -4,6 +4,7 @@ package schema
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-gormigrate/gormigrate/v2"
 	"gorm.io/gorm"
@@ -245,6 +246,20 @@ var migrations = []*gormigrate.Migration{
 		`CREATE TRIGGER grant_narrowed AFTER UPDATE OF scope ON grants WHEN NEW.scope <> OLD.scope
 			BEGIN UPDATE generation SET n = n + 1; END`,
 	)},
+}
+
+// Unknown returns the first migration of a database that is not one of this version, or "".
+func Unknown(db *gorm.DB) (string, error) {
+	var ids []string
+	if err := db.Raw("SELECT id FROM migrations ORDER BY id").Scan(&ids).Error; err != nil {
+		return "", fmt.Errorf("it is no database of fjmcp: %w", err)
+	}
+	for _, id := range ids {
+		if !slices.ContainsFunc(migrations, func(m *gormigrate.Migration) bool { return m.ID == id }) {
+			return id, nil
+		}
+	}
+	return "", nil
 }
 
 // cleanNames gives each client the name that it would be stored with today.

@@ -12,6 +12,7 @@ import (
 	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -86,6 +87,15 @@ func mac(key []byte, parts ...string) []byte {
 		m.Write([]byte(part))
 	}
 	return m.Sum(nil)
+}
+
+// Name is what the current key can be told from others by. It says nothing about the key.
+func (k *Keyring) Name() string { return hex.EncodeToString(k.current[:]) }
+
+// Named reports whether the Keyring has the key of that Name.
+func (k *Keyring) Named(name string) bool {
+	id, err := hex.DecodeString(name)
+	return err == nil && len(id) == keyIDSize && k.keys[keyID(id)] != nil
 }
 
 // Tag authenticates what the broker gives out and wants to know again, with the

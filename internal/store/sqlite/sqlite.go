@@ -60,6 +60,24 @@ func (d *DB) open(ctx context.Context, path string, migrate func(*gorm.DB) error
 	return err
 }
 
+// Connect opens one connection to a database that is there, outside the pools of a DB.
+func Connect(path string) (*gorm.DB, error) { return connect(path, 1, "mode=rw") }
+
+// OpenStill opens a database that no process changes, to read it. No file appears beside
+// it, so that it may stand in a directory that cannot be written.
+func OpenStill(path string) (*gorm.DB, error) {
+	return connect(path, 1, "mode=ro&immutable=1&_pragma=query_only(1)")
+}
+
+// Close ends all connections of a pool.
+func Close(db *gorm.DB) error {
+	pool, err := db.DB()
+	if err != nil {
+		return err
+	}
+	return pool.Close()
+}
+
 // connect opens a pool of at most conns connections. Each waits up to 10 s for
 // another process's write.
 //
@@ -91,14 +109,9 @@ func connect(path string, conns int, params string) (*gorm.DB, error) {
 func (d *DB) Close() error {
 	var errs []error
 	for _, db := range []*gorm.DB{d.Read, d.Write} {
-		if db == nil {
-			continue
+		if db != nil {
+			errs = append(errs, Close(db))
 		}
-		pool, err := db.DB()
-		if err == nil {
-			err = pool.Close()
-		}
-		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -19,15 +19,21 @@ func Path(t testing.TB) string {
 	return filepath.Join(t.TempDir(), "fjmcp.db")
 }
 
-// Open opens the store at path, as one process would, and closes it at the end
-// of the test. now may be nil.
-func Open(t testing.TB, path string, now func() time.Time) *store.Store {
+// Keys are what Open opens stores with.
+func Keys(t testing.TB) *seal.Keyring {
 	t.Helper()
 	keys, err := seal.NewKeyring(bytes.Repeat([]byte("k"), seal.KeySize))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), store.Options{Path: path, Keys: keys, Now: now})
+	return keys
+}
+
+// Open opens the store at path, as one process would, and closes it at the end
+// of the test. now may be nil.
+func Open(t testing.TB, path string, now func() time.Time) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{Path: path, Keys: Keys(t), Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
