@@ -18,6 +18,11 @@ const standing = `g.revoked_at = 0 AND (
 	OR EXISTS (SELECT 1 FROM access_tokens t WHERE t.grant_id = g.id AND t.expires_at > @now)
 	OR EXISTS (SELECT 1 FROM codes t WHERE t.grant_id = g.id AND t.used_at = 0 AND t.expires_at > @now))`
 
+// lastUse is when a grant, named g, was last used, as far as stored: a token was fetched,
+// a session began or went dormant.
+const lastUse = `MAX(g.redeemed_at, g.used_at,
+	COALESCE((SELECT MAX(t.created_at) FROM refresh_tokens t WHERE t.grant_id = g.id), 0))`
+
 // Connection is a client that a user has connected and that still has tokens.
 type Connection struct {
 	ClientID    string
@@ -26,7 +31,7 @@ type Connection struct {
 	RedirectURI string    `gorm:"column:redirect_uri"` // of the latest login; empty for one made before these were kept
 	Scope       string    // of all its logins together
 	FirstUsedAt time.Time `gorm:"serializer:ms"` // when the first login that stands was redeemed
-	LastUsedAt  time.Time `gorm:"serializer:ms"` // as far as stored: a token was fetched, a session began or went dormant
+	LastUsedAt  time.Time `gorm:"serializer:ms"` // see lastUse
 	Sessions    int       // running or dormant
 }
 
@@ -49,8 +54,7 @@ const connectionsQuery = `SELECT g.client_id, c.name AS client_name, c.kind,
 		(SELECT l.redirect_uri FROM grants l WHERE l.user_id = g.user_id AND l.client_id = g.client_id AND l.redeemed_at > 0
 			ORDER BY l.created_at DESC LIMIT 1) AS redirect_uri,
 		GROUP_CONCAT(g.scope, ' ') AS scope, MIN(g.redeemed_at) AS first_used_at,
-		MAX(MAX(g.redeemed_at, g.used_at,
-			COALESCE((SELECT MAX(t.created_at) FROM refresh_tokens t WHERE t.grant_id = g.id), 0))) AS last_used_at,
+		MAX(` + lastUse + `) AS last_used_at,
 		(SELECT COUNT(*) FROM sessions s WHERE s.user_id = g.user_id AND s.client_id = g.client_id) AS sessions
 	FROM grants g JOIN clients c ON c.id = g.client_id
 	WHERE g.user_id = @user AND g.redeemed_at > 0 AND ` + standing + `
@@ -85,17 +89,22 @@ func (s *Store) Disconnect(ctx context.Context, userID, clientID string) (grants
 
 // DropUnusedForgejoTokens deletes the user's token set if no grant of the user
 // can use it any more, and reports whether none can.
-func (s *Store) DropUnusedForgejoTokens(ctx context.Context, userID string) (bool, error) {
-	var used int64
-	err := s.update(ctx, func(tx *gorm.DB) error {
-		err := tx.Raw("SELECT COUNT(*) FROM grants g WHERE g.user_id = @user AND "+standing,
-			sql.Named("user", userID), sql.Named("now", ms(s.now()))).Scan(&used).Error
-		if err != nil || used > 0 {
-			return err
-		}
-		return deleteForgejoTokens(tx, userID)
+func (s *Store) DropUnusedForgejoTokens(ctx context.Context, userID string) (unused bool, err error) {
+	err = s.update(ctx, func(tx *gorm.DB) (err error) {
+		unused, err = s.dropUnused(tx, userID)
+		return err
 	})
-	return used == 0 && err == nil, err
+	return unused && err == nil, err
+}
+
+func (s *Store) dropUnused(tx *gorm.DB, userID string) (bool, error) {
+	var used int64
+	err := tx.Raw("SELECT COUNT(*) FROM grants g WHERE g.user_id = @user AND "+standing,
+		sql.Named("user", userID), sql.Named("now", ms(s.now()))).Scan(&used).Error
+	if err != nil || used > 0 {
+		return false, err
+	}
+	return true, deleteForgejoTokens(tx, userID)
 }
 
 // AccountSession is a browser's login to the account page.
@@ -104,11 +113,6 @@ type AccountSession struct {
 	UserID    string
 	IdleAt    time.Time `gorm:"serializer:ms"` // it ends then, unless it is used before
 	ExpiresAt time.Time `gorm:"serializer:ms"` // it ends then
-}
-
-// CreateAccountSession stores a new session.
-func (s *Store) CreateAccountSession(ctx context.Context, v AccountSession) error {
-	return s.update(ctx, func(tx *gorm.DB) error { return tx.Create(&v).Error })
 }
 
 // UseAccountSession returns the user of a session and has it live for at least

@@ -117,7 +117,8 @@ func TestAccountSession(t *testing.T) {
 	user := teststore.LogIn(t, s, "alice", now).User
 	hash := model.Hash("cookie")
 	create := func() {
-		must(t, s.CreateAccountSession(t.Context(), store.AccountSession{
+		must(t, s.CreateLogin(t.Context(), store.Login{StateHash: hash, BrowserHash: hash, ExpiresAt: now.Add(time.Hour)}))
+		must(t, s.FinishAccountLogin(t.Context(), hash, store.AccountSession{
 			Hash: hash, UserID: user.ID, IdleAt: now.Add(time.Hour), ExpiresAt: now.Add(3 * time.Hour),
 		}))
 	}

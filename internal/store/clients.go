@@ -112,35 +112,43 @@ func (s *Store) Client(ctx context.Context, id string) (model.Client, error) {
 // ClientUse is a client and how much it is used.
 type ClientUse struct {
 	model.Client `gorm:"embedded"`
-	Grants       int // that stand
+	Grants       int       // that stand
+	LastUsedAt   time.Time `gorm:"serializer:ms"` // see lastUse; zero if no login is known
 }
 
 // Clients returns all clients, the oldest first.
 func (s *Store) Clients(ctx context.Context) ([]ClientUse, error) {
 	var all []ClientUse
 	err := s.reader(ctx).Table("clients").
-		Select("clients.*, (SELECT COUNT(*) FROM grants WHERE client_id = clients.id AND redeemed_at > 0 AND revoked_at = 0) AS grants").
+		Select("clients.*, (SELECT COUNT(*) FROM grants WHERE client_id = clients.id AND redeemed_at > 0 AND revoked_at = 0) AS grants, " +
+			"COALESCE((SELECT MAX(" + lastUse + ") FROM grants g WHERE g.client_id = clients.id), 0) AS last_used_at").
 		Where("deleted_at = 0").Order("created_at, id").Find(&all).Error
 	return all, err
 }
 
 // RemoveClient ends a client, named by its id or model.ShortID, and all its grants, and
-// returns it and the ids of those that stood. model.ErrNotFound: there is no such client.
+// returns it and the ids of those that stood. What Forgejo has issued to users who have no
+// other grant is deleted. model.ErrNotFound: there is no such client.
 func (s *Store) RemoveClient(ctx context.Context, id string) (c model.Client, grants []string, err error) {
 	err = s.update(ctx, func(tx *gorm.DB) error {
 		r, err := take[clientRow](tx, "(id = ? OR kind = ? AND substr(id, 1, ?) = ?) AND deleted_at = 0", id, model.ClientRegistered, len(id)+1, id+".")
 		if err != nil {
 			return err
 		}
-		c = r.Client
+		c, grants = r.Client, nil
 		if err := tx.Model(&r).Update("deleted_at", ms(s.now())).Error; err != nil {
 			return err
 		}
-		if err := tx.Model(&grantRow{}).Where("client_id = ? AND revoked_at = 0", c.ID).Pluck("id", &grants).Error; err != nil {
+		var stand []model.Grant
+		if err := tx.Table("grants").Where("client_id = ? AND revoked_at = 0", c.ID).Find(&stand).Error; err != nil {
 			return err
 		}
-		for _, grant := range grants {
-			if err := s.revoke(tx, grant); err != nil {
+		for _, g := range stand {
+			grants = append(grants, g.ID)
+			if err := s.revoke(tx, g.ID); err != nil {
+				return err
+			}
+			if _, err := s.dropUnused(tx, g.UserID); err != nil {
 				return err
 			}
 		}

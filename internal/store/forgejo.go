@@ -20,24 +20,39 @@ func (s *Store) within(tx *gorm.DB) *Store {
 // ReplaceForgejoTokens writes next unless the user has a set that it must not
 // replace: may is asked with that set, inside the transaction, so it must not
 // use the store. A user without a set gets next unasked. The result is what is
-// stored afterwards.
+// stored afterwards. model.ErrBlocked: a blocked user gets none.
 func (s *Store) ReplaceForgejoTokens(ctx context.Context, userID string, next model.ForgejoTokens, may func(current model.ForgejoTokens) bool) (model.ForgejoTokens, error) {
 	stored := next
-	err := s.update(ctx, func(tx *gorm.DB) error {
-		current, err := s.within(tx).ForgejoTokens(ctx, userID)
-		switch {
-		case err == nil && !may(current):
-			stored = current
-			return nil
-		case err != nil && !errors.Is(err, model.ErrNotFound):
-			return err
-		}
-		return s.within(tx).PutForgejoTokens(ctx, userID, next)
+	err := s.update(ctx, func(tx *gorm.DB) (err error) {
+		stored, err = s.replaceForgejoTokens(ctx, tx, userID, next, may)
+		return err
 	})
-	if err != nil {
+	return stored, err
+}
+
+// RenewForgejoTokens is ReplaceForgejoTokens for a set that came of a refresh. A user whose
+// set was deleted meanwhile gets none: model.ErrNotFound.
+func (s *Store) RenewForgejoTokens(ctx context.Context, userID string, next model.ForgejoTokens, may func(current model.ForgejoTokens) bool) (model.ForgejoTokens, error) {
+	stored := next
+	err := s.update(ctx, func(tx *gorm.DB) error {
+		_, err := take[forgejoTokensRow](tx, "user_id = ?", userID)
+		if err == nil {
+			stored, err = s.replaceForgejoTokens(ctx, tx, userID, next, may)
+		}
+		return err
+	})
+	return stored, err
+}
+
+func (s *Store) replaceForgejoTokens(ctx context.Context, tx *gorm.DB, userID string, next model.ForgejoTokens, may func(current model.ForgejoTokens) bool) (model.ForgejoTokens, error) {
+	current, err := s.within(tx).ForgejoTokens(ctx, userID)
+	switch {
+	case err == nil && !may(current):
+		return current, nil
+	case err != nil && !errors.Is(err, model.ErrNotFound):
 		return model.ForgejoTokens{}, err
 	}
-	return stored, nil
+	return next, s.within(tx).PutForgejoTokens(ctx, userID, next)
 }
 
 // DropForgejoTokens deletes the user's set if its refresh token still is

@@ -35,6 +35,7 @@ func (l Login) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "Login(%s, redacted)
 type loginRow struct {
 	Login          `gorm:"embedded"`
 	VerifierSealed []byte
+	BegunAt        int64
 	TakenAt        int64
 	SetSealed      []byte
 }
@@ -50,7 +51,7 @@ func loginSetAD(stateHash []byte) []byte {
 // CreateLogin stores a login on its way.
 func (s *Store) CreateLogin(ctx context.Context, l Login) error {
 	sealed := s.keys.Seal([]byte(l.Verifier), loginAD(l.StateHash))
-	return s.writing(ctx, func(db *gorm.DB) error { return db.Create(&loginRow{Login: l, VerifierSealed: sealed}).Error })
+	return s.writing(ctx, func(db *gorm.DB) error { return db.Create(&loginRow{Login: l, VerifierSealed: sealed, BegunAt: ms(s.now())}).Error })
 }
 
 // Login looks at a login without ending it. The error is model.ErrNotFound or
@@ -94,10 +95,12 @@ func (s *Store) KeepLoginSet(ctx context.Context, stateHash []byte, set model.Fo
 
 // FinishLogin ends a login with a grant and the code that redeems it, and reports
 // whether it is the first for a client that registered itself: that has its row from now
-// on. Of several callers one succeeds, the others get model.ErrNotFound.
+// on. Of several callers one succeeds, the others get model.ErrNotFound. Errors that leave
+// the login as it is: model.ErrBlocked, and model.ErrRevoked if the operator has ended what
+// the user had begun since it began.
 func (s *Store) FinishLogin(ctx context.Context, stateHash []byte, g model.Grant, c Code) (first bool, err error) {
 	err = s.update(ctx, func(tx *gorm.DB) error {
-		if err := one(tx.Exec("DELETE FROM logins WHERE state_hash = ?", stateHash)); err != nil {
+		if err := endLogin(tx, stateHash, g.UserID); err != nil {
 			return err
 		}
 		if first, err = s.keepRegistered(tx, g.ClientID); err != nil {
@@ -106,6 +109,33 @@ func (s *Store) FinishLogin(ctx context.Context, stateHash []byte, g model.Grant
 		return insertGrant(tx, g, c)
 	})
 	return first, err
+}
+
+// FinishAccountLogin is FinishLogin for a login to the account page, which ends in v.
+func (s *Store) FinishAccountLogin(ctx context.Context, stateHash []byte, v AccountSession) error {
+	return s.update(ctx, func(tx *gorm.DB) error {
+		if err := endLogin(tx, stateHash, v.UserID); err != nil {
+			return err
+		}
+		return tx.Create(&v).Error
+	})
+}
+
+// endLogin deletes a login that has turned out to be the user's, if it may lead to
+// anything.
+func endLogin(tx *gorm.DB, stateHash []byte, userID string) error {
+	l, err := take[loginRow](tx, "state_hash = ?", stateHash)
+	if err != nil {
+		return err
+	}
+	var ended int64
+	if err := tx.Table("users").Where("id = ? AND revoked_at > 0 AND revoked_at >= ?", userID, l.BegunAt).Count(&ended).Error; err != nil {
+		return err
+	}
+	if ended > 0 {
+		return model.ErrRevoked
+	}
+	return tx.Delete(&l).Error
 }
 
 // DropLogin ends a login without a grant. Dropping one that is gone is no error.

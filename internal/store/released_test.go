@@ -125,7 +125,10 @@ func furnish(t *testing.T, path string) {
 	hash := func(name string) []byte { return model.Hash(name) }
 	must(t, s.CreateLogin(ctx, store.Login{StateHash: hash("state"), BrowserHash: hash("browser"), ClientID: l.Client.ID, ExpiresAt: now.Add(time.Minute)}))
 	must(t, s.KeepLoginSet(ctx, hash("state"), model.ForgejoTokens{AccessToken: "pending", ExpiresAt: now.Add(time.Hour)}))
-	must(t, s.CreateAccountSession(ctx, store.AccountSession{Hash: hash("account"), UserID: l.User.ID, ExpiresAt: now.Add(time.Hour)}))
+	must(t, s.CreateLogin(ctx, store.Login{StateHash: hash("account"), BrowserHash: hash("browser"), ExpiresAt: now.Add(time.Minute)}))
+	must(t, s.FinishAccountLogin(ctx, hash("account"), store.AccountSession{Hash: hash("account"), UserID: l.User.ID, ExpiresAt: now.Add(time.Hour)}))
+	_, _, err = s.BlockUser(ctx, "17", "root (uid 0)")
+	must(t, err)
 	_, err = s.UseAssertion(ctx, hash("assertion"), now.Add(time.Hour))
 	must(t, err)
 	session := model.Session{ID: model.NewID(), UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, CreatedAt: now, LastUsedAt: now}

@@ -177,8 +177,11 @@ func (s *Store) openJSON(sealed, ad []byte, v any) error {
 
 // wrap turns gorm's words into the broker's.
 func wrap(err error) error {
-	if errors.Is(err, gorm.ErrRecordNotFound) {
+	switch {
+	case errors.Is(err, gorm.ErrRecordNotFound):
 		return model.ErrNotFound
+	case sqlite.Raised(err, schema.UserBlocked):
+		return model.ErrBlocked
 	}
 	return err
 }

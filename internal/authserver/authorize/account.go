@@ -55,15 +55,17 @@ func (h *Handler) beginAccount(r *http.Request) (site.Answer, error) {
 	return h.toForgejo(r, store.Login{})
 }
 
-// signedIn gives the browser of a user who has just logged in a session, in
-// place of any it had.
-func (h *Handler) signedIn(r *http.Request, user model.User) (site.Answer, error) {
+// signedIn ends a login with a session for the browser, in place of any it had.
+func (h *Handler) signedIn(r *http.Request, login store.Login, user model.User) (site.Answer, error) {
 	value, now := model.NewToken(""), h.cfg.Now()
-	err := errors.Join(h.endSession(r), h.cfg.Store.CreateAccountSession(r.Context(), store.AccountSession{
-		Hash: model.Hash(value), UserID: user.ID, IdleAt: now.Add(idleTime), ExpiresAt: now.Add(lifeTime),
-	}))
+	err := h.endSession(r)
+	if err == nil {
+		err = h.cfg.Store.FinishAccountLogin(r.Context(), login.StateHash, store.AccountSession{
+			Hash: model.Hash(value), UserID: user.ID, IdleAt: now.Add(idleTime), ExpiresAt: now.Add(lifeTime),
+		})
+	}
 	if err != nil {
-		return site.Answer{}, fmt.Errorf("cannot store a login to the account page: %w", err)
+		return site.Answer{}, h.unfinished(r, login, model.Client{}, user, err)
 	}
 	h.cfg.Unneeded(r.Context(), user.ID, user.Name) // the login brought a set
 	return site.Answer{

@@ -18,7 +18,8 @@ var errNarrower = errors.New("an older forgejo grant is narrower than FJMCP_BROK
 
 // adopt finds out whose a token set is and what it opens, and stores it as that
 // user's. A set that opens more than what is asked for is not stored, and that
-// user's older one, of the same grant, is dropped.
+// user's older one, of the same grant, is dropped. Of a blocked user, which is
+// model.ErrBlocked, none is stored.
 func (h *Handler) adopt(ctx context.Context, set model.ForgejoTokens) (model.User, error) {
 	identity, err := h.cfg.Forgejo.Identity(ctx, set.AccessToken)
 	if err != nil {
@@ -27,6 +28,13 @@ func (h *Handler) adopt(ctx context.Context, set model.ForgejoTokens) (model.Use
 	user, err := h.cfg.Store.UpsertUser(ctx, h.cfg.Forgejo.Origin(), identity.Subject, identity.Name)
 	if err != nil {
 		return model.User{Name: identity.Name}, fmt.Errorf("cannot store the user: %w", err)
+	}
+	blocked, err := h.cfg.Store.Blocked(ctx, user.ID)
+	switch {
+	case err != nil:
+		return user, fmt.Errorf("cannot read whether the user is blocked: %w", err)
+	case blocked:
+		return user, model.ErrBlocked
 	}
 	granted, err := h.cfg.Forgejo.Introspect(ctx, set.AccessToken)
 	if err != nil {

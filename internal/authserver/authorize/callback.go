@@ -45,8 +45,7 @@ func (h *Handler) callback(r *http.Request) (site.Answer, error) {
 	case err != nil && !(account && identified(user, err)):
 		return site.Answer{}, h.failed(r, login, client, user, err)
 	case account:
-		h.drop(r.Context(), login)
-		return h.signedIn(r, user)
+		return h.signedIn(r, login, user)
 	}
 	return h.finish(r, login, client, user)
 }
@@ -132,24 +131,32 @@ func (h *Handler) exchange(ctx context.Context, login *store.Login, query url.Va
 // finish makes the grant and returns to the client with a code.
 func (h *Handler) finish(r *http.Request, login store.Login, client model.Client, user model.User) (site.Answer, error) {
 	code, now := model.NewToken(model.PrefixCode), h.cfg.Now()
-	grant := model.NewID()
-	first, err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, model.Grant{
-		ID: grant, UserID: user.ID, ClientID: client.ID, CreatedAt: now,
+	grant := model.Grant{
+		ID: model.NewID(), UserID: user.ID, ClientID: client.ID, CreatedAt: now,
 		Scope: login.Scope, Requested: login.Requested, Resource: login.Resource,
-	}, store.Code{Hash: model.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: now.Add(codeTTL)})
-	switch {
-	case errors.Is(err, model.ErrNotFound):
-		return site.Answer{}, h.refuseCallback(err)
-	case err != nil:
-		return site.Answer{}, h.failed(r, login, client, user, err)
+	}
+	first, err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, grant, store.Code{Hash: model.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: now.Add(codeTTL)})
+	if err != nil {
+		return site.Answer{}, h.unfinished(r, login, client, user, err)
 	}
 	var events []audit.Event
 	if first {
 		events = append(events, site.Event(audit.ClientRegistered, model.User{}, client))
 	}
 	e := site.Event(audit.LoginSucceeded, user, client)
-	e.Grant, e.ReadOnly = grant, audit.YesNo(model.ReadOnly(login.Scope))
+	e.Grant, e.ReadOnly = grant.ID, audit.YesNo(model.ReadOnly(login.Scope))
 	return site.Answer{Location: h.back(login, url.Values{"code": {code}}), Events: append(events, e)}, nil
+}
+
+// unfinished says why a login, whose user is known and has a token set, leads to nothing.
+func (h *Handler) unfinished(r *http.Request, login store.Login, client model.Client, user model.User, err error) error {
+	switch {
+	case errors.Is(err, model.ErrNotFound): // another callback has ended it
+		return h.refuseCallback(err)
+	case errors.Is(err, model.ErrRevoked):
+		h.cfg.Unneeded(r.Context(), user.ID, user.Name)
+	}
+	return h.failed(r, login, client, user, err)
 }
 
 // drop ends a login that leads nowhere. One that stays only takes up room.

@@ -17,7 +17,7 @@ import (
 // failed tells the person what to do next, with a way to try again and, where a client
 // wanted the login, one back to it.
 func (h *Handler) failed(r *http.Request, l store.Login, client model.Client, user model.User, err error) error {
-	f, narrower, again := explain(err), errors.Is(err, errNarrower), h.again(l)
+	f, narrower, again := h.explain(err), errors.Is(err, errNarrower), h.again(l)
 	switch {
 	case l.Set != (model.ForgejoTokens{}) && resumable(err):
 		again = h.resumeURL(r, "")
@@ -28,7 +28,9 @@ func (h *Handler) failed(r *http.Request, l store.Login, client model.Client, us
 	if f.revoke {
 		refused.Actions = append(refused.Actions, pages.Link("Open Forgejo's settings", h.cfg.Forgejo.ApplicationsURL()))
 	}
-	refused.Actions = append(refused.Actions, pages.Link("Try again", again))
+	if !errors.Is(err, model.ErrBlocked) {
+		refused.Actions = append(refused.Actions, pages.Link("Try again", again))
+	}
 	if narrower {
 		refused.Actions = append(refused.Actions, pages.Link("Continue with fewer permissions", h.resumeURL(r, "narrower")))
 	}
@@ -72,13 +74,13 @@ func (h *Handler) again(l store.Login) string {
 }
 
 // resumable reports whether the same token set may serve later: nothing was
-// said against it.
+// said against it, or against the login.
 func resumable(err error) bool {
 	var e *forgejo.Error
 	if errors.As(err, &e) {
 		return e.Kind == forgejo.Down || e.Kind == forgejo.Misconfigured
 	}
-	return !errors.Is(err, errNarrower)
+	return !errors.Is(err, errNarrower) && !errors.Is(err, model.ErrBlocked) && !errors.Is(err, model.ErrRevoked)
 }
 
 // failure is what a failed login looks like from outside.
@@ -91,8 +93,18 @@ type failure struct {
 }
 
 // explain is the one place that maps a failed login to an answer.
-func explain(err error) failure {
-	if errors.Is(err, errNarrower) {
+func (h *Handler) explain(err error) failure {
+	switch {
+	case errors.Is(err, model.ErrBlocked):
+		return failure{http.StatusForbidden, "Your account is blocked here",
+			"The operator of this server has blocked your account, so no application can use it here, and nothing was connected. " +
+				"If you think that this is a mistake, ask the administrators of " + h.cfg.ForgeHost() + ".",
+			oauth.AccessDenied, "blocked", false}
+	case errors.Is(err, model.ErrRevoked):
+		return failure{http.StatusForbidden, "This login was ended",
+			"While you were logging in, the operator of this server ended all logins of your account. Nothing was connected. You can log in again.",
+			oauth.AccessDenied, "revoked", false}
+	case errors.Is(err, errNarrower):
 		return failure{http.StatusForbidden, "An older permission is in the way",
 			"Forgejo still holds an older authorization that allows less than this server asks for now, so some tools will not " +
 				"work. To renew it, revoke this application in Forgejo's settings under Applications, then try again.",

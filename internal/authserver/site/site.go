@@ -143,7 +143,7 @@ func (s *Site) Cookie(name string) pages.Cookie {
 // Unneeded deletes the user's Forgejo token set if nothing can use it any more. That this
 // does not work fails no request: access is taken back already.
 func (s *Site) Unneeded(ctx context.Context, userID, userName string) {
-	if _, err := s.Tokens.Forget(ctx, userID); err != nil {
+	if _, err := s.Store.DropUnusedForgejoTokens(context.WithoutCancel(ctx), userID); err != nil {
 		s.Log.ErrorContext(ctx, "cannot delete the forgejo tokens of a user without clients", "user", userName, "error", err)
 	}
 }

@@ -31,11 +31,15 @@ func (t *Tokens) refreshNow(ctx context.Context, userID string, set model.Forgej
 	return model.ForgejoTokens{}, err
 }
 
-// keep stores a refreshed set. When that fails and Forgejo rotates, the user
-// will have to log in again, which is why it is audited.
+// keep stores a refreshed set, unless the user's set was deleted meanwhile, which is to
+// stay so. When that fails and Forgejo rotates, the user will have to log in again, which
+// is why it is audited.
 func (t *Tokens) keep(ctx context.Context, userID string, next model.ForgejoTokens) (model.ForgejoTokens, error) {
-	stored, err := t.store(ctx, userID, next)
-	if err != nil {
+	stored, err := t.store(ctx, userID, next, t.cfg.Store.RenewForgejoTokens)
+	switch {
+	case errors.Is(err, model.ErrNotFound):
+		err = model.ErrForgejoGrantDead
+	case err != nil:
 		t.event(ctx, userID, "not_stored", "forgejo answered with a new token set and it could not be stored")
 	}
 	return stored, err

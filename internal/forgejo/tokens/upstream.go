@@ -94,15 +94,15 @@ func (t *Tokens) drop(ctx context.Context, userID, refused string, why forgejo.K
 
 // Put stores the set that a login brought. A set that is older than the stored
 // one, by forgejo.Supersedes, is dropped without an error: the stored one then
-// belongs to a later login.
+// belongs to a later login. model.ErrBlocked: the operator has blocked the user.
 func (t *Tokens) Put(ctx context.Context, userID string, set model.ForgejoTokens) error {
-	_, err := t.store(ctx, userID, set)
+	_, err := t.store(ctx, userID, set, t.cfg.Store.ReplaceForgejoTokens)
 	return err
 }
 
-// store writes set and returns what is stored then.
-func (t *Tokens) store(ctx context.Context, userID string, set model.ForgejoTokens) (model.ForgejoTokens, error) {
-	stored, err := t.cfg.Store.ReplaceForgejoTokens(ctx, userID, set, func(current model.ForgejoTokens) bool {
+// store writes set by write, a method of the store, and returns what is stored then.
+func (t *Tokens) store(ctx context.Context, userID string, set model.ForgejoTokens, write write) (model.ForgejoTokens, error) {
+	stored, err := write(ctx, userID, set, func(current model.ForgejoTokens) bool {
 		return forgejo.Supersedes(set, current)
 	})
 	if err != nil {
@@ -114,6 +114,8 @@ func (t *Tokens) store(ctx context.Context, userID string, set model.ForgejoToke
 	t.changes[userID]++
 	return stored, nil
 }
+
+type write func(ctx context.Context, userID string, set model.ForgejoTokens, may func(current model.ForgejoTokens) bool) (model.ForgejoTokens, error)
 
 // Discard drops the user's stored set if it is of the same grant at Forgejo as
 // refused, which must not be used: what one opens the other does too.
@@ -127,20 +129,6 @@ func (t *Tokens) Discard(ctx context.Context, userID string, refused model.Forge
 	}
 	_, err = t.drop(ctx, userID, current.RefreshToken, forgejo.GrantDead)
 	return err
-}
-
-// Forget deletes the user's set if none of the user's clients can use it any
-// more, and reports whether none can. It waits for a refresh on its way, which
-// would else bring the set back.
-func (t *Tokens) Forget(ctx context.Context, userID string) (bool, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
-	defer cancel()
-	release, err := t.lease(ctx, userID, func() bool { return false })
-	if err != nil {
-		return false, err
-	}
-	defer release()
-	return t.cfg.Store.DropUnusedForgejoTokens(ctx, userID)
 }
 
 // CheckScopes compares the scopes of the stored sets with the one asked for now,

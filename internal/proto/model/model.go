@@ -30,6 +30,8 @@ var (
 	// ErrForgejoGrantDead says that Forgejo definitely refused the user's token
 	// set. Only a new login helps.
 	ErrForgejoGrantDead = errors.New("forgejo no longer accepts this login")
+	// ErrBlocked says that the operator has blocked the user.
+	ErrBlocked = errors.New("blocked by the operator")
 	// ErrBroaderScope says that a refresh asked for more than the client had asked
 	// for before.
 	ErrBroaderScope = errors.New("more than was asked for before")

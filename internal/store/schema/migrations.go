@@ -246,6 +246,30 @@ var migrations = []*gormigrate.Migration{
 		`CREATE TRIGGER grant_narrowed AFTER UPDATE OF scope ON grants WHEN NEW.scope <> OLD.scope
 			BEGIN UPDATE generation SET n = n + 1; END`,
 	)},
+	{ID: "0015_blocks", Migrate: statements(
+		// By the forge's number alone, so that a block outlives a forge's move to another URL.
+		`CREATE TABLE blocks (
+			subject TEXT PRIMARY KEY,
+			blocked_at INTEGER NOT NULL,
+			blocked_by TEXT NOT NULL
+		) STRICT`,
+		`CREATE INDEX users_by_subject ON users (subject)`,
+		// The operator ended all that the user had begun by then.
+		`ALTER TABLE users ADD COLUMN revoked_at INTEGER NOT NULL DEFAULT 0`,
+		`ALTER TABLE logins ADD COLUMN begun_at INTEGER NOT NULL DEFAULT 0`,
+		refuseBlocked("grants"), refuseBlocked("account_sessions"), refuseBlocked("forgejo_tokens"),
+	)},
+}
+
+// UserBlocked is what a statement fails with that would give a blocked user anything.
+const UserBlocked = "the user is blocked"
+
+// refuseBlocked has the database itself refuse new rows of blocked users, so that no kind
+// of login can forget to look.
+func refuseBlocked(table string) string {
+	return `CREATE TRIGGER ` + table + `_of_blocked BEFORE INSERT ON ` + table + `
+		WHEN EXISTS (SELECT 1 FROM blocks b JOIN users u ON u.subject = b.subject WHERE u.id = NEW.user_id)
+		BEGIN SELECT RAISE(ABORT, '` + UserBlocked + `'); END`
 }
 
 // Unknown returns the first migration of a database that is not one of this version, or "".

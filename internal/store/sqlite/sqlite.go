@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/glebarez/sqlite"
@@ -131,7 +132,14 @@ const (
 	codeLocked  = 6
 	codeCorrupt = 11
 	codeNotADB  = 26
+	codeTrigger = 1811 // extended: a trigger said RAISE
 )
+
+// Raised reports whether err is what a trigger raised with that message.
+func Raised(err error, message string) bool {
+	var coded interface{ Code() int }
+	return errors.As(err, &coded) && coded.Code() == codeTrigger && strings.Contains(err.Error(), message)
+}
 
 // RetryBusy runs fn until it ends with anything but a lock of someone else's, for
 // ten seconds.
