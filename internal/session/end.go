@@ -1,11 +1,13 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,9 +18,11 @@ import (
 
 // Why sessions end for good, for the audit.
 const (
+	Blocked = "blocked" // the user
+	Revoked = "revoked" // the grant, or all of the user
+
 	deleted   = "deleted"
 	tooOld    = "max_age"
-	revoked   = "revoked"
 	suspended = "suspended"
 	operator  = "operator"
 )
@@ -87,15 +91,39 @@ func (s *Session) closeStreams() {
 
 // EndGrant ends all sessions of a grant, after its revocation.
 func (m *Manager) EndGrant(ctx context.Context, grantID string) error {
-	m.prestart.dropAll(ctx, func(w *prestartUnit) bool { return w.access.GrantID == grantID })
-	cut := m.interrupt(model.ErrRevoked, revoked, func(row model.Session) bool { return row.GrantID == grantID })
-	ids, err := m.cfg.Store.GrantSessions(ctx, grantID)
-	if err != nil {
-		return err
-	}
-	err = m.endAll(ctx, ids, func(s *Session) error { return m.end(ctx, s, revoked) })
-	m.stopUnits(ctx, cut...)
+	_, err := m.endRevoked(ctx, Revoked, func(_, grant string) bool { return grant == grantID }, func() ([]string, error) {
+		return m.cfg.Store.GrantSessions(ctx, grantID)
+	})
 	return err
+}
+
+// EndUser ends all sessions of a user whose grants were revoked, and counts them. why is
+// Blocked or Revoked.
+func (m *Manager) EndUser(ctx context.Context, userID, why string) (ended int, err error) {
+	return m.endRevoked(ctx, why, func(user, _ string) bool { return user == userID }, func() ([]string, error) {
+		return m.cfg.Store.UserSessions(ctx, userID)
+	})
+}
+
+// endRevoked ends the sessions that are of revoked grants: those of stored, those that
+// start, and units that wait for the first.
+func (m *Manager) endRevoked(ctx context.Context, why string, of func(userID, grantID string) bool, stored func() ([]string, error)) (int, error) {
+	m.prestart.dropAll(ctx, func(w *prestartUnit) bool { return of(w.access.User.ID, w.access.GrantID) })
+	cut := m.interrupt(model.ErrRevoked, why, func(row model.Session) bool { return of(row.UserID, row.GrantID) })
+	ids, err := stored()
+	if err != nil {
+		return 0, err
+	}
+	var ended atomic.Int64
+	err = m.endAll(ctx, ids, func(s *Session) error {
+		err := m.end(ctx, s, why)
+		if err == nil {
+			ended.Add(1)
+		}
+		return err
+	})
+	m.stopUnits(ctx, cut...)
+	return int(ended.Load()), err
 }
 
 // loginLost ends all sessions of a user whose login the forge does not take any more. Their
@@ -106,7 +134,7 @@ func (m *Manager) loginLost(userID string, why forgejo.Kind) {
 			o.Unit.LoseLogin()
 		}
 	}
-	outcome := revoked
+	outcome := Revoked
 	if why == forgejo.Suspended {
 		outcome = suspended
 	}
@@ -194,6 +222,14 @@ func (a *attempt) outcome(err error) error {
 		return a.refusal
 	}
 	return err
+}
+
+// reason is why the attempt was ended; Revoked where the store knew before.
+func (a *attempt) reason() string {
+	m := a.session.manager
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return cmp.Or(a.why, Revoked)
 }
 
 // interrupt ends the attempts of the sessions that are meant. Those who wait for one

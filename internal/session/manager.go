@@ -165,7 +165,7 @@ func (m *Manager) create(ctx context.Context, id string, began time.Time, stream
 	if err := m.cfg.Store.CreateSession(ctx, s.row); err != nil {
 		u.Stop(ctx)
 		if err = a.outcome(err); errors.Is(err, model.ErrRevoked) {
-			m.cfg.Audit.Event(ctx, s.event(audit.SessionStopped, revoked))
+			m.cfg.Audit.Event(ctx, s.event(audit.SessionStopped, a.reason()))
 		}
 		return nil, nil, fmt.Errorf("cannot store the session: %w", err)
 	}
