@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -56,27 +57,47 @@ a user has logged in for them, with the part of their ID before the dot.`,
 
 func printClients(w *bytes.Buffer, all []admin.Client) {
 	yesNo := map[bool]string{true: "yes", false: "no"}
-	t := newTable(w, "CLIENT", "NAME", "ADDED BY", "AUTHENTICATION", "INTROSPECTS", "LOGINS", "AGE")
+	t := newTable(w, "CLIENT", "NAME", "ADDED BY", "AUTHENTICATION", "INTROSPECTS", "LOGINS", "AGE", "LAST USED")
 	for _, c := range all {
 		by := c.Kind
 		if by == "registered" {
 			by = "itself"
 		}
-		t.row(model.ShortID(c.ID), c.Name, by, c.AuthMethod, yesNo[c.Introspect], strconv.Itoa(c.Grants), since(c.Created))
+		t.row(model.ShortID(c.ID), c.Name, by, c.AuthMethod, yesNo[c.Introspect], strconv.Itoa(c.Grants), since(c.Created), since(c.LastUsed))
 	}
 	t.Flush()
 	fmt.Fprintf(w, "\n%s.\n", count(len(all), "client"))
 }
 
 func (a *app) removeClient() *cobra.Command {
-	return &cobra.Command{
+	var yes bool
+	remove := &cobra.Command{
 		Use:   "remove CLIENT",
 		Short: "Remove a client, and end its users' logins and sessions with it",
 		Long: `Remove a client, and end its users' logins and sessions with it.
 Its ID stays dead; of the ID of one that registered itself the part before the dot is enough.
-It may register again, and then asks its users again.`,
+It may register again, and then asks its users again.
+
+Where more than one login would end it asks first, or needs --yes where nobody can
+be asked.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeClients,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.caller().RemoveClient(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			all, err := a.caller().ListClients(cmd.Context())
+			if err != nil {
+				return err
+			}
+			i := slices.IndexFunc(all, func(c admin.Client) bool { return c.ID == args[0] || model.ShortID(c.ID) == args[0] })
+			if i >= 0 && all[i].Grants > 1 && !yes {
+				would := "remove the client, and end " + count(all[i].Grants, "login")
+				err := confirm(cmd, would, "removed", "Remove it, and end its logins?", func(w *bytes.Buffer) { printClients(w, all[i:i+1]) })
+				if err != nil {
+					return err
+				}
+			}
+			return a.caller().RemoveClient(cmd.Context(), args[0])
+		},
 	}
+	yesFlag(remove, &yes)
+	return remove
 }

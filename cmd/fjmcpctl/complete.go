@@ -37,6 +37,30 @@ func (a *app) completeClients(cmd *cobra.Command, _ []string, _ string) ([]cobra
 	return offers, cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeUsers is completeSessions for users, by the names that they have.
+func (a *app) completeUsers(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
+	defer cancel()
+	all, _ := a.caller().Users(ctx)
+	var offers offers
+	for _, u := range all {
+		offers.add(u.User, "number "+u.UserID)
+	}
+	return offers, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeGrants is completeSessions for logins.
+func (a *app) completeGrants(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
+	defer cancel()
+	all, _ := a.caller().Grants(ctx)
+	var offers offers
+	for _, g := range all {
+		offers.add(g.ID, g.User)
+	}
+	return offers, cobra.ShellCompDirectiveNoFileComp
+}
+
 // offers are what a shell puts into a command line by itself, so nothing that it would
 // take for more than a word is among them, whatever the broker says.
 type offers []cobra.Completion

@@ -13,13 +13,15 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
 // desk is a broker with four sessions, one of which cannot be stopped, and a call
 // that never ends. A file "ill" in the script's directory makes it ill.
 type desk struct {
-	*operator.Operator // of clients
+	*operator.Operator // of clients, users and grants
+	store              *store.Store
 	keys               *operator.Operator
 	dir                string
 
@@ -37,8 +39,8 @@ func newDesk(env *testscript.Env) *desk {
 	busy := session("bb22222222222222", "bob", "VS\nCode", admin.Running, 5*time.Minute, 2*time.Minute)
 	busy.Unit, busy.InFlight, busy.ReadOnly = "fjmcp-session@x.service", 1, true
 	t := env.T().(testing.TB)
-	clients := operatorOf(openStore(t, teststore.Path(t), "key"), ringOf(t, "key"))
-	return &desk{Operator: clients, keys: keys(env), dir: env.WorkDir, all: []admin.Session{
+	st := openStore(t, teststore.Path(t), "key")
+	return &desk{Operator: operatorOf(st, ringOf(t, "key")), store: st, keys: keys(env), dir: env.WorkDir, all: []admin.Session{
 		busy,
 		session("aa11111111111111", "alice", "Claude", admin.Dormant, 3*time.Hour, 2*time.Hour),
 		session("aa11000000000000", "alice", "Claude", admin.Dormant, 4*time.Hour, 3*time.Hour),

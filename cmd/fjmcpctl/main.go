@@ -66,6 +66,8 @@ func (a *app) root() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&a.socket, "socket", admin.DefaultSocket, "admin socket of the broker")
 	cmd.AddCommand(a.setup(), a.doctor(), a.status(), a.drain(), a.backup(),
 		group("sessions", "Sessions of MCP clients", a.listSessions(), a.showSession(), a.stopSessions()),
+		group("users", "Users of the forge who have logged in here", a.listUsers(), a.showUser(), a.revokeUser(), a.blockUser(), a.unblockUser()),
+		group("grants", "Logins of users with clients", a.listGrants(), a.revokeGrants()),
 		group("clients", "OAuth clients", a.addClient(), a.listClients(), a.removeClient()),
 		group("key", "The key that seals secrets in the database", a.rotateKey()),
 		&cobra.Command{Use: "version", Short: "Print version and commit", Args: cobra.NoArgs, Run: func(cmd *cobra.Command, _ []string) {

@@ -17,10 +17,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
@@ -41,11 +44,13 @@ func TestScripts(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		s := &http.Server{Handler: admin.Handler(newDesk(env), slog.New(slog.DiscardHandler))}
+		d := newDesk(env)
+		env.Values["desk"] = d
+		s := &http.Server{Handler: admin.Handler(d, slog.New(slog.DiscardHandler))}
 		go func() { _ = s.Serve(admin.Peers(l)) }()
 		env.Defer(func() { s.Close() })
 		return nil
-	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"removeclient": removeClient, "exits": exits}})
+	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"removeclient": removeClient, "exits": exits, "login": logIn, "revokegrants": revokeGrants}})
 }
 
 // removeClient removes the client of a name with fjmcpctl, which wants its ID.
@@ -61,6 +66,36 @@ func removeClient(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("there is no client %q", args[0])
 }
 
+// revokeGrants revokes all grants of a user, by their IDs.
+func revokeGrants(ts *testscript.TestScript, neg bool, args []string) {
+	all, err := admin.NewCaller(ts.Getenv("SOCKET")).Grants(context.Background())
+	ts.Check(err)
+	argv := append([]string{"grants", "revoke", "--socket", ts.Getenv("SOCKET")}, args[1:]...)
+	for _, g := range all {
+		if g.User == args[0] {
+			argv = append(argv, g.ID)
+		}
+	}
+	if err := ts.Exec("fjmcpctl", argv...); (err != nil) != neg {
+		ts.Fatalf("%v: %v", argv, err)
+	}
+}
+
+// logIn has a user, of a name and a number, log in with a client of a name, and begin a
+// session.
+func logIn(ts *testscript.TestScript, neg bool, args []string) {
+	s, now, ctx := ts.Value("desk").(*desk).store, time.Now(), context.Background()
+	client := model.Client{ID: "client" + args[1] + model.NewID(), Name: args[2], AuthMethod: "none", CreatedAt: now}
+	user, err := s.UpsertUser(ctx, "https://git.example.org", args[1], args[0])
+	grant := model.Grant{ID: "grant" + model.NewID(), UserID: user.ID, ClientID: client.ID, Scope: "forgejo:read", CreatedAt: now}
+	code := model.NewToken(model.PrefixCode)
+	ts.Check(errors.Join(err, s.CreateClient(ctx, client), teststore.Grant(ctx, s, grant, store.Code{Hash: model.Hash(code), ExpiresAt: now.Add(time.Minute)})))
+	_, err = s.RedeemCode(ctx, code, client, teststore.Pair(now))
+	ts.Check(errors.Join(err, s.CreateSession(ctx, model.Session{
+		ID: model.NewID(), UserID: user.ID, ClientID: client.ID, GrantID: grant.ID, CreatedAt: now, LastUsedAt: now,
+	})))
+}
+
 // keys is an operator of a store under two older keys, of which it still has one.
 func keys(env *testscript.Env) *operator.Operator {
 	t := env.T().(testing.TB)
@@ -73,7 +108,12 @@ func keys(env *testscript.Env) *operator.Operator {
 func operatorOf(s *store.Store, keys *seal.Keyring) *operator.Operator {
 	at := func(host string) *url.URL { return &url.URL{Scheme: "https", Host: host} }
 	settings := &config.Config{PublicURL: at("mcp.example.org"), ForgejoURL: at("git.example.org")}
-	return operator.New(operator.Config{Settings: settings, Store: s, Keys: keys, Audit: audit.New(io.Discard), Now: time.Now, Revoked: func(context.Context, string) {}})
+	events, log := audit.New(io.Discard), slog.New(slog.DiscardHandler)
+	sessions := session.New(session.Config{Config: unit.Config{Tokens: new(tokens.Tokens), Log: log, Now: time.Now}, Store: s, Audit: events, MaxAge: time.Hour})
+	return operator.New(operator.Config{
+		Settings: settings, Sessions: sessions, Store: s, Keys: keys, Audit: events, Log: log, Now: time.Now,
+		Revoked: func(ctx context.Context, grant string) { _ = sessions.EndGrant(ctx, grant) },
+	})
 }
 
 func openStore(t testing.TB, path string, names ...string) *store.Store {

@@ -30,7 +30,7 @@ func TestFind(t *testing.T) {
 		{id: "1111", fault: "there is no session"}, // within, not at the beginning
 		{id: "aaaa1111222233334", fault: "there is no session"},
 	} {
-		got, err := find(all, tt.id)
+		got, err := sessions.find(all, tt.id)
 		switch {
 		case tt.fault == "" && (err != nil || got.ID != tt.want):
 			t.Errorf("%q: got %q, %v; want %q", tt.id, got.ID, err, tt.want)

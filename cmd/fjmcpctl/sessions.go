@@ -40,7 +40,7 @@ func (a *app) listSessions() *cobra.Command {
 func printSessions(w *bytes.Buffer, all []admin.Session) {
 	t := newTable(w, "SESSION", "USER", "USER ID", "CLIENT", "KIND", "STATE", "AGE", "IDLE", "CALLS", "UNIT")
 	for _, s := range all {
-		t.row(s.ID, cmp.Or(s.User, "-"), idPrefix+s.UserID, s.Client, s.Kind, s.State, since(s.Created), since(s.LastUsed), strconv.Itoa(s.InFlight), cmp.Or(s.Unit, "-"))
+		t.row(s.ID, cmp.Or(s.User, "-"), admin.IDPrefix+s.UserID, s.Client, s.Kind, s.State, since(s.Created), since(s.LastUsed), strconv.Itoa(s.InFlight), cmp.Or(s.Unit, "-"))
 	}
 	t.Flush()
 	fmt.Fprintf(w, "\n%s.\n", count(len(all), "session"))
@@ -60,7 +60,7 @@ it, at least 4 characters.`,
 			if err != nil {
 				return err
 			}
-			s, err := find(all, args[0])
+			s, err := sessions.find(all, args[0])
 			if err != nil {
 				return err
 			}
@@ -80,7 +80,7 @@ func printDetail(w *bytes.Buffer, d admin.Detail) {
 	}
 	t := newTable(w)
 	t.row("session", d.ID)
-	t.row("user", fmt.Sprintf("%s (%s%s)", cmp.Or(d.User, "-"), idPrefix, d.UserID))
+	t.row("user", person(d.User, d.UserID))
 	t.row("client", d.Client+" ("+model.ShortID(d.ClientID)+")")
 	t.row("kind", d.Kind)
 	t.row("state", state)
@@ -123,37 +123,69 @@ func printCalls(w *bytes.Buffer, calls []admin.Call) {
 	t.Flush()
 }
 
-// minPrefix is how much of a session's ID has to be given, characters.
+// person is a user for people; the name may be of nobody by now.
+func person(name, number string) string {
+	if name == "" {
+		return admin.IDPrefix + number
+	}
+	return name + " (" + admin.IDPrefix + number + ")"
+}
+
+// kind is what can be named by the beginning of its ID.
+type kind[T any] struct {
+	noun    string
+	command string // that lists it
+	about   func(T) (id, user, client string)
+}
+
+var sessions = kind[admin.Session]{"session", "sessions", func(s admin.Session) (id, user, client string) { return s.ID, s.User, s.Client }}
+
+// minPrefix is how much of an ID has to be given, characters.
 const minPrefix = 4
 
-// find returns the session of that ID, or the only one whose ID begins so.
-func find(all []admin.Session, id string) (admin.Session, error) {
-	var found []admin.Session
+// find returns the one of that ID, or the only one whose ID begins so.
+func (k kind[T]) find(all []T, id string) (none T, err error) {
+	var found []T
 	var names []string
-	for _, s := range all {
-		if s.ID == id {
-			return s, nil
+	for _, v := range all {
+		whole, user, client := k.about(v)
+		if whole == id {
+			return v, nil
 		}
-		if strings.HasPrefix(s.ID, id) {
-			found = append(found, s)
-			names = append(names, fmt.Sprintf("%s (%s, %s)", word(s.ID), audit.Clean(s.User), audit.Clean(s.Client)))
+		if strings.HasPrefix(whole, id) {
+			found = append(found, v)
+			names = append(names, fmt.Sprintf("%s (%s, %s)", word(whole), audit.Clean(user), audit.Clean(client)))
 		}
 	}
 	switch {
 	case len(id) < minPrefix:
-		return admin.Session{}, fmt.Errorf("%q is too short for the ID of a session: give at least %d characters", id, minPrefix)
+		return none, fmt.Errorf("%q is too short for the ID of a %s: give at least %d characters", id, k.noun, minPrefix)
 	case len(found) == 0:
-		return admin.Session{}, fmt.Errorf("there is no session %q\nhint: fjmcpctl sessions list shows all; one that ended is in "+
-			"the journal: %s", id, journal("…"))
+		return none, fmt.Errorf("there is no %s %q\nhint: fjmcpctl %s list shows all; one that ended is in the journal: %s", k.noun, id, k.command, journal("…"))
 	case len(found) > 1:
-		return admin.Session{}, fmt.Errorf("%q is the beginning of several sessions: %s", id, strings.Join(names, "; "))
+		return none, fmt.Errorf("%q is the beginning of several %ss: %s", id, k.noun, strings.Join(names, "; "))
 	}
 	return found[0], nil
 }
 
+// choose returns those of ids, each once.
+func (k kind[T]) choose(all []T, ids []string) (hit []T, err error) {
+	taken := map[string]bool{}
+	for _, id := range ids {
+		one, err := k.find(all, id)
+		if err != nil {
+			return nil, err
+		}
+		if whole, _, _ := k.about(one); !taken[whole] {
+			taken[whole], hit = true, append(hit, one)
+		}
+	}
+	return hit, nil
+}
+
 // filter chooses sessions; what is empty does not matter.
 type filter struct {
-	user   string // login name, or idPrefix and the forge's number of the user
+	user   string // login name, or admin.IDPrefix and the forge's number of the user
 	client string // name or ID
 	state  string
 }
@@ -163,22 +195,20 @@ func (f *filter) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.client, "client", "", "only those of the client with that name or ID")
 }
 
-// idPrefix tells a user's number at the forge from a login name, which has no colon.
-const idPrefix = "id:"
-
-func (f *filter) isUser(s admin.Session) bool {
-	if id, ok := strings.CutPrefix(f.user, idPrefix); ok {
-		return s.UserID == id
+// lets reports whether what is a user's with a client passes. Names are compared as Forgejo
+// does, without regard to case.
+func (f *filter) lets(user, userID, client, clientID string) bool {
+	isUser := strings.EqualFold(user, f.user)
+	if id, ok := strings.CutPrefix(f.user, admin.IDPrefix); ok {
+		isUser = userID == id
 	}
-	return strings.EqualFold(s.User, f.user)
+	return (f.user == "" || isUser) &&
+		(f.client == "" || strings.EqualFold(client, f.client) || clientID == f.client || model.ShortID(clientID) == f.client)
 }
 
-// of returns those of all that the filter lets through, in their order. Names are
-// compared as Forgejo does, without regard to case.
+// of returns those of all that the filter lets through, in their order.
 func (f *filter) of(all []admin.Session) []admin.Session {
 	return slices.DeleteFunc(all, func(s admin.Session) bool {
-		return f.user != "" && !f.isUser(s) ||
-			f.client != "" && !strings.EqualFold(s.Client, f.client) && s.ClientID != f.client && model.ShortID(s.ClientID) != f.client ||
-			f.state != "" && s.State != f.state
+		return !f.lets(s.User, s.UserID, s.Client, s.ClientID) || f.state != "" && s.State != f.state
 	})
 }

@@ -25,8 +25,8 @@ func (a *app) stopSessions() *cobra.Command {
 		Short: "End sessions for good",
 		Long: `End sessions for good: their units and processes are gone, calls in flight fail,
 and their clients are told that there is no such session. Most begin another then;
-the logins stay. To end those too, remove the client, or suspend the user at
-Forgejo, or have the user disconnect it on the account page.
+the logins stay. To end those too: users revoke, users block, grants revoke, or
+clients remove.
 
 Stopping more than one asks first, or needs --yes where nobody can be asked.
 To only put a session to sleep, stop its unit: its next request wakes it.`,
@@ -52,14 +52,18 @@ To only put a session to sleep, stop its unit: its next request wakes it.`,
 			if err != nil {
 				return err
 			}
-			hit, err := choose(all, ids, f)
+			hit := f.of(slices.Clone(all))
+			if len(ids) > 0 {
+				hit, err = sessions.choose(all, ids)
+			}
 			switch {
 			case err != nil:
 				return err
 			case len(hit) == 0 && !every:
 				return errors.New("there is no such session\nhint: fjmcpctl sessions list shows all")
 			case len(hit) > 1 && !yes:
-				if err := confirm(cmd, hit); err != nil {
+				err := confirm(cmd, "stop "+count(len(hit), "session"), "stopped", "End them for good?", func(w *bytes.Buffer) { printSessions(w, hit) })
+				if err != nil {
 					return err
 				}
 			}
@@ -68,25 +72,8 @@ To only put a session to sleep, stop its unit: its next request wakes it.`,
 	}
 	f.flags(stop)
 	stop.Flags().BoolVar(&every, "all", false, "all sessions of all users")
-	stop.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	yesFlag(stop, &yes)
 	return a.printing(stop, "")
-}
-
-// choose returns the sessions of ids, each once, or without any those of f.
-func choose(all []admin.Session, ids []string, f filter) (hit []admin.Session, err error) {
-	if len(ids) == 0 {
-		return f.of(all), nil
-	}
-	for _, id := range ids {
-		one, err := find(all, id)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(hit, one) {
-			hit = append(hit, one)
-		}
-	}
-	return hit, nil
 }
 
 func (a *app) stop(cmd *cobra.Command, hit []admin.Session) error {
@@ -101,7 +88,7 @@ func (a *app) stop(cmd *cobra.Command, hit []admin.Session) error {
 		}
 		t := newTable(w)
 		for _, s := range done.Stopped {
-			t.row("stopped", s.ID, cmp.Or(s.User, idPrefix+s.UserID), s.Client, cmp.Or(s.Unit, "-"))
+			t.row("stopped", s.ID, cmp.Or(s.User, admin.IDPrefix+s.UserID), s.Client, cmp.Or(s.Unit, "-"))
 		}
 		t.Flush()
 		if n := len(done.Stopped); n != 1 {
@@ -114,20 +101,26 @@ func (a *app) stop(cmd *cobra.Command, hit []admin.Session) error {
 	return err
 }
 
-// confirm shows what is hit and asks.
-func confirm(cmd *cobra.Command, hit []admin.Session) error {
+// confirm shows what is hit and asks. The command would do something, and then it is done;
+// both stand in what is told of a no.
+func confirm(cmd *cobra.Command, would, done, question string, show func(*bytes.Buffer)) error {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return fmt.Errorf("this would stop %s, and nobody can be asked; nothing was stopped\nhint: repeat it with --yes", count(len(hit), "session"))
+		return fmt.Errorf("this would %s, and nobody can be asked; nothing was %s\nhint: repeat it with --yes", would, done)
 	}
-	var question bytes.Buffer
-	printSessions(&question, hit)
-	fmt.Fprint(&question, "\nEnd them for good? [y/N] ")
-	if _, err := question.WriteTo(cmd.ErrOrStderr()); err != nil {
+	var text bytes.Buffer
+	show(&text)
+	fmt.Fprintf(&text, "\n%s [y/N] ", question)
+	if _, err := text.WriteTo(cmd.ErrOrStderr()); err != nil {
 		return err
 	}
 	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	if a := strings.ToLower(strings.TrimSpace(answer)); err != nil || a != "y" && a != "yes" {
-		return errors.New("nothing was stopped")
+		return fmt.Errorf("nothing was %s", done)
 	}
 	return nil
+}
+
+// yesFlag has a command ask nothing.
+func yesFlag(cmd *cobra.Command, yes *bool) {
+	cmd.Flags().BoolVarP(yes, "yes", "y", false, "do not ask")
 }

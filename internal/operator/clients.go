@@ -57,11 +57,17 @@ func (o *Operator) ListClients(ctx context.Context) ([]admin.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	running := o.cfg.Sessions.Awake()
 	list := make([]admin.Client, len(all))
 	for i, client := range all {
 		list[i] = admin.Client{
 			ID: client.ID, Name: oauth.ClientName(client.Client), Kind: string(client.Kind), AuthMethod: client.AuthMethod,
-			RedirectURIs: client.RedirectURIs, Introspect: client.Introspect, Grants: client.Grants, Created: client.CreatedAt,
+			RedirectURIs: client.RedirectURIs, Introspect: client.Introspect, Grants: client.Grants, Created: client.CreatedAt, LastUsed: client.LastUsedAt,
+		}
+		for _, v := range running { // it has been used later than is stored
+			if v.ClientID == client.ID {
+				list[i].LastUsed = later(list[i].LastUsed, v.LastUsedAt)
+			}
 		}
 	}
 	return list, nil

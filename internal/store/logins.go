@@ -51,7 +51,9 @@ func loginSetAD(stateHash []byte) []byte {
 // CreateLogin stores a login on its way.
 func (s *Store) CreateLogin(ctx context.Context, l Login) error {
 	sealed := s.keys.Seal([]byte(l.Verifier), loginAD(l.StateHash))
-	return s.writing(ctx, func(db *gorm.DB) error { return db.Create(&loginRow{Login: l, VerifierSealed: sealed, BegunAt: ms(s.now())}).Error })
+	return s.writing(ctx, func(db *gorm.DB) error {
+		return db.Create(&loginRow{Login: l, VerifierSealed: sealed, BegunAt: ms(s.now())}).Error
+	})
 }
 
 // Login looks at a login without ending it. The error is model.ErrNotFound or

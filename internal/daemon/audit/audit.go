@@ -97,6 +97,12 @@ func By(ctx context.Context, operator string) context.Context {
 	return context.WithValue(ctx, operatorKey{}, operator)
 }
 
+// Operator is who caused it, of a context that By made, else "".
+func Operator(ctx context.Context) string {
+	operator, _ := ctx.Value(operatorKey{}).(string)
+	return operator
+}
+
 // maxField bounds a field's length in bytes; clients choose some of the values.
 const maxField = 256
 
@@ -140,7 +146,7 @@ func (l *Logger) Observe(f func(Event)) { l.observe = f }
 
 // Event writes e, or keeps it for later. It does not wait for the journal.
 func (l *Logger) Event(ctx context.Context, e Event) {
-	e.operator, _ = ctx.Value(operatorKey{}).(string)
+	e.operator = Operator(ctx)
 	e.Address = cmp.Or(e.Address, Address(ctx))
 	l.mu.Lock()
 	defer l.mu.Unlock()

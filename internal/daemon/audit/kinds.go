@@ -32,6 +32,10 @@ const (
 	ResourceRead     Kind = "resource_read"
 	PromptGet        Kind = "prompt_get"
 	RateLimited      Kind = "rate_limited"
+	UserBlocked      Kind = "user_blocked"
+	UserUnblocked    Kind = "user_unblocked"
+	UserRevoked      Kind = "user_revoked"
+	GrantRevoked     Kind = "grant_revoked"
 	KeyRotated       Kind = "key_rotated"
 	Drained          Kind = "drained"
 	Undrained        Kind = "undrained"
@@ -70,6 +74,10 @@ var messageIDs = map[Kind]string{
 	ResourceRead:     "ef3eb60df8a54a2392e10f12cbd09d61",
 	PromptGet:        "217129678b1c4229852c6f4e5868e2c1",
 	RateLimited:      "d8165a312eb4450292be48d384bb3698",
+	UserBlocked:      "b2dc32c2bcce4b08aead71b17b5acbb2",
+	UserUnblocked:    "405e7f5d04c348ac9fa31a21eb63133a",
+	UserRevoked:      "93e218d6a63945349bd0ca7586419229",
+	GrantRevoked:     "a8cc2218134944378432bce4455e1439",
 	KeyRotated:       "acb8ee2f5a0d458ebae703b3975d5d2d",
 	Drained:          "e60a572665dc49b6aeea6b4f5eaa214c",
 	Undrained:        "f258844cf8524a22935c01b27af94f10",

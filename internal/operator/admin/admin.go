@@ -56,6 +56,15 @@ type Operator interface {
 	AddClient(ctx context.Context, n NewClient) (AddedClient, error)
 	ListClients(ctx context.Context) ([]Client, error)
 	RemoveClient(ctx context.Context, id string) error
+	// who is a login name, or IDPrefix and the forge's number of a user.
+	ListUsers(context.Context) ([]User, error)
+	ShowUser(ctx context.Context, who string) (UserDetail, error)
+	// RevokeUser ends all that a user has. BlockUser also keeps the user out.
+	RevokeUser(ctx context.Context, who string) (UserEnded, error)
+	BlockUser(ctx context.Context, who string) (UserEnded, error)
+	UnblockUser(ctx context.Context, who string) (User, error)
+	ListGrants(context.Context) ([]Grant, error)
+	RevokeGrants(ctx context.Context, ids []string) (Revoked, error)
 	// Trial opens a path below the public URL, for one request.
 	Trial(context.Context) (Trial, error)
 	// Backup makes a backup (package archive) and writes it to what begin returns, which it
@@ -65,9 +74,14 @@ type Operator interface {
 	RotateKey(context.Context) (Rotation, error)
 }
 
-// stopRequest is the body of POST /sessions/stop.
-type stopRequest struct {
+// idsRequest is the body of POST /sessions/stop and /grants/revoke.
+type idsRequest struct {
 	IDs []string `json:"ids"`
+}
+
+// userRequest is the body of POST /users/….
+type userRequest struct {
+	User string `json:"user"`
 }
 
 // drainRequest is the body of POST /drain.
@@ -89,7 +103,7 @@ func Handler(o Operator, log *slog.Logger) http.Handler {
 			return list, err
 		}},
 		"GET /sessions/{id}": {"show the session", func(r *http.Request) (any, error) { return o.Show(r.Context(), r.PathValue("id")) }},
-		"POST /sessions/stop": {"stop sessions", reading(func(ctx context.Context, req stopRequest) (any, error) {
+		"POST /sessions/stop": {"stop sessions", reading(func(ctx context.Context, req idsRequest) (any, error) {
 			return o.Stop(ctx, req.IDs)
 		})},
 		"POST /drain": {"drain", reading(func(ctx context.Context, req drainRequest) (any, error) {
@@ -110,6 +124,23 @@ func Handler(o Operator, log *slog.Logger) http.Handler {
 		"DELETE /clients": {"remove the client", func(r *http.Request) (any, error) {
 			return struct{}{}, o.RemoveClient(r.Context(), r.URL.Query().Get("id"))
 		}},
+		"GET /users": {"list users", func(r *http.Request) (any, error) { return o.ListUsers(r.Context()) }},
+		"POST /users/show": {"show the user", reading(func(ctx context.Context, req userRequest) (any, error) {
+			return o.ShowUser(ctx, req.User)
+		})},
+		"POST /users/revoke": {"end what the user has", reading(func(ctx context.Context, req userRequest) (any, error) {
+			return o.RevokeUser(ctx, req.User)
+		})},
+		"POST /users/block": {"block the user", reading(func(ctx context.Context, req userRequest) (any, error) {
+			return o.BlockUser(ctx, req.User)
+		})},
+		"POST /users/unblock": {"unblock the user", reading(func(ctx context.Context, req userRequest) (any, error) {
+			return o.UnblockUser(ctx, req.User)
+		})},
+		"GET /grants": {"list grants", func(r *http.Request) (any, error) { return o.ListGrants(r.Context()) }},
+		"POST /grants/revoke": {"revoke grants", reading(func(ctx context.Context, req idsRequest) (any, error) {
+			return o.RevokeGrants(ctx, req.IDs)
+		})},
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { e.serve(w, r, log) })
 	}

@@ -91,7 +91,7 @@ func (c *Caller) ShowSession(ctx context.Context, id string) (Detail, error) {
 
 // StopSessions ends the sessions of those IDs for good.
 func (c *Caller) StopSessions(ctx context.Context, ids []string) (Stopped, error) {
-	return ask[Stopped](ctx, c, stopTimeout, http.MethodPost, "/sessions/stop", stopRequest{ids})
+	return ask[Stopped](ctx, c, stopTimeout, http.MethodPost, "/sessions/stop", idsRequest{ids})
 }
 
 // Drain has the broker let no further call begin, and waits up to wait for those
@@ -120,6 +120,42 @@ func (c *Caller) ListClients(ctx context.Context) ([]Client, error) {
 func (c *Caller) RemoveClient(ctx context.Context, id string) error {
 	_, err := ask[struct{}](ctx, c, soon, http.MethodDelete, "/clients?"+url.Values{"id": {id}}.Encode(), nil)
 	return err
+}
+
+// Users lists all users, by name.
+func (c *Caller) Users(ctx context.Context) ([]User, error) {
+	return ask[[]User](ctx, c, soon, http.MethodGet, "/users", nil)
+}
+
+// ShowUser tells all of a user, given by login name, or IDPrefix and number. The error is an
+// *Error if there is none.
+func (c *Caller) ShowUser(ctx context.Context, who string) (UserDetail, error) {
+	return ask[UserDetail](ctx, c, soon, http.MethodPost, "/users/show", userRequest{who})
+}
+
+// RevokeUser ends all that a user has.
+func (c *Caller) RevokeUser(ctx context.Context, who string) (UserEnded, error) {
+	return ask[UserEnded](ctx, c, stopTimeout, http.MethodPost, "/users/revoke", userRequest{who})
+}
+
+// BlockUser ends all that a user has, and keeps the user out.
+func (c *Caller) BlockUser(ctx context.Context, who string) (UserEnded, error) {
+	return ask[UserEnded](ctx, c, stopTimeout, http.MethodPost, "/users/block", userRequest{who})
+}
+
+// UnblockUser lets a user in again.
+func (c *Caller) UnblockUser(ctx context.Context, who string) (User, error) {
+	return ask[User](ctx, c, soon, http.MethodPost, "/users/unblock", userRequest{who})
+}
+
+// Grants lists all logins that stand, by user.
+func (c *Caller) Grants(ctx context.Context) ([]Grant, error) {
+	return ask[[]Grant](ctx, c, soon, http.MethodGet, "/grants", nil)
+}
+
+// RevokeGrants ends the logins of those IDs.
+func (c *Caller) RevokeGrants(ctx context.Context, ids []string) (Revoked, error) {
+	return ask[Revoked](ctx, c, stopTimeout, http.MethodPost, "/grants/revoke", idsRequest{ids})
 }
 
 // Trial has the broker open a path below the public URL, for one request.
@@ -153,7 +189,7 @@ func (c *Caller) Backup(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// refusal passes on, in one line, what the operator can mend. 503 is plain text of a
+// refusal passes on, in one line, what the operator can mend, as an *Error. 503 is plain text of a
 // broker that cannot start (httpserver.Refuse).
 func refusal(resp *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4000)) // what came is shown
@@ -161,7 +197,7 @@ func refusal(resp *http.Response) error {
 	var f failure
 	switch {
 	case json.Unmarshal(text, &f) == nil && f.Error != "":
-		return errors.New(oneLine(f.Error))
+		return &Error{Text: oneLine(f.Error), NotFound: resp.StatusCode == http.StatusNotFound}
 	case resp.StatusCode == http.StatusServiceUnavailable:
 		return fmt.Errorf("%w: %s", ErrNotRunning, shown)
 	}

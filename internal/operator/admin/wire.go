@@ -79,6 +79,59 @@ type Client struct {
 	Introspect   bool      `json:"introspect"`
 	Grants       int       `json:"grants"` // logins that stand
 	Created      time.Time `json:"created"`
+	LastUsed     time.Time `json:"last_used,omitzero"`
+}
+
+// IDPrefix tells a user's number at the forge from a login name, which has no colon.
+const IDPrefix = "id:"
+
+// User is one user as the operator sees it.
+type User struct {
+	User         string    `json:"user"`    // as in Session; also "" if the user was never here
+	UserID       string    `json:"user_id"` // as in Session
+	Blocked      bool      `json:"blocked"`
+	BlockedSince time.Time `json:"blocked_since,omitzero"`
+	BlockedBy    string    `json:"blocked_by,omitempty"` // operator
+	Clients      int       `json:"clients"`              // that have a login
+	Logins       int       `json:"logins"`               // that stand
+	Running      int       `json:"running"`              // sessions
+	Dormant      int       `json:"dormant"`              // sessions
+	LastLogin    time.Time `json:"last_login,omitzero"`
+	LastUsed     time.Time `json:"last_used,omitzero"`
+}
+
+// UserDetail is all that is known of one user.
+type UserDetail struct {
+	User
+	Grants   []Grant   `json:"grants"`
+	Sessions []Session `json:"sessions"`
+}
+
+// UserEnded says what ended of a user.
+type UserEnded struct {
+	User          string  `json:"user"`
+	UserID        string  `json:"user_id"`
+	Blocked       bool    `json:"blocked"`
+	Grants        []Grant `json:"grants"` // as they were
+	SessionsEnded int     `json:"sessions_ended"`
+}
+
+// Grant is one login of a user with a client.
+type Grant struct {
+	ID       string    `json:"id"` // FJMCP_GRANT in the journal
+	User     string    `json:"user"`
+	UserID   string    `json:"user_id"`
+	Client   string    `json:"client"`
+	ClientID string    `json:"client_id"`
+	Scope    string    `json:"scope"`
+	Created  time.Time `json:"created"`
+	LastUsed time.Time `json:"last_used,omitzero"` // zero before the client has fetched its tokens
+	Expires  time.Time `json:"expires"`            // unless it is used before
+}
+
+// Revoked lists grants that ended, as they were.
+type Revoked struct {
+	Revoked []Grant `json:"revoked"`
 }
 
 // NewClient is what the operator says about a client to add.

@@ -34,6 +34,8 @@ var (
 		{"internal/operator/admin/caller.go", makes, nil},
 		{"internal/operator/sessions.go", makes, []string{"noSuch"}},
 		{"internal/operator/clients.go", makes, []string{"checkNew", "RemoveClient"}},
+		{"internal/operator/users.go", makes, []string{"find", "noUser", "UnblockUser", "sessionsLeft"}},
+		{"internal/operator/grants.go", makes, []string{"RevokeGrants"}},
 		{"internal/operator/setup", makes, nil},
 		{"internal/operator/backup.go", makes, []string{"errBackupUnderWay"}},
 		{"internal/operator/archive", makes, nil},
