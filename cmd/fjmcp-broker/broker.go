@@ -166,6 +166,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	s.mcp = gateway.New(gateway.Config{
 		PublicURL: cfg.PublicURL, AllowedOrigins: cfg.AllowedOrigins, Auth: s.auth, Sessions: s.sessions, Keys: keys, Audit: events, Log: log,
 		FailedBearers:  ratelimit.New(ratelimit.Config{Rule: ratelimit.Bearer, Addresses: addresses, Audit: events, Now: time.Now}),
+		Calls:          ratelimit.NewUsers(cfg.CallsPerMinute, time.Now),
 		RequestTimeout: cfg.RequestTimeout,
 	})
 	s.mcp.Routes(mux)

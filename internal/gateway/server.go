@@ -54,6 +54,9 @@ type Config struct {
 	// FailedBearers, if set, limits requests whose access token is no good.
 	FailedBearers *ratelimit.Limiter
 
+	// Calls, if set, limits calls of tools, and reads of resources and prompts.
+	Calls *ratelimit.Users
+
 	// AllowedOrigins lists origins, such as https://app.example.org or
 	// app://obsidian.md, that may use the endpoint besides our own and loopback ones.
 	AllowedOrigins []string
@@ -81,7 +84,7 @@ func New(cfg Config) *Handler {
 	draining := make(chan struct{})
 	exchanges := &call.Exchanges{
 		PublicURL: cfg.PublicURL, Sessions: cfg.Sessions, Audit: cfg.Audit, Log: cfg.Log,
-		Timeout: cfg.RequestTimeout, Draining: draining,
+		Calls: cfg.Calls, Timeout: cfg.RequestTimeout, Draining: draining,
 	}
 	return &Handler{
 		cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), bodies: newBodies(mcp.MaxBody),

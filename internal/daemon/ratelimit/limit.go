@@ -1,6 +1,6 @@
-// Package ratelimit tells where a request comes from, and when a source has asked
-// too often. What goes over a limit is audited once a source and window, so that
-// an attack cannot fill the journal.
+// Package ratelimit tells where a request comes from, and when a source, or a user, has
+// asked too often. What goes over a limit is audited once a source or user and window, so
+// that an attack cannot fill the journal.
 package ratelimit
 
 import (
@@ -62,14 +62,13 @@ type Limiter struct {
 	client  buckets
 	address buckets
 	network buckets
-	told    map[string]time.Time // when a source was audited
-	full    time.Time            // when told was last found full
+	told    told // of sources
 }
 
 // New returns a Limiter.
 func New(cfg Config) *Limiter {
 	rule := cfg.Rule
-	return &Limiter{cfg: cfg, client: newBuckets(rule.Client), address: newBuckets(rule.Address), network: newBuckets(rule.Address.times(networkTimes)), told: map[string]time.Time{}}
+	return &Limiter{cfg: cfg, client: newBuckets(rule.Client), address: newBuckets(rule.Address), network: newBuckets(rule.Address.times(networkTimes)), told: newTold()}
 }
 
 // Take counts r, made in the name of client, and returns 0 or, if that is one
@@ -83,7 +82,7 @@ func (l *Limiter) Take(r *http.Request, client string) time.Duration {
 	now := l.cfg.Now()
 	l.mu.Lock()
 	who, over, wait := l.take(source, network, client, now)
-	tell := wait > 0 && l.tell(who, now)
+	tell := wait > 0 && l.told.first(who, now)
 	l.mu.Unlock()
 	if tell {
 		l.cfg.Audit.Event(r.Context(), audit.Event{
@@ -104,7 +103,7 @@ func (l *Limiter) take(source, network, client string, now time.Time) (who, over
 		}
 	}
 	if network != "" && !l.network.left(network, now) {
-		return network, l.network.rate.String(), l.network.wait()
+		return network, l.network.rate.String(), l.network.wait(network, now)
 	}
 	if wait := l.address.take(source, now); wait > 0 {
 		return source, l.address.rate.String(), wait
@@ -120,28 +119,36 @@ func (r Rate) String() string {
 	return fmt.Sprintf("more than %d at once, %g a second", r.Burst, r.PerSecond)
 }
 
-// tell reports whether source is to be audited now.
-func (l *Limiter) tell(source string, now time.Time) bool {
-	if at, ok := l.told[source]; ok && now.Sub(at) < Window {
+// told is who was audited lately, and when.
+type told struct {
+	at   map[string]time.Time
+	full time.Time // when it was last found full
+}
+
+func newTold() told { return told{at: map[string]time.Time{}} }
+
+// first reports whether who is to be audited now.
+func (t *told) first(who string, now time.Time) bool {
+	if at, ok := t.at[who]; ok && now.Sub(at) < Window {
 		return false
 	}
-	if len(l.told) >= maxCounted && !l.forget(now) {
+	if len(t.at) >= maxCounted && !t.forget(now) {
 		return false // rather silent than a full journal
 	}
-	l.told[source] = now
+	t.at[who] = now
 	return true
 }
 
-// forget makes room in told, and looks for some once a minute.
-func (l *Limiter) forget(now time.Time) bool {
-	if now.Sub(l.full) < time.Minute {
+// forget makes room, and looks for some once a minute.
+func (t *told) forget(now time.Time) bool {
+	if now.Sub(t.full) < time.Minute {
 		return false
 	}
-	maps.DeleteFunc(l.told, func(_ string, at time.Time) bool { return now.Sub(at) >= Window })
-	if len(l.told) >= maxCounted {
-		l.full = now
+	maps.DeleteFunc(t.at, func(_ string, at time.Time) bool { return now.Sub(at) >= Window })
+	if len(t.at) >= maxCounted {
+		t.full = now
 	}
-	return len(l.told) < maxCounted
+	return len(t.at) < maxCounted
 }
 
 // buckets are token buckets by key.
@@ -162,7 +169,7 @@ func (b *buckets) take(key string, now time.Time) time.Duration {
 	if bucket.AllowN(now, 1) {
 		return 0
 	}
-	return b.wait()
+	return b.wait(key, now)
 }
 
 // left reports whether take would return 0.
@@ -171,8 +178,11 @@ func (b *buckets) left(key string, now time.Time) bool {
 	return bucket == nil || bucket.TokensAt(now) >= 1
 }
 
-// wait is the time in which one more becomes free.
-func (b *buckets) wait() time.Duration { return time.Duration(float64(time.Second) / b.rate.PerSecond) }
+// wait is the time in which take of a key that has nothing left would return 0 again.
+func (b *buckets) wait(key string, now time.Time) time.Duration {
+	lacking := 1 - b.keys[key].TokensAt(now)
+	return time.Duration(math.Ceil(lacking / b.rate.PerSecond * float64(time.Second)))
+}
 
 // makeRoom forgets those that have not asked lately; if that is not enough, all.
 func (b *buckets) makeRoom(now time.Time) {
@@ -187,8 +197,11 @@ func (b *buckets) makeRoom(now time.Time) {
 
 // SetRetryAfter says in whole seconds how long to wait (RFC 9110 §10.2.3).
 func SetRetryAfter(w http.ResponseWriter, wait time.Duration) {
-	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
+	w.Header().Set("Retry-After", strconv.Itoa(Seconds(wait)))
 }
+
+// Seconds is wait in whole seconds, at least 1 and not less than it is.
+func Seconds(wait time.Duration) int { return max(1, int(math.Ceil(wait.Seconds()))) }
 
 // The rules. They are wide enough for an office or a university behind one
 // address, and for a client's servers that serve many users: what keeps codes and

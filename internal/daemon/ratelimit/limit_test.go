@@ -168,8 +168,8 @@ func TestManySources(t *testing.T) {
 			l.Take(from(fmt.Sprintf("[2001:%x:%x:1::1]:1", i>>8, i&0xff)), fmt.Sprint(i))
 		}
 	}
-	if len(l.network.keys) > maxCounted || len(l.address.keys) > maxCounted || len(l.client.keys) > maxCounted || len(l.told) > maxCounted {
-		t.Errorf("%d networks, %d addresses, %d clients, %d told", len(l.network.keys), len(l.address.keys), len(l.client.keys), len(l.told))
+	if len(l.network.keys) > maxCounted || len(l.address.keys) > maxCounted || len(l.client.keys) > maxCounted || len(l.told.at) > maxCounted {
+		t.Errorf("%d networks, %d addresses, %d clients, %d told", len(l.network.keys), len(l.address.keys), len(l.client.keys), len(l.told.at))
 	}
 	if n := strings.Count(trail.String(), "rate_limited"); n > maxCounted {
 		t.Errorf("%d entries", n)

@@ -46,6 +46,7 @@ type Fault struct {
 	Data       any           // of the JSON-RPC error; nil for none
 	RetryAfter time.Duration // when to try again; 0 says nothing
 	Allow      string        // the methods that are allowed, for status 405
+	Result     bool          // told as the result of a tool, which models read, in place of a JSON-RPC error
 }
 
 // NewFault returns a Fault that has no more than these.
@@ -55,8 +56,11 @@ func NewFault(status, code int, text string) *Fault {
 
 func (f *Fault) Error() string { return f.Text }
 
-// Message is the JSON-RPC error for the request of that id; a nil id becomes null.
+// Message is the response to the request of that id; a nil id becomes null.
 func (f *Fault) Message(id json.RawMessage) []byte {
+	if f.Result {
+		return mcp.ToolError(id, f.Text)
+	}
 	return mcp.ErrorResponseWith(id, f.Code, f.Text, f.Data)
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
@@ -26,14 +27,15 @@ import (
 )
 
 // Exchanges begins the exchanges of one broker, and words why one cannot begin. It is
-// also what all transports work with. All fields are required.
+// also what all transports work with. All fields but Calls are required.
 type Exchanges struct {
 	PublicURL *url.URL
 	Sessions  *session.Manager
 	Audit     *audit.Logger
 	Log       *slog.Logger
-	Timeout   time.Duration   // for a response, counted from the last sign of life
-	Draining  <-chan struct{} // closed when streams that would never end shall end
+	Calls     *ratelimit.Users // what of kinds each user may do; nil for all
+	Timeout   time.Duration    // for a response, counted from the last sign of life
+	Draining  <-chan struct{}  // closed when streams that would never end shall end
 }
 
 // KeepAlive is the time between comments on a quiet stream.
@@ -79,15 +81,19 @@ func (xs *Exchanges) Refused(r *http.Request, s *session.Session, access model.A
 	xs.request(r, s, access, m).audit(r.Context(), outcomeOf(err))
 }
 
-// Begin sends the request, which r brought, to the session. An error has been audited,
-// unless it is audit.ErrMute. The caller calls Done in the end. Errors are ErrTimeout,
-// ErrNoMethod, audit.ErrMute and those of session.Session.Call.
+// Begin sends the request, which r brought, to the session. An error has been audited as
+// far as it is to be, unless it is audit.ErrMute. The caller calls Done in the end. Errors
+// are ErrTimeout, ErrNoMethod, audit.ErrMute, a Fault where the user calls too often, and
+// those of session.Session.Call.
 func (xs *Exchanges) Begin(r *http.Request, s *session.Session, access model.Access, m mcp.Message) (*Exchange, error) {
 	if m.Method == mcp.MethodListen && !s.Shared() {
 		return nil, ErrNoMethod
 	}
 	if _, audited := kinds[m.Method]; audited {
 		if err := xs.Audit.Admit(); err != nil {
+			return nil, err
+		}
+		if err := xs.limit(r, s, access, m); err != nil {
 			return nil, err
 		}
 	}
@@ -265,20 +271,26 @@ func (x *Exchange) audit(ctx context.Context, outcome Outcome) {
 	if !ok {
 		return
 	}
-	var touched relay.Touched
+	e := x.event()
+	e.Kind, e.Outcome, e.Failed = kind, string(outcome), outcome != outcomeOK
 	if x.Call != nil {
-		touched = x.Call.Touched()
+		touched := x.Call.Touched()
+		e.ReposSeen, e.ReposPossible = touched.Sure, touched.Maybe
 	}
-	x.of.Audit.Event(ctx, audit.Event{
-		Kind: kind, User: x.access.User.Name, UserID: x.access.User.Subject,
+	e.ResultBytes, e.DurationUsec = audit.Count(x.result), audit.Count(int(time.Since(x.began).Microseconds()))
+	x.of.Audit.Event(ctx, e)
+}
+
+// event says who asks for what.
+func (x *Exchange) event() audit.Event {
+	return audit.Event{
+		User: x.access.User.Name, UserID: x.access.User.Subject,
 		Client: x.access.Client, ClientID: model.ShortID(x.access.ClientID), Address: x.address,
 		ReadOnly: audit.YesNo(x.session.ReadOnly()), Session: x.session.Label(),
 		Tool: x.about.Tool, Prompt: x.about.Prompt, Resource: x.about.Resource,
-		Repo: x.about.Repo, ReposSeen: touched.Sure, ReposPossible: touched.Maybe, Issue: x.about.Issue,
-		ArgumentsBytes: audit.Count(x.about.Arguments), ResultBytes: audit.Count(x.result),
-		DurationUsec: audit.Count(int(time.Since(x.began).Microseconds())), Trace: x.about.Trace,
-		Outcome: string(outcome), Failed: outcome != outcomeOK,
-	})
+		Repo: x.about.Repo, Issue: x.about.Issue,
+		ArgumentsBytes: audit.Count(x.about.Arguments), Trace: x.about.Trace,
+	}
 }
 
 // Outcome is how a tool call ended, for the audit. The control.Reason of a refused request

@@ -52,10 +52,11 @@ type Settings struct {
 	MetricsListen      string        `env:"METRICS_LISTEN"`                     // host:port, used where no socket for metrics is inherited; "" for none
 	SessionIdleTimeout time.Duration `env:"SESSION_IDLE_TIMEOUT" envDefault:"15m"`
 	SessionMaxAge      time.Duration `env:"SESSION_MAX_AGE" envDefault:"24h"`
-	SessionsPerUser    int           `env:"SESSIONS_PER_USER" envDefault:"8"` // running units, at least 1
-	SessionsMax        int           `env:"SESSIONS_MAX" envDefault:"200"`    // running units, at least SessionsPerUser
-	StartTimeout       time.Duration `env:"START_TIMEOUT" envDefault:"30s"`   // of a session's unit, up to its backend's first answer
-	RequestTimeout     time.Duration `env:"REQUEST_TIMEOUT" envDefault:"5m"`  // of an MCP request, from its last sign of life
+	SessionsPerUser    int           `env:"SESSIONS_PER_USER" envDefault:"8"`   // running units, at least 1
+	SessionsMax        int           `env:"SESSIONS_MAX" envDefault:"200"`      // running units, at least SessionsPerUser
+	StartTimeout       time.Duration `env:"START_TIMEOUT" envDefault:"30s"`     // of a session's unit, up to its backend's first answer
+	RequestTimeout     time.Duration `env:"REQUEST_TIMEOUT" envDefault:"5m"`    // of an MCP request, from its last sign of life
+	CallsPerMinute     int           `env:"CALLS_PER_MINUTE" envDefault:"1200"` // of one user, 0 for any number
 	AccessTokenTTL     time.Duration `env:"ACCESS_TOKEN_TTL" envDefault:"4h"`
 	RefreshTokenTTL    time.Duration `env:"REFRESH_TOKEN_TTL" envDefault:"720h"`
 }
@@ -353,6 +354,9 @@ func (l *loader) address(name, value, example string) {
 // one string of the environment (execve(2): at most 128 KiB).
 const mostSessions = 2000
 
+// mostCalls is more than any forge answers in a minute.
+const mostCalls = 1_000_000
+
 func (l *loader) limits() {
 	const day = 24 * time.Hour
 	r := &l.raw
@@ -368,6 +372,9 @@ func (l *loader) limits() {
 	}
 	if r.SessionsPerUser < 1 {
 		l.fault("%sSESSIONS_PER_USER=%d: want at least 1", prefix, r.SessionsPerUser)
+	}
+	if r.CallsPerMinute < 0 || r.CallsPerMinute > mostCalls {
+		l.fault("%sCALLS_PER_MINUTE=%d: want 1 to %d, or 0 for no limit", prefix, r.CallsPerMinute, mostCalls)
 	}
 	switch {
 	case r.SessionsMax < 1 || r.SessionsMax > mostSessions:

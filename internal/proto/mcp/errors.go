@@ -33,10 +33,11 @@ const (
 const SessionNotFound = "Session not found"
 
 // ToolError returns a response to tools/call that tells the model in text that
-// the call failed (MCP 2025-11-25, Tools, Error Handling).
+// the call failed (MCP 2025-11-25, Tools, Error Handling). It has what 2026-07-28 wants
+// of results; older revisions take members that they do not know.
 func ToolError(id json.RawMessage, text string) []byte {
 	content := []any{map[string]string{"type": "text", "text": text}}
-	b, _ := json.Marshal(map[string]any{"content": content, "isError": true})
+	b, _ := json.Marshal(map[string]any{"content": content, "isError": true, "resultType": "complete"})
 	return ResultResponse(id, b)
 }
 

@@ -23,7 +23,7 @@ func gather(t *testing.T, suite string, n int) {
 	all := strconv.Itoa(n + 1)
 	s := installIn(t, suite, standin(t))
 	must(t, s.Configure(map[string]string{
-		"FJMCP_BROKER_SESSION_IDLE_TIMEOUT": "24h", "FJMCP_BROKER_SESSIONS_PER_USER": all, "FJMCP_BROKER_SESSIONS_MAX": all,
+		"FJMCP_BROKER_SESSION_IDLE_TIMEOUT": "24h", "FJMCP_BROKER_SESSIONS_PER_USER": all, "FJMCP_BROKER_SESSIONS_MAX": all, "FJMCP_BROKER_CALLS_PER_MINUTE": "0",
 	}))
 	must(t, s.Enable(t.Context()))
 	l := logIn(t, s, "alice")

@@ -18,7 +18,7 @@ const (
 	rounds    = 20
 )
 
-var fleetSettings = map[string]string{"FJMCP_BROKER_SESSIONS_PER_USER": strconv.Itoa(fleetSize)}
+var fleetSettings = map[string]string{"FJMCP_BROKER_SESSIONS_PER_USER": strconv.Itoa(fleetSize), "FJMCP_BROKER_CALLS_PER_MINUTE": "0"}
 
 // Twenty sessions under steady calls outlive twenty restarts, an upgrade and twenty
 // kills. What was answered was done once, and nothing fails but what was in flight

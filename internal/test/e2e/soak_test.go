@@ -20,7 +20,7 @@ func TestE2ESoak(t *testing.T) {
 	length := soakTime(t)
 	s := enabled(t, standin(t), map[string]string{
 		"FJMCP_BROKER_SESSION_IDLE_TIMEOUT": "5s", "FJMCP_BROKER_SESSION_MAX_AGE": "10m",
-		"FJMCP_BROKER_SESSIONS_PER_USER": "100", "FJMCP_BROKER_SESSIONS_MAX": "200",
+		"FJMCP_BROKER_SESSIONS_PER_USER": "100", "FJMCP_BROKER_SESSIONS_MAX": "200", "FJMCP_BROKER_CALLS_PER_MINUTE": "0",
 	})
 	ctx, stop := context.WithTimeout(t.Context(), length)
 	defer stop()

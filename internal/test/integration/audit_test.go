@@ -64,7 +64,7 @@ func noAudit(t *testing.T, required string) {
 		t.Fatal(err)
 	}
 	defer stderr.Close()
-	w := startLogging(t, stderr, "", "standin", "FJMCP_BROKER_AUDIT_REQUIRED="+required)
+	w := startLogging(t, stderr, "", "standin", "FJMCP_BROKER_CALLS_PER_MINUTE=0", "FJMCP_BROKER_AUDIT_REQUIRED="+required)
 	token := w.token(w.mustConnect("alice"))
 	old := w.post(token, "", strings.Replace(initialize, "2025-06-18", "2025-03-26", 1)).header.Get("Mcp-Session-Id")
 	w.post(token, old, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)

@@ -44,7 +44,7 @@ func withBroker(ctx context.Context, cfg config, forge *fakeforge.Server, use fu
 	defer caught(&err)
 	b := must(localbroker.Start(ctx, localbroker.Config{
 		Program: cfg.broker, Backend: cfg.child, Port: "0", Dir: dir, Forge: forge, Log: log,
-		Env: []string{"FJMCP_BROKER_SESSIONS_PER_USER=300", "FJMCP_BROKER_SESSIONS_MAX=300"},
+		Env: []string{"FJMCP_BROKER_SESSIONS_PER_USER=300", "FJMCP_BROKER_SESSIONS_MAX=300", "FJMCP_BROKER_CALLS_PER_MINUTE=0"},
 	}))
 	defer b.Stop(syscall.SIGTERM)
 	use(&broker{b, must(userOf(ctx, b, "alice"))})

@@ -38,7 +38,7 @@ func inContainer(ctx context.Context, cfg config, suite string, sessions int, me
 	defer func() { err = errors.Join(err, installed.Close()) }()
 	defer caught(&err)
 	all := strconv.Itoa(sessions + 20)
-	need(installed.Configure(map[string]string{"FJMCP_BROKER_SESSIONS_PER_USER": all, "FJMCP_BROKER_SESSIONS_MAX": all}))
+	need(installed.Configure(map[string]string{"FJMCP_BROKER_SESSIONS_PER_USER": all, "FJMCP_BROKER_SESSIONS_MAX": all, "FJMCP_BROKER_CALLS_PER_MINUTE": "0"}))
 	need(installed.Enable(ctx))
 	s := &system{System: installed, cfg: cfg}
 	s.version, _, _ = strings.Cut(must(s.C.Run(ctx, "systemctl", "--version")), "\n")
