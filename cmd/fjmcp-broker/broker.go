@@ -150,7 +150,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		})
 		looks = append(looks, checks.ClientDocuments(documents.CheckWay))
 	}
-	s.health = health.New(health.Config{Log: log, Now: time.Now, Checks: looks})
+	s.health = health.New(health.Config{Log: log, Now: time.Now, Checks: looks, Systemd: cfg.Launcher == config.LauncherSystemd})
 	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.operator = operator.New(operator.Config{
 		Settings: cfg, Sessions: s.sessions, Store: s.store, Keys: keys, Health: s.health, Audit: events, Log: log,

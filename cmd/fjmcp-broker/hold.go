@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -69,7 +70,10 @@ func awaitStart(ctx context.Context, cfg *config.Config, passed systemd.Passed) 
 // refuse tells clients and scrapes that the broker cannot start, and fjmcpctl why.
 func refuse(ctx context.Context, by func(context.Context, []net.Listener, string, *slog.Logger), sockets map[string][]net.Listener, message, why string, log *slog.Logger) {
 	var all sync.WaitGroup
-	const where = " The operator finds what is wrong with: journalctl -u fjmcp-broker.service"
+	where := " The operator finds what is wrong with: journalctl -u fjmcp-broker.service"
+	if os.Getenv("INVOCATION_ID") == "" { // systemd.exec(5)
+		where = " The operator finds what is wrong on the broker's standard error."
+	}
 	for name, text := range map[string]string{"http": message + where, "metrics": message + where, "admin": message + " " + why} {
 		if len(sockets[name]) > 0 {
 			all.Go(func() { by(ctx, sockets[name], text, log) })

@@ -87,21 +87,23 @@ type Result struct {
 	Cure    string    `json:"cure,omitempty"` // the command or setting that mends it
 }
 
-// Config is what a Health is made of. All fields are required.
+// Config is what a Health is made of. Log and Now are required.
 type Config struct {
-	Checks []Check // told in this order
-	Log    *slog.Logger
-	Now    func() time.Time
+	Checks  []Check // told in this order
+	Systemd bool    // sessions are its units, so that cures name systemd's commands
+	Log     *slog.Logger
+	Now     func() time.Time
 }
 
 // Health is safe for concurrent use.
 type Health struct {
-	log  *slog.Logger
-	now  func() time.Time
-	ctx  context.Context // of looks
-	stop context.CancelFunc
-	work sync.WaitGroup // looks under way
-	wake chan struct{}  // has Run look at what is due
+	log     *slog.Logger
+	now     func() time.Time
+	systemd bool
+	ctx     context.Context // of looks
+	stop    context.CancelFunc
+	work    sync.WaitGroup // looks under way
+	wake    chan struct{}  // has Run look at what is due
 
 	mu   sync.Mutex
 	all  []*entry
@@ -122,7 +124,7 @@ type entry struct {
 
 // New returns a Health that has looked at nothing yet. Run has it look by itself.
 func New(cfg Config) *Health {
-	h := &Health{log: cfg.Log, now: cfg.Now, wake: make(chan struct{}, 1)}
+	h := &Health{log: cfg.Log, now: cfg.Now, systemd: cfg.Systemd, wake: make(chan struct{}, 1)}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	for _, c := range cfg.Checks {
 		h.all = append(h.all, &entry{Check: c, due: h.now(), result: Result{Name: c.Name, State: Pending}})
@@ -286,6 +288,9 @@ func (h *Health) recordLocked(e *entry, err error) {
 		p := &Problem{Cause: err.Error()}
 		errors.As(err, &p)
 		r.State, r.Fault, r.Cause, r.Cure = Failing, p.Fault, p.Cause, p.Fault.Cure()
+		if !h.systemd {
+			r.Cure = WithoutSystemd(r.Cure)
+		}
 		if p.Warning {
 			r.State = Warning
 		}

@@ -19,7 +19,7 @@ import (
 var discard = slog.New(slog.DiscardHandler)
 
 func of(log *slog.Logger, checks ...Check) *Health {
-	return New(Config{Checks: checks, Log: log, Now: time.Now})
+	return New(Config{Checks: checks, Log: log, Now: time.Now, Systemd: true})
 }
 
 func well(context.Context) error { return nil }
@@ -258,6 +258,34 @@ func TestEveryFaultHasACure(t *testing.T) {
 			t.Errorf("%s: %q", fault, cure)
 		}
 	}
+}
+
+// Where sessions are no units, the log and the answers send nobody to systemd.
+func TestTheLogNamesSystemdWhereItRuns(t *testing.T) {
+	for _, systemd := range []bool{true, false} {
+		var log testlog.Buffer
+		h := New(Config{Log: slog.New(slog.NewTextHandler(&log, nil)), Now: time.Now, Systemd: systemd, Checks: []Check{
+			{Name: "launcher", Run: func(context.Context) error { return &Problem{Fault: LauncherFails, Cause: "it is away"} }},
+			{Name: "audit", Run: func(context.Context) error { return &Problem{Fault: AuditFails, Cause: "full", Warning: true} }},
+		}})
+		said := strings.Join(curesOf(h.Look(t.Context())), " ")
+		said += log.String()
+		for _, word := range []string{"systemctl", "journalctl"} {
+			if strings.Contains(said, word) != systemd {
+				t.Errorf("with systemd %v: %s", systemd, said)
+			}
+		}
+		if strings.Count(log.String(), "cure=") != 2 {
+			t.Errorf("the log says %s", log.String())
+		}
+	}
+}
+
+func curesOf(all []Result) (cures []string) {
+	for _, r := range all {
+		cures = append(cures, r.Cure)
+	}
+	return cures
 }
 
 // No cure is told in a container that only systemd could carry out.

@@ -175,3 +175,15 @@ func TestProcessLauncherLimits(t *testing.T) {
 		}
 	}
 }
+
+// A broker that cannot start, and was started by hand, sends nobody to a journal.
+func TestWhereABrokerStartedByHandSaysWhy(t *testing.T) {
+	w := start(t, "standin")
+	w.broker.Stop(syscall.SIGTERM)
+	w.must(os.WriteFile(filepath.Join(w.dir, "state", "fjmcp.db"), []byte("this is no database"), 0o600))
+	w.must(w.broker.Restart(t.Context(), w.program()))
+	r := w.post("", "", "{}")
+	if r.status != 503 || !strings.Contains(r.body, "cannot start") || !strings.Contains(r.body, "the broker's standard error") || strings.Contains(r.body, "journalctl") {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
