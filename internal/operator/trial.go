@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"io"
 	"maps"
 	"net/http"
 	"sync"
@@ -23,9 +24,9 @@ const (
 	mostTrials = 16
 )
 
-// trials are paths below the public URL that fjmcpctl doctor fetches, to see what a
-// reverse proxy makes of a request and of a stream. Only the admin socket tells of one, and
-// each can be fetched once: for everybody else there is nothing.
+// trials are paths below the public URL that fjmcpctl doctor uses, to see what a reverse
+// proxy makes of a stream, with GET, and of a large request, with POST. Only the admin
+// socket tells of one, and each can be used once: for everybody else there is nothing.
 type trials struct {
 	mu   sync.Mutex
 	open map[string]time.Time // until when
@@ -57,7 +58,22 @@ const trialPath = "/doctor/"
 
 // Routes registers the trials, on a mux whose requests ratelimit.Addresses.Audited has seen.
 func (o *Operator) Routes(mux *http.ServeMux) {
-	mux.HandleFunc("GET "+o.cfg.Settings.PublicURL.Path+trialPath+"{ticket}", o.serveTrial)
+	path := o.cfg.Settings.PublicURL.Path + trialPath + "{ticket}"
+	mux.HandleFunc("GET "+path, o.serveTrial)
+	mux.HandleFunc("POST "+path, o.takeTrial)
+}
+
+// takeTrial reads a request as large as any that the MCP endpoint takes, and keeps nothing.
+func (o *Operator) takeTrial(w http.ResponseWriter, r *http.Request) {
+	if !o.trials.take(r.PathValue("ticket"), o.cfg.Now()) {
+		http.NotFound(w, r)
+		return
+	}
+	if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, mcp.MaxBody)); err != nil {
+		http.Error(w, "cannot read it", http.StatusBadRequest)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // serveTrial says in a first event what the broker sees of the request, and some time later

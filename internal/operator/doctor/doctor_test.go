@@ -191,21 +191,25 @@ func (k *kept) Flush()              {}
 // A trial is for one request, and nobody can guess one.
 func TestTrialOnce(t *testing.T) {
 	w := newWorld(t)
-	trial, err := w.Doctor.Caller.Trial(t.Context())
-	w.must(err)
-	for i, want := range []int{http.StatusNotFound, http.StatusOK, http.StatusNotFound} {
-		address := trial.URL
-		if i == 0 {
-			address += "x"
-		}
-		resp, err := w.public.Client().Get(address)
+	for method, good := range map[string]int{http.MethodGet: http.StatusOK, http.MethodPost: http.StatusNoContent} {
+		trial, err := w.Doctor.Caller.Trial(t.Context())
 		w.must(err)
-		resp.Body.Close()
-		if resp.StatusCode != want {
-			t.Errorf("request %d: got %d, want %d", i, resp.StatusCode, want)
-		}
-		if want == http.StatusOK && resp.Header.Get("X-Accel-Buffering") != "no" {
-			t.Errorf("nginx would keep the stream back: %v", resp.Header)
+		for i, want := range []int{http.StatusNotFound, good, http.StatusNotFound} {
+			address := trial.URL
+			if i == 0 {
+				address += "x"
+			}
+			req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(strings.Repeat("x", 1<<20)))
+			w.must(err)
+			resp, err := w.public.Client().Do(req)
+			w.must(err)
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("%s %d: got %d, want %d", method, i, resp.StatusCode, want)
+			}
+			if want == http.StatusOK && resp.Header.Get("X-Accel-Buffering") != "no" {
+				t.Errorf("nginx would keep the stream back: %v", resp.Header)
+			}
 		}
 	}
 }

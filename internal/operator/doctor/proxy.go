@@ -21,6 +21,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
+// bodyTimeout is enough for a request of mcp.MaxBody on any network that is this machine's.
+const bodyTimeout = 8 * time.Second
+
 // claim is what the doctor says of itself in X-Forwarded-For: nobody's address (RFC 5737).
 const claim = "192.0.2.77"
 
@@ -133,7 +136,7 @@ func tryStream(ctx context.Context, client *http.Client, address string) (seen a
 }
 
 func judgeSource(f *Finding, seen admin.Seen) {
-	const cure = "have the proxy set X-Forwarded-For to the address that connects to it alone; nginx: proxy_set_header X-Forwarded-For $remote_addr"
+	const cure = "have the proxy set X-Forwarded-For to the address that connects to it alone; nginx: proxy_set_header X-Forwarded-For $remote_addr; Caddy does so by itself, without header_up lines for it"
 	switch {
 	case !seen.Believed:
 		f.warn("the proxy is not believed, so that all users share the limits of one address, "+seen.Source,
@@ -145,31 +148,44 @@ func judgeSource(f *Finding, seen admin.Seen) {
 	}
 }
 
-var errWanted = errors.New("the body is wanted")
+// zeros is a body without an end.
+type zeros struct{}
 
-// wanted is a body that nobody gets: that it is asked for is enough.
-type wanted struct{}
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
 
-func (wanted) Read([]byte) (int, error) { return 0, errWanted }
-
-// tryBody announces a request as large as the broker takes. What refuses it by its
-// length does so before the body comes, so that none has to be sent.
+// tryBody sends a request as large as the broker takes: some proxies refuse one by the
+// length that is announced, others count what comes.
 func (d *Doctor) tryBody(ctx context.Context, client *http.Client, f *Finding) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.public()+mcp.PathStreamable, wanted{})
+	trial, err := d.Caller.Trial(ctx)
+	if err != nil || !strings.HasPrefix(trial.URL, d.public()+"/") {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, bodyTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, trial.URL, io.LimitReader(zeros{}, mcp.MaxBody))
 	if err != nil {
 		return
 	}
 	req.ContentLength = mcp.MaxBody
-	req.Header.Set("Expect", "100-continue")
-	req.Header.Set("Content-Type", mcp.TypeJSON)
+	req.Header.Set("Expect", "100-continue") // one that is refused by its length is not sent
 	resp, err := client.Do(req)
-	if err != nil {
-		return // it is wanted
+	how := "breaks the connection"
+	switch {
+	case ctx.Err() != nil:
+		f.Detail += fmt.Sprintf("; a request of %d MB takes longer than %s, and was not tried to its end", mcp.MaxBody>>20, bodyTimeout)
+		return
+	case err == nil:
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusNoContent {
+			return
+		}
+		how = "answers " + resp.Status
 	}
-	resp.Body.Close()
-	if resp.StatusCode == http.StatusRequestEntityTooLarge {
-		f.warn(fmt.Sprintf("the proxy refuses requests that the broker would take, of up to %d MB", mcp.MaxBody>>20), "nginx: client_max_body_size 64m; Caddy: no request_body max_size below that")
-	}
+	f.warn(fmt.Sprintf("the proxy refuses requests that the broker would take, of up to %d MB: it %s", mcp.MaxBody>>20, how),
+		"nginx: client_max_body_size 64m; Caddy: no request_body max_size below 64MiB")
 }
 
 // innermost leaves out what only repeats the URL.

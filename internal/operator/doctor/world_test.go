@@ -19,7 +19,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 )
 
@@ -80,7 +79,6 @@ func newWorld(t *testing.T) *world {
 	}}
 	mux := http.NewServeMux()
 	w.desk.trials.Routes(mux)
-	mux.HandleFunc("POST "+mcp.PathStreamable, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusUnauthorized) })
 	w.front = w.addresses.Audited(mux)
 	w.serve()
 	return w

@@ -35,9 +35,9 @@ type Config struct {
 	// through a proxy.
 	PublicURL string
 	Prefix    string // path of the public URL where PublicURL is not set, such as "/p"
-	// Socket is a unix socket that the broker inherits, as from the service manager,
-	// instead of listening itself. It takes a PublicURL; Port is not used, and there is
-	// no admin socket.
+	// Socket is a unix socket that the broker inherits, as from the service manager, with
+	// the admin socket in its state directory, instead of listening itself. It takes a
+	// PublicURL; Port is not used.
 	Socket *net.UnixListener
 }
 
@@ -46,11 +46,12 @@ type Broker struct {
 	URL   string
 	Ended chan error // gets the exit when it ends unasked
 
-	cmd    *exec.Cmd
-	env    []string
-	log    io.Writer
-	socket *os.File
-	http   *http.Client // reaches the broker itself
+	cmd     *exec.Cmd
+	env     []string
+	log     io.Writer
+	sockets []*os.File // that it inherits: HTTP, admin
+	admin   string
+	http    *http.Client // reaches the broker itself
 }
 
 // Start registers the broker at the forge, as its operator would, and starts
@@ -60,12 +61,9 @@ func Start(ctx context.Context, c Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{URL: "http://" + address, log: c.Log, http: http.DefaultClient}
+	b := &Broker{URL: "http://" + address, log: c.Log, http: http.DefaultClient, admin: filepath.Join(c.Dir, "state", "admin.sock")}
 	if c.Socket != nil {
 		b.http = over(c.Socket.Addr().String())
-		if b.socket, err = c.Socket.File(); err != nil {
-			return nil, err
-		}
 	}
 	public := cmp.Or(c.PublicURL, b.URL+c.Prefix)
 	app, err := c.Forge.Register(fakeforge.App{Name: "fjmcp", RedirectURIs: []string{public + "/oauth/callback"}})
@@ -74,6 +72,11 @@ func Start(ctx context.Context, c Config) (*Broker, error) {
 	}
 	if err := writeCredentials(c.Dir, app.ClientSecret); err != nil {
 		return nil, err
+	}
+	if c.Socket != nil {
+		if err := b.inherit(c.Socket); err != nil {
+			return nil, err
+		}
 	}
 	b.env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
@@ -108,14 +111,32 @@ func (b *Broker) Restart(ctx context.Context, program string) error {
 	return nil
 }
 
-// command runs program, which inherits the socket if there is one (sd_listen_fds(3)):
+// inherit keeps the sockets open that each process of the broker gets.
+func (b *Broker) inherit(http *net.UnixListener) error {
+	operator, err := net.ListenUnix("unix", &net.UnixAddr{Name: b.admin, Net: "unix"})
+	if err != nil {
+		return err
+	}
+	operator.SetUnlinkOnClose(false)
+	defer operator.Close()
+	for _, l := range []*net.UnixListener{http, operator} {
+		f, err := l.File()
+		if err != nil {
+			return err
+		}
+		b.sockets = append(b.sockets, f)
+	}
+	return nil
+}
+
+// command runs program, which inherits the sockets if there are any (sd_listen_fds(3)):
 // only the process itself knows the id that it has to be told of.
 func (b *Broker) command(program string) *exec.Cmd {
-	if b.socket == nil {
+	if b.sockets == nil {
 		return exec.Command(program)
 	}
-	cmd := exec.Command("/bin/sh", "-c", `LISTEN_FDS=1 LISTEN_FDNAMES=http LISTEN_PID=$$ exec "$0"`, program)
-	cmd.ExtraFiles = []*os.File{b.socket}
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_FDS=2 LISTEN_FDNAMES=http:admin LISTEN_PID=$$ exec "$0"`, program)
+	cmd.ExtraFiles = b.sockets
 	return cmd
 }
 
@@ -136,7 +157,7 @@ func (b *Broker) Second(ctx context.Context, program string) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	second := &Broker{URL: "http://" + address, log: b.log, env: slices.Clone(b.env), http: http.DefaultClient}
+	second := &Broker{URL: "http://" + address, log: b.log, env: slices.Clone(b.env), http: http.DefaultClient, admin: b.admin}
 	second.Setenv("FJMCP_BROKER_LISTEN", address)
 	return second, second.Restart(ctx, program)
 }
@@ -157,6 +178,12 @@ func Spawn(cmd *exec.Cmd) (ended chan error, err error) {
 	}()
 	return ended, <-started
 }
+
+// AdminSocket is where fjmcpctl reaches it.
+func (b *Broker) AdminSocket() string { return b.admin }
+
+// Environ is what the broker's settings are in, for what looks at them as it does.
+func (b *Broker) Environ() []string { return slices.Clone(b.env) }
 
 // Setenv changes a setting from the next Restart on.
 func (b *Broker) Setenv(name, value string) { b.env = append(b.env, name+"="+value) } // the last one counts

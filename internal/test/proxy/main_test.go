@@ -54,7 +54,7 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(bin)
-	if err := programs.Build(context.Background(), bin, "fjmcp-broker", "fjmcp-session", programs.Standin, programs.Everything); err != nil {
+	if err := programs.Build(context.Background(), bin, "fjmcp-broker", "fjmcp-session", "fjmcpctl", programs.Standin, programs.Everything); err != nil {
 		return 1, err
 	}
 	return again()
@@ -94,12 +94,25 @@ func furnish() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
+	if err := nameTheProxy(); err != nil {
+		return err
+	}
 	for _, dir := range []string{"/run", "/var/log"} {
 		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
 	}
 	return nil
+}
+
+// nameTheProxy has programs find the host of the public URL here, as the doctor and the
+// broker do to see where it leads.
+func nameTheProxy() error {
+	hosts := filepath.Join(bin, "hosts")
+	if err := os.WriteFile(hosts, []byte("127.0.0.1 localhost "+name+" git.example.org\n"), 0o644); err != nil {
+		return err
+	}
+	return unix.Mount(hosts, "/etc/hosts", "", unix.MS_BIND, "")
 }
 
 func loopbackUp() error {
