@@ -44,6 +44,8 @@ type Event struct {
 	Address  string // as the limits count it; that of the context, see From, where empty
 	Failed   bool   // raises the priority from info to warning
 
+	Unwritten bool // set by Tell alone
+
 	// of calls
 	Prompt         string // MCP prompt name
 	Resource       string // kind of MCP resource
@@ -151,6 +153,17 @@ func (l *Logger) Event(ctx context.Context, e Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.eventLocked(e)
+}
+
+// Tell has e observed and not written: one of many that would fill the journal, and of which
+// a written event tells.
+func (l *Logger) Tell(e Event) {
+	e.Unwritten = true
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.observe != nil {
+		l.observe(e)
+	}
 }
 
 // Number is that of the latest event, 0 before the first.

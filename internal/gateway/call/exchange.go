@@ -303,6 +303,8 @@ const (
 	outcomeError   Outcome = "error"   // the tool or the backend says so
 	outcomeTimeout Outcome = "timeout" // no response in time
 	outcomeFailed  Outcome = "failed"  // the session could not carry it out
+	// outcomeRateLimited is counted, and not written.
+	outcomeRateLimited Outcome = "rate_limited"
 
 	OutcomeLeft       Outcome = "left"       // the client closed its connection
 	OutcomeCancelled  Outcome = "cancelled"  // the client cancelled it

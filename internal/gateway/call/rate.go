@@ -14,13 +14,18 @@ import (
 
 // limit refuses a request of one of kinds whose user makes too many of them (MCP, Tools,
 // Security Considerations: servers must rate limit tool invocations). Nothing has been
-// done for it yet, and a client in a loop sends many: so the audit has the first, and no
-// line of each.
+// done for it yet, and a client in a loop sends many: so the audit has the first, and of
+// each only who counts is told.
 func (xs *Exchanges) limit(r *http.Request, s *session.Session, access model.Access, m mcp.Message) error {
 	wait, tell := xs.Calls.Take(access.User.ID)
 	if wait == 0 {
 		return nil
 	}
+	refused := audit.Event{Kind: kinds[m.Method], Outcome: string(outcomeRateLimited), Failed: true}
+	if refused.Kind == audit.ToolCall {
+		refused.Tool = m.ParamString("name")
+	}
+	xs.Audit.Tell(refused)
 	if tell {
 		e := xs.request(r, s, access, m).event()
 		e.Kind, e.Outcome, e.Failed = audit.RateLimited, "calls", true

@@ -60,12 +60,12 @@ type Metrics struct {
 // URL.
 func New(prefix string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), prefix: prefix}
-	m.calls = m.counter("calls_total", "Calls of tools, resources and prompts that were answered or given up.", "method", "tool", "outcome")
+	m.calls = m.counter("calls_total", "Calls of tools, resources and prompts that were answered, given up, or refused by their user's limit.", "method", "tool", "outcome")
 	m.callTime = m.histogram("call_duration_seconds", "Time from such a request to its end, what a session's start took among it.",
 		[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}, "method")
 	m.events = m.counter("audit_events_total", "Events of the audit, written or not.", "event")
 	m.logins = m.counter("logins_total", "Logins at the forge that ended, for clients and for the account page.", "outcome")
-	m.limited = m.counter("rate_limited_total", "Sources that went over a limit, each once in ten minutes.", "limit")
+	m.limited = m.counter("rate_limited_total", "Sources and users that went over a limit, each once in ten minutes.", "limit")
 	m.refreshes = m.counter("forgejo_refreshes_total", "Refreshes of users' Forgejo tokens, and refusals of these users.", "outcome")
 	m.startTime = m.histogram("session_start_duration_seconds", "Time from the request that needs a unit to the unit's first answer.",
 		[]float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}, "kind")
@@ -147,7 +147,9 @@ func (m *Metrics) Audit(events *audit.Logger) {
 var methods = map[audit.Kind]string{audit.ToolCall: "tools/call", audit.ResourceRead: "resources/read", audit.PromptGet: "prompts/get"}
 
 func (m *Metrics) event(e audit.Event) {
-	m.events.WithLabelValues(kinds.of(string(e.Kind))).Inc()
+	if !e.Unwritten {
+		m.events.WithLabelValues(kinds.of(string(e.Kind))).Inc()
+	}
 	switch e.Kind {
 	case audit.ToolCall:
 		m.call(e, tools().of(e.Tool))
@@ -175,7 +177,9 @@ func (m *Metrics) event(e audit.Event) {
 func (m *Metrics) call(e audit.Event, tool string) {
 	method := methods[e.Kind]
 	m.calls.WithLabelValues(method, tool, callOutcomes.of(e.Outcome)).Inc()
-	m.callTime.WithLabelValues(method).Observe(seconds(e))
+	if !e.Unwritten { // else it took no time, and there may be many
+		m.callTime.WithLabelValues(method).Observe(seconds(e))
+	}
 }
 
 // seconds is how long what e tells of took.

@@ -73,6 +73,7 @@ func TestEventsAreCounted(t *testing.T) {
 		{Kind: audit.LoginDenied, Outcome: "denied"},
 		{Kind: audit.LoginFailed, Outcome: "down"},
 		{Kind: audit.RateLimited, Outcome: "bearer"},
+		{Kind: audit.RateLimited, Outcome: "calls"},
 		{Kind: audit.ForgejoRefresh, Outcome: "grant_dead"},
 		{Kind: audit.SessionStarted, Outcome: "ok", DurationUsec: "40000"},
 		{Kind: audit.SessionStarted, Outcome: "ok", DurationUsec: "400000", Detail: audit.Woken},
@@ -83,13 +84,17 @@ func TestEventsAreCounted(t *testing.T) {
 	} {
 		events.Event(context.Background(), e)
 	}
+	for range 3 { // of a loop
+		events.Tell(audit.Event{Kind: audit.ToolCall, Tool: "create_issue", Outcome: "rate_limited"})
+	}
 	m.Refreshed()()
 	expect(t, m, "fjmcp_calls_total", map[string]float64{
-		`method="tools/call",outcome="ok",tool="create_issue"`: 2,
-		`method="tools/call",outcome="other",tool="other"`:     1,
-		`method="tools/call",outcome="read_only",tool="other"`: 1,
-		`method="resources/read",outcome="timeout",tool=""`:    1,
-		`method="prompts/get",outcome="ok",tool=""`:            1,
+		`method="tools/call",outcome="ok",tool="create_issue"`:           2,
+		`method="tools/call",outcome="rate_limited",tool="create_issue"`: 3,
+		`method="tools/call",outcome="other",tool="other"`:               1,
+		`method="tools/call",outcome="read_only",tool="other"`:           1,
+		`method="resources/read",outcome="timeout",tool=""`:              1,
+		`method="prompts/get",outcome="ok",tool=""`:                      1,
 	})
 	expect(t, m, "fjmcp_logins_total", map[string]float64{
 		`outcome="ok"`:     2,
@@ -98,6 +103,7 @@ func TestEventsAreCounted(t *testing.T) {
 	})
 	expect(t, m, "fjmcp_rate_limited_total", map[string]float64{
 		`limit="bearer"`: 1,
+		`limit="calls"`:  1,
 	})
 	expect(t, m, "fjmcp_forgejo_refreshes_total", map[string]float64{
 		`outcome="ok"`:         1,

@@ -40,13 +40,13 @@ func (w words) with(more words) words {
 	return all
 }
 
-// What docs/audit.md lists as outcomes. A session's own words are among them, which code
+// What docs/audit.md lists as outcomes, and that of a call which its user's limit refused. A session's own words are among them, which code
 // in its sandbox could choose.
 var (
 	failureReasons = newWords("backend_missing", "backend_not_executable", "backend_too_old", "forge_unreachable", "token_refused",
 		"crashed", "internal", "timeout", "launcher", "protocol", "error", "crash_loop")
 	callOutcomes = newWords("ok", "error", "left", "timeout", "cancelled", "incapable", "unanswered", "read_only", "denied_path",
-		"denied_request", "token_leaked", "failed").with(failureReasons)
+		"denied_request", "token_leaked", "failed", "rate_limited").with(failureReasons)
 	refreshOutcomes = newWords("ok", "down", "grant_dead", "misconfigured", "suspended", "scope_too_broad", "scope_too_narrow", "denied",
 		"other_browser", "not_stored", "too_often", "error")
 	loginOutcomes = refreshOutcomes
@@ -54,7 +54,7 @@ var (
 )
 
 var (
-	limits = wordsOf(ratelimit.Rules, func(r ratelimit.Rule) string { return r.Name })
+	limits = wordsOf(ratelimit.Rules, func(r ratelimit.Rule) string { return r.Name }).with(newWords("calls"))
 	kinds  = wordsOf(audit.Kinds(), func(k audit.Kind) string { return string(k) })
 	// tools are many, and a broker without metrics needs none of them.
 	tools = sync.OnceValue(func() words { return newWords(forgeapi.Tools()...) })
