@@ -146,7 +146,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	var documents *clientmeta.Fetcher // nil where nothing may be fetched on behalf of clients
 	if cfg.ClientDocuments {
 		documents = clientmeta.New(clientmeta.Config{
-			Log: log, Schemes: cfg.RedirectSchemes, Proxy: cfg.ClientProxy, Lost: func() { s.health.Again(checks.NameDocuments) },
+			Log: log, Schemes: cfg.RedirectSchemes, DeviceGrant: cfg.DeviceGrant, Proxy: cfg.ClientProxy, Lost: func() { s.health.Again(checks.NameDocuments) },
 		})
 		looks = append(looks, checks.ClientDocuments(documents.CheckWay))
 	}
@@ -157,7 +157,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		Now: time.Now, Revoked: s.endGrant, Believed: addresses.Believed, ForgejoVersion: func() string { return forgejoVersion.Load().(string) },
 	})
 	s.auth = authserver.New(authserver.Config{
-		Site:      site.Site{Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant, Schemes: cfg.RedirectSchemes},
+		Site:      site.Site{Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant, Schemes: cfg.RedirectSchemes, DeviceGrant: cfg.DeviceGrant},
 		PublicURL: cfg.PublicURL, AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Documents: documents,
 		Addresses: addresses, Redeemed: s.sessions.Prestart, Running: s.sessions.Running,
 	})

@@ -21,7 +21,8 @@ func (a *app) addClient() *cobra.Command {
 The secret is stored as a hash and cannot be shown again.`,
 		Example: `  fjmcpctl clients add "Our portal" --redirect-uri https://portal.example.org/callback
   fjmcpctl clients add "Editor" --public --redirect-uri http://127.0.0.1/callback
-  fjmcpctl clients add "API gateway" --introspect`,
+  fjmcpctl clients add "API gateway" --introspect
+  fjmcpctl clients add "Nightly report" --device`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n.Name = args[0]
@@ -37,6 +38,7 @@ The secret is stored as a hash and cannot be shown again.`,
 	}
 	add.Flags().StringArrayVar(&n.RedirectURIs, "redirect-uri", nil, "where logins return to; give it once for each URI")
 	add.Flags().BoolVar(&n.Public, "public", false, "the client can keep no secret")
+	add.Flags().BoolVar(&n.Device, "device", false, "its users log in elsewhere, with a code that it shows (RFC 8628)")
 	add.Flags().BoolVar(&n.Introspect, "introspect", false, "let it ask what tokens stand for (RFC 7662)")
 	return a.printing(add, "")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
@@ -21,13 +22,23 @@ type tokenRequest struct {
 
 // endpoint serves what is asked about tokens. What every such request needs, the form
 // and the client's authentication, happens here, before any code or token is looked at.
-// Here alone answers and refusals are written.
 func (s *Server) endpoint(answer func(context.Context, tokenRequest) (any, error)) http.HandlerFunc {
+	return s.form(func(r *http.Request, params oauth.Params, given oauth.Credentials) (any, error) {
+		client, err := s.clients.Authenticate(r.Context(), given, s.askingDevice(r.Context(), params))
+		if err != nil {
+			return nil, err
+		}
+		return answer(r.Context(), tokenRequest{client: client, params: params})
+	})
+}
+
+// form reads what a program has sent. Here alone answers and refusals are written.
+func (s *Server) form(answer func(*http.Request, oauth.Params, oauth.Credentials) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var body any
-		req, err := s.readTokenRequest(w, r)
+		params, given, err := readForm(w, r)
 		if err == nil {
-			body, err = answer(r.Context(), req)
+			body, err = answer(r, params, given)
 		}
 		if err != nil {
 			s.refuse(w, r, err)
@@ -37,39 +48,50 @@ func (s *Server) endpoint(answer func(context.Context, tokenRequest) (any, error
 	}
 }
 
-// readTokenRequest parses the form and authenticates the client.
-func (s *Server) readTokenRequest(w http.ResponseWriter, r *http.Request) (tokenRequest, error) {
+func readForm(w http.ResponseWriter, r *http.Request) (oauth.Params, oauth.Credentials, error) {
 	if err := httpserver.CheckHeaders(r); err != nil {
-		return tokenRequest{}, oauth.Errorf(oauth.InvalidRequest, "%v", err)
+		return oauth.Params{}, oauth.Credentials{}, oauth.Errorf(oauth.InvalidRequest, "%v", err)
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		return tokenRequest{}, oauth.BodyError(err)
+		return oauth.Params{}, oauth.Credentials{}, oauth.BodyError(err)
 	}
 	params, refused := oauth.ParseParams(r.PostForm)
 	if refused != nil {
-		return tokenRequest{}, refused
+		return params, oauth.Credentials{}, refused
 	}
-	credentials, refused := oauth.ParseCredentials(r.Header.Get("Authorization"), params)
+	given, refused := oauth.ParseCredentials(r.Header.Get("Authorization"), params)
 	if refused != nil {
-		return tokenRequest{}, refused
+		return params, given, refused
 	}
-	client, err := s.clients.Authenticate(r.Context(), credentials)
-	return tokenRequest{client: client, params: params}, err
+	return params, given, nil
 }
+
+// tooMany is a refusal by a limit.
+type tooMany struct {
+	told *oauth.Error
+	wait time.Duration
+}
+
+// Error returns what is told.
+func (t *tooMany) Error() string { return t.told.Error() }
 
 // refuse also counts what failed. Failed requests are limited, good ones never: a
 // request is answered first and counted if it failed.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	var limited *tooMany
+	if errors.As(err, &limited) {
+		ratelimit.SetRetryAfter(w, limited.wait)
+		httpserver.WriteJSON(w, http.StatusTooManyRequests, limited.told)
+		return
+	}
 	e := refusal(err)
 	if e.Code == oauth.TemporarilyUnavailable {
 		s.cfg.Log.ErrorContext(r.Context(), "cannot answer a request about tokens", "error", err)
 	}
 	status := e.Status()
 	switch e.Code {
-	case oauth.UnauthorizedClient:
-		status = http.StatusForbidden
-	case oauth.InvalidClient, oauth.InvalidGrant:
+	case oauth.InvalidClient, oauth.InvalidGrant, oauth.SlowDown:
 		if wait := s.failed.Take(r, claimedClient(r)); wait > 0 {
 			ratelimit.SetRetryAfter(w, wait)
 			status = http.StatusTooManyRequests

@@ -52,13 +52,15 @@ type Config struct {
 
 // Server is the authorization server. It is safe for concurrent use.
 type Server struct {
-	cfg      Config
-	clients  *clientauth.Clients
-	registry *register.Registry
-	login    *authorize.Handler
-	access   *AccessCache
-	failed   *ratelimit.Limiter // requests to the token endpoint
-	prefix   string             // path of the public URL, "" or "/x"
+	cfg       Config
+	clients   *clientauth.Clients
+	registry  *register.Registry
+	login     *authorize.Handler
+	access    *AccessCache
+	failed    *ratelimit.Limiter // requests to the token endpoint
+	devices   *ratelimit.Limiter // requests of devices
+	addresses *ratelimit.Addresses
+	prefix    string // path of the public URL, "" or "/x"
 }
 
 // New returns a Server.
@@ -69,17 +71,20 @@ func New(cfg Config) *Server {
 		return ratelimit.New(ratelimit.Config{Rule: rule, Addresses: addresses, Audit: cfg.Audit, Now: cfg.Now})
 	}
 	s := &Server{
-		cfg: cfg, prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: NewAccessCache(cfg.Store, cfg.Now), failed: limit(ratelimit.Token),
+		cfg: cfg, prefix: strings.TrimRight(cfg.PublicURL.Path, "/"), access: NewAccessCache(cfg.Store, cfg.Now), addresses: addresses,
+		failed: limit(ratelimit.Token), devices: limit(ratelimit.Device),
 	}
 	s.clients = clientauth.New(clientauth.Config{Store: cfg.Store, Documents: cfg.Documents, Audiences: s.audiences(), Now: cfg.Now})
 	shared := &s.cfg.Site
 	s.registry = register.New(register.Config{Site: shared, FetchKeys: cfg.Documents != nil, Limit: limit(ratelimit.Register)})
 	s.login = authorize.New(authorize.Config{
-		Site: shared, Resources: s.resources(), Clients: s.clients,
-		Authorizations: limit(ratelimit.Authorize), Logins: limit(ratelimit.Login), Running: cfg.Running,
+		Site: shared, Resources: s.resources(), Clients: s.clients, Addresses: addresses,
+		Authorizations: limit(ratelimit.Authorize), Logins: limit(ratelimit.Login), UserCodes: limit(ratelimit.DeviceCode), Running: cfg.Running,
 	})
 	return s
 }
+
+const pathDevice = "/oauth/device_authorization" // below the public URL
 
 func issuer(public *url.URL) string { return strings.TrimRight(public.String(), "/") }
 
@@ -99,6 +104,9 @@ func (s *Server) resources() (list []string) {
 // audiences lists what a client may address its assertions to (RFC 7523 §3).
 func (s *Server) audiences() []string {
 	list := []string{s.cfg.Issuer, s.cfg.Issuer + "/", s.cfg.Issuer + "/oauth/token"}
+	if s.cfg.DeviceGrant {
+		list = append(list, s.cfg.Issuer+pathDevice)
+	}
 	if s.prefix == "" {
 		list = append(list, s.cfg.Issuer+"/token")
 	}
@@ -118,6 +126,9 @@ func (s *Server) Routes(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+s.prefix+"/oauth/introspect", s.endpoint(s.introspect))
 	mux.Handle(s.prefix+"/oauth/revoke", httpserver.CORS(s.endpoint(s.revoke), http.MethodPost))
 	mux.Handle(s.prefix+"/oauth/jwks", httpserver.CORS(s.jwks, http.MethodGet))
+	if s.cfg.DeviceGrant {
+		mux.Handle(s.prefix+pathDevice, httpserver.CORS(s.form(s.authorizeDevice), http.MethodPost))
+	}
 	s.login.Routes(mux, s.prefix)
 	if s.prefix == "" {
 		mux.Handle("/register", register)

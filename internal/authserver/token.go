@@ -3,6 +3,7 @@ package authserver
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
@@ -14,12 +15,15 @@ import (
 
 // token is the token endpoint (RFC 6749 §3.2).
 func (s *Server) token(ctx context.Context, req tokenRequest) (any, error) {
-	switch grant := req.params.Get("grant_type"); grant {
-	case oauth.GrantCode:
+	grant := req.params.Get("grant_type")
+	switch {
+	case grant == oauth.GrantCode:
 		return s.redeem(ctx, req)
-	case oauth.GrantRefresh:
+	case grant == oauth.GrantRefresh:
 		return s.refresh(ctx, req)
-	case "":
+	case grant == oauth.GrantDevice && s.cfg.DeviceGrant:
+		return s.redeemDevice(ctx, req)
+	case grant == "":
 		return nil, oauth.Errorf(oauth.InvalidRequest, "grant_type is missing")
 	default:
 		return nil, oauth.Errorf(oauth.UnsupportedGrantType, "grant_type %q is not supported", grant)
@@ -43,12 +47,20 @@ func (s *Server) redeem(ctx context.Context, req tokenRequest) (any, error) {
 	if err := checkCode(req, resource, grant, stored); err != nil {
 		return nil, err
 	}
+	return s.issue(ctx, req.client, "authorization code", func(pair store.Pair) (model.Grant, error) {
+		return s.cfg.Store.RedeemCode(ctx, code, req.client, pair)
+	})
+}
+
+// issue gives a client the first tokens of a login, which redeem makes of a code.
+func (s *Server) issue(ctx context.Context, c model.Client, code string, redeem func(store.Pair) (model.Grant, error)) (any, error) {
 	pair := s.newPair()
-	if grant, err = s.cfg.Store.RedeemCode(ctx, code, req.client, pair); err != nil {
-		s.reportReuse(ctx, req.client, grant, "authorization code", err)
+	grant, err := redeem(pair)
+	if err != nil {
+		s.reportReuse(ctx, c, grant, code, err)
 		return nil, err
 	}
-	s.tokenEvent(ctx, audit.TokenIssued, req.client, grant, "")
+	s.tokenEvent(ctx, audit.TokenIssued, c, grant, "")
 	if s.cfg.Redeemed != nil {
 		// Whatever is wrong with it, the client's first request shows.
 		if access, err := s.access.Access(ctx, model.Hash(pair.Access)); err == nil {
@@ -168,8 +180,10 @@ func (s *Server) introspect(ctx context.Context, req tokenRequest) (any, error) 
 	token := req.params.Get("token")
 	switch {
 	case !req.client.Introspect:
-		return nil, oauth.Errorf(oauth.UnauthorizedClient,
+		refused := oauth.Errorf(oauth.UnauthorizedClient,
 			"this client may not ask about tokens; the operator adds one that may with fjmcpctl clients add --introspect")
+		refused.HTTPStatus = http.StatusForbidden
+		return nil, refused
 	case token == "":
 		return nil, oauth.Errorf(oauth.InvalidRequest, "token is missing")
 	}

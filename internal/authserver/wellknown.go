@@ -49,7 +49,7 @@ func (s *Server) wellKnown(mux *http.ServeMux) {
 }
 
 func (s *Server) serverMetadata() oauth.ServerMetadata {
-	return oauth.ServerMetadata{
+	m := oauth.ServerMetadata{
 		Issuer:                                     s.cfg.Issuer,
 		AuthorizationEndpoint:                      s.cfg.Issuer + "/oauth/authorize",
 		TokenEndpoint:                              s.cfg.Issuer + "/oauth/token",
@@ -59,7 +59,7 @@ func (s *Server) serverMetadata() oauth.ServerMetadata {
 		ScopesSupported:                            model.Scopes(s.cfg.Forgejo.MayWrite()),
 		ResponseTypesSupported:                     []string{oauth.ResponseCode},
 		ResponseModesSupported:                     []string{"query"},
-		GrantTypesSupported:                        oauth.GrantTypes(),
+		GrantTypesSupported:                        oauth.GrantTypes(s.cfg.DeviceGrant),
 		TokenEndpointAuthMethodsSupported:          oauth.AuthMethods(),
 		TokenEndpointAuthSigningAlgsSupported:      oauth.SigningAlgs(),
 		RevocationEndpointAuthMethodsSupported:     oauth.AuthMethods(),
@@ -69,6 +69,10 @@ func (s *Server) serverMetadata() oauth.ServerMetadata {
 		AuthorizationResponseIssParameterSupported: true,
 		ClientIDMetadataDocumentSupported:          s.cfg.Documents != nil && s.cfg.Documents.Reachable(),
 	}
+	if s.cfg.DeviceGrant {
+		m.DeviceAuthorizationEndpoint = s.cfg.Issuer + pathDevice
+	}
+	return m
 }
 
 // openIDMetadata adds what OpenID clients insist on. No ID token is ever issued.

@@ -60,6 +60,7 @@ type world struct {
 	latest    atomic.Pointer[model.Access] // of them
 	scopes    []string                     // asked of the forge by servers made from now on
 	schemes   oauth.Schemes                // that those allow
+	devices   bool                         // they serve the device authorization grant
 	upstream  *tokens.Tokens
 	mux       atomic.Pointer[http.ServeMux]
 }
@@ -138,7 +139,7 @@ func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
 		Documents: w.documents,
 		Addresses: &ratelimit.Addresses{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		PublicURL: public, Site: site.Site{
-			Store: st, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: w.now, Schemes: w.schemes,
+			Store: st, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: w.now, Schemes: w.schemes, DeviceGrant: w.devices,
 			Revoked: func(context.Context, string) { w.ended.Add(1) },
 		},
 		AccessTTL: 4 * time.Hour, RefreshTTL: 720 * time.Hour,

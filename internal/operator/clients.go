@@ -7,6 +7,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
@@ -14,12 +15,18 @@ import (
 // AddClient adds a client of the operator's. An *admin.Error says what is wrong
 // with it.
 func (o *Operator) AddClient(ctx context.Context, n admin.NewClient) (admin.AddedClient, error) {
-	if err := checkNew(&n, o.cfg.Settings.RedirectSchemes); err != nil {
+	if err := checkNew(&n, o.cfg.Settings); err != nil {
 		return admin.AddedClient{}, err
 	}
 	client := model.Client{
 		ID: model.NewID(), Kind: model.ClientOperator, Name: n.Name, AuthMethod: oauth.AuthNone,
 		RedirectURIs: n.RedirectURIs, Introspect: n.Introspect, CreatedAt: o.cfg.Now(),
+	}
+	if n.Device {
+		client.GrantTypes = []string{oauth.GrantDevice}
+		if len(n.RedirectURIs) > 0 {
+			client.GrantTypes = append(client.GrantTypes, oauth.GrantCode)
+		}
 	}
 	added := admin.AddedClient{ID: client.ID}
 	if !n.Public {
@@ -34,18 +41,21 @@ func (o *Operator) AddClient(ctx context.Context, n admin.NewClient) (admin.Adde
 }
 
 // checkNew also cleans the name.
-func checkNew(n *admin.NewClient, allowed oauth.Schemes) error {
+func checkNew(n *admin.NewClient, settings *config.Config) error {
 	if n.Name = oauth.CleanName(n.Name); n.Name == "" {
 		return &admin.Error{Text: "the client needs a name"}
 	}
 	if n.Introspect && n.Public {
 		return &admin.Error{Text: "a client that introspects tokens needs a secret; it cannot be public"}
 	}
-	if len(n.RedirectURIs) == 0 && n.Introspect {
-		return nil // it only asks about tokens
+	if n.Device && !settings.DeviceGrant {
+		return &admin.Error{Text: "logins by a code are switched off; set FJMCP_BROKER_DEVICE_GRANT=on and restart fjmcp-broker.service"}
+	}
+	if len(n.RedirectURIs) == 0 && (n.Introspect || n.Device) {
+		return nil // it asks about tokens, or logs in without redirects
 	}
 	reg := oauth.Registration{ClientName: n.Name, RedirectURIs: n.RedirectURIs}
-	if err := reg.CheckRedirects(allowed); err != nil {
+	if err := reg.CheckRedirects(settings.RedirectSchemes); err != nil {
 		return &admin.Error{Text: err.Description}
 	}
 	return nil
@@ -62,7 +72,7 @@ func (o *Operator) ListClients(ctx context.Context) ([]admin.Client, error) {
 	for i, client := range all {
 		list[i] = admin.Client{
 			ID: client.ID, Name: oauth.ClientName(client.Client), Kind: string(client.Kind), AuthMethod: client.AuthMethod,
-			RedirectURIs: client.RedirectURIs, Introspect: client.Introspect, Grants: client.Grants, Created: client.CreatedAt, LastUsed: client.LastUsedAt,
+			RedirectURIs: client.RedirectURIs, Device: oauth.MayUse(client.Client, oauth.GrantDevice), Introspect: client.Introspect, Grants: client.Grants, Created: client.CreatedAt, LastUsed: client.LastUsedAt,
 		}
 		for _, v := range running { // it has been used later than is stored
 			if v.ClientID == client.ID {

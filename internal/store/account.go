@@ -16,6 +16,7 @@ import (
 const standing = `g.revoked_at = 0 AND (
 	EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.grant_id = g.id AND t.expires_at > @now)
 	OR EXISTS (SELECT 1 FROM access_tokens t WHERE t.grant_id = g.id AND t.expires_at > @now)
+	OR EXISTS (SELECT 1 FROM device_requests t WHERE t.grant_id = g.id AND t.used_at = 0 AND t.expires_at > @now)
 	OR EXISTS (SELECT 1 FROM codes t WHERE t.grant_id = g.id AND t.used_at = 0 AND t.expires_at > @now))`
 
 // lastUse is when a grant, named g, was last used, as far as stored: a token was fetched,

@@ -14,8 +14,8 @@ func TestEveryFieldOfAClientIsKept(t *testing.T) {
 	s := teststore.Open(t, teststore.Path(t), nil)
 	want := model.Client{
 		ID: "https://app.example/client.json", Kind: model.ClientDocument, Name: "App", SecretHash: []byte("hash"), AuthMethod: "private_key_jwt",
-		RedirectURIs: []string{"https://app.example/cb"},
-		CreatedAt:    time.UnixMilli(1_800_000_000_000).UTC(), JWKS: `{"keys":[]}`, JWKSURI: "https://app.example/jwks", SigningAlg: "ES256",
+		RedirectURIs: []string{"https://app.example/cb"}, GrantTypes: []string{"refresh_token"},
+		CreatedAt: time.UnixMilli(1_800_000_000_000).UTC(), JWKS: `{"keys":[]}`, JWKSURI: "https://app.example/jwks", SigningAlg: "ES256",
 		AllowNone: true, Introspect: true,
 	}
 	if err := s.CreateClient(t.Context(), want); err != nil {

@@ -12,6 +12,7 @@ import (
 // gets the precise answer.
 const (
 	keepSpent      = 24 * time.Hour      // ended logins, codes, tokens, leases
+	keepDevice     = time.Hour           // requests of devices, which anybody can make
 	keepUngranted  = 24 * time.Hour      // clients without a grant
 	keepRevoked    = 90 * 24 * time.Hour // revoked grants, and with them their clients
 	unredeemedTime = 24 * time.Hour      // grants whose code was never redeemed
@@ -29,6 +30,7 @@ func (s *Store) Collect(ctx context.Context) error {
 		args []any
 	}{
 		{"DELETE FROM logins WHERE expires_at < ?", []any{ago(keepSpent)}},
+		{"DELETE FROM device_requests WHERE expires_at < ?", []any{ago(keepDevice)}},
 		{"DELETE FROM account_sessions WHERE MIN(idle_at, expires_at) < ?", []any{ms(now)}},
 		{"DELETE FROM assertions WHERE expires_at < ?", []any{ms(now)}},
 		{"DELETE FROM leases WHERE expires_at < ?", []any{ago(keepSpent)}},

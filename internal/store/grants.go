@@ -92,19 +92,24 @@ func (s *Store) RedeemCode(ctx context.Context, code string, by model.Client, fi
 		if reused = !used; reused {
 			return s.revoke(tx, g.ID)
 		}
-		changes := map[string]any{"redeemed_at": ms(s.now())}
-		if len(by.SecretHash) > 0 {
-			changes["secret_hash"] = by.SecretHash
-		}
-		if err := tx.Model(&g).Updates(changes).Error; err != nil {
-			return err
-		}
-		return insertPair(tx, g.ID, first, s.now())
+		return s.startFamily(tx, g, by, first)
 	})
 	if err == nil && reused {
 		err = model.ErrReused
 	}
 	return g.Grant, err
+}
+
+// startFamily makes the first tokens of a grant, bound to by's secret, if it has one.
+func (s *Store) startFamily(tx *gorm.DB, g grantRow, by model.Client, first Pair) error {
+	changes := map[string]any{"redeemed_at": ms(s.now())}
+	if len(by.SecretHash) > 0 {
+		changes["secret_hash"] = by.SecretHash
+	}
+	if err := tx.Model(&g).Updates(changes).Error; err != nil {
+		return err
+	}
+	return insertPair(tx, g.ID, first, s.now())
 }
 
 // useCode marks the code as used and reports whether it was unused. The mark is

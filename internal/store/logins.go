@@ -24,6 +24,7 @@ type Login struct {
 	Scope       string // to grant
 	Requested   string // by the client, see model.Grant
 	Resource    string
+	DeviceID    string              // of the DeviceRequest that it answers; then there is no redirect URI
 	Verifier    string              `gorm:"-"` // our PKCE verifier towards the forge
 	ExpiresAt   time.Time           `gorm:"serializer:ms"`
 	Set         model.ForgejoTokens `gorm:"-"` // what the exchange brought; zero before

@@ -125,6 +125,8 @@ func furnish(t *testing.T, path string) {
 	hash := func(name string) []byte { return model.Hash(name) }
 	must(t, s.CreateLogin(ctx, store.Login{StateHash: hash("state"), BrowserHash: hash("browser"), ClientID: l.Client.ID, ExpiresAt: now.Add(time.Minute)}))
 	must(t, s.KeepLoginSet(ctx, hash("state"), model.ForgejoTokens{AccessToken: "pending", ExpiresAt: now.Add(time.Hour)}))
+	device := store.DeviceRequest{ID: model.NewID(), ClientID: l.Client.ID, CreatedAt: now, ExpiresAt: now.Add(time.Minute)}
+	must(t, s.CreateDeviceRequest(ctx, device, "device code", "BCDFGHJK"))
 	must(t, s.CreateLogin(ctx, store.Login{StateHash: hash("account"), BrowserHash: hash("browser"), ExpiresAt: now.Add(time.Minute)}))
 	must(t, s.FinishAccountLogin(ctx, hash("account"), store.AccountSession{Hash: hash("account"), UserID: l.User.ID, ExpiresAt: now.Add(time.Hour)}))
 	_, _, err = s.BlockUser(ctx, "17", "root (uid 0)")

@@ -70,21 +70,30 @@ func (h *Handler) readAuthorization(ctx context.Context, values url.Values) (*au
 	return a, nil
 }
 
-// readClient finds out who asks and where to return to.
-func (h *Handler) readClient(ctx context.Context, a *authorization, p oauth.Params) (err error) {
-	a.client, err = h.cfg.Clients.Find(ctx, p.Get("client_id"))
+// findClient finds a client that wants a user's consent. The error is a *site.Refusal, or
+// a failure of the store.
+func (h *Handler) findClient(ctx context.Context, id string) (model.Client, error) {
+	client, err := h.cfg.Clients.Find(ctx, id)
 	var document *clientmeta.Error
 	switch {
 	case errors.As(err, &document):
-		return site.Refuse(http.StatusBadRequest, oauth.InvalidClient, "This application's description cannot be read",
+		return client, site.Refuse(http.StatusBadRequest, oauth.InvalidClient, "This application's description cannot be read",
 			"The client_id of the request is the address of a document that describes the application, but "+
 				document.Reason+". Go back to the application and connect again in a minute; if that does not help, tell its makers.")
 	case errors.Is(err, model.ErrNotFound):
-		return site.Refuse(http.StatusBadRequest, oauth.InvalidClient, "This application is not registered here",
+		return client, site.Refuse(http.StatusBadRequest, oauth.InvalidClient, "This application is not registered here",
 			"The application used a client_id that this server does not know. "+
 				"Remove the connection in the application and add it again, so that it registers anew.")
 	case err != nil:
-		return fmt.Errorf("cannot read a client: %w", err)
+		return client, fmt.Errorf("cannot read a client: %w", err)
+	}
+	return client, nil
+}
+
+// readClient finds out who asks and where to return to.
+func (h *Handler) readClient(ctx context.Context, a *authorization, p oauth.Params) (err error) {
+	if a.client, err = h.findClient(ctx, p.Get("client_id")); err != nil {
+		return err
 	}
 	a.ClientID, a.RedirectURI = a.client.ID, p.Get("redirect_uri")
 	if a.RedirectURI == "" && len(a.client.RedirectURIs) == 1 {
@@ -105,6 +114,8 @@ func (h *Handler) readRequest(a *authorization, p oauth.Params) (refused *oauth.
 	}
 	a.ClientState, a.Challenge = p.Get("state"), p.Get("code_challenge")
 	switch {
+	case !oauth.MayUse(a.client, oauth.GrantCode):
+		return oauth.Errorf(oauth.UnauthorizedClient, "the client has not registered for %s", oauth.GrantCode)
 	case p.Get("response_type") == "":
 		return oauth.Errorf(oauth.InvalidRequest, "response_type is missing; use code")
 	case p.Get("response_type") != oauth.ResponseCode:
@@ -116,10 +127,7 @@ func (h *Handler) readRequest(a *authorization, p oauth.Params) (refused *oauth.
 	case !oauth.ValidChallenge(a.Challenge):
 		return oauth.Errorf(oauth.InvalidRequest, "code_challenge is not the base64url form of a SHA-256 hash")
 	}
-	a.Requested = model.GrantedScope(p.Get("scope"))
-	if !h.cfg.Forgejo.MayWrite() {
-		a.Requested = model.GrantedScope("") // no client is to come back and ask for more
-	}
+	a.Requested = h.cfg.Requested(p.Get("scope"))
 	a.Resource, refused = oauth.MatchResources(h.cfg.Resources, p)
 	return refused
 }

@@ -38,6 +38,9 @@ func (h *Handler) callback(r *http.Request) (site.Answer, error) {
 			denied := audit.Event{Kind: audit.LoginDenied, Outcome: "denied", Detail: "at forgejo, for the account page"}
 			return site.Answer{Location: h.cfg.AccountURL(), Events: []audit.Event{denied}}, nil
 		}
+		if login.DeviceID != "" {
+			return site.Answer{}, h.deniedAtForgejo(r.Context(), login, client)
+		}
 		return h.denied(client, login, "at forgejo")
 	}
 	user, err := h.logIn(r.Context(), &login, query)
@@ -46,6 +49,8 @@ func (h *Handler) callback(r *http.Request) (site.Answer, error) {
 		return site.Answer{}, h.failed(r, login, client, user, err)
 	case account:
 		return h.signedIn(r, login, user)
+	case login.DeviceID != "":
+		return h.finishDevice(r, login, client, user)
 	}
 	return h.finish(r, login, client, user)
 }
@@ -130,22 +135,33 @@ func (h *Handler) exchange(ctx context.Context, login *store.Login, query url.Va
 
 // finish makes the grant and returns to the client with a code.
 func (h *Handler) finish(r *http.Request, login store.Login, client model.Client, user model.User) (site.Answer, error) {
-	code, now := model.NewToken(model.PrefixCode), h.cfg.Now()
-	grant := model.Grant{
-		ID: model.NewID(), UserID: user.ID, ClientID: client.ID, CreatedAt: now,
-		Scope: login.Scope, Requested: login.Requested, Resource: login.Resource,
-	}
-	first, err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, grant, store.Code{Hash: model.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: now.Add(codeTTL)})
+	code, grant := model.NewToken(model.PrefixCode), h.grant(login, client, user)
+	first, err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, grant, store.Code{
+		Hash: model.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: grant.CreatedAt.Add(codeTTL),
+	})
 	if err != nil {
 		return site.Answer{}, h.unfinished(r, login, client, user, err)
 	}
-	var events []audit.Event
+	return site.Answer{Location: h.back(login, url.Values{"code": {code}}), Events: loggedIn(first, user, client, grant)}, nil
+}
+
+// grant is what a login leads to.
+func (h *Handler) grant(login store.Login, client model.Client, user model.User) model.Grant {
+	return model.Grant{
+		ID: model.NewID(), UserID: user.ID, ClientID: client.ID, CreatedAt: h.cfg.Now(),
+		Scope: login.Scope, Requested: login.Requested, Resource: login.Resource,
+	}
+}
+
+// loggedIn are the events of a login: the last is about itself. first says that it is the
+// first for a client that registered itself.
+func loggedIn(first bool, user model.User, client model.Client, grant model.Grant) (events []audit.Event) {
 	if first {
 		events = append(events, site.Event(audit.ClientRegistered, model.User{}, client))
 	}
 	e := site.Event(audit.LoginSucceeded, user, client)
-	e.Grant, e.ReadOnly = grant.ID, audit.YesNo(model.ReadOnly(login.Scope))
-	return site.Answer{Location: h.back(login, url.Values{"code": {code}}), Events: append(events, e)}, nil
+	e.Grant, e.ReadOnly = grant.ID, audit.YesNo(model.ReadOnly(grant.Scope))
+	return append(events, e)
 }
 
 // unfinished says why a login, whose user is known and has a token set, leads to nothing.

@@ -36,10 +36,13 @@ func (h *Handler) failed(r *http.Request, l store.Login, client model.Client, us
 	}
 	e := site.Event(audit.LoginFailed, user, client)
 	e.Outcome, e.Detail, e.Failed = f.outcome, err.Error(), true
-	if l.ClientID != "" {
-		refused.Back = h.backWithError(l, oauth.Errorf(f.code, "%s", f.text))
-	} else {
+	switch {
+	case l.DeviceID != "":
+		e.Detail = "by a code: " + e.Detail
+	case l.ClientID == "":
 		e.Detail = "for the account page: " + e.Detail
+	default:
+		refused.Back = h.backWithError(l, oauth.Errorf(f.code, "%s", f.text))
 	}
 	h.cfg.Log.WarnContext(r.Context(), "login failed", "user", user.Name, "client", e.Client, "error", e.Detail)
 	refused.Events = []audit.Event{e}
@@ -56,9 +59,13 @@ func (h *Handler) resumeURL(r *http.Request, accept string) string {
 	return h.cfg.Issuer + "/oauth/callback?" + v.Encode()
 }
 
-// again is where a login began: an authorization request, or the account page.
+// again is where a login began: an authorization request, the code of a device, or the
+// account page.
 func (h *Handler) again(l store.Login) string {
-	if l.ClientID == "" {
+	switch {
+	case l.DeviceID != "":
+		return h.cfg.DeviceURL()
+	case l.ClientID == "":
 		return h.cfg.AccountURL()
 	}
 	v := url.Values{

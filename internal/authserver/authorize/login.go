@@ -20,6 +20,8 @@ type Config struct {
 	// Authorizations limits consent pages, Logins the answers to them and logins
 	// to the account page.
 	Authorizations, Logins *ratelimit.Limiter
+	UserCodes              *ratelimit.Limiter // limits entries of devices' codes
+	Addresses              *ratelimit.Addresses
 	// Running, if set, counts the running sessions between a user and a client, and tells
 	// when one was last used.
 	Running func(userID, clientID string) (n int, lastUsed time.Time)
@@ -39,6 +41,9 @@ func New(cfg Config) *Handler { return &Handler{cfg} }
 // Routes registers the endpoints below prefix.
 func (h *Handler) Routes(mux *http.ServeMux, prefix string) {
 	h.Authorize(mux, prefix+"/oauth/authorize")
+	if h.cfg.DeviceGrant {
+		h.deviceRoutes(mux, prefix)
+	}
 	mux.Handle("GET "+prefix+"/oauth/callback", h.cfg.Serve(h.callback, broken))
 	mux.Handle("POST "+prefix+"/account/login", h.cfg.Serve(h.beginAccount, broken))
 	broken := site.Refuse(http.StatusServiceUnavailable, "", "Something went wrong here",

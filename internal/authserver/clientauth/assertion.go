@@ -26,12 +26,12 @@ const (
 type claims = jwt.Claims
 
 // byAssertion authenticates a client by private_key_jwt.
-func (c *Clients) byAssertion(ctx context.Context, given oauth.Credentials) (model.Client, error) {
+func (c *Clients) byAssertion(ctx context.Context, given oauth.Credentials, find finder) (model.Client, error) {
 	token, id, refused := parse(given)
 	if refused != nil {
 		return model.Client{}, refused
 	}
-	client, err := c.withKeys(ctx, id)
+	client, err := c.withKeys(ctx, id, find)
 	if err != nil {
 		return client, err
 	}
@@ -85,10 +85,13 @@ func parse(given oauth.Credentials) (*jwt.JSONWebToken, string, *oauth.Error) {
 	return token, stated.Subject, nil
 }
 
-// withKeys returns a client from the store. If its keys are inside a metadata
+// A finder is stored, or takes its place.
+type finder func(ctx context.Context, id string) (model.Client, error)
+
+// withKeys returns a client that find finds. If its keys are inside a metadata
 // document, the document is asked whether there are new ones.
-func (c *Clients) withKeys(ctx context.Context, id string) (model.Client, error) {
-	client, err := c.stored(ctx, id)
+func (c *Clients) withKeys(ctx context.Context, id string, find finder) (model.Client, error) {
+	client, err := find(ctx, id)
 	if err != nil || client.Kind != model.ClientDocument || client.JWKS == "" || c.cfg.Documents == nil {
 		return client, err
 	}

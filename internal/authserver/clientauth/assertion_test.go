@@ -117,7 +117,7 @@ func edClient(t testing.TB) model.Client {
 
 func (w *world) refused(t *testing.T, name string, given oauth.Credentials, code, want string) {
 	t.Helper()
-	_, err := w.Authenticate(t.Context(), given)
+	_, err := w.Authenticate(t.Context(), given, nil)
 	var refused *oauth.Error
 	if !errors.As(err, &refused) || refused.Code != code || !strings.Contains(refused.Description, want) {
 		t.Errorf("%s: %v, want %s %q", name, err, code, want)
@@ -138,7 +138,7 @@ func TestAlgorithms(t *testing.T) {
 		jose.JSONWebKey{Key: rsaKey.Public(), KeyID: "rsa"}, jose.JSONWebKey{Key: ecKey.Public(), KeyID: "ec"}, jose.JSONWebKey{Key: edKey().Public(), KeyID: "ed"})})
 	for alg, key := range map[jose.SignatureAlgorithm]crypto.Signer{jose.RS256: rsaKey, jose.PS256: rsaKey, jose.ES256: ecKey, jose.EdDSA: edKey()} {
 		for _, kid := range []string{"", map[jose.SignatureAlgorithm]string{jose.RS256: "rsa", jose.PS256: "rsa", jose.ES256: "ec", jose.EdDSA: "ed"}[alg]} {
-			c, err := w.Authenticate(t.Context(), oauth.Credentials{Assertion: sign(t, alg, key, kid, w.claims(nil))})
+			c, err := w.Authenticate(t.Context(), oauth.Credentials{Assertion: sign(t, alg, key, kid, w.claims(nil))}, nil)
 			if err != nil || c.ID != "c" {
 				t.Errorf("%s with kid %q: %v", alg, kid, err)
 			}
@@ -168,7 +168,7 @@ func TestAssertionClaims(t *testing.T) {
 		"no iat": {"iat": nil}, "clock ahead": {"iat": at(59 * time.Second), "nbf": at(59 * time.Second)}, "clock behind": {"exp": at(-59 * time.Second)},
 		"an hour": {"exp": at(time.Hour)}, "old": {"iat": at(-24 * time.Hour)}, "more claims": {"scope": "x", "nested": map[string]any{"a": 1}},
 	} {
-		if _, err := w.Authenticate(t.Context(), oauth.Credentials{ID: "c", Assertion: sign(t, jose.EdDSA, edKey(), "k", w.claims(changes))}); err != nil {
+		if _, err := w.Authenticate(t.Context(), oauth.Credentials{ID: "c", Assertion: sign(t, jose.EdDSA, edKey(), "k", w.claims(changes))}, nil); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -218,7 +218,7 @@ func TestAssertionOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if _, err := w.Authenticate(t.Context(), oauth.Credentials{Assertion: token}); err == nil {
+			if _, err := w.Authenticate(t.Context(), oauth.Credentials{Assertion: token}, nil); err == nil {
 				good.Add(1)
 			}
 		})
@@ -232,7 +232,7 @@ func TestAssertionOnce(t *testing.T) {
 	for i, want := range []string{"", "used before"} {
 		token := sign(t, jose.EdDSA, edKey(), "k", w.claims(map[string]any{"jti": "j", "iat": w.now.Unix() - int64(i)}))
 		if want == "" {
-			if _, err := w.Authenticate(t.Context(), oauth.Credentials{Assertion: token}); err != nil {
+			if _, err := w.Authenticate(t.Context(), oauth.Credentials{Assertion: token}, nil); err != nil {
 				t.Error(err)
 			}
 			continue
@@ -258,7 +258,7 @@ func TestMethods(t *testing.T) {
 		"secret": {ID: "s", Secret: "secret"}, "public": {ID: "p"}, "keys": {ID: "k", Assertion: assertion("k")},
 		"either with": {Assertion: assertion("e")}, "either without": {ID: "e"},
 	} {
-		if _, err := w.Authenticate(t.Context(), given); err != nil {
+		if _, err := w.Authenticate(t.Context(), given, nil); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -295,7 +295,7 @@ func TestChatGPT(t *testing.T) {
 		t.Fatal(err)
 	}
 	try := func(k *rsa.PrivateKey, kid string) error {
-		_, err := w.Authenticate(t.Context(), oauth.Credentials{ID: id, Assertion: sign(t, jose.RS256, k, kid, w.claims(map[string]any{"iss": id, "sub": id}))})
+		_, err := w.Authenticate(t.Context(), oauth.Credentials{ID: id, Assertion: sign(t, jose.RS256, k, kid, w.claims(map[string]any{"iss": id, "sub": id}))}, nil)
 		return err
 	}
 	if err := try(first, firstID); err != nil {
@@ -320,7 +320,7 @@ func TestChatGPT(t *testing.T) {
 	if err := try(second, secondID); !errors.As(err, &refused) || refused.Code != oauth.InvalidRequest || refused.Status() != 400 {
 		t.Errorf("keys that cannot be read: %v", err)
 	}
-	if _, err := w.Authenticate(t.Context(), oauth.Credentials{ID: id}); err != nil {
+	if _, err := w.Authenticate(t.Context(), oauth.Credentials{ID: id}, nil); err != nil {
 		t.Errorf("without an assertion: %v", err)
 	}
 }
@@ -337,7 +337,7 @@ func TestKeysInsideADocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	try := func(key ed25519.PrivateKey) error {
-		_, err := w.Authenticate(t.Context(), oauth.Credentials{Assertion: sign(t, jose.EdDSA, key, "", w.claims(map[string]any{"iss": id, "sub": id}))})
+		_, err := w.Authenticate(t.Context(), oauth.Credentials{Assertion: sign(t, jose.EdDSA, key, "", w.claims(map[string]any{"iss": id, "sub": id}))}, nil)
 		return err
 	}
 	next := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{9}, ed25519.SeedSize))
@@ -366,7 +366,7 @@ func FuzzAssertion(f *testing.F) {
 	f.Add("eyJhbGciOiJFZERTQSIsImNyaXQiOlsieCJdLCJ4IjoxfQ.e30.AA")
 	f.Add(`{"payload":"e30","signatures":[{"protected":"eyJhbGciOiJFZERTQSJ9","signature":"AA"}]}`)
 	f.Fuzz(func(t *testing.T, assertion string) {
-		_, err := w.Authenticate(t.Context(), oauth.Credentials{Assertion: assertion})
+		_, err := w.Authenticate(t.Context(), oauth.Credentials{Assertion: assertion}, nil)
 		var refused *oauth.Error
 		if err != nil {
 			if !errors.As(err, &refused) || refused.Status() >= 500 {

@@ -57,13 +57,23 @@ func (c *Clients) Keep(ctx context.Context, client model.Client) error {
 	return c.cfg.Store.KeepClient(ctx, client)
 }
 
-// Authenticate returns the client behind credentials. The error is an
-// *oauth.Error, the context's, or a failure of the store.
-func (c *Clients) Authenticate(ctx context.Context, given oauth.Credentials) (model.Client, error) {
-	if given.Assertion != "" {
-		return c.byAssertion(ctx, given)
+// Authenticate returns the client behind credentials. Where unagreed, if set, says so of an
+// id, no user may have agreed to that client yet, and it is found as by Find. The error is
+// an *oauth.Error, the context's, or a failure of the store.
+func (c *Clients) Authenticate(ctx context.Context, given oauth.Credentials, unagreed func(id string) bool) (model.Client, error) {
+	find := finder(c.stored)
+	if unagreed != nil {
+		find = func(ctx context.Context, id string) (model.Client, error) {
+			if unagreed(id) {
+				return c.described(ctx, id)
+			}
+			return c.stored(ctx, id)
+		}
 	}
-	client, err := c.stored(ctx, given.ID)
+	if given.Assertion != "" {
+		return c.byAssertion(ctx, given, find)
+	}
+	client, err := find(ctx, given.ID)
 	if err != nil {
 		return client, err
 	}
@@ -84,11 +94,27 @@ func (c *Clients) Authenticate(ctx context.Context, given oauth.Credentials) (mo
 	return client, err
 }
 
+var errUnknown = oauth.Errorf(oauth.InvalidClient, "the client is not registered; register again")
+
 // stored returns a client as the store or its id tells.
 func (c *Clients) stored(ctx context.Context, id string) (model.Client, error) {
 	client, err := c.cfg.Store.Client(ctx, id)
 	if errors.Is(err, model.ErrNotFound) {
-		return client, oauth.Errorf(oauth.InvalidClient, "the client is not registered; register again")
+		return client, errUnknown
+	}
+	return client, err
+}
+
+// described is Find with what to tell the client.
+func (c *Clients) described(ctx context.Context, id string) (model.Client, error) {
+	client, err := c.Find(ctx, id)
+	var failure *clientmeta.Error
+	switch {
+	case errors.As(err, &failure):
+		// Not invalid_client, on which clients throw away what they have.
+		return client, oauth.Errorf(oauth.InvalidRequest, "the document that client_id is the address of cannot be used: %s", failure.Reason)
+	case errors.Is(err, model.ErrNotFound):
+		return client, errUnknown
 	}
 	return client, err
 }

@@ -31,8 +31,8 @@ func (f *Fetcher) Client(ctx context.Context, id string) (model.Client, error) {
 	return c, err
 }
 
-func parseClient(url string, body []byte, schemes oauth.Schemes) (model.Client, error) {
-	c, err := oauth.ParseDocument(url, body, schemes)
+func parseClient(url string, body []byte, cfg Config) (model.Client, error) {
+	c, err := oauth.ParseDocument(url, body, cfg.Schemes, cfg.DeviceGrant)
 	if err == nil && c.JWKS != "" {
 		_, err = ParseKeys([]byte(c.JWKS))
 	}
@@ -61,7 +61,7 @@ func mustReadKnown() map[string]model.Client {
 			err = json.Unmarshal(body, &d)
 		}
 		if err == nil {
-			clients[d.ClientID], err = oauth.ParseDocument(d.ClientID, body, nil)
+			clients[d.ClientID], err = oauth.ParseDocument(d.ClientID, body, nil, false)
 		}
 		if err != nil {
 			panic(file + ": " + err.Error()) // embedded at build time

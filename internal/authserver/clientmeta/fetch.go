@@ -38,6 +38,8 @@ type Config struct {
 	Now func() time.Time // time.Now when nil
 	// Schemes of redirect URIs that documents may have besides the known ones.
 	Schemes oauth.Schemes
+	// DeviceGrant says that clients may log in by the device authorization grant.
+	DeviceGrant bool
 	// Proxy, if set, is the HTTP proxy that all connections go through, by CONNECT. It
 	// decides what names lead to: only addresses and ports in URLs are looked at here.
 	Proxy *url.URL
@@ -91,7 +93,7 @@ func New(cfg Config) *Fetcher {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	f.way.lost = cfg.Lost
-	f.documents = newCache(cfg.Now, f.fetch, func(from string, body []byte) (model.Client, error) { return parseClient(from, body, cfg.Schemes) })
+	f.documents = newCache(cfg.Now, f.fetch, func(from string, body []byte) (model.Client, error) { return parseClient(from, body, cfg) })
 	f.keys = newCache(cfg.Now, f.fetch, func(_ string, set []byte) ([]jose.JSONWebKey, error) { return ParseKeys(set) })
 	return f
 }

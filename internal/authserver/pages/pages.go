@@ -73,6 +73,58 @@ func (c Consent) Write(w http.ResponseWriter, f Frame) error {
 	return write(w, http.StatusOK, "consent.html", c, f)
 }
 
+// Device is where a user enters the code of a device.
+type Device struct {
+	Code   string // filled in
+	Fault  string // of what was entered, if any
+	Action string // URL the form is sent to
+	Fields []Field
+}
+
+// Title is the heading and window title.
+func (Device) Title() string { return "Connect a device" }
+
+// Write implements Page.
+func (d Device) Write(w http.ResponseWriter, f Frame) error {
+	status := http.StatusOK
+	if d.Fault != "" {
+		status = http.StatusBadRequest
+	}
+	return write(w, status, "device.html", d, f)
+}
+
+// DeviceQuestion asks whether the user has started what a code is for.
+type DeviceQuestion struct {
+	Client     string // as it calls itself
+	Publisher  string // host that published its description, if any
+	Proof      string // one of those below; else it has proved nothing
+	Code       string
+	Address    string // that the device asked from
+	Here       bool   // the browser's is the same
+	Asked, Now time.Time
+	Parts      []Part // as of Consent, as the rest
+	ReadOnly   bool
+	Reads      bool
+	Account    string
+	Action     string
+	Fields     []Field
+}
+
+// What a device has proved, as the template knows it.
+const (
+	ProofSecret = "secret" // it has the secret of a client that the operator added
+	ProofAdded  = "added"  // nothing; the operator added a client of that name
+	ProofKey    = "key"    // it has the key that its publisher names
+)
+
+// Title is the heading and window title.
+func (DeviceQuestion) Title() string { return "Did you start this?" }
+
+// Write implements Page.
+func (q DeviceQuestion) Write(w http.ResponseWriter, f Frame) error {
+	return write(w, http.StatusOK, "question.html", q, f)
+}
+
 // Action is a link shown as a button.
 type Action struct {
 	Label string

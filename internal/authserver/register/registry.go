@@ -87,7 +87,7 @@ func (g *Registry) register(r *http.Request) (made oauth.RegistrationResponse, e
 	}
 	id, err := g.cfg.Store.ClientID(r.Context(), model.Client{
 		Name: reg.ClientName, AuthMethod: reg.TokenEndpointAuthMethod, RedirectURIs: reg.RedirectURIs,
-		JWKS: string(reg.JWKS), JWKSURI: reg.JWKSURI, SigningAlg: reg.SigningAlg,
+		GrantTypes: reg.Logins(), JWKS: string(reg.JWKS), JWKSURI: reg.JWKSURI, SigningAlg: reg.SigningAlg,
 	})
 	if errors.Is(err, clientid.ErrTooLarge) {
 		return made, oauth.Errorf(oauth.InvalidClientMetadata, "%v", err)
@@ -104,7 +104,7 @@ func (g *Registry) register(r *http.Request) (made oauth.RegistrationResponse, e
 }
 
 func (g *Registry) parse(body []byte) (oauth.Registration, *oauth.Error) {
-	reg, refused := oauth.ParseRegistration(body, g.cfg.Schemes)
+	reg, refused := oauth.ParseRegistration(body, g.cfg.Schemes, g.cfg.DeviceGrant)
 	switch {
 	case refused != nil:
 		return reg, refused

@@ -26,7 +26,8 @@ import (
 
 const maxForm = 64 << 10 // bytes
 
-// Site is what all handlers work with. All fields but Name and Schemes are required.
+// Site is what all handlers work with. All fields but Name, Schemes and DeviceGrant are
+// required.
 type Site struct {
 	Issuer  string // public URL of the server, without trailing slash; set by authserver
 	Name    string // of the server, for people; else authserver sets it to Issuer's host
@@ -37,6 +38,8 @@ type Site struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 	Schemes oauth.Schemes // of redirect URIs, besides the known ones; may be nil
+	// DeviceGrant says that clients without a browser may log in by a code (RFC 8628).
+	DeviceGrant bool
 	// Revoked is told of every grant that ends here, so that its sessions end too.
 	Revoked func(ctx context.Context, grantID string)
 }
@@ -120,6 +123,17 @@ func (s *Site) Serve(handle func(*http.Request) (Answer, error), broken *Refusal
 		}
 	}
 }
+
+// Requested is the scope that a client is taken to have asked for.
+func (s *Site) Requested(scope string) string {
+	if !s.Forgejo.MayWrite() {
+		scope = "" // no client is to come back and ask for more
+	}
+	return model.GrantedScope(scope)
+}
+
+// DeviceURL is the page where users enter the code of a device.
+func (s *Site) DeviceURL() string { return s.Issuer + "/device" }
 
 // AccountURL is the page where users see what they have connected.
 func (s *Site) AccountURL() string { return s.Issuer + "/account" }

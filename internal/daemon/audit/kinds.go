@@ -17,6 +17,7 @@ const (
 	AccountLogin     Kind = "account_login"
 	LoginDenied      Kind = "login_denied"
 	LoginFailed      Kind = "login_failed"
+	DeviceDenied     Kind = "device_denied"
 	Disconnected     Kind = "client_disconnected"
 	TokenIssued      Kind = "token_issued"
 	TokenRefreshed   Kind = "token_refreshed"
@@ -59,6 +60,7 @@ var messageIDs = map[Kind]string{
 	AccountLogin:     "a017cdb61e5c4d3ea7aff3f87441529e",
 	LoginDenied:      "173b64e654f4412fb14dddb61b3ad7dd",
 	LoginFailed:      "616b8158d92d451fa7de60644f8ccb03",
+	DeviceDenied:     "c4e51d38755f4ccbbd8469d4a8690373",
 	Disconnected:     "d067f26a34f7411a85672d5e4f792b2d",
 	TokenIssued:      "ad3f9250f71e42e7849582e638089554",
 	TokenRefreshed:   "00b2f5b568454591994425b38626164a",

@@ -30,6 +30,7 @@ type Rule struct {
 	Name    string // the outcome in the audit trail
 	Client  Rate   // of one client from one address; not looked at without one
 	Address Rate   // of one address; of its network it is networkTimes as much
+	All     Rate   // of all together; not looked at where it is zero
 }
 
 // networkTimes is how many of its addresses may use up what an IPv6 /48 may do. One
@@ -62,13 +63,14 @@ type Limiter struct {
 	client  buckets
 	address buckets
 	network buckets
-	told    told // of sources
+	all     buckets // with one key, everybody
+	told    told    // of sources
 }
 
 // New returns a Limiter.
 func New(cfg Config) *Limiter {
 	rule := cfg.Rule
-	return &Limiter{cfg: cfg, client: newBuckets(rule.Client), address: newBuckets(rule.Address), network: newBuckets(rule.Address.times(networkTimes)), told: newTold()}
+	return &Limiter{cfg: cfg, client: newBuckets(rule.Client), address: newBuckets(rule.Address), network: newBuckets(rule.Address.times(networkTimes)), all: newBuckets(rule.All), told: newTold()}
 }
 
 // Take counts r, made in the name of client, and returns 0 or, if that is one
@@ -92,6 +94,9 @@ func (l *Limiter) Take(r *http.Request, client string) time.Duration {
 	return wait
 }
 
+// everybody is the source of what is limited whoever sends it.
+const everybody = "all addresses"
+
 // take also says who is over which limit. The narrowest limit comes first: one client
 // that has gone wrong must not use up what its address may, nor an address what its
 // network may. Of a network that has nothing left no address is remembered.
@@ -105,11 +110,17 @@ func (l *Limiter) take(source, network, client string, now time.Time) (who, over
 	if network != "" && !l.network.left(network, now) {
 		return network, l.network.rate.String(), l.network.wait(network, now)
 	}
+	if l.all.rate != (Rate{}) && !l.all.left(everybody, now) {
+		return everybody, l.all.rate.String(), l.all.wait(everybody, now)
+	}
 	if wait := l.address.take(source, now); wait > 0 {
 		return source, l.address.rate.String(), wait
 	}
 	if network != "" {
 		l.network.take(network, now)
+	}
+	if l.all.rate != (Rate{}) {
+		l.all.take(everybody, now)
 	}
 	return "", "", 0
 }
@@ -205,7 +216,8 @@ func Seconds(wait time.Duration) int { return max(1, int(math.Ceil(wait.Seconds(
 
 // The rules. They are wide enough for an office or a university behind one
 // address, and for a client's servers that serve many users: what keeps codes and
-// tokens from being guessed is their 256 random bits. They keep one source from
+// tokens from being guessed is their 256 random bits; user codes are short, and have
+// only DeviceCode. They keep one source from
 // filling database and journal, and tell a client that has gone wrong to wait.
 var (
 	// Register counts registrations. They store nothing, and come from no client yet.
@@ -217,9 +229,15 @@ var (
 	Login = Rule{Name: "login", Client: Rate{60, 0.2}, Address: Rate{300, 1}}
 	// Token counts token, revocation and introspection requests that failed.
 	Token = Rule{Name: "token", Client: Rate{60, 1}, Address: Rate{600, 20}}
+	// Device counts what clients without a browser ask for. Each stores a row for the ten
+	// minutes that its code is good, so at most 800 user codes are to be guessed.
+	Device = Rule{Name: "device", Client: Rate{10, 1. / 30}, Address: Rate{60, 0.2}, All: Rate{500, 0.5}}
+	// DeviceCode counts entries of user codes, right or wrong (RFC 8628 §5.1): in the ten
+	// minutes of a code, 20 from one address and 900 from all, of 20^8.
+	DeviceCode = Rule{Name: "device_code", Address: Rate{10, 1. / 60}, All: Rate{300, 1}}
 	// Bearer counts requests to the MCP endpoint whose access token is no good.
 	Bearer = Rule{Name: "bearer", Client: Rate{60, 1}, Address: Rate{600, 20}}
 )
 
 // Rules are all of them.
-var Rules = []Rule{Register, Authorize, Login, Token, Bearer}
+var Rules = []Rule{Register, Authorize, Login, Token, Bearer, Device, DeviceCode}

@@ -80,6 +80,7 @@ type Client struct {
 	Grants       int       `json:"grants"` // logins that stand
 	Created      time.Time `json:"created"`
 	LastUsed     time.Time `json:"last_used,omitzero"`
+	Device       bool      `json:"device"` // may log in by a code (RFC 8628)
 }
 
 // IDPrefix tells a user's number at the forge from a login name, which has no colon.
@@ -140,6 +141,7 @@ type NewClient struct {
 	RedirectURIs []string `json:"redirect_uris"`
 	Public       bool     `json:"public"`     // without a secret
 	Introspect   bool     `json:"introspect"` // may ask about tokens (RFC 7662)
+	Device       bool     `json:"device"`     // may log in by a code (RFC 8628); by redirects as well if it has any URI
 }
 
 // AddedClient is what a client needs to be told. The secret, empty for a public

@@ -78,6 +78,7 @@ type Config struct {
 	RedirectSchemes     oauth.Schemes  // of apps, besides the known ones
 	TrustedProxies      []netip.Prefix // whose X-Forwarded-For is believed
 	ClientDocuments     bool           // fetch what clients publish about themselves
+	DeviceGrant         bool           // clients without a browser may log in by a code
 	AuditRequired       bool           // refuse calls whose events nobody takes
 	ClientProxy         *url.URL       // through which; nil for none
 }
@@ -97,6 +98,7 @@ type raw struct {
 	RedirectSchemes string `env:"REDIRECT_SCHEMES"`
 	TrustedProxies  string `env:"TRUSTED_PROXIES"`
 	ClientDocuments string `env:"CLIENT_METADATA_DOCUMENTS" envDefault:"on"`
+	DeviceGrant     string `env:"DEVICE_GRANT" envDefault:"off"`
 	AuditRequired   string `env:"AUDIT_REQUIRED" envDefault:"off"`
 	ClientProxy     string `env:"CLIENT_METADATA_PROXY"`
 }
@@ -156,6 +158,7 @@ func (l *loader) load() (*Config, error) {
 	c.RedirectSchemes = l.redirectSchemes()
 	c.TrustedProxies = l.trustedProxies()
 	c.ClientDocuments = l.onOff("CLIENT_METADATA_DOCUMENTS", l.raw.ClientDocuments)
+	c.DeviceGrant = l.onOff("DEVICE_GRANT", l.raw.DeviceGrant)
 	c.AuditRequired = l.onOff("AUDIT_REQUIRED", l.raw.AuditRequired)
 	c.ClientProxy = l.clientProxy()
 	c.StateDir = filepath.Clean(cmp.Or(l.raw.StateDir, l.env["STATE_DIRECTORY"], "state"))

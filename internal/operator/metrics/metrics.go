@@ -155,7 +155,7 @@ func (m *Metrics) event(e audit.Event) {
 		m.call(e, tools().of(e.Tool))
 	case audit.ResourceRead, audit.PromptGet:
 		m.call(e, "")
-	case audit.LoginSucceeded, audit.AccountLogin, audit.LoginDenied, audit.LoginFailed:
+	case audit.LoginSucceeded, audit.AccountLogin, audit.LoginDenied, audit.DeviceDenied, audit.LoginFailed:
 		m.logins.WithLabelValues(loginOutcomes.of(e.Outcome)).Inc()
 	case audit.RateLimited:
 		m.limited.WithLabelValues(limits.of(e.Outcome)).Inc()

@@ -24,6 +24,12 @@ var (
 	ErrReused = errors.New("already used")
 	// ErrRevoked says that the grant behind a token has ended.
 	ErrRevoked = errors.New("revoked")
+	// ErrPending says that no user has answered the device's request yet.
+	ErrPending = errors.New("not answered yet")
+	// ErrTooSoon says that a device asked before its time.
+	ErrTooSoon = errors.New("asked too soon")
+	// ErrDenied says that a user has refused the device's request.
+	ErrDenied = errors.New("denied")
 	// ErrForgejoDown says that Forgejo did not give a usable answer
 	// (unreachable, 5xx, HTML where JSON was due). Trying later may help.
 	ErrForgejoDown = errors.New("forgejo is not reachable")
@@ -68,6 +74,7 @@ type Client struct {
 	SecretHash   []byte     // SHA-256; empty without a secret, or if several fit, see store.SecretHash
 	AuthMethod   string     // token_endpoint_auth_method: none, client_secret_basic, client_secret_post, private_key_jwt
 	RedirectURIs []string   `gorm:"column:redirect_uris;serializer:json"` // as registered
+	GrantTypes   []string   `gorm:"serializer:json"`                      // that it logs in by, see oauth.MayUse; none for authorization_code alone
 	CreatedAt    time.Time  `gorm:"autoCreateTime:false;serializer:ms"`
 
 	// Of clients with private_key_jwt (RFC 7523 §3).

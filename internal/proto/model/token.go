@@ -16,6 +16,7 @@ const (
 	PrefixRefresh      = "fjr_"
 	PrefixCode         = "fjc_"
 	PrefixClientSecret = "fjs_"
+	PrefixDevice       = "fjd_"
 )
 
 // NewToken returns prefix and 256 random bits in base64url: characters that are

@@ -51,8 +51,9 @@ type document struct {
 
 // ParseDocument reads the document of the client id and returns the client.
 // Redirect URIs that could not be registered here are left out; without any
-// other the document is refused. The keys in it are not looked at.
-func ParseDocument(id string, body []byte, allowed Schemes) (model.Client, error) {
+// other the document is refused. The keys in it are not looked at. device says whether
+// GrantDevice is served.
+func ParseDocument(id string, body []byte, allowed Schemes, device bool) (model.Client, error) {
 	var d document
 	if err := json.Unmarshal(body, &d); err != nil {
 		return model.Client{}, errors.New("it is not a JSON object of client metadata")
@@ -66,15 +67,15 @@ func ParseDocument(id string, body []byte, allowed Schemes) (model.Client, error
 	if err := d.chooseMethod(); err != nil {
 		return model.Client{}, err
 	}
+	if err := d.checkFlow(device); err != nil {
+		return model.Client{}, errors.New(err.Description)
+	}
 	if err := d.keepRedirects(allowed); err != nil {
 		return model.Client{}, err
 	}
-	if err := d.checkFlow(); err != nil {
-		return model.Client{}, errors.New(err.Description)
-	}
 	return model.Client{
 		ID: id, Kind: model.ClientDocument, Name: CleanName(d.ClientName),
-		RedirectURIs: d.RedirectURIs, AuthMethod: d.TokenEndpointAuthMethod,
+		RedirectURIs: d.RedirectURIs, GrantTypes: d.Logins(), AuthMethod: d.TokenEndpointAuthMethod,
 		JWKS: string(d.JWKS), JWKSURI: d.JWKSURI, SigningAlg: d.SigningAlg,
 		AllowNone: d.TokenEndpointAuthMethod == AuthPrivateKey && slices.Contains(d.AuthMethods, AuthNone),
 	}, nil
@@ -95,7 +96,7 @@ func (d *document) chooseMethod() error {
 }
 
 func (d *document) keepRedirects(allowed Schemes) error {
-	if len(d.RedirectURIs) == 0 || len(d.RedirectURIs) > maxRedirectURIs {
+	if len(d.RedirectURIs) == 0 && d.redirects() || len(d.RedirectURIs) > maxRedirectURIs {
 		return fmt.Errorf("its redirect_uris must list 1 to %d URIs", maxRedirectURIs)
 	}
 	var first error
@@ -106,7 +107,7 @@ func (d *document) keepRedirects(allowed Schemes) error {
 		}
 		return err != nil
 	})
-	if len(kept) == 0 {
+	if len(kept) == 0 && d.redirects() {
 		return first
 	}
 	d.RedirectURIs = kept

@@ -67,7 +67,7 @@ func TestParseDocument(t *testing.T) {
 		{"grant_types", []any{"client_credentials"}, "authorization_code"},
 		{"response_types", []any{"token"}, "response_types"},
 	} {
-		c, err := ParseDocument("https://a.example/c", changed(tt.name, tt.value), nil)
+		c, err := ParseDocument("https://a.example/c", changed(tt.name, tt.value), nil, false)
 		switch {
 		case tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 			t.Errorf("%s %v: %v", tt.name, tt.value, err)
@@ -76,7 +76,7 @@ func TestParseDocument(t *testing.T) {
 		}
 	}
 	for _, body := range []string{"", "null", "[]", "{", `{"client_id":"https://a.example/c"} {}`, "<html>", strings.Repeat("[", 60000)} {
-		if c, err := ParseDocument("https://a.example/c", []byte(body), nil); err == nil {
+		if c, err := ParseDocument("https://a.example/c", []byte(body), nil, false); err == nil {
 			t.Errorf("%.20s: %+v", body, c)
 		}
 	}
@@ -86,7 +86,7 @@ func TestDocumentOfAClientWithKeys(t *testing.T) {
 	body := `{"client_id":"https://a.example/c","redirect_uris":["https://a.example/cb"],"token_endpoint_auth_method":"private_key_jwt",
 		"token_endpoint_auth_signing_alg":"RS256","jwks_uri":"https://a.example/k","token_endpoint_auth_methods_supported":[%]}`
 	for methods, none := range map[string]bool{`"none","private_key_jwt"`: true, `"private_key_jwt"`: false, ``: false} {
-		c, err := ParseDocument("https://a.example/c", []byte(strings.Replace(body, "%", methods, 1)), nil)
+		c, err := ParseDocument("https://a.example/c", []byte(strings.Replace(body, "%", methods, 1)), nil, false)
 		if err != nil || c.AuthMethod != AuthPrivateKey || c.AllowNone != none || c.SigningAlg != "RS256" || c.JWKSURI != "https://a.example/k" {
 			t.Errorf("%s: %+v, %v", methods, c, err)
 		}
@@ -100,7 +100,7 @@ func FuzzDocument(f *testing.F) {
 	f.Add("https://a.example/c", changed("token_endpoint_auth_method", "private_key_jwt"))
 	f.Add("https://a.example/../c", []byte(`{"client_id":"https://a.example/../c"}`))
 	f.Fuzz(func(t *testing.T, id string, body []byte) {
-		c, err := ParseDocument(id, body, nil)
+		c, err := ParseDocument(id, body, nil, false)
 		if err != nil {
 			return
 		}

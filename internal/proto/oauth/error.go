@@ -35,6 +35,7 @@ const (
 type Error struct {
 	Code        string `json:"error"`
 	Description string `json:"error_description,omitempty"`
+	HTTPStatus  int    `json:"-"` // where it is not the code's
 }
 
 // Errorf returns an Error with a formatted description. Characters outside
@@ -49,6 +50,9 @@ func (e *Error) Error() string { return e.Code + ": " + e.Description }
 
 // Status is the HTTP status the error travels with.
 func (e *Error) Status() int {
+	if e.HTTPStatus != 0 {
+		return e.HTTPStatus
+	}
 	switch e.Code {
 	case InvalidClient:
 		return http.StatusUnauthorized

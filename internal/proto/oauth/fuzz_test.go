@@ -59,7 +59,7 @@ func FuzzRegistration(f *testing.F) {
 	f.Add([]byte(`{"redirect_uris":["http://127.0.0.1/"],"client_name":"x"}`))
 	f.Add([]byte(`{"redirect_uris":[null],"grant_types":[1]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := ParseRegistration(body, nil)
+		r, err := ParseRegistration(body, nil, false)
 		if err != nil {
 			return
 		}

@@ -266,13 +266,13 @@ func TestParseRegistration(t *testing.T) {
 		`{` + uris + `,"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"https://a.example/k","jwks":null}`:        {TokenEndpointAuthMethod: AuthPrivateKey},
 	}
 	for body, want := range good {
-		got, err := ParseRegistration([]byte(body), nil)
+		got, err := ParseRegistration([]byte(body), nil, false)
 		if err != nil {
 			t.Errorf("%s: %v", body, err)
 			continue
 		}
 		if got.TokenEndpointAuthMethod != want.TokenEndpointAuthMethod || got.ClientName != want.ClientName || got.ClientURI != want.ClientURI ||
-			!slices.Equal(got.GrantTypes, GrantTypes()) || !slices.Equal(got.ResponseTypes, []string{"code"}) || got.Scope != "forgejo:read forgejo:write" {
+			!slices.Equal(got.GrantTypes, GrantTypes(false)) || !slices.Equal(got.ResponseTypes, []string{"code"}) || got.Scope != "forgejo:read forgejo:write" {
 			t.Errorf("%s: %+v", body, got)
 		}
 	}
@@ -293,7 +293,7 @@ func TestParseRegistration(t *testing.T) {
 		`{"redirect_uris":[` + strings.Repeat(`"http://localhost/",`, 32) + `""]}`:                                                                 {InvalidRedirectURI, "1 to 32"},
 	}
 	for body, want := range bad {
-		_, err := ParseRegistration([]byte(body), nil)
+		_, err := ParseRegistration([]byte(body), nil, false)
 		if err == nil || err.Code != want[0] || !strings.Contains(err.Description, want[1]) {
 			t.Errorf("%.80s: %v", body, err)
 		}

@@ -17,8 +17,21 @@ const (
 	ResponseCode = "code"
 )
 
-// GrantTypes lists the grant types served.
-func GrantTypes() []string { return []string{GrantCode, GrantRefresh} }
+// GrantTypes lists the grant types served, GrantDevice if device says so.
+func GrantTypes(device bool) []string {
+	if device {
+		return []string{GrantCode, GrantRefresh, GrantDevice}
+	}
+	return []string{GrantCode, GrantRefresh}
+}
+
+// MayUse reports whether a client registered for a grant type, GrantCode or GrantDevice.
+func MayUse(c model.Client, grant string) bool {
+	if len(c.GrantTypes) == 0 {
+		return grant == GrantCode
+	}
+	return slices.Contains(c.GrantTypes, grant)
+}
 
 const (
 	maxRedirectURIs = 32
@@ -53,8 +66,8 @@ type RegistrationResponse struct {
 
 // ParseRegistration reads a registration request, fills in the defaults and
 // refuses what this server cannot honour. The scope is what will be granted,
-// whatever was asked for.
-func ParseRegistration(body []byte, allowed Schemes) (Registration, *Error) {
+// whatever was asked for. device says whether GrantDevice is served.
+func ParseRegistration(body []byte, allowed Schemes, device bool) (Registration, *Error) {
 	var r Registration
 	if err := json.Unmarshal(body, &r); err != nil {
 		var wrongType *json.UnmarshalTypeError
@@ -63,10 +76,10 @@ func ParseRegistration(body []byte, allowed Schemes) (Registration, *Error) {
 		}
 		return r, Errorf(InvalidClientMetadata, "the body is not a JSON object")
 	}
-	if err := r.CheckRedirects(allowed); err != nil {
+	if err := r.checkFlow(device); err != nil {
 		return r, err
 	}
-	if err := r.checkFlow(); err != nil {
+	if err := r.CheckRedirects(allowed); err != nil {
 		return r, err
 	}
 	r.ClientName = CleanName(r.ClientName)
@@ -84,9 +97,9 @@ func jsonType(field string) string {
 }
 
 // CheckRedirects refuses a list of redirect URIs that cannot be registered, and
-// names the first fault.
+// names the first fault. Only what logs in by redirects needs any (RFC 7591 §2).
 func (r *Registration) CheckRedirects(allowed Schemes) *Error {
-	if len(r.RedirectURIs) == 0 || len(r.RedirectURIs) > maxRedirectURIs {
+	if len(r.RedirectURIs) == 0 && r.redirects() || len(r.RedirectURIs) > maxRedirectURIs {
 		return Errorf(InvalidRedirectURI, "redirect_uris must list 1 to %d URIs", maxRedirectURIs)
 	}
 	for _, uri := range r.RedirectURIs {
@@ -97,9 +110,24 @@ func (r *Registration) CheckRedirects(allowed Schemes) *Error {
 	return nil
 }
 
+// redirects reports whether the client logs in by GrantCode, which is so where it names no
+// grant type.
+func (r *Registration) redirects() bool {
+	return len(r.GrantTypes) == 0 || slices.Contains(r.GrantTypes, GrantCode)
+}
+
+// Logins are the grant types by which the client logs in, for model.Client: none where
+// that is GrantCode alone.
+func (r *Registration) Logins() []string {
+	if !slices.Contains(r.GrantTypes, GrantDevice) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(r.GrantTypes), func(grant string) bool { return grant == GrantRefresh })
+}
+
 // checkFlow sets auth method, grant and response types. Types beyond ours are
 // dropped, as RFC 7591 §2 lets a server do; without ours nothing would work.
-func (r *Registration) checkFlow() *Error {
+func (r *Registration) checkFlow(device bool) *Error {
 	switch r.TokenEndpointAuthMethod {
 	case "":
 		r.TokenEndpointAuthMethod = AuthBasic
@@ -107,13 +135,21 @@ func (r *Registration) checkFlow() *Error {
 	default:
 		return Errorf(InvalidClientMetadata, "token_endpoint_auth_method %q is not supported; use one of %s", r.TokenEndpointAuthMethod, strings.Join(AuthMethods(), ", "))
 	}
-	if len(r.GrantTypes) > 0 && !slices.Contains(r.GrantTypes, GrantCode) {
+	if !r.redirects() && !device {
 		return Errorf(InvalidClientMetadata, "grant_types must include %s", GrantCode)
+	}
+	device = device && slices.Contains(r.GrantTypes, GrantDevice)
+	switch {
+	case !r.redirects() && !device:
+		return Errorf(InvalidClientMetadata, "grant_types must include %s or %s", GrantCode, GrantDevice)
+	case !r.redirects(): // what it says of responses has no meaning then
+		r.GrantTypes, r.ResponseTypes = []string{GrantRefresh, GrantDevice}, []string{}
+		return r.checkKeys()
 	}
 	if len(r.ResponseTypes) > 0 && !slices.Contains(r.ResponseTypes, ResponseCode) {
 		return Errorf(InvalidClientMetadata, "response_types must include %s", ResponseCode)
 	}
-	r.GrantTypes, r.ResponseTypes = GrantTypes(), []string{ResponseCode}
+	r.GrantTypes, r.ResponseTypes = GrantTypes(device), []string{ResponseCode}
 	return r.checkKeys()
 }
 

@@ -48,6 +48,7 @@ type registration struct {
 	SigningAlg   string          `json:"s,omitempty"`
 	JWKS         json.RawMessage `json:"k,omitempty"`
 	Turn         int             `json:"t,omitempty"`
+	GrantTypes   []string        `json:"g,omitempty"`
 }
 
 // words is the preset dictionary (RFC 1950 §2.2) of what stands in many registrations;
@@ -73,11 +74,12 @@ var writers = sync.Pool{New: func() any {
 }}
 
 // Seal returns the id of what c has registered: its redirect URIs, name, authentication
-// method and keys. Each turn, from 0 on, has another id. The error is ErrTooLarge, or says
+// method, keys and grant types. Each turn, from 0 on, has another id. The error is ErrTooLarge, or says
 // that the keys are not JSON.
 func Seal(keys *seal.Keyring, c model.Client, turn int) (string, error) {
 	plain, err := json.Marshal(registration{
 		RedirectURIs: c.RedirectURIs, Name: c.Name, AuthMethod: c.AuthMethod, JWKSURI: c.JWKSURI, SigningAlg: c.SigningAlg, JWKS: json.RawMessage(c.JWKS), Turn: turn,
+		GrantTypes: c.GrantTypes,
 	})
 	if err != nil {
 		return "", fmt.Errorf("cannot encode a registration: %w", err)
@@ -109,7 +111,7 @@ func Open(keys *seal.Keyring, id string) (model.Client, bool) {
 	r, err := read(payload)
 	return model.Client{
 		ID: id, Kind: model.ClientRegistered, Name: r.Name, AuthMethod: r.AuthMethod, RedirectURIs: r.RedirectURIs,
-		JWKS: string(r.JWKS), JWKSURI: r.JWKSURI, SigningAlg: r.SigningAlg,
+		JWKS: string(r.JWKS), JWKSURI: r.JWKSURI, SigningAlg: r.SigningAlg, GrantTypes: r.GrantTypes,
 	}, err == nil
 }
 

@@ -259,6 +259,28 @@ var migrations = []*gormigrate.Migration{
 		`ALTER TABLE logins ADD COLUMN begun_at INTEGER NOT NULL DEFAULT 0`,
 		refuseBlocked("grants"), refuseBlocked("account_sessions"), refuseBlocked("forgejo_tokens"),
 	)},
+	{ID: "0016_device_requests", Migrate: statements(
+		// JSON, of what a client logs in by; NULL for authorization_code alone.
+		`ALTER TABLE clients ADD COLUMN grant_types TEXT`,
+		`ALTER TABLE logins ADD COLUMN device_id TEXT NOT NULL DEFAULT ''`,
+		`CREATE TABLE device_requests (
+			id TEXT PRIMARY KEY,
+			hash BLOB NOT NULL UNIQUE,
+			user_hash BLOB NOT NULL UNIQUE,
+			client_id TEXT NOT NULL,
+			requested TEXT NOT NULL,
+			resource TEXT NOT NULL,
+			address TEXT NOT NULL,
+			created_at INTEGER NOT NULL,
+			expires_at INTEGER NOT NULL,
+			interval INTEGER NOT NULL,
+			polled_at INTEGER NOT NULL,
+			denied_at INTEGER NOT NULL,
+			grant_id TEXT NOT NULL,
+			used_at INTEGER NOT NULL
+		) STRICT`,
+		`CREATE INDEX device_requests_by_grant ON device_requests (grant_id) WHERE grant_id <> ''`,
+	)},
 }
 
 // UserBlocked is what a statement fails with that would give a blocked user anything.

@@ -102,14 +102,21 @@ func (k *Keyring) Named(name string) bool {
 // current key: HMAC-SHA256 under a key that is derived for one purpose. It is the same
 // each time. Parts are not told apart where one ends and the next begins.
 func (k *Keyring) Tag(purpose string, parts ...string) []byte {
-	return mac(mac(k.all[0], "fjmcp ", purpose), parts...)
+	return k.Tags(purpose, parts...)[0]
+}
+
+// Tags is what Tag returns, and what it returned for the same with each older key.
+func (k *Keyring) Tags(purpose string, parts ...string) (tags [][]byte) {
+	for _, key := range k.all {
+		tags = append(tags, mac(mac(key, "fjmcp ", purpose), parts...))
+	}
+	return tags
 }
 
 // Tagged reports whether tag is what Tag returned for the same, with the current key
 // or an older one, or begins it: no shorter than 16 bytes.
 func (k *Keyring) Tagged(tag []byte, purpose string, parts ...string) bool {
-	return len(tag) >= 16 && slices.ContainsFunc(k.all, func(key []byte) bool {
-		whole := mac(mac(key, "fjmcp ", purpose), parts...)
+	return len(tag) >= 16 && slices.ContainsFunc(k.Tags(purpose, parts...), func(whole []byte) bool {
 		return hmac.Equal(tag, whole[:min(len(tag), len(whole))])
 	})
 }

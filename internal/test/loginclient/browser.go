@@ -17,6 +17,7 @@ import (
 // level 3 §6.4.1), for redirects after it as well.
 type Browser struct {
 	User, Password string // for a login form
+	UserCode       string // for a form that asks for one (RFC 8628 §3.3)
 	// Deny presses the button that refuses on a page that asks for consent.
 	Deny bool
 	// Choose has radio buttons pressed: name to value.
@@ -80,6 +81,42 @@ func (b *Browser) Authorize(ctx context.Context, authURL string) (Redirect, erro
 		next = p.follow(next)
 	}
 	return Redirect{}, fmt.Errorf("no end after %d pages", pages)
+}
+
+// EnterCode enters UserCode at a verification URI, which may have it filled in, and
+// continues until a page has nothing more to press, whose text it returns. A code that is
+// not taken is an error, which quotes the page.
+func (b *Browser) EnterCode(ctx context.Context, verificationURI string) (string, error) {
+	first, err := url.Parse(verificationURI)
+	if err != nil {
+		return "", fmt.Errorf("cannot open the verification URI: %w", err)
+	}
+	entered := false
+	next := &submission{method: http.MethodGet, url: first}
+	for range pages {
+		p, err := b.load(ctx, next)
+		if err != nil {
+			return "", err
+		}
+		if p.location != nil {
+			next = p.follow(next)
+			continue
+		}
+		form, text, err := p.read()
+		switch {
+		case err != nil:
+			return "", err
+		case form == nil && p.status < http.StatusBadRequest || b.Deny && p.status == http.StatusForbidden:
+			return text, nil
+		case form == nil, entered && strings.Contains(p.body, `name="user_code"`):
+			return "", fmt.Errorf("browser: stuck at %s (status %d): %.500s", place(p.url), p.status, text)
+		}
+		entered = entered || strings.Contains(p.body, `name="user_code"`)
+		if next, err = b.answer(p, next.login); err != nil {
+			return "", err
+		}
+	}
+	return "", fmt.Errorf("no end after %d pages", pages)
 }
 
 // page is one response: a redirect, or a document with at most one form.

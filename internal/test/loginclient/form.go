@@ -16,6 +16,7 @@ import (
 type form struct {
 	values         url.Values
 	choose         map[string]string
+	userCode       string
 	text, password string   // names of the first text and password fields
 	buttons        []button // those that submit
 }
@@ -32,7 +33,7 @@ func (b *Browser) answer(p *page, afterLogin bool) (*submission, error) {
 	if err != nil {
 		return nil, fmt.Errorf("browser: %s: %w", place(p.url), err)
 	}
-	f := &form{values: url.Values{}, choose: b.Choose}
+	f := &form{values: url.Values{}, choose: b.Choose, userCode: b.UserCode}
 	element := first(doc, "form")
 	if element != nil {
 		for n := range element.Descendants() {
@@ -48,7 +49,7 @@ func (b *Browser) answer(p *page, afterLogin bool) (*submission, error) {
 		f.values.Set(f.text, b.User)
 		f.values.Set(f.password, b.Password)
 	}
-	pressed, err := f.press(b.Deny && f.password == "")
+	pressed, err := f.press(b.Deny && f.password == "" && !f.values.Has("user_code"))
 	if err != nil {
 		return nil, fmt.Errorf("browser: %s: %w", place(p.url), err)
 	}
@@ -62,6 +63,15 @@ func (b *Browser) answer(p *page, afterLogin bool) (*submission, error) {
 		s.url.RawQuery = f.values.Encode()
 	}
 	return s, nil
+}
+
+// read returns the page's form, nil without one, and what it says.
+func (p *page) read() (*html.Node, string, error) {
+	doc, err := html.Parse(strings.NewReader(p.body))
+	if err != nil {
+		return nil, "", fmt.Errorf("browser: %s: %w", place(p.url), err)
+	}
+	return first(doc, "form"), content(doc), nil
 }
 
 // press picks the first button that refuses or does not, and adds its value.
@@ -95,6 +105,8 @@ func (f *form) field(n *html.Node) {
 		if slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "checked" }) {
 			f.values.Add(name, value)
 		}
+	case name == "user_code" && f.userCode != "":
+		f.values.Set(name, f.userCode)
 	case name != "":
 		f.values.Add(name, value)
 		switch kind {
