@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +30,12 @@ const steers = "\x1b]0;owned\x07\x1b[2J\u009b2J\r\b\x7f\u202e\u200b\x00\nhint: c
 // puts what steers a terminal into all texts of its answers, and into its errors.
 func TestHostileBroker(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/hostile", Setup: func(env *testscript.Env) error {
+		lines := strings.ReplaceAll("time=2026-11-30T12:00:00Z level=INFO msg=audit FJMCP_EVENT=login FJMCP_USER=a\n"+
+			"time=2026-11-30T12:00:00Z level=INFO msg=audit FJMCP_EVENT=login FJMCP_USER=STEERS\n"+
+			"time=2026-11-30T12:00:00Z level=INFO msg=audit FJMCP_EVENT=STEERS\n", "STEERS", strconv.Quote(steers)) + "\n" + steers
+		if err := os.WriteFile(filepath.Join(env.WorkDir, "lines"), []byte(lines), 0o600); err != nil {
+			return err
+		}
 		honest := admin.Handler(newDesk(env), slog.New(slog.DiscardHandler))
 		for name, h := range map[string]http.Handler{
 			"TEXTS": hostileTexts(honest), "FAULTS": hostileFaults("400 Bad"), "DOWN": hostileFaults("503 Down"), "RAW": hostileFaults("418 " + strings.ReplaceAll(steers, "\n", "")),
@@ -103,7 +111,7 @@ func hostileFaults(status string) http.Handler {
 // at every byte that they print.
 func everyCommand(ts *testscript.TestScript, _ bool, args []string) {
 	arguments := map[string][]string{
-		"setup": {"--root", "nowhere"}, "status": {}, "doctor": {}, "version": {}, "sessions list": {}, "sessions show": {"bb22222222222222"}, "sessions stop": {"--all", "--yes"},
+		"setup": {"--root", "nowhere"}, "status": {}, "doctor": {}, "version": {}, "audit": {"--file", "lines"}, "sessions list": {}, "sessions show": {"bb22222222222222"}, "sessions stop": {"--all", "--yes"},
 		"drain": {"--timeout", "10ms"}, "clients list": {}, "clients add": {"A", "--public", "--redirect-uri", "http://127.0.0.1/"},
 		"clients remove": {"x"}, "key rotate": {}, "backup": {"b.tar", "--force"},
 		"users list": {}, "users show": {"alice"}, "users revoke": {"alice", "--yes"}, "users block": {"id:7", "--yes"}, "users unblock": {"id:7"},

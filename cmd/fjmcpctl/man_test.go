@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/cli"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/journal"
 )
 
 // option is one in cobra's list of them.
@@ -59,4 +61,21 @@ func TestManualPage(t *testing.T) {
 		}
 	}
 	walk((&app{}).root())
+}
+
+// Each key of an event in JSON is in the manual page.
+func TestManualPageAuditKeys(t *testing.T) {
+	page, err := os.ReadFile("../../packaging/man/fjmcpctl.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n.Sh JSON\n")
+	_, section, _ = strings.Cut(section, "\n.It Ic audit\n")
+	section, _, _ = strings.Cut(section, "\n.It ")
+	words := strings.FieldsFunc(section, func(r rune) bool { return !(r == '_' || r >= 'a' && r <= 'z') })
+	for event, i := reflect.TypeFor[journal.Event](), 0; i < event.NumField(); i++ {
+		if key, _, _ := strings.Cut(event.Field(i).Tag.Get("json"), ","); key != "-" && !slices.Contains(words, key) {
+			t.Errorf("there is no key %q of an event", key)
+		}
+	}
 }

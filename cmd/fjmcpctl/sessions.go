@@ -104,12 +104,12 @@ func printDetail(w *bytes.Buffer, d admin.Detail) {
 	if d.Unit != "" {
 		fmt.Fprintf(w, "  systemctl status %s\n", word(d.Unit))
 	}
-	fmt.Fprintf(w, "  %s\n", journal(word(d.ID)))
+	fmt.Fprintf(w, "  %s\n", queryOf(word(d.ID)))
 }
 
-// journal shows a session's own lines and what the broker says of it. Matched is what
+// queryOf shows a session's own lines and what the broker says of it. Matched is what
 // journald sets: any program may write FJMCP_SESSION.
-func journal(session string) string {
+func queryOf(session string) string {
 	return "journalctl --namespace=+fjmcp FJMCP_SESSION=" + session + " _SYSTEMD_SLICE=fjmcp-sessions.slice" +
 		" + FJMCP_SESSION=" + session + " _SYSTEMD_UNIT=fjmcp-broker.service"
 }
@@ -161,7 +161,7 @@ func (k kind[T]) find(all []T, id string) (none T, err error) {
 	case len(id) < minPrefix:
 		return none, fmt.Errorf("%q is too short for the ID of a %s: give at least %d characters", id, k.noun, minPrefix)
 	case len(found) == 0:
-		return none, fmt.Errorf("there is no %s %q\nhint: fjmcpctl %s list shows all; one that ended is in the journal: %s", k.noun, id, k.command, journal("…"))
+		return none, fmt.Errorf("there is no %s %q\nhint: fjmcpctl %s list shows all; fjmcpctl audit tells of one that ended", k.noun, id, k.command)
 	case len(found) > 1:
 		return none, fmt.Errorf("%q is the beginning of several %ss: %s", id, k.noun, strings.Join(names, "; "))
 	}

@@ -1,9 +1,8 @@
 package journal
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,15 +60,9 @@ var fields = []string{
 	"FJMCP_RESULT_BYTES", "FJMCP_DURATION_USEC", "FJMCP_TRACEPARENT", "FJMCP_OUTCOME", "FJMCP_DETAIL", "FJMCP_OPERATOR",
 }
 
-// parse reads an entry as `journalctl -o json` prints it. A field that occurs more than
-// once, holds no text or is above 4 KiB is no string there. The broker writes none such,
-// and no value that is not clean.
-func (j *Journal) parse(line []byte) (Event, error) {
-	var entry map[string]any
-	if err := json.Unmarshal(line, &entry); err != nil {
-		return Event{}, fmt.Errorf("cannot read what journalctl says: %w", err)
-	}
-	if entry["FJMCP_EVENT"] == nil {
+// parse reads an entry. The broker writes no field twice and no value that is not clean.
+func (j *Journal) parse(entry map[string]string) (Event, error) {
+	if entry["FJMCP_EVENT"] == "" {
 		return Event{}, errNoEvent
 	}
 	for name, want := range j.trusted {
@@ -77,21 +70,15 @@ func (j *Journal) parse(line []byte) (Event, error) {
 			return Event{}, errNoEvent
 		}
 	}
-	if uid, _ := entry["_UID"].(string); !j.believed(uid) {
+	if !j.believed(entry["_UID"]) {
 		return Event{}, errRefused
 	}
-	e := Event{Time: written(entry)} // unless it says another
+	e := Event{Time: written(entry), Cursor: entry["__CURSOR"]} // the time, unless it says another
 	for _, name := range fields {
-		value, there := entry[name]
-		if !there {
-			continue
-		}
-		text, ok := value.(string)
-		if !ok || e.set(name, text) != nil {
+		if value, there := entry[name]; there && e.set(name, value) != nil {
 			return Event{}, errRefused
 		}
 	}
-	e.Cursor, _ = entry["__CURSOR"].(string)
 	return e, nil
 }
 
@@ -169,4 +156,13 @@ func (e *Event) text(name string) *string {
 		return &e.Run
 	}
 	return nil
+}
+
+// more ends a list of repositories that is not whole.
+const more = "+"
+
+// MoreRepos reports whether a call touched, or may have touched, repositories that the
+// event has no room for.
+func (e *Event) MoreRepos() bool {
+	return slices.Contains(e.ReposSeen, more) || slices.Contains(e.ReposPossible, more)
 }

@@ -13,7 +13,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -33,9 +32,8 @@ const (
 	userName = "fjmcp"
 	// maxSystemUID is the largest uid of a system user (Debian Policy 9.2.2).
 	maxSystemUID = 999
-	// maxLine bounds an entry as journalctl prints it, in bytes: it leaves out values
-	// above 4 KiB.
-	maxLine = 1 << 20
+	// maxLine is more than a line of the broker's has, bytes.
+	maxLine = 64 << 10
 )
 
 // Errors of Open. Their texts say what to do.
@@ -60,14 +58,14 @@ type Journal struct {
 // that.
 func Open(ctx context.Context, directory string) (*Journal, error) {
 	if _, err := exec.LookPath("journalctl"); err != nil {
-		return nil, fmt.Errorf("%w here: journalctl is not installed", ErrNone)
+		return nil, fmt.Errorf("%w: journalctl is not installed", ErrNone)
 	}
 	if directory != "" {
 		return openDirectory(ctx, directory)
 	}
 	id, err := os.ReadFile("/etc/machine-id")
 	if err != nil {
-		return nil, fmt.Errorf("%w here: %w", ErrNone, err)
+		return nil, fmt.Errorf("%w: %w", ErrNone, err)
 	}
 	machine := strings.TrimSpace(string(id))
 	if err := readable("system", filepath.Join("/var/log/journal", machine), filepath.Join("/run/log/journal", machine)); err != nil {
@@ -135,38 +133,28 @@ func denied(err error) error {
 // machine finds out whose files a directory has. Root of a container, whose journal may lie
 // beside the machine's, can name a unit as it likes.
 func (j *Journal) machine(ctx context.Context) (string, error) {
-	var all []string
-	for line, err := range j.run(ctx, "--field=_MACHINE_ID") {
-		if err != nil {
-			return "", err
-		}
-		all = append(all, string(line))
+	out, err := j.command(ctx, "--field=_MACHINE_ID").Output()
+	all := strings.Fields(string(out))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("cannot read %s: journalctl: %w", j.directory, err)
+	case len(all) == 0:
+		return "", fmt.Errorf("%w: the files in %s are empty", ErrNone, j.directory)
+	case len(all) > 1:
+		return "", fmt.Errorf("%s has the journals of several machines: name the directory of one", j.directory)
 	}
-	switch len(all) {
-	case 0:
-		return "", fmt.Errorf("%w in %s: its files are empty", ErrNone, j.directory)
-	case 1:
-		return all[0], nil
-	}
-	return "", fmt.Errorf("%s has the journals of several machines: name the directory of one", j.directory)
+	return all[0], nil
 }
 
 // Begins returns when the oldest entry of the journal was written, of whatever origin. It
 // is zero where there is none.
 func (j *Journal) Begins(ctx context.Context) (time.Time, error) {
-	args := []string{"--output=json", "--output-fields=_BOOT_ID"}
+	args := []string{"--output=export", "--output-fields=_BOOT_ID"}
 	if j.directory == "" {
 		args = append(args, "--system") // those of users may go back further
 	}
-	for line, err := range j.run(ctx, args...) {
-		if err != nil {
-			return time.Time{}, err
-		}
-		var e map[string]any
-		if err := json.Unmarshal(line, &e); err != nil {
-			return time.Time{}, fmt.Errorf("cannot read what journalctl says: %w", err)
-		}
-		return written(e), nil
+	for entry, err := range j.run(ctx, args...) {
+		return written(entry), err
 	}
 	return time.Time{}, nil
 }
@@ -233,15 +221,15 @@ func stamp(t time.Time) string { return "@" + strconv.FormatInt(t.Unix(), 10) }
 
 // entries reads those entries that are events of the broker's.
 func (j *Journal) entries(ctx context.Context, args ...string) iter.Seq2[Event, error] {
-	argv := append([]string{"--output=json", "--output-fields=" + strings.Join(fields, ",")}, args...)
+	argv := append([]string{"--output=export", "--output-fields=" + strings.Join(fields, ",")}, args...)
 	for name, value := range j.trusted {
 		argv = append(argv, name+"="+value)
 	}
 	return func(yield func(Event, error) bool) {
-		for line, err := range j.run(ctx, argv...) {
+		for entry, err := range j.run(ctx, argv...) {
 			var e Event
 			if err == nil {
-				e, err = j.parse(line)
+				e, err = j.parse(entry)
 			}
 			switch {
 			case errors.Is(err, errNoEvent):
@@ -254,18 +242,13 @@ func (j *Journal) entries(ctx context.Context, args ...string) iter.Seq2[Event, 
 	}
 }
 
-// run reads the lines that journalctl prints. It ends it when nobody wants more of them.
-func (j *Journal) run(ctx context.Context, args ...string) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
+// run reads the entries that journalctl prints. It ends it when nobody wants more of them.
+func (j *Journal) run(ctx context.Context, args ...string) iter.Seq2[map[string]string, error] {
+	return func(yield func(map[string]string, error) bool) {
 		own, cancel := context.WithCancel(ctx)
 		defer cancel()
-		argv := append([]string{"--no-pager", "--quiet"}, args...)
-		if j.directory != "" {
-			argv = append(argv, "--directory="+j.directory)
-		}
 		var stderr bytes.Buffer
-		cmd := exec.CommandContext(own, "journalctl", argv...)
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "SYSTEMD_COLORS=0"}
+		cmd := j.command(own, args...)
 		cmd.Stderr = &stderr
 		out, err := cmd.StdoutPipe()
 		if err == nil {
@@ -275,16 +258,23 @@ func (j *Journal) run(ctx context.Context, args ...string) iter.Seq2[[]byte, err
 			yield(nil, fmt.Errorf("cannot start journalctl: %w", err))
 			return
 		}
-		more, err := lines(out, yield)
-		if !more || err != nil {
+		more := true
+		for r := bufio.NewReaderSize(out, maxLine); more && err == nil; {
+			var entry map[string]string
+			if entry, err = readEntry(r); err == nil {
+				more = yield(entry, nil)
+			}
+		}
+		if !errors.Is(err, io.EOF) {
 			cancel()
 		}
 		ended := cmd.Wait()
+		if !more || ctx.Err() != nil {
+			return
+		}
 		said := strings.TrimSpace(stderr.String())
 		switch exit := new(exec.ExitError); {
-		case !more:
-		case ctx.Err() != nil: // whoever reads wants no more
-		case err != nil:
+		case !errors.Is(err, io.EOF):
 			yield(nil, fmt.Errorf("cannot read what journalctl says: %w", err))
 		case errors.As(ended, &exit) && exit.ExitCode() == 1 && said == "": // nothing matched
 		case ended != nil:
@@ -295,26 +285,14 @@ func (j *Journal) run(ctx context.Context, args ...string) iter.Seq2[[]byte, err
 	}
 }
 
-// lines hands on the lines of r, as long as they are wanted.
-func lines(r io.Reader, yield func([]byte, error) bool) (more bool, err error) {
-	s := bufio.NewScanner(r)
-	s.Buffer(nil, maxLine)
-	for s.Scan() {
-		if !yield(s.Bytes(), nil) {
-			return false, nil
-		}
+func (j *Journal) command(ctx context.Context, args ...string) *exec.Cmd {
+	argv := append([]string{"--no-pager", "--quiet"}, args...)
+	if j.directory != "" {
+		argv = append(argv, "--directory="+j.directory)
 	}
-	return true, s.Err()
-}
-
-// written is when journald got an entry.
-func written(entry map[string]any) time.Time {
-	text, _ := entry["__REALTIME_TIMESTAMP"].(string)
-	usec, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
-	return time.UnixMicro(usec)
+	cmd := exec.CommandContext(ctx, "journalctl", argv...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "SYSTEMD_COLORS=0"}
+	return cmd
 }
 
 // believed reports whether a uid is the broker's.

@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"iter"
@@ -17,20 +19,21 @@ type Lines []Event
 
 // ReadLines reads all events of r, and passes over other lines, such as the broker's log.
 func ReadLines(r io.Reader) (all Lines, err error) {
-	_, err = lines(r, func(line []byte, _ error) bool {
-		if e, ok := parseLine(string(line)); ok {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if e, ok := parseLine(lines.Text()); ok {
 			all = append(all, e)
 		}
-		return true
-	})
-	if err != nil {
+	}
+	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("cannot read the lines: %w", err)
 	}
 	return all, nil
 }
 
 // Events is that of Journal, without Follow and After.
-func (l Lines) Events(r Range) iter.Seq2[Event, error] {
+func (l Lines) Events(_ context.Context, r Range) iter.Seq2[Event, error] {
 	return r.window(Event{}, func(yield func(Event, error) bool) {
 		order := slices.Values(l)
 		if r.Reverse {
@@ -86,3 +89,9 @@ func parseLine(line string) (e Event, ok bool) {
 	}
 	return e, e.Kind != ""
 }
+
+// Begins is zero: nobody knows since when there were lines.
+func (l Lines) Begins(context.Context) (time.Time, error) { return time.Time{}, nil }
+
+// Doubts has none that the events themselves do not tell of.
+func (l Lines) Doubts() []string { return nil }

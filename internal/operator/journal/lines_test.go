@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"os"
@@ -118,7 +119,7 @@ func TestMissingAmongLines(t *testing.T) {
 	for _, r := range []Range{{}, {Reverse: true}} {
 		var got, missing int64
 		r.Missing = func(n int64, _, _ time.Time) { missing += n }
-		for e, err := range all.Events(r) {
+		for e, err := range all.Events(t.Context(), r) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,24 +146,33 @@ func FuzzParseLine(f *testing.F) {
 // Whatever journalctl prints, nothing is believed that journald did not say of it, and no
 // value steers a terminal.
 func FuzzParseEntry(f *testing.F) {
-	f.Add([]byte(`{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1764500000000000","_SYSTEMD_UNIT":"fjmcp-broker.service","_TRANSPORT":"journal","_MACHINE_ID":"m","_UID":"990","FJMCP_EVENT":"login","FJMCP_NUMBER":"1","FJMCP_TIME":"2026-11-30T12:00:00.000000Z","FJMCP_USER":"alice"}`))
-	f.Add([]byte(`{"_SYSTEMD_UNIT":["fjmcp-broker.service","x"],"_TRANSPORT":"journal","_MACHINE_ID":"m","_UID":"990","FJMCP_EVENT":[27,91]}`))
-	f.Add([]byte(`{"_SYSTEMD_UNIT":"fjmcp-broker.service","_SYSTEMD_UNIT":"x","FJMCP_EVENT":null,"_UID":990}`))
+	const entry = "__CURSOR=s=1\n__REALTIME_TIMESTAMP=1764500000000000\n_SYSTEMD_UNIT=fjmcp-broker.service\n_TRANSPORT=journal\n_MACHINE_ID=m\n_UID=990\n" +
+		"FJMCP_EVENT=login\nFJMCP_NUMBER=1\nFJMCP_TIME=2026-11-30T12:00:00.000000Z\nFJMCP_USER=alice\n"
+	f.Add([]byte(entry + "\n" + entry + "FJMCP_USER=bob\n\n"))
+	f.Add([]byte(entry + "FJMCP_DETAIL\n\x03\x00\x00\x00\x00\x00\x00\x00a\nb\n\n"))
+	f.Add([]byte(entry + "FJMCP_DETAIL\n\xff\xff\xff\xff\xff\xff\xff\xffa\nb\n\n"))
+	f.Add([]byte(strings.ReplaceAll(entry, "_SYSTEMD_UNIT=", "_SYSTEMD_UNIT=x\n_SYSTEMD_UNIT=") + "\n" + entry + "FJMCP_TOOL=" + strings.Repeat("x", 5000) + "\n\n"))
 	j := &Journal{}
 	j.trust("m")
-	f.Fuzz(func(t *testing.T, line []byte) {
-		e, err := j.parse(line)
-		if err != nil {
-			return
-		}
-		for _, want := range []string{`"fjmcp-broker.service"`, `"journal"`, `"m"`} {
-			if !bytes.Contains(line, []byte(want)) && !bytes.Contains(line, []byte(`\u`)) {
-				t.Errorf("%s is taken for %+v", line, e)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for r := bufio.NewReaderSize(bytes.NewReader(text), 1024); ; {
+			fields, err := readEntry(r)
+			if err != nil {
+				return
 			}
-		}
-		for _, text := range []string{string(e.Kind), e.User, e.Client, e.Detail, e.Tool, e.Operator} {
-			if text != audit.Clean(text) {
-				t.Errorf("%q is let through", text)
+			e, err := j.parse(fields)
+			if err != nil {
+				continue
+			}
+			for _, want := range []string{"_SYSTEMD_UNIT=fjmcp-broker.service\n", "_TRANSPORT=journal\n", "_MACHINE_ID=m\n", "_UID=", "FJMCP_EVENT=" + string(e.Kind) + "\n"} {
+				if !bytes.Contains(text, []byte(want)) {
+					t.Errorf("%q is taken for %+v", text, e)
+				}
+			}
+			for _, said := range []string{string(e.Kind), e.User, e.Client, e.Detail, e.Tool, e.Operator} {
+				if said != audit.Clean(said) {
+					t.Errorf("%q is let through", said)
+				}
 			}
 		}
 	})
