@@ -78,9 +78,12 @@ func New(prefix string) *Metrics {
 	m.storeTime = m.histogram("store_operation_duration_seconds", "Time of a read of the database to its first row, and of a write with its commit and what it waited for.",
 		[]float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 10}, "operation")
 	m.read, m.writes = m.storeTime.WithLabelValues(string(store.Read)), m.storeTime.WithLabelValues(string(store.Write))
-	for _, kind := range audit.Kinds() { // there before the first, which increase() would miss
-		m.events.WithLabelValues(string(kind))
-	}
+	expect(m.events, kinds)
+	expect(m.logins, loginOutcomes)
+	expect(m.limited, limits)
+	expect(m.refreshes, refreshOutcomes)
+	expect(m.failures, failureReasons)
+	expect(m.stops, stopReasons)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "What runs; always 1.", ConstLabels: prometheus.Labels{
 		"version": version.Version, "commit": version.CommitID(), "goversion": runtime.Version(),
 	}})
@@ -101,6 +104,14 @@ func (m *Metrics) histogram(name, help string, buckets []float64, labels ...stri
 	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
 	m.registry.MustRegister(v)
 	return v
+}
+
+// expect has what words are counted by begin at 0, as increase() misses what is not there
+// before the first.
+func expect(v *prometheus.CounterVec, all words) {
+	for word := range all {
+		v.WithLabelValues(word)
+	}
 }
 
 // Handler serves GET /metrics, as OpenMetrics where that is asked for, three scrapes at a

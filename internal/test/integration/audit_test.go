@@ -58,6 +58,24 @@ func saysMute(w *world, required string) bool {
 	return strings.Contains(status, cause) && strings.Contains(status, "have the broker's standard error read")
 }
 
+// oldSession begins a session of the one revision that has batches.
+func (w *world) oldSession(token string) string {
+	w.t.Helper()
+	id := w.post(token, "", strings.Replace(initialize, "2025-06-18", "2025-03-26", 1)).header.Get("Mcp-Session-Id")
+	w.post(token, id, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	return id
+}
+
+// batch makes 90 calls at once, of 100 that a session may have in flight.
+func (w *world) batch(token, session string) response {
+	w.t.Helper()
+	var calls []string
+	for i := range 90 {
+		calls = append(calls, fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%s"}}`, i, strings.Repeat("x", 256)))
+	}
+	return w.post(token, session, "["+strings.Join(calls, ",")+"]")
+}
+
 func noAudit(t *testing.T, required string) {
 	events, stderr, err := os.Pipe()
 	if err != nil {
@@ -66,18 +84,13 @@ func noAudit(t *testing.T, required string) {
 	defer stderr.Close()
 	w := startLogging(t, stderr, "", "standin", "FJMCP_BROKER_CALLS_PER_MINUTE=0", "FJMCP_BROKER_AUDIT_REQUIRED="+required)
 	token := w.token(w.mustConnect("alice"))
-	old := w.post(token, "", strings.Replace(initialize, "2025-06-18", "2025-03-26", 1)).header.Get("Mcp-Session-Id")
-	w.post(token, old, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	old := w.oldSession(token)
 	events.Close()
 
-	var batch []string
-	for i := range 90 { // of 100 that a session may have in flight
-		batch = append(batch, fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%s"}}`, i, strings.Repeat("x", 256)))
-	}
 	const refusal = `"message":"this server takes no calls while it cannot write its audit`
 	refused := false
 	for range 120 { // 10,800 events of more than 400 bytes
-		r := w.post(token, old, "["+strings.Join(batch, ",")+"]")
+		r := w.batch(token, old)
 		if refused = strings.Contains(r.body, refusal); refused {
 			break
 		}
