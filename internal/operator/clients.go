@@ -55,7 +55,7 @@ func checkNew(n *admin.NewClient, settings *config.Config) error {
 		return nil // it asks about tokens, or logs in without redirects
 	}
 	reg := oauth.Registration{ClientName: n.Name, RedirectURIs: n.RedirectURIs}
-	if err := reg.CheckRedirects(settings.RedirectSchemes); err != nil {
+	if err := reg.CheckRedirects(settings.RedirectSchemes, true); err != nil {
 		return &admin.Error{Text: err.Description}
 	}
 	return nil

@@ -67,11 +67,11 @@ func ParseDocument(id string, body []byte, allowed Schemes, device bool) (model.
 	if err := d.chooseMethod(); err != nil {
 		return model.Client{}, err
 	}
+	if err := d.keepRedirects(allowed, !device || d.redirects()); err != nil {
+		return model.Client{}, err
+	}
 	if err := d.checkFlow(device); err != nil {
 		return model.Client{}, errors.New(err.Description)
-	}
-	if err := d.keepRedirects(allowed); err != nil {
-		return model.Client{}, err
 	}
 	return model.Client{
 		ID: id, Kind: model.ClientDocument, Name: CleanName(d.ClientName),
@@ -95,8 +95,8 @@ func (d *document) chooseMethod() error {
 	}
 }
 
-func (d *document) keepRedirects(allowed Schemes) error {
-	if len(d.RedirectURIs) == 0 && d.redirects() || len(d.RedirectURIs) > maxRedirectURIs {
+func (d *document) keepRedirects(allowed Schemes, needed bool) error {
+	if len(d.RedirectURIs) == 0 && needed || len(d.RedirectURIs) > maxRedirectURIs {
 		return fmt.Errorf("its redirect_uris must list 1 to %d URIs", maxRedirectURIs)
 	}
 	var first error
@@ -107,7 +107,7 @@ func (d *document) keepRedirects(allowed Schemes) error {
 		}
 		return err != nil
 	})
-	if len(kept) == 0 && d.redirects() {
+	if len(kept) == 0 && needed {
 		return first
 	}
 	d.RedirectURIs = kept

@@ -76,10 +76,10 @@ func ParseRegistration(body []byte, allowed Schemes, device bool) (Registration,
 		}
 		return r, Errorf(InvalidClientMetadata, "the body is not a JSON object")
 	}
-	if err := r.checkFlow(device); err != nil {
+	if err := r.CheckRedirects(allowed, !device || r.redirects()); err != nil {
 		return r, err
 	}
-	if err := r.CheckRedirects(allowed); err != nil {
+	if err := r.checkFlow(device); err != nil {
 		return r, err
 	}
 	r.ClientName = CleanName(r.ClientName)
@@ -98,8 +98,8 @@ func jsonType(field string) string {
 
 // CheckRedirects refuses a list of redirect URIs that cannot be registered, and
 // names the first fault. Only what logs in by redirects needs any (RFC 7591 §2).
-func (r *Registration) CheckRedirects(allowed Schemes) *Error {
-	if len(r.RedirectURIs) == 0 && r.redirects() || len(r.RedirectURIs) > maxRedirectURIs {
+func (r *Registration) CheckRedirects(allowed Schemes, needed bool) *Error {
+	if len(r.RedirectURIs) == 0 && needed || len(r.RedirectURIs) > maxRedirectURIs {
 		return Errorf(InvalidRedirectURI, "redirect_uris must list 1 to %d URIs", maxRedirectURIs)
 	}
 	for _, uri := range r.RedirectURIs {
