@@ -90,7 +90,7 @@ func logIn(ts *testscript.TestScript, neg bool, args []string) {
 	grant := model.Grant{ID: "grant" + model.NewID(), UserID: user.ID, ClientID: client.ID, Scope: "forgejo:read", CreatedAt: now}
 	code := model.NewToken(model.PrefixCode)
 	ts.Check(errors.Join(err, s.CreateClient(ctx, client), teststore.Grant(ctx, s, grant, store.Code{Hash: model.Hash(code), ExpiresAt: now.Add(time.Minute)})))
-	_, err = s.RedeemCode(ctx, code, client, teststore.Pair(now))
+	_, _, err = s.RedeemCode(ctx, code, client, teststore.Pair(now))
 	ts.Check(errors.Join(err, s.CreateSession(ctx, model.Session{
 		ID: model.NewID(), UserID: user.ID, ClientID: client.ID, GrantID: grant.ID, CreatedAt: now, LastUsedAt: now,
 	})))

@@ -85,7 +85,7 @@ func (s *Server) redeemDevice(ctx context.Context, req tokenRequest) (any, error
 	if resource != "" && d.Resource != "" && resource != d.Resource {
 		return nil, oauth.Errorf(oauth.InvalidTarget, "resource is not that of the device authorization request")
 	}
-	answer, err := s.issue(ctx, req.client, "device code", func(pair store.Pair) (model.Grant, error) {
+	answer, err := s.issue(ctx, req.client, "device code", func(pair store.Pair) (model.Grant, store.Pair, error) {
 		return s.cfg.Store.RedeemDevice(ctx, code, req.client, pair)
 	})
 	return answer, pollError(err)

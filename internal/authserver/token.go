@@ -47,20 +47,19 @@ func (s *Server) redeem(ctx context.Context, req tokenRequest) (any, error) {
 	if err := checkCode(req, resource, grant, stored); err != nil {
 		return nil, err
 	}
-	return s.issue(ctx, req.client, "authorization code", func(pair store.Pair) (model.Grant, error) {
+	return s.issue(ctx, req.client, "authorization code", func(pair store.Pair) (model.Grant, store.Pair, error) {
 		return s.cfg.Store.RedeemCode(ctx, code, req.client, pair)
 	})
 }
 
 // issue gives a client the first tokens of a login, which redeem makes of a code.
-func (s *Server) issue(ctx context.Context, c model.Client, code string, redeem func(store.Pair) (model.Grant, error)) (any, error) {
-	pair := s.newPair()
-	grant, err := redeem(pair)
+func (s *Server) issue(ctx context.Context, c model.Client, code string, redeem func(store.Pair) (model.Grant, store.Pair, error)) (any, error) {
+	grant, pair, err := redeem(s.newPair())
 	if err != nil {
 		s.reportReuse(ctx, c, grant, code, err)
 		return nil, err
 	}
-	s.tokenEvent(ctx, audit.TokenIssued, c, grant, "")
+	s.givenOut(ctx, audit.TokenIssued, c, grant, pair)
 	if s.cfg.Redeemed != nil {
 		// Whatever is wrong with it, the client's first request shows.
 		if access, err := s.access.Access(ctx, model.Hash(pair.Access)); err == nil {
@@ -109,7 +108,7 @@ func (s *Server) refresh(ctx context.Context, req tokenRequest) (any, error) {
 		s.reportReuse(ctx, req.client, grant, "refresh token", err)
 		return nil, err
 	}
-	s.tokenEvent(ctx, audit.TokenRefreshed, req.client, grant, "")
+	s.givenOut(ctx, audit.TokenRefreshed, req.client, grant, pair)
 	return s.answer(grant, pair), nil
 }
 
@@ -125,9 +124,10 @@ func (s *Server) reportReuse(ctx context.Context, c model.Client, g model.Grant,
 	s.cfg.Revoked(ctx, g.ID)
 }
 
-func (s *Server) tokenEvent(ctx context.Context, kind audit.Kind, c model.Client, g model.Grant, detail string) {
+// givenOut audits which refresh token a client was given.
+func (s *Server) givenOut(ctx context.Context, kind audit.Kind, c model.Client, g model.Grant, p store.Pair) {
 	e := s.grantEvent(ctx, kind, c, g)
-	e.Detail = detail
+	e.Generation = audit.Count(p.Generation)
 	s.cfg.Audit.Event(ctx, e)
 }
 
@@ -138,11 +138,11 @@ func (s *Server) grantEvent(ctx context.Context, kind audit.Kind, c model.Client
 	return e
 }
 
+// newPair is what the store gives a refresh token.
 func (s *Server) newPair() store.Pair {
 	now := s.cfg.Now()
 	return store.Pair{
-		Access: model.NewToken(model.PrefixAccess), AccessExpiresAt: now.Add(s.cfg.AccessTTL),
-		Refresh: model.NewToken(model.PrefixRefresh), RefreshExpiresAt: now.Add(s.cfg.RefreshTTL),
+		Access: model.NewToken(model.PrefixAccess), AccessExpiresAt: now.Add(s.cfg.AccessTTL), RefreshExpiresAt: now.Add(s.cfg.RefreshTTL),
 	}
 }
 
@@ -167,7 +167,9 @@ func (s *Server) revoke(ctx context.Context, req tokenRequest) (any, error) {
 	case err != nil:
 		return nil, err
 	}
-	s.tokenEvent(ctx, audit.TokenRevoked, req.client, grant, kind)
+	e := s.grantEvent(ctx, audit.TokenRevoked, req.client, grant)
+	e.Detail = kind
+	s.cfg.Audit.Event(ctx, e)
 	if kind == store.KindRefresh {
 		s.cfg.Revoked(ctx, grant.ID)
 	}

@@ -102,8 +102,8 @@ func TestRefresh(t *testing.T) {
 	w.advance(61 * time.Second)
 	w.post("/oauth/token", c.refreshForm(refresh)).wantError(t, 400, "invalid_grant", "already used")
 	w.post("/oauth/token", c.refreshForm(first["refresh_token"].(string))).wantError(t, 400, "invalid_grant", "revoked")
-	for _, kind := range []string{"login", "token_issued", "token_refreshed", "token_reused"} {
-		if !regexp.MustCompile("FJMCP_EVENT=" + kind + " .*FJMCP_GRANT=" + w.latest.Load().GrantID + " ").MatchString(w.trail.String()) {
+	for kind, generation := range map[string]string{"login": "", "token_issued": "FJMCP_GENERATION=1 ", "token_refreshed": "FJMCP_GENERATION=2 ", "token_reused": ""} {
+		if !regexp.MustCompile("FJMCP_EVENT=" + kind + " .*FJMCP_GRANT=" + w.latest.Load().GrantID + " " + generation).MatchString(w.trail.String()) {
 			t.Errorf("the audit trail has no %s of this login", kind)
 		}
 	}

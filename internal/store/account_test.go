@@ -71,7 +71,7 @@ func again(t *testing.T, s *store.Store, l teststore.Login, scope string, at tim
 	code := model.NewToken(model.PrefixCode)
 	g := model.Grant{ID: model.NewID(), UserID: l.User.ID, ClientID: l.Client.ID, Scope: scope, CreatedAt: at}
 	must(t, teststore.Grant(t.Context(), s, g, store.Code{Hash: model.Hash(code), RedirectURI: "http://127.0.0.1:7/cb", ExpiresAt: at.Add(time.Minute)}))
-	_, err := s.RedeemCode(t.Context(), code, l.Client, teststore.Pair(at))
+	_, _, err := s.RedeemCode(t.Context(), code, l.Client, teststore.Pair(at))
 	must(t, err)
 }
 

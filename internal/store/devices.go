@@ -110,8 +110,9 @@ const (
 // once. The family is bound to by's secret, if it has one. Errors: model.ErrPending while
 // nobody has answered, model.ErrTooSoon for a poll before its time, whatever has become of
 // the request, model.ErrDenied, and those of RedeemCode.
-func (s *Store) RedeemDevice(ctx context.Context, deviceCode string, by model.Client, first Pair) (model.Grant, error) {
+func (s *Store) RedeemDevice(ctx context.Context, deviceCode string, by model.Client, first Pair) (model.Grant, Pair, error) {
 	var g grantRow
+	var out Pair
 	var verdict error // a refusal that must not roll back
 	err := s.update(ctx, func(tx *gorm.DB) error {
 		r, err := take[deviceRow](tx, "hash = ? AND client_id = ?", model.Hash(deviceCode), by.ID)
@@ -135,12 +136,13 @@ func (s *Store) RedeemDevice(ctx context.Context, deviceCode string, by model.Cl
 		if err := one(res); err != nil {
 			return err
 		}
-		return s.startFamily(tx, g, by, first)
+		out, err = s.startFamily(tx, g, by, first)
+		return err
 	})
 	if err == nil {
 		err = verdict
 	}
-	return g.Grant, err
+	return g.Grant, out, err
 }
 
 // poll notes that the client asked, and says why it gets nothing yet, or never, if so.

@@ -16,6 +16,9 @@ type grantRow struct {
 	RedeemedAt  int64
 	RedirectURI string `gorm:"column:redirect_uri"` // of the code
 	UsedAt      int64  // when a session of it was last used
+
+	Restored        int // see restored
+	LeastGeneration int // of refresh tokens that were not replaced before a restore
 }
 
 func (grantRow) TableName() string { return "grants" }
@@ -46,7 +49,8 @@ func insertGrant(tx *gorm.DB, g model.Grant, c Code) error {
 // Pair is an access token and its refresh token, in clear. It prints redacted.
 type Pair struct {
 	Access           string
-	Refresh          string
+	Refresh          string // made by the store
+	Generation       int    // which refresh token of its grant it is, from 1 on; made by the store
 	AccessExpiresAt  time.Time
 	RefreshExpiresAt time.Time
 }
@@ -71,13 +75,14 @@ func readCode(tx *gorm.DB, code string) (g grantRow, c codeRow, err error) {
 	return g, c, err
 }
 
-// RedeemCode trades a code of the client by for the first tokens of its family, once.
-// The family is bound to by's secret, if it has one. Errors: model.ErrNotFound for an
-// unknown code, model.ErrExpired, model.ErrRevoked when the grant has ended,
+// RedeemCode trades a code of the client by for the first tokens of its family, once, and
+// returns them with the refresh token. The family is bound to by's secret, if it has one.
+// Errors: model.ErrNotFound for an unknown code, model.ErrExpired, model.ErrRevoked when the grant has ended,
 // model.ErrReused when the code was used before, in which case the family is revoked and
 // the grant returned.
-func (s *Store) RedeemCode(ctx context.Context, code string, by model.Client, first Pair) (model.Grant, error) {
+func (s *Store) RedeemCode(ctx context.Context, code string, by model.Client, first Pair) (model.Grant, Pair, error) {
 	var g grantRow
+	var out Pair
 	var reused bool // this refusal must not roll back
 	err := s.update(ctx, func(tx *gorm.DB) error {
 		var c codeRow
@@ -92,24 +97,27 @@ func (s *Store) RedeemCode(ctx context.Context, code string, by model.Client, fi
 		if reused = !used; reused {
 			return s.revoke(tx, g.ID)
 		}
-		return s.startFamily(tx, g, by, first)
+		out, err = s.startFamily(tx, g, by, first)
+		return err
 	})
 	if err == nil && reused {
 		err = model.ErrReused
 	}
-	return g.Grant, err
+	return g.Grant, out, err
 }
 
 // startFamily makes the first tokens of a grant, bound to by's secret, if it has one.
-func (s *Store) startFamily(tx *gorm.DB, g grantRow, by model.Client, first Pair) error {
+func (s *Store) startFamily(tx *gorm.DB, g grantRow, by model.Client, first Pair) (Pair, error) {
 	changes := map[string]any{"redeemed_at": ms(s.now())}
 	if len(by.SecretHash) > 0 {
 		changes["secret_hash"] = by.SecretHash
 	}
 	if err := tx.Model(&g).Updates(changes).Error; err != nil {
-		return err
+		return Pair{}, err
 	}
-	return insertPair(tx, g.ID, first, s.now())
+	first.Generation = 1
+	err := s.insertPair(tx, g.ID, &first)
+	return first, err
 }
 
 // useCode marks the code as used and reports whether it was unused. The mark is

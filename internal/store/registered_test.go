@@ -141,8 +141,7 @@ func TestLoginsAreBoundToTheirSecret(t *testing.T) {
 		must(t, err)
 		return client
 	}
-	pair := teststore.Pair(c.Now())
-	_, err := s.RedeemCode(t.Context(), code, with(s, mine), pair)
+	_, pair, err := s.RedeemCode(t.Context(), code, with(s, mine), teststore.Pair(c.Now()))
 	must(t, err)
 	_, _, err = s.Rotate(t.Context(), pair.Refresh, with(s, others), teststore.Pair(c.Now()), "")
 	wantErr(t, err, model.ErrNotFound)
@@ -198,7 +197,7 @@ func TestOldClientsGoOn(t *testing.T) {
 			must(t, err)
 		}
 		first, code, _ := logInTo(t, s, id, c.Now())
-		_, err = s.RedeemCode(t.Context(), code, client, teststore.Pair(c.Now()))
+		_, _, err = s.RedeemCode(t.Context(), code, client, teststore.Pair(c.Now()))
 		if err != nil || first {
 			t.Errorf("%s: a new login: %v, the first: %v", tc.name, err, first)
 		}

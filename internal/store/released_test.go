@@ -119,6 +119,7 @@ func furnish(t *testing.T, path string) {
 	t.Helper()
 	ctx, now := t.Context(), time.Now()
 	s := openAt(t, path, "k", nil)
+	must(t, s.Restored(ctx, store.Restore{Outcome: "ok"}))
 	_, err := s.AcquireLease(ctx, "lease", "holder", time.Hour)
 	must(t, err)
 	l := teststore.LogIn(t, s, "alice", now)

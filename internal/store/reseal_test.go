@@ -63,8 +63,9 @@ type sealedWorld struct {
 func fill(t *testing.T, s *store.Store, name string) sealedWorld {
 	t.Helper()
 	now := time.Now()
-	w := sealedWorld{login: teststore.LogIn(t, s, name, now), second: teststore.Pair(now), state: model.Hash("state " + name)}
-	_, _, err := s.Rotate(t.Context(), w.login.Pair.Refresh, w.login.Client, w.second, "")
+	w := sealedWorld{login: teststore.LogIn(t, s, name, now), state: model.Hash("state " + name)}
+	var err error
+	_, w.second, err = s.Rotate(t.Context(), w.login.Pair.Refresh, w.login.Client, teststore.Pair(now), "")
 	must(t, err)
 	must(t, s.CreateLogin(t.Context(), store.Login{StateHash: w.state, BrowserHash: []byte("b"), ClientID: w.login.Client.ID, Verifier: "verifier-" + name, ExpiresAt: now.Add(time.Hour)}))
 	must(t, s.KeepLoginSet(t.Context(), w.state, model.ForgejoTokens{AccessToken: "set-access-" + name, RefreshToken: "set-refresh-" + name}))

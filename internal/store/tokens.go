@@ -26,6 +26,7 @@ type refreshRow struct {
 	CreatedAt       int64 `gorm:"autoCreateTime:false"`
 	ExpiresAt       int64
 	FirstUsedAt     int64
+	Generation      int
 	SuccessorHash   []byte
 	SuccessorSealed []byte
 }
@@ -41,13 +42,19 @@ type accessRow struct {
 
 func (accessRow) TableName() string { return "access_tokens" }
 
-func insertPair(tx *gorm.DB, grantID string, p Pair, now time.Time) error {
-	refresh := model.Hash(p.Refresh)
-	err := tx.Create(&refreshRow{Hash: refresh, GrantID: grantID, CreatedAt: ms(now), ExpiresAt: ms(p.RefreshExpiresAt)}).Error
+// insertPair gives p its refresh token and stores both.
+func (s *Store) insertPair(tx *gorm.DB, grantID string, p *Pair) error {
+	now := ms(s.now())
+	token, err := s.mint(issued{grantID, p.Generation, now, ms(p.RefreshExpiresAt)})
 	if err != nil {
 		return err
 	}
-	return insertAccess(tx, grantID, refresh, p)
+	p.Refresh = token
+	row := refreshRow{Hash: model.Hash(token), GrantID: grantID, CreatedAt: now, ExpiresAt: ms(p.RefreshExpiresAt), Generation: p.Generation}
+	if err := tx.Create(&row).Error; err != nil {
+		return err
+	}
+	return insertAccess(tx, grantID, row.Hash, *p)
 }
 
 func insertAccess(tx *gorm.DB, grantID string, refreshHash []byte, p Pair) error {
@@ -103,9 +110,11 @@ func markUsed(tx *gorm.DB, refreshHash []byte, now time.Time) error {
 }
 
 // Rotate trades a refresh token of the client by for its successor. The first call
-// stores next and returns it. Until the successor is first used, as access or
-// refresh token, and for Grace after that, further calls return that same
-// successor, with a new access token if the old one's time is over.
+// stores next, with a refresh token that it makes, and returns it. Until the successor is
+// first used, as access or refresh token, and for Grace after that, further calls return
+// that same successor, with a new access token if the old one's time is over. A grant that
+// was restored from a backup continues with a token that was made after the backup, see
+// spent.
 //
 // A scope that names model.ScopeRead and not model.ScopeWrite narrows the grant, and with
 // it every token of the family, for good (RFC 6749 §6).
@@ -119,25 +128,25 @@ func (s *Store) Rotate(ctx context.Context, refresh string, by model.Client, nex
 	var out Pair
 	var reused bool
 	err := s.update(ctx, func(tx *gorm.DB) error {
-		reused = false
 		r, err := s.refreshable(tx, refresh, by, &g)
 		if err != nil {
 			return err
 		}
-		if r.SuccessorHash != nil {
-			if reused, err = s.graceOver(tx, r); err != nil {
-				return err
-			}
-			if reused {
-				return s.revoke(tx, g.ID)
-			}
+		if reused, err = s.spent(tx, r, g); err != nil {
+			return err
+		}
+		if reused {
+			return s.revoke(tx, g.ID)
 		}
 		if err := narrow(tx, &g, scope); err != nil {
 			return err
 		}
+		if err := continueRestored(tx, r, g); err != nil {
+			return err
+		}
 		if r.SuccessorHash == nil {
-			out = next
-			return s.succeed(tx, r, next)
+			out, err = s.succeed(tx, r, next)
+			return err
 		}
 		out, err = s.repeat(tx, r, next)
 		return err
@@ -149,8 +158,8 @@ func (s *Store) Rotate(ctx context.Context, refresh string, by model.Client, nex
 }
 
 // refreshable finds the row of a refresh token and refuses what cannot refresh.
-func (s *Store) refreshable(tx *gorm.DB, refresh string, by model.Client, g *grantRow) (refreshRow, error) {
-	r, err := take[refreshRow](tx, "hash = ?", model.Hash(refresh))
+func (s *Store) refreshable(tx *gorm.DB, refresh string, by model.Client, g *grantRow) (familyToken, error) {
+	r, err := s.familyToken(tx, refresh)
 	if err != nil {
 		return r, err
 	}
@@ -197,14 +206,15 @@ func successorAD(hash []byte) []byte {
 }
 
 // succeed makes next the successor of r.
-func (s *Store) succeed(tx *gorm.DB, r refreshRow, next Pair) error {
+func (s *Store) succeed(tx *gorm.DB, r familyToken, next Pair) (Pair, error) {
 	if err := markUsed(tx, r.Hash, s.now()); err != nil {
-		return err
+		return Pair{}, err
 	}
-	if err := insertPair(tx, r.GrantID, next, s.now()); err != nil {
-		return err
+	next.Generation = r.Generation + 1
+	if err := s.insertPair(tx, r.GrantID, &next); err != nil {
+		return Pair{}, err
 	}
-	return s.sealSuccessor(tx, r.Hash, next)
+	return next, s.sealSuccessor(tx, r.Hash, next)
 }
 
 func (s *Store) sealSuccessor(tx *gorm.DB, hash []byte, p Pair) error {
@@ -220,7 +230,7 @@ func (s *Store) sealSuccessor(tx *gorm.DB, hash []byte, p Pair) error {
 
 // graceOver reports whether the successor of r has been in use for longer than
 // Grace, or is gone.
-func (s *Store) graceOver(tx *gorm.DB, r refreshRow) (bool, error) {
+func (s *Store) graceOver(tx *gorm.DB, r familyToken) (bool, error) {
 	var succ []refreshRow
 	if err := tx.Where("hash = ?", r.SuccessorHash).Limit(1).Find(&succ).Error; err != nil {
 		return false, err
@@ -234,7 +244,7 @@ func (s *Store) graceOver(tx *gorm.DB, r refreshRow) (bool, error) {
 
 // repeat returns the successor of r again. A successor whose access token has
 // run out unused gets the one in next.
-func (s *Store) repeat(tx *gorm.DB, r refreshRow, next Pair) (Pair, error) {
+func (s *Store) repeat(tx *gorm.DB, r familyToken, next Pair) (Pair, error) {
 	var p Pair
 	if err := s.openJSON(r.SuccessorSealed, successorAD(r.Hash), &p); err != nil {
 		return Pair{}, fmt.Errorf("cannot read the successor of a refresh token: %w", err)
@@ -261,17 +271,20 @@ const (
 func (s *Store) RevokeToken(ctx context.Context, token, clientID string) (g model.Grant, kind string, err error) {
 	var row grantRow
 	hash := model.Hash(token)
-	owned := "id = (SELECT grant_id FROM %s WHERE hash = ?) AND client_id = ?"
 	err = s.update(ctx, func(tx *gorm.DB) (err error) {
 		kind = KindRefresh
-		if row, err = take[grantRow](tx, fmt.Sprintf(owned, "refresh_tokens"), hash, clientID); err == nil {
+		var r familyToken
+		if r, err = s.familyToken(tx, token); err == nil {
+			row, err = take[grantRow](tx, "id = ? AND client_id = ?", r.GrantID, clientID)
+		}
+		if err == nil {
 			return s.revoke(tx, row.ID)
 		}
 		if !errors.Is(err, model.ErrNotFound) {
 			return err
 		}
 		kind = KindAccess
-		if row, err = take[grantRow](tx, fmt.Sprintf(owned, "access_tokens"), hash, clientID); err != nil {
+		if row, err = take[grantRow](tx, "id = (SELECT grant_id FROM access_tokens WHERE hash = ?) AND client_id = ?", hash, clientID); err != nil {
 			return err
 		}
 		return tx.Where("hash = ?", hash).Delete(&accessRow{}).Error

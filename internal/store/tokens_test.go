@@ -155,7 +155,7 @@ func TestCodeRefusals(t *testing.T) {
 	grant := model.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
 	must(t, teststore.Grant(t.Context(), s, grant, store.Code{Hash: model.Hash(code), Challenge: "ch", ExpiresAt: c.Now().Add(time.Minute)}))
 	redeem := func(code string) error {
-		_, err := s.RedeemCode(t.Context(), code, l.Client, teststore.Pair(c.Now()))
+		_, _, err := s.RedeemCode(t.Context(), code, l.Client, teststore.Pair(c.Now()))
 		return err
 	}
 	look := func() {
@@ -220,7 +220,7 @@ func TestConcurrentRedemptionMakesOneFamily(t *testing.T) {
 	grant := model.Grant{ID: "g2", UserID: l.User.ID, ClientID: l.Client.ID, CreatedAt: c.Now()}
 	must(t, teststore.Grant(t.Context(), stores[0], grant, store.Code{Hash: model.Hash(code), ExpiresAt: c.Now().Add(time.Minute)}))
 	ok, refused := race(t, 100, stores, func(s *store.Store) error {
-		_, err := s.RedeemCode(t.Context(), code, l.Client, teststore.Pair(c.Now()))
+		_, _, err := s.RedeemCode(t.Context(), code, l.Client, teststore.Pair(c.Now()))
 		return err
 	})
 	if ok != 1 || refused != 99 {

@@ -45,7 +45,7 @@ func (u underway) uses(ctx context.Context, now time.Time) map[string]error {
 	all := map[string]error{}
 	_, all["bearer"] = u.s.Access(ctx, model.Hash(u.Pair.Access))
 	_, _, all["refresh"] = u.s.Rotate(ctx, u.Pair.Refresh, u.Login.Client, teststore.Pair(now), "")
-	_, all["code"] = u.s.RedeemCode(ctx, u.code, u.Login.Client, teststore.Pair(now))
+	_, _, all["code"] = u.s.RedeemCode(ctx, u.code, u.Login.Client, teststore.Pair(now))
 	_, all["login under way"] = u.s.FinishLogin(ctx, u.begun, u.grant(now), store.Code{Hash: model.Hash(model.NewID())})
 	all["account login under way"] = u.s.FinishAccountLogin(ctx, u.begun2, store.AccountSession{Hash: model.Hash(model.NewID()), UserID: u.User.ID})
 	_, all["account session"] = u.s.UseAccountSession(ctx, model.Hash("cookie "+u.User.Name), time.Hour)

@@ -35,14 +35,16 @@ type Event struct {
 	Client   string // what the client calls itself
 	ClientID string // model.ShortID of its id
 	Grant    string // id of the login that the connection is by
-	Session  string // the session's id in the journal
-	Unit     string // systemd unit of the session
-	Tool     string // MCP tool name
-	Outcome  string // "ok", "error" or a reason code
-	Detail   string // for the operator; never a secret
-	ReadOnly string // YesNo of whether the connection only reads; empty where there is none
-	Address  string // as the limits count it; that of the context, see From, where empty
-	Failed   bool   // raises the priority from info to warning
+	// Generation is which of the login's refresh tokens was given out, from 1 on.
+	Generation string
+	Session    string // the session's id in the journal
+	Unit       string // systemd unit of the session
+	Tool       string // MCP tool name
+	Outcome    string // "ok", "error" or a reason code
+	Detail     string // for the operator; never a secret
+	ReadOnly   string // YesNo of whether the connection only reads; empty where there is none
+	Address    string // as the limits count it; that of the context, see From, where empty
+	Failed     bool   // raises the priority from info to warning
 
 	Unwritten bool // set by Tell alone
 
@@ -220,7 +222,8 @@ func (e Event) fields() []slog.Attr {
 		slog.String("FJMCP_SESSION", e.Session), slog.String("FJMCP_UNIT", e.Unit), slog.String("FJMCP_TOOL", e.Tool),
 		slog.String("FJMCP_OUTCOME", e.Outcome), slog.String("FJMCP_DETAIL", e.Detail), slog.String("FJMCP_OPERATOR", e.operator),
 		slog.String("FJMCP_USER_ID", e.UserID), slog.String("FJMCP_CLIENT_ID", e.ClientID),
-		slog.String("FJMCP_GRANT", e.Grant), slog.String("FJMCP_READ_ONLY", e.ReadOnly), slog.String("FJMCP_ADDRESS", e.Address), slog.String("FJMCP_NUMBER", e.number),
+		slog.String("FJMCP_GRANT", e.Grant), slog.String("FJMCP_GENERATION", e.Generation),
+		slog.String("FJMCP_READ_ONLY", e.ReadOnly), slog.String("FJMCP_ADDRESS", e.Address), slog.String("FJMCP_NUMBER", e.number),
 		slog.String("FJMCP_PROMPT", e.Prompt), slog.String("FJMCP_RESOURCE", e.Resource),
 		slog.String("FJMCP_REPO", e.Repo), slog.String("FJMCP_ISSUE", e.Issue), slog.String("FJMCP_REPOS_SEEN", e.ReposSeen),
 		slog.String("FJMCP_REPOS_POSSIBLE", e.ReposPossible), slog.String("FJMCP_ARGUMENTS_BYTES", e.ArgumentsBytes),
@@ -244,7 +247,7 @@ func message(fields []slog.Attr) string {
 		switch f.Key {
 		case "FJMCP_EVENT":
 			b.WriteString(strings.ReplaceAll(f.Value.String(), "_", " "))
-		case "FJMCP_UNIT", "FJMCP_USER_ID", "FJMCP_CLIENT_ID", "FJMCP_GRANT", "FJMCP_NUMBER", "FJMCP_REPOS_SEEN", "FJMCP_REPOS_POSSIBLE",
+		case "FJMCP_UNIT", "FJMCP_USER_ID", "FJMCP_CLIENT_ID", "FJMCP_GRANT", "FJMCP_GENERATION", "FJMCP_NUMBER", "FJMCP_REPOS_SEEN", "FJMCP_REPOS_POSSIBLE",
 			"FJMCP_ARGUMENTS_BYTES", "FJMCP_RESULT_BYTES", "FJMCP_DURATION_USEC", "FJMCP_TRACEPARENT":
 		default:
 			fmt.Fprintf(&b, " %s=%q", strings.ToLower(strings.TrimPrefix(f.Key, "FJMCP_")), f.Value.String())

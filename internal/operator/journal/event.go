@@ -20,6 +20,7 @@ type Event struct {
 	Client        string     `json:"client,omitempty"`
 	ClientID      string     `json:"client_id,omitempty"`
 	Grant         string     `json:"grant,omitempty"`
+	Generation    int64      `json:"generation,omitempty"` // of the login's refresh token
 	ReadOnly      *bool      `json:"read_only,omitempty"`
 	Address       string     `json:"address,omitempty"`
 	Session       string     `json:"session,omitempty"`
@@ -55,7 +56,7 @@ var (
 var fields = []string{
 	"_SYSTEMD_UNIT", "_TRANSPORT", "_MACHINE_ID", "_UID", "_SYSTEMD_INVOCATION_ID",
 	"FJMCP_TIME", "FJMCP_EVENT", "FJMCP_NUMBER", "FJMCP_USER", "FJMCP_USER_ID", "FJMCP_CLIENT", "FJMCP_CLIENT_ID",
-	"FJMCP_GRANT", "FJMCP_READ_ONLY", "FJMCP_ADDRESS", "FJMCP_SESSION", "FJMCP_UNIT", "FJMCP_TOOL", "FJMCP_PROMPT", "FJMCP_RESOURCE",
+	"FJMCP_GRANT", "FJMCP_GENERATION", "FJMCP_READ_ONLY", "FJMCP_ADDRESS", "FJMCP_SESSION", "FJMCP_UNIT", "FJMCP_TOOL", "FJMCP_PROMPT", "FJMCP_RESOURCE",
 	"FJMCP_REPO", "FJMCP_ISSUE", "FJMCP_REPOS_SEEN", "FJMCP_REPOS_POSSIBLE", "FJMCP_ARGUMENTS_BYTES",
 	"FJMCP_RESULT_BYTES", "FJMCP_DURATION_USEC", "FJMCP_TRACEPARENT", "FJMCP_OUTCOME", "FJMCP_DETAIL", "FJMCP_OPERATOR",
 }
@@ -94,6 +95,8 @@ func (e *Event) set(name, value string) (err error) {
 		e.Kind = audit.Kind(value)
 	case "FJMCP_NUMBER":
 		e.Number, err = strconv.ParseInt(value, 10, 64)
+	case "FJMCP_GENERATION":
+		e.Generation, err = strconv.ParseInt(value, 10, 64)
 	case "FJMCP_READ_ONLY":
 		yes := value == audit.YesNo(true)
 		e.ReadOnly = &yes

@@ -28,7 +28,7 @@ func writtenLines(values ...string) string {
 				f.SetString(value)
 			}
 		}
-		e.ArgumentsBytes, e.ResultBytes, e.DurationUsec, e.ReadOnly = "17", "18", "19", "yes"
+		e.ArgumentsBytes, e.ResultBytes, e.DurationUsec, e.Generation, e.ReadOnly = "17", "18", "19", "20", "yes"
 		log.Event(audit.By(context.Background(), value), e)
 	}
 	return out.String()

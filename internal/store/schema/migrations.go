@@ -281,6 +281,23 @@ var migrations = []*gormigrate.Migration{
 		) STRICT`,
 		`CREATE INDEX device_requests_by_grant ON device_requests (grant_id) WHERE grant_id <> ''`,
 	)},
+	{ID: "0017_restore", Migrate: statements(
+		// How many of its family came before it, for those that were made since.
+		`ALTER TABLE refresh_tokens ADD COLUMN generation INTEGER NOT NULL DEFAULT 0`,
+		// 1: restored from a backup and not refreshed since, 2: refreshed since.
+		`ALTER TABLE grants ADD COLUMN restored INTEGER NOT NULL DEFAULT 0`,
+		// Refresh tokens of an earlier generation were replaced before a restore.
+		`ALTER TABLE grants ADD COLUMN least_generation INTEGER NOT NULL DEFAULT 0`,
+		// What the broker's audit is still to tell.
+		`CREATE TABLE restores (
+			id INTEGER PRIMARY KEY,
+			restored_at INTEGER NOT NULL,
+			operator TEXT NOT NULL,
+			outcome TEXT NOT NULL,
+			detail TEXT NOT NULL,
+			told_at INTEGER NOT NULL
+		) STRICT`,
+	)},
 }
 
 // UserBlocked is what a statement fails with that would give a blocked user anything.

@@ -77,8 +77,7 @@ func LogIn(t testing.TB, s *store.Store, name string, now time.Time) Login {
 	code := model.NewToken(model.PrefixCode)
 	grant := model.Grant{ID: model.NewID(), UserID: user.ID, ClientID: client.ID, Scope: "forgejo:read forgejo:write", CreatedAt: now}
 	must(Grant(ctx, s, grant, store.Code{Hash: model.Hash(code), ExpiresAt: now.Add(time.Minute)}))
-	pair := Pair(now)
-	_, err = s.RedeemCode(ctx, code, client, pair)
+	_, pair, err := s.RedeemCode(ctx, code, client, Pair(now))
 	must(err)
 	return Login{User: user, Client: client, Grant: grant, Pair: pair}
 }
@@ -92,12 +91,10 @@ func Grant(ctx context.Context, s *store.Store, g model.Grant, c store.Code) err
 	return err
 }
 
-// Pair returns fresh tokens, valid for an hour and a day from now.
+// Pair returns a fresh access token, valid for an hour from now, and what the store gives a
+// refresh token, valid for a day.
 func Pair(now time.Time) store.Pair {
-	return store.Pair{
-		Access: model.NewToken(model.PrefixAccess), Refresh: model.NewToken(model.PrefixRefresh),
-		AccessExpiresAt: now.Add(time.Hour), RefreshExpiresAt: now.Add(24 * time.Hour),
-	}
+	return store.Pair{Access: model.NewToken(model.PrefixAccess), AccessExpiresAt: now.Add(time.Hour), RefreshExpiresAt: now.Add(24 * time.Hour)}
 }
 
 // DropTokens deletes the user's Forgejo token set, also one that s cannot read.
