@@ -85,7 +85,7 @@ func TestRevokedBeforeThePoll(t *testing.T) {
 	}
 	_, err = s.Disconnect(t.Context(), l.User.ID, l.Client.ID)
 	must(t, err)
-	if _, err := s.RedeemDevice(t.Context(), "fjd_code", l.Client, store.Pair{Access: "a", Refresh: "r"}); !errors.Is(err, model.ErrRevoked) {
+	if _, _, err := s.RedeemDevice(t.Context(), "fjd_code", l.Client, store.Pair{Access: "a"}); !errors.Is(err, model.ErrRevoked) {
 		t.Errorf("%v", err)
 	}
 }
