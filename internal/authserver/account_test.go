@@ -168,11 +168,7 @@ func TestAccountFormsAreBound(t *testing.T) {
 // Who has granted too much at Forgejo can still take access back.
 func TestAccountWithBroaderGrant(t *testing.T) {
 	w := newWorld(t)
-	b := loginclient.NewBrowser(nil, "alice", "alice-password")
-	_, err := b.Authorize(w.t.Context(), w.forge.URL+"/login/oauth/authorize?"+url.Values{
-		"client_id": {w.forge.App.ClientID}, "redirect_uri": {w.url + "/oauth/callback"}, "response_type": {"code"}, "scope": {"all"}, "state": {"s"},
-	}.Encode())
-	w.must(err)
+	w.forgeGrant("all")
 	if page := w.atAccount(newBrowser()); !strings.Contains(page.body, "Logged in as") {
 		t.Errorf("%d %s", page.StatusCode, page.body)
 	}

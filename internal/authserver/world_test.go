@@ -313,8 +313,13 @@ func (w *world) decide(b *http.Client, form url.Values, decision string) answer 
 // that the forge redirects to.
 func (w *world) atForge(b *http.Client, query url.Values) string {
 	w.t.Helper()
-	to := w.decide(b, w.consentForm(b, query), "allow").location(w.t)
-	back, err := loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(w.t.Context(), to.String())
+	return w.throughForge(w.decide(b, w.consentForm(b, query), "allow").location(w.t).String())
+}
+
+// throughForge logs in at the forge as alice and returns where it redirects to.
+func (w *world) throughForge(to string) string {
+	w.t.Helper()
+	back, err := loginclient.NewBrowser(nil, "alice", "alice-password").Authorize(w.t.Context(), to)
 	w.must(err)
 	return back.URL.String()
 }

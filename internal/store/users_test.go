@@ -61,6 +61,14 @@ func (u underway) anew(t *testing.T, now time.Time) error {
 	return errors.Join(err, teststore.Grant(t.Context(), u.s, u.grant(now), store.Code{Hash: model.Hash(model.NewID()), ExpiresAt: now.Add(time.Minute)}))
 }
 
+// accountAnew is a login to the account page that begins now.
+func (u underway) accountAnew(t *testing.T, now time.Time) error {
+	t.Helper()
+	state := model.Hash(model.NewID())
+	must(t, u.s.CreateLogin(t.Context(), store.Login{StateHash: state, BrowserHash: state, ExpiresAt: now.Add(time.Minute)}))
+	return u.s.FinishAccountLogin(t.Context(), state, store.AccountSession{Hash: state, UserID: u.User.ID})
+}
+
 // What ends of a user ends at once, whatever stage it is at, and nothing of another user.
 // Only a block is in the way of what begins later.
 func TestUserEnds(t *testing.T) {
@@ -91,7 +99,7 @@ func TestUserEnds(t *testing.T) {
 			}
 			now = now.Add(time.Second)
 			for what, err := range alice.uses(t.Context(), now) {
-				if !errors.Is(err, model.ErrRevoked) && !errors.Is(err, model.ErrNotFound) && !errors.Is(err, way.after) {
+				if !errors.Is(err, model.ErrRevoked) && !errors.Is(err, model.ErrNotFound) {
 					t.Errorf("%s: %v", what, err)
 				}
 			}
@@ -100,8 +108,10 @@ func TestUserEnds(t *testing.T) {
 					t.Errorf("%s of another user: %v", what, err)
 				}
 			}
-			if err := alice.anew(t, now); !errors.Is(err, way.after) {
-				t.Errorf("a new login: %v", err)
+			for what, err := range map[string]error{"a new login": alice.anew(t, now), "a new account login": alice.accountAnew(t, now)} {
+				if !errors.Is(err, way.after) {
+					t.Errorf("%s: %v", what, err)
+				}
 			}
 			if _, err := s.Access(t.Context(), model.Hash(alice.Pair.Access)); !errors.Is(err, model.ErrRevoked) {
 				t.Errorf("the old token after a new login: %v", err)
