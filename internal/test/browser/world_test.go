@@ -30,6 +30,7 @@ import (
 type world struct {
 	t         *testing.T
 	url       string // of the broker
+	admin     string // its admin socket
 	forge     *fakeforge.Server
 	broker    *localbroker.Broker
 	site      *http.ServeMux // of https://elsewhere.localhost:<port>
@@ -79,8 +80,10 @@ func (w *world) startBroker() {
 	front := httptest.NewTLSServer(http.HandlerFunc(w.proxy))
 	w.t.Cleanup(front.Close)
 	w.url = front.URL
+	dir := w.t.TempDir()
+	w.admin = filepath.Join(dir, "state", "admin.sock")
 	w.broker, err = localbroker.Start(w.t.Context(), localbroker.Config{
-		Program: filepath.Join(bin, "fjmcp-broker"), Backend: filepath.Join(bin, "standin"), Port: "0", Dir: w.t.TempDir(),
+		Program: filepath.Join(bin, "fjmcp-broker"), Backend: filepath.Join(bin, "standin"), Port: "0", Dir: dir,
 		Forge: w.forge, Log: w.log, PublicURL: w.url,
 	})
 	if err != nil {
