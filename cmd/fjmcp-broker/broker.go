@@ -157,7 +157,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		Now: time.Now, Revoked: s.endGrant, Believed: addresses.Believed, ForgejoVersion: func() string { return forgejoVersion.Load().(string) },
 	})
 	s.auth = authserver.New(authserver.Config{
-		Site:      site.Site{Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant, Schemes: cfg.RedirectSchemes, DeviceGrant: cfg.DeviceGrant},
+		Site:      site.Site{Name: cfg.SiteName, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant, Schemes: cfg.RedirectSchemes, DeviceGrant: cfg.DeviceGrant},
 		PublicURL: cfg.PublicURL, AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Documents: documents,
 		Addresses: addresses, Redeemed: s.sessions.Prestart, Running: s.sessions.Running,
 	})
@@ -172,7 +172,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	s.mcp.Routes(mux)
 	s.health.Routes(mux)
 	s.operator.Routes(mux)
-	s.handler = addresses.Audited(s.metrics.Requests(mux))
+	s.handler = s.auth.Pages(addresses.Audited(s.metrics.Requests(mux)))
 	s.metrics.Attend(metrics.Sources{
 		Sessions: s.sessions, SessionsMax: cfg.SessionsMax, PerUser: cfg.SessionsPerUser,
 		Store: s.store, StateDir: cfg.StateDir, Health: s.health, Audit: events,

@@ -5,11 +5,14 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/front"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
@@ -68,7 +71,7 @@ func awaitStart(ctx context.Context, cfg *config.Config, passed systemd.Passed) 
 }
 
 // refuse tells clients and scrapes that the broker cannot start, and fjmcpctl why.
-func refuse(ctx context.Context, by func(context.Context, []net.Listener, string, *slog.Logger), sockets map[string][]net.Listener, message, why string, log *slog.Logger) {
+func refuse(ctx context.Context, by func(context.Context, []net.Listener, http.Handler, *slog.Logger), sockets map[string][]net.Listener, message, why string, log *slog.Logger) {
 	var all sync.WaitGroup
 	where := " The operator finds what is wrong with: journalctl -u fjmcp-broker.service"
 	if os.Getenv("INVOCATION_ID") == "" { // systemd.exec(5)
@@ -76,7 +79,8 @@ func refuse(ctx context.Context, by func(context.Context, []net.Listener, string
 	}
 	for name, text := range map[string]string{"http": message + where, "metrics": message + where, "admin": message + " " + why} {
 		if len(sockets[name]) > 0 {
-			all.Go(func() { by(ctx, sockets[name], text, log) })
+			answer := front.Pages(httpserver.Unavailable(text), pages.Frame{})
+			all.Go(func() { by(ctx, sockets[name], answer, log) })
 		}
 	}
 	all.Wait()

@@ -72,6 +72,18 @@ func TestDamagedDatabaseIsSaidOnce(t *testing.T) {
 			t.Fatalf("%s: %s, %v", resp.Status, body, err)
 		}
 	}
+	r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String()+"/", nil)
+	r.Header.Set("Accept", "text/html,*/*;q=0.8")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "60" || !resp.Close ||
+		!strings.Contains(string(body), "<h1>Not available at the moment</h1>") || strings.Contains(string(body), "database") {
+		t.Errorf("a browser is told: %s %v %s, %v", resp.Status, resp.Header, body, err)
+	}
 	_, err = admin.NewCaller(a.Addr().String()).Status(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "file is not a database") || !strings.Contains(err.Error(), database) {
 		t.Errorf("fjmcpctl says: %v", err)

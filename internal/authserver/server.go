@@ -20,6 +20,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/authorize"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientauth"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/clientmeta"
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/front"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/register"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
@@ -56,6 +57,7 @@ type Server struct {
 	clients   *clientauth.Clients
 	registry  *register.Registry
 	login     *authorize.Handler
+	door      *front.Door
 	access    *AccessCache
 	failed    *ratelimit.Limiter // requests to the token endpoint
 	devices   *ratelimit.Limiter // requests of devices
@@ -65,7 +67,8 @@ type Server struct {
 
 // New returns a Server.
 func New(cfg Config) *Server {
-	cfg.Issuer, cfg.Name = issuer(cfg.PublicURL), cmp.Or(cfg.Name, cfg.PublicURL.Host)
+	given := cfg.Name
+	cfg.Issuer, cfg.Name = issuer(cfg.PublicURL), cmp.Or(given, cfg.PublicURL.Host)
 	addresses := cmp.Or(cfg.Addresses, &ratelimit.Addresses{Log: cfg.Log})
 	limit := func(rule ratelimit.Rule) *ratelimit.Limiter {
 		return ratelimit.New(ratelimit.Config{Rule: rule, Addresses: addresses, Audit: cfg.Audit, Now: cfg.Now})
@@ -76,6 +79,7 @@ func New(cfg Config) *Server {
 	}
 	s.clients = clientauth.New(clientauth.Config{Store: cfg.Store, Documents: cfg.Documents, Audiences: s.audiences(), Now: cfg.Now})
 	shared := &s.cfg.Site
+	s.door = front.New(shared, given)
 	s.registry = register.New(register.Config{Site: shared, FetchKeys: cfg.Documents != nil, Limit: limit(ratelimit.Register)})
 	s.login = authorize.New(authorize.Config{
 		Site: shared, Resources: s.resources(), Clients: s.clients, Addresses: addresses,
@@ -119,6 +123,7 @@ func (s *Server) audiences() []string {
 // outside it.
 func (s *Server) Routes(mux *http.ServeMux) {
 	s.wellKnown(mux)
+	s.door.Routes(mux, s.prefix)
 	register := httpserver.CORS(s.registry.Register, http.MethodPost)
 	token := httpserver.CORS(s.endpoint(s.token), http.MethodPost)
 	mux.Handle(s.prefix+"/oauth/register", register)
@@ -136,6 +141,10 @@ func (s *Server) Routes(mux *http.ServeMux) {
 		s.login.Authorize(mux, "/authorize")
 	}
 }
+
+// Pages has next, which serves all of Routes, tell people by pages what it tells programs
+// by a status.
+func (s *Server) Pages(next http.Handler) http.Handler { return front.Pages(next, s.cfg.Frame()) }
 
 // Tidy continues with logins that were cut off. Call it at start and now and then.
 func (s *Server) Tidy(ctx context.Context) error { return s.login.Unfinished(ctx) }

@@ -164,6 +164,35 @@ func (m Message) Write(w http.ResponseWriter, f Frame) error {
 	return write(w, m.Status, "message.html", m, f)
 }
 
+// Command is what adds the server to a client in a terminal.
+type Command struct {
+	Client string
+	Line   string // to paste into a shell
+	Then   string // to enter in the client afterwards, "" for nothing
+}
+
+// Front is the page of who knows no more than the address.
+type Front struct {
+	Endpoint string // URL
+	SSE      string // URL for clients that know only HTTP+SSE
+	Account  string // URL of the account page
+	ReadOnly bool   // the server lets nobody change anything
+	Links    []Action
+	Commands []Command
+}
+
+// Title is the heading and window title.
+func (Front) Title() string { return "Connect an application" }
+
+// Render returns the page. It panics where the template is at fault.
+func (p Front) Render(f Frame) []byte {
+	b, err := render("front.html", p, f)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
 // Connection is a connected client on the account page.
 type Connection struct {
 	Client      string // as the client calls itself
@@ -212,8 +241,11 @@ var (
 		"style": func() template.CSS { return template.CSS(style) },
 		"icon":  func() template.HTML { return template.HTML(Icon) },
 		"ago":   ago,
-		"when":  func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 MST") },
-		"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		// A line is not to be broken at the hyphens of an option.
+		"words":  func(line string) []string { return strings.Split(line, " ") },
+		"option": func(word string) bool { return strings.HasPrefix(word, "-") },
+		"when":   func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 MST") },
+		"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}).ParseFS(files, "templates/*.html"))
 	policy = contentPolicy(style)
 )
@@ -226,20 +258,21 @@ func contentPolicy(style string) string {
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 }
 
-func write(w http.ResponseWriter, status int, name string, p Page, f Frame) error {
+func write(w http.ResponseWriter, status int, name string, p any, f Frame) error {
 	body, err := render(name, p, f)
 	if err != nil {
 		return err
 	}
 	h := w.Header()
-	setHeaders(h)
+	SetHeaders(h)
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, err = w.Write(body)
 	return err
 }
 
-func setHeaders(h http.Header) {
+// SetHeaders are those that all pages have.
+func SetHeaders(h http.Header) {
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Frame-Options", "DENY")
@@ -248,22 +281,13 @@ func setHeaders(h http.Header) {
 }
 
 // render has a template show p as .Page, with the fields of f beside it.
-func render(name string, p Page, f Frame) ([]byte, error) {
+func render(name string, p any, f Frame) ([]byte, error) {
 	var b bytes.Buffer
 	err := templates.ExecuteTemplate(&b, name, struct {
 		Frame
-		Page Page
+		Page any
 	}{f, p})
 	return b.Bytes(), err
-}
-
-// PrefersJSON reports whether a request is a program's rather than a browser's:
-// its Accept names JSON, and HTML not before it.
-func PrefersJSON(r *http.Request) bool {
-	accept := strings.Join(r.Header.Values("Accept"), ",")
-	json := strings.Index(accept, "json")
-	html := strings.Index(accept, "text/html")
-	return json >= 0 && (html < 0 || json < html)
 }
 
 // ago says how long before now t was.

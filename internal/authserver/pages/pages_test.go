@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -103,18 +102,5 @@ func TestTheStyleIsTheOneThePolicyAllows(t *testing.T) {
 	shown, _, _ := strings.Cut(rest, "</style>")
 	if contentPolicy(shown) != w.Header().Get("Content-Security-Policy") {
 		t.Error("a browser would drop the style: its hash is not in the policy")
-	}
-}
-
-func TestPrefersJSON(t *testing.T) {
-	for accept, want := range map[string]bool{
-		"": false, "*/*": false, "application/json": true, "application/json, text/plain, */*": true,
-		"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8": false, "text/html, application/json": false,
-	} {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
-		r.Header.Set("Accept", accept)
-		if PrefersJSON(r) != want {
-			t.Errorf("%q: want %v", accept, want)
-		}
 	}
 }

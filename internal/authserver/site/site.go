@@ -109,7 +109,7 @@ func (s *Site) Serve(handle func(*http.Request) (Answer, error), broken *Refusal
 			ratelimit.SetRetryAfter(w, refused.Wait)
 		}
 		switch {
-		case refused.Code != "" && pages.PrefersJSON(r):
+		case refused.Code != "" && httpserver.Prefers(r) == httpserver.JSON:
 			httpserver.WriteJSON(w, refused.Status, oauth.Errorf(refused.Code, "%s", refused.Text))
 		case a.Page != nil:
 			if err := a.Page.Write(w, s.Frame()); err != nil {

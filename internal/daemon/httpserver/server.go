@@ -81,12 +81,21 @@ const (
 	wholeWait = 25 * time.Second
 )
 
-// Refuse answers the connections that wait on listeners with 503 and message, and
+// Unavailable answers each request with 503 and message.
+func Unavailable(message string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "60")
+		w.Header().Set("Connection", "close")
+		http.Error(w, message, http.StatusServiceUnavailable)
+	})
+}
+
+// Refuse has the connections that wait on listeners answered by answer, see Unavailable, and
 // returns when no more come, after 25 seconds at most. A socket-activated program that
 // ends without it leaves them waiting, is started again for them at once, and at the
 // start limit takes its socket down; one that ends too soon is started again for each, and
 // says each time what is wrong. Without listeners there is nothing to wait for.
-func Refuse(ctx context.Context, listeners []net.Listener, message string, log *slog.Logger) {
+func Refuse(ctx context.Context, listeners []net.Listener, answer http.Handler, log *slog.Logger) {
 	if len(listeners) == 0 {
 		return
 	}
@@ -104,20 +113,18 @@ func Refuse(ctx context.Context, listeners []net.Listener, message string, log *
 			}
 		}
 	}()
-	refuse(ctx, listeners, message, answered, log)
+	refuse(ctx, listeners, answer, answered, log)
 }
 
-// RefuseUntil answers all connections to listeners with 503 and message until ctx ends.
-func RefuseUntil(ctx context.Context, listeners []net.Listener, message string, log *slog.Logger) {
-	refuse(ctx, listeners, message, nil, log)
+// RefuseUntil has all connections to listeners answered by answer until ctx ends.
+func RefuseUntil(ctx context.Context, listeners []net.Listener, answer http.Handler, log *slog.Logger) {
+	refuse(ctx, listeners, answer, nil, log)
 }
 
 // refuse tells answered of each answer, if it can take it.
-func refuse(ctx context.Context, listeners []net.Listener, message string, answered chan<- struct{}, log *slog.Logger) {
-	s := newServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Retry-After", "60")
-		w.Header().Set("Connection", "close")
-		http.Error(w, message, http.StatusServiceUnavailable)
+func refuse(ctx context.Context, listeners []net.Listener, answer http.Handler, answered chan<- struct{}, log *slog.Logger) {
+	s := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer.ServeHTTP(w, r)
 		select {
 		case answered <- struct{}{}:
 		default:

@@ -39,7 +39,7 @@ func TestRefuseAnswersWaitingConnections(t *testing.T) {
 			got <- resp
 		}()
 	}
-	Refuse(t.Context(), []net.Listener{l}, "cannot start", discard)
+	Refuse(t.Context(), []net.Listener{l}, Unavailable("cannot start"), discard)
 	for range 3 {
 		resp := <-got
 		if resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
@@ -55,7 +55,7 @@ func TestRefuseOutlastsMonitoring(t *testing.T) {
 		began, over := time.Now(), make(chan struct{})
 		go func() {
 			defer close(over)
-			Refuse(t.Context(), []net.Listener{l}, "cannot start", discard)
+			Refuse(t.Context(), []net.Listener{l}, Unavailable("cannot start"), discard)
 		}()
 		const polls = 10
 		for range polls {
@@ -112,7 +112,7 @@ func ask(t *testing.T, conn net.Conn) *http.Response {
 func TestRefuseWithoutListeners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		Refuse(t.Context(), nil, "cannot start", discard)
+		Refuse(t.Context(), nil, Unavailable("cannot start"), discard)
 		if took := time.Since(start); took != 0 {
 			t.Errorf("it waited %s to refuse nobody", took)
 		}

@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caarlos0/env/v11"
 
@@ -43,6 +44,7 @@ const (
 
 // Settings are those that are used as they are written.
 type Settings struct {
+	SiteName           string        `env:"SITE_NAME"` // of the server, for people; "" for the host of its URL
 	ForgejoClientID    string        `env:"FORGEJO_CLIENT_ID"`
 	ForgejoCAFile      string        `env:"FORGEJO_CA_FILE"`                    // "" for the system's roots alone
 	ForgejoSocket      string        `env:"FORGEJO_SOCKET"`                     // unix socket on which the forge speaks plain HTTP; "" to connect to its URL
@@ -149,6 +151,7 @@ func (l *loader) load() (*Config, error) {
 	l.parse()
 	c := &Config{Settings: l.raw.Settings}
 	c.PublicURL = l.publicURL()
+	l.siteName()
 	c.Launcher = l.launcher()
 	l.requireLandlock(c.Launcher)
 	c.ForgejoURL = l.forgejoURL(c.Launcher)
@@ -250,6 +253,16 @@ func (l *loader) parse() {
 	}
 	l.raw = raw{}
 	_ = env.ParseWithOptions(&l.raw, options) // what is left parses
+}
+
+// maxSiteName is in characters: it stands beside the title of each page.
+const maxSiteName = 40
+
+func (l *loader) siteName() {
+	name := l.raw.SiteName
+	if name != "" && (oauth.CleanName(name) != name || utf8.RuneCountInString(name) > maxSiteName) {
+		l.fault("%sSITE_NAME=%q: want a name of one line and up to %d characters, with a letter or a digit among them and none that cannot be seen", prefix, name, maxSiteName)
+	}
 }
 
 func (l *loader) clientID() {

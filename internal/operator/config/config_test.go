@@ -63,6 +63,18 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+func TestSiteName(t *testing.T) {
+	for name, good := range map[string]bool{
+		"Example Forge": true, "Schmiede für Bücher & Co": true, "例え": true, strings.Repeat("a", 40): true, "<script>1</script>": true,
+		strings.Repeat("a", 41): false, "two\nlines": false, " a": false, "a\u202eb": false, "--": false, "a\u200b": false,
+	} {
+		c, err := load(t, true, "FJMCP_BROKER_SITE_NAME="+name)
+		if good && (err != nil || c.SiteName != name) || !good && (err == nil || !strings.Contains(err.Error(), "SITE_NAME")) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
 func TestAllowedOrigins(t *testing.T) {
 	c, err := load(t, true, "FJMCP_BROKER_ALLOWED_ORIGINS=https://App.example.org:443/, https://b.example:8443\thttps://c.example "+
 		"chrome-extension://abcdefghijklmnopabcdefghijklmnop/ App://obsidian.md vscode-file://vscode-app tauri://localhost safari-web-extension://AB-12")

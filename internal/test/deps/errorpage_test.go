@@ -27,7 +27,7 @@ var (
 		{"internal/gateway", map[string][]int{"NewFault": {2}, "refuse": {1}, "methodNotAllowed": {1}},
 			[]string{"failures", "reasons", "forgejoDown", "noBackend", "refusalText", "errTooManyStreams", "errParkingFull", "errState", "errGone"}},
 		{"internal/proto/mcp", nil, []string{"SessionNotFound", "ErrNotJSON", "ErrNotMessage"}},
-		{"internal/authserver", map[string][]int{"Refuse": {2, 3}, "refusal": {0, 1}}, []string{"explain", "refusals", "bearerFault", "Challenge", "noCode", "unknownCode"}},
+		{"internal/authserver", map[string][]int{"Refuse": {2, 3}, "refusal": {0, 1}}, []string{"explain", "refusals", "bearerFault", "Challenge", "noCode", "unknownCode", "told"}},
 		{"internal/forgejo/errors.go", nil, []string{"kinds"}},
 		{"cmd/fjmcp-broker", map[string][]int{"refuse": {3}}, nil},
 		{"cmd/fjmcpctl", makes, nil},
