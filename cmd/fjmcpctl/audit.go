@@ -80,6 +80,7 @@ func (o *auditOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.filter.Tool, "tool", "", "only calls of that tool")
 	f.StringVar(&o.filter.Repo, "repo", "", "only calls that named, touched or may have touched that repository, owner/name")
 	f.StringVar(&o.filter.Outcome, "outcome", "", "only those that ended so, such as ok or error")
+	f.BoolVar(&o.filter.Failed, "failed", false, "only what failed")
 	f.StringVar(&o.since, "since", "", `only what happened at that time or later, such as "2026-11-30 08:00", today or -7d`)
 	f.StringVar(&o.until, "until", "", "only what happened at that time or earlier")
 	f.BoolVarP(&o.follow, "follow", "f", false, fmt.Sprintf("show the latest, %d without --lines, and go on with what comes", linesFollowed))

@@ -43,7 +43,7 @@ func auditEvents() (all []testjournal.Entry) {
 			"FJMCP_TOOL=create_issue", "FJMCP_REPO=alice/site", "FJMCP_ISSUE=3", "FJMCP_OUTCOME=ok", "FJMCP_DURATION_USEC=1234567", "FJMCP_ARGUMENTS_BYTES=20", "FJMCP_RESULT_BYTES=30"),
 		testjournal.Event(at(3), 3, "login", "FJMCP_USER=bob", "FJMCP_USER_ID=8", "FJMCP_CLIENT=VS Code "+strings.Repeat("x", 60), "FJMCP_CLIENT_ID=c2"),
 		testjournal.Event(at(6), 6, "tool_call", "FJMCP_USER=bob", "FJMCP_USER_ID=8", "FJMCP_CLIENT=VS Code", "FJMCP_CLIENT_ID=c2", "FJMCP_SESSION=bb22222222222222",
-			"FJMCP_TOOL=search", "FJMCP_REPOS_SEEN=alice/site bob/x", "FJMCP_REPOS_POSSIBLE=carol/y +", "FJMCP_OUTCOME=error", "FJMCP_DURATION_USEC=1234"),
+			"FJMCP_TOOL=search", "FJMCP_REPOS_SEEN=alice/site bob/x", "FJMCP_REPOS_POSSIBLE=carol/y +", "FJMCP_OUTCOME=error", "PRIORITY=4", "FJMCP_DURATION_USEC=1234"),
 		testjournal.Event(at(7), 7, "login", "FJMCP_USER=alicia", "FJMCP_USER_ID=7", claude, "FJMCP_CLIENT_ID=c1"),
 		testjournal.Event(at(8), 8, "login", "FJMCP_USER=Alice", "FJMCP_USER_ID=9", claude, "FJMCP_CLIENT_ID=c3"),
 		testjournal.Event(at(9), 9, "session_stopped", "FJMCP_USER=alicia", "FJMCP_USER_ID=7", claude, "FJMCP_CLIENT_ID=c1", "FJMCP_SESSION=aa11111111111111",

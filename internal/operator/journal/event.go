@@ -33,6 +33,7 @@ type Event struct {
 	ReposSeen     []string   `json:"repos_seen,omitempty"`
 	ReposPossible []string   `json:"repos_possible,omitempty"`
 	Outcome       string     `json:"outcome,omitempty"`
+	Failed        bool       `json:"failed,omitempty"` // its priority is warning, or above
 	Detail        string     `json:"detail,omitempty"`
 	DurationUsec  int64      `json:"duration_usec,omitempty"`
 	ArgumentBytes int64      `json:"arguments_bytes,omitempty"`
@@ -54,7 +55,7 @@ var (
 
 // fields are what is read of an entry, besides what journalctl tells of each.
 var fields = []string{
-	"_SYSTEMD_UNIT", "_TRANSPORT", "_MACHINE_ID", "_UID", "_SYSTEMD_INVOCATION_ID",
+	"PRIORITY", "_SYSTEMD_UNIT", "_TRANSPORT", "_MACHINE_ID", "_UID", "_SYSTEMD_INVOCATION_ID",
 	"FJMCP_TIME", "FJMCP_EVENT", "FJMCP_NUMBER", "FJMCP_USER", "FJMCP_USER_ID", "FJMCP_CLIENT", "FJMCP_CLIENT_ID",
 	"FJMCP_GRANT", "FJMCP_GENERATION", "FJMCP_READ_ONLY", "FJMCP_ADDRESS", "FJMCP_SESSION", "FJMCP_UNIT", "FJMCP_TOOL", "FJMCP_PROMPT", "FJMCP_RESOURCE",
 	"FJMCP_REPO", "FJMCP_ISSUE", "FJMCP_REPOS_SEEN", "FJMCP_REPOS_POSSIBLE", "FJMCP_ARGUMENTS_BYTES",
@@ -89,6 +90,8 @@ func (e *Event) set(name, value string) (err error) {
 		return errRefused
 	}
 	switch name {
+	case "PRIORITY":
+		e.Failed = value != "" && value <= "4" // syslog(3)
 	case "FJMCP_TIME":
 		e.Time, err = time.Parse(time.RFC3339Nano, value)
 	case "FJMCP_EVENT":

@@ -19,6 +19,7 @@ type Filter struct {
 	Tool    string
 	Repo    string // owner/name: that the arguments name, or that the call touched, or may have
 	Outcome string
+	Failed  bool // only what failed
 	Kinds   []audit.Kind
 }
 
@@ -30,7 +31,8 @@ func (f *Filter) Match(e Event) bool {
 		(f.Session == "" || e.Session == f.Session) &&
 		(f.Tool == "" || e.Tool == f.Tool) &&
 		(f.Repo == "" || f.isRepo(e)) &&
-		(f.Outcome == "" || e.Outcome == f.Outcome)
+		(f.Outcome == "" || e.Outcome == f.Outcome) &&
+		(!f.Failed || e.Failed)
 }
 
 func (f *Filter) isUser(e Event) bool {

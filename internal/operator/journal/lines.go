@@ -75,6 +75,7 @@ func parseLine(line string) (e Event, ok bool) {
 			e.Time, err = time.Parse(time.RFC3339Nano, value)
 		case 1:
 			ok = name == "level"
+			e.Failed = value == "WARN" || value == "ERROR"
 		case 2:
 			ok = name == "msg" && value == "audit"
 		case 3:

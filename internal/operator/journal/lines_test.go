@@ -22,7 +22,7 @@ func writtenLines(values ...string) string {
 	var out bytes.Buffer
 	log := audit.New(&out)
 	for _, value := range values {
-		e := audit.Event{Kind: audit.ToolCall}
+		e := audit.Event{Kind: audit.ToolCall, Failed: true}
 		for v, i := reflect.ValueOf(&e).Elem(), 0; i < v.NumField(); i++ {
 			if f := v.Field(i); f.Type() == reflect.TypeFor[string]() && f.CanSet() {
 				f.SetString(value)
@@ -46,7 +46,7 @@ func TestEveryFieldIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry := testjournal.Event(at(0), 1, "tool_call")
+	entry := testjournal.Event(at(0), 1, "tool_call", "PRIORITY=4")
 	for _, m := range regexp.MustCompile(`(FJMCP_\w+)=(\S+)`).FindAllStringSubmatch(line, -1) {
 		entry = entry.With(m[1] + "=" + m[2])
 	}
