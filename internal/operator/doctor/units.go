@@ -126,15 +126,16 @@ func (d *Doctor) overrides() (files []string) {
 func (d *Doctor) limits(ctx context.Context, f *Finding) {
 	most := 0
 	switch {
-	case !d.systemd:
-		f.skip(noSystemd)
-		return
 	case d.cfg != nil:
 		most = d.cfg.SessionsMax
 	case d.status != nil:
 		most = d.status.Sessions.Max
 	default:
 		f.skip("the settings cannot be read")
+		return
+	}
+	if !d.systemd {
+		d.groupLimits(f, most)
 		return
 	}
 	all, err := d.show(ctx, "TasksMax,LimitNOFILE,FileDescriptorStoreMax", "fjmcp-sessions.slice", "fjmcp-launcher.service", "fjmcp-broker.service")
