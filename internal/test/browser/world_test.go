@@ -39,7 +39,8 @@ type world struct {
 	transport *http.Transport
 }
 
-func newWorld(t *testing.T) *world {
+// newWorld starts one, the broker with further settings.
+func newWorld(t *testing.T, env ...string) *world {
 	t.Helper()
 	if missing != nil {
 		t.Skip(missing)
@@ -55,7 +56,7 @@ func newWorld(t *testing.T) *world {
 	w.site.HandleFunc("/callback", func(rw http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(rw, "<title>Client</title><p>The client got: %s", strings.Join(names(r.URL.Query()), " "))
 	})
-	w.startBroker()
+	w.startBroker(env)
 	return w
 }
 
@@ -70,7 +71,7 @@ func names(v url.Values) []string {
 	return list
 }
 
-func (w *world) startBroker() {
+func (w *world) startBroker(env []string) {
 	w.t.Helper()
 	var err error
 	if w.forge, err = localbroker.StartForge("0"); err != nil {
@@ -84,7 +85,7 @@ func (w *world) startBroker() {
 	w.admin = filepath.Join(dir, "state", "admin.sock")
 	w.broker, err = localbroker.Start(w.t.Context(), localbroker.Config{
 		Program: filepath.Join(bin, "fjmcp-broker"), Backend: filepath.Join(bin, "standin"), Port: "0", Dir: dir,
-		Forge: w.forge, Log: w.log, PublicURL: w.url,
+		Forge: w.forge, Log: w.log, PublicURL: w.url, Env: env,
 	})
 	if err != nil {
 		w.t.Fatalf("%v\n%s", err, w.log)
