@@ -9,13 +9,17 @@
 //	GET  /oauth/callback    same browser? then the code is exchanged, the token
 //	                        set stored, a grant made, and the client gets a code
 //
+//	GET  /device              where a user enters the code of a device (RFC 8628)
+//	POST /device              what the code is for, and did the user start it?
+//	POST /device/answer       the same way through Forgejo; the device fetches its tokens
+//
 //	GET  /account             the clients that a user has connected, or the way to log in
 //	POST /account/login       the same way through Forgejo, without a client
 //	POST /account/disconnect  one client or all
 //	POST /account/logout
 //
-// The consent page comes every time: the broker is one static client of
-// Forgejo, which remembers its own consent, so without ours any registered
+// The consent page, or the question about a device, comes every time: the broker is one
+// static client of Forgejo, which remembers its own consent, so without ours any registered
 // client could ride on it.
 //
 // Disconnecting revokes all grants of the user to the client, then ends their
