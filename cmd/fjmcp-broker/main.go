@@ -25,7 +25,7 @@ func main() { os.Exit(run()) }
 
 func run() int {
 	return cli.Run("fjmcp-broker", "[--version | --healthcheck]\n\nIt takes its configuration from the environment, see fjmcp-broker.env(5).",
-		os.Args[1:], map[string]func() int{"": broker, "--healthcheck": healthcheck})
+		os.Args[1:], map[string]func() int{"": broker, "--healthcheck": healthcheck, "--restore": applyRestore})
 }
 
 func broker() int {

@@ -24,6 +24,9 @@ const flushTimeout = 2 * time.Second
 
 // serve runs until ctx ends and leaves nothing behind.
 func (s *server) serve(ctx context.Context) error {
+	if err := tellRestores(ctx, s.store, s.audit); err != nil {
+		s.log.Error("cannot tell the audit of a restore; the next start tries again", "error", err)
+	}
 	s.sessions.Expect()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return httpserver.Serve(ctx, s.sockets["http"], s.handler, s.mcp.Drain, s.log) })

@@ -113,7 +113,7 @@ func everyCommand(ts *testscript.TestScript, _ bool, args []string) {
 	arguments := map[string][]string{
 		"setup": {"--root", "nowhere"}, "status": {}, "doctor": {}, "version": {}, "audit": {"--file", "lines"}, "sessions list": {}, "sessions show": {"bb22222222222222"}, "sessions stop": {"--all", "--yes"},
 		"drain": {"--timeout", "10ms"}, "clients list": {}, "clients add": {"A", "--public", "--redirect-uri", "http://127.0.0.1/"},
-		"clients remove": {"x"}, "key rotate": {}, "backup": {"b.tar", "--force"},
+		"clients remove": {"x"}, "key rotate": {}, "backup": {"b.tar", "--force"}, "restore": {"b.tar", "--yes"},
 		"users list": {}, "users show": {"alice"}, "users revoke": {"alice", "--yes"}, "users block": {"id:7", "--yes"}, "users unblock": {"id:7"},
 		"grants list": {}, "grants revoke": {"grant", "--yes"},
 	}

@@ -64,7 +64,7 @@ func (a *app) root() *cobra.Command {
 	cmd.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	cmd.SetVersionTemplate("fjmcpctl {{.Version}}\n")
 	cmd.PersistentFlags().StringVar(&a.socket, "socket", admin.DefaultSocket, "admin socket of the broker")
-	cmd.AddCommand(a.setup(), a.doctor(), a.status(), a.audit(), a.drain(), a.backup(),
+	cmd.AddCommand(a.setup(), a.doctor(), a.status(), a.audit(), a.drain(), a.backup(), a.restore(),
 		group("sessions", "Sessions of MCP clients", a.listSessions(), a.showSession(), a.stopSessions()),
 		group("users", "Users of the forge who have logged in here", a.listUsers(), a.showUser(), a.revokeUser(), a.blockUser(), a.unblockUser()),
 		group("grants", "Logins of users with clients", a.listGrants(), a.revokeGrants()),

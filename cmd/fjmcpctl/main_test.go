@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -20,7 +22,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/archive"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/restore/apply"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
@@ -30,7 +34,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"fjmcpctl": main})
+	testscript.Main(m, map[string]func(){"fjmcpctl": main, "fjmcp-broker": func() {
+		if err := apply.Run(context.Background(), os.Stdin, os.NewFile(3, "backup"), os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "fjmcp-broker:", err)
+			os.Exit(1)
+		}
+	}})
 }
 
 // TestScripts runs testdata/*.txt; $SOCKET is an admin socket with the sessions of
@@ -40,6 +49,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: func(env *testscript.Env) error {
 		socket := filepath.Join(env.WorkDir, "admin.sock")
 		env.Setenv("SOCKET", socket)
+		if err := os.WriteFile(filepath.Join(env.WorkDir, "store-key"), model.Hash("key"), 0o600); err != nil { // desk's
+			return err
+		}
 		l, err := net.Listen("unix", socket)
 		if err != nil {
 			return err
@@ -50,7 +62,14 @@ func TestScripts(t *testing.T) {
 		go func() { _ = s.Serve(admin.Peers(l)) }()
 		env.Defer(func() { s.Close() })
 		return nil
-	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"removeclient": removeClient, "exits": exits, "login": logIn, "revokegrants": revokeGrants}})
+	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"removeclient": removeClient, "exits": exits, "login": logIn, "revokegrants": revokeGrants, "brokerlog": brokerLog},
+		Condition: func(name string) (bool, error) {
+			if name != "booted" { // with systemd, sd_booted(3)
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			_, err := os.Stat("/run/systemd/system")
+			return err == nil, nil
+		}})
 }
 
 // removeClient removes the client of a name with fjmcpctl, which wants its ID.
@@ -151,4 +170,20 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if strconv.Itoa(status) != args[0] || neg {
 		ts.Fatalf("exit status %d, want %s", status, args[0])
 	}
+}
+
+// brokerLog writes broker.log, what a broker has written since it made a backup: that, and
+// that user 7 was blocked.
+func brokerLog(ts *testscript.TestScript, neg bool, args []string) {
+	f, err := os.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer f.Close()
+	b, err := archive.Read(f, io.Discard)
+	ts.Check(err)
+	log, err := os.Create(ts.MkAbs("broker.log"))
+	ts.Check(err)
+	events := audit.New(log)
+	events.Event(context.Background(), audit.Event{Kind: audit.BackupMade, Detail: b.ID + ", 7 bytes"})
+	events.Event(context.Background(), audit.Event{Kind: audit.UserBlocked, User: "alice", UserID: "7"})
+	ts.Check(log.Close())
 }

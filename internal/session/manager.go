@@ -3,8 +3,6 @@ package session
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -272,11 +270,4 @@ func (m *Manager) Token(unitID string) (string, error) {
 		return "", fmt.Errorf("there is no unit %s", launchproto.UnitName(unitID))
 	}
 	return u.Token()
-}
-
-// label is the id by which the journal knows a session. It does not tell the
-// Mcp-Session-Id.
-func label(sessionID string) string {
-	sum := sha256.Sum256([]byte(sessionID))
-	return hex.EncodeToString(sum[:8])
 }

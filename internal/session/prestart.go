@@ -87,7 +87,7 @@ func (p *prestart) add(access model.Access) (*prestartUnit, error) {
 	w := &prestartUnit{prestart: p, session: rand.Text(), access: access, began: now, launched: make(chan struct{})}
 	var err error
 	w.Unit, err = unit.New(p.cfg.Config, unit.Spec{
-		Session: label(w.session), UserID: access.User.ID, Subject: access.User.Subject, User: access.User.Name, ReadOnly: model.ReadOnly(access.Scope), MaxAge: p.cfg.MaxAge,
+		Session: model.SessionLabel(w.session), UserID: access.User.ID, Subject: access.User.Subject, User: access.User.Name, ReadOnly: model.ReadOnly(access.Scope), MaxAge: p.cfg.MaxAge,
 		Other: w.hear, Ended: w.ended,
 	})
 	if err != nil {

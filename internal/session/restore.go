@@ -186,7 +186,7 @@ func (m *Manager) recall(r store.Resumed) (*Session, *state) {
 		streams, err = eventstore.Restore(streamMemory, saved.Streams)
 	}
 	if err != nil {
-		m.cfg.Log.Warn("cannot read what was written down of a session; it continues without", "session", label(r.Session.ID), "error", err)
+		m.cfg.Log.Warn("cannot read what was written down of a session; it continues without", "session", model.SessionLabel(r.Session.ID), "error", err)
 		return newSession(m, NewStreams(), r.Session), nil
 	}
 	return newSession(m, streams, r.Session), &saved

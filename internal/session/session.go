@@ -316,7 +316,7 @@ func NewStreams() *eventstore.Hub { return eventstore.NewHub(streamMemory) }
 
 func newSession(m *Manager, streams *eventstore.Hub, row model.Session) *Session {
 	return &Session{
-		manager: m, label: label(row.ID), row: row, queue: newQueue(), done: make(chan struct{}),
+		manager: m, label: model.SessionLabel(row.ID), row: row, queue: newQueue(), done: make(chan struct{}),
 		streams: streams, subscriptions: subscription.NewSet(),
 	}
 }

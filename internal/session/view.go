@@ -49,7 +49,7 @@ func (m *Manager) Labels(ctx context.Context) (map[string]string, error) {
 	}
 	all := make(map[string]string, len(ids))
 	for _, id := range ids {
-		all[label(id)] = id
+		all[model.SessionLabel(id)] = id
 	}
 	return all, nil
 }
@@ -64,7 +64,7 @@ func (m *Manager) View(ctx context.Context, id string) (View, error) {
 }
 
 func (m *Manager) view(row model.Session) View {
-	v := View{Session: row, Label: label(row.ID)}
+	v := View{Session: row, Label: model.SessionLabel(row.ID)}
 	m.mu.Lock()
 	s := m.sessions[row.ID]
 	if s != nil {

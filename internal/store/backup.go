@@ -108,3 +108,14 @@ func whole(db *gorm.DB) error {
 	}
 	return nil
 }
+
+// Settle moves what is in a database's log, which a process that was killed has left, into
+// the database, so that the one file is all of it. No process may have it open.
+func Settle(ctx context.Context, path string) error {
+	db, err := sqlite.Connect(path)
+	if err != nil {
+		return err
+	}
+	err = db.WithContext(ctx).Exec("PRAGMA wal_checkpoint(TRUNCATE)").Error
+	return errors.Join(err, sqlite.Close(db))
+}

@@ -25,7 +25,7 @@ func (s *Store) Restored(ctx context.Context, r Restore) error {
 		for _, sql := range []string{
 			"UPDATE sessions SET unit_id = '', epoch = 0", "DELETE FROM session_states", "DELETE FROM leases",
 			// Both may have ended since: the one was finished, the other logged out.
-			"DELETE FROM logins", "DELETE FROM account_sessions", "DELETE FROM codes WHERE used_at = 0",
+			"DELETE FROM logins", "DELETE FROM account_sessions", "DELETE FROM codes WHERE used_at = 0", "DELETE FROM device_requests WHERE used_at = 0",
 		} {
 			if err := tx.Exec(sql).Error; err != nil {
 				return err
@@ -76,4 +76,39 @@ func (s *Store) Untold(ctx context.Context) ([]Restore, error) {
 		return nil, fmt.Errorf("cannot read what was restored: %w", err)
 	}
 	return list, nil
+}
+
+// EndGrants ends those grants that pick chooses of all that were not revoked, also of those
+// whose tokens have run out, and their sessions. It returns how many of each. pick is told
+// the forge's number of the user.
+func (s *Store) EndGrants(ctx context.Context, pick func(g model.Grant, subject string) bool) (grants, sessions int, err error) {
+	err = s.update(ctx, func(tx *gorm.DB) error {
+		grants, sessions = 0, 0
+		var all []struct {
+			model.Grant `gorm:"embedded"`
+			Subject     string
+		}
+		err := tx.Raw("SELECT g.*, u.subject FROM grants g JOIN users u ON u.id = g.user_id WHERE g.revoked_at = 0").Scan(&all).Error
+		if err != nil {
+			return err
+		}
+		for _, g := range all {
+			if !pick(g.Grant, g.Subject) {
+				continue
+			}
+			if err := s.revoke(tx, g.ID); err != nil {
+				return err
+			}
+			if _, err := s.dropUnused(tx, g.UserID); err != nil {
+				return err
+			}
+			res := tx.Exec("DELETE FROM sessions WHERE grant_id = ?", g.ID)
+			if res.Error != nil {
+				return res.Error
+			}
+			grants, sessions = grants+1, sessions+int(res.RowsAffected)
+		}
+		return nil
+	})
+	return grants, sessions, err
 }

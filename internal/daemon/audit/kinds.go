@@ -42,6 +42,7 @@ const (
 	Undrained        Kind = "undrained"
 	Interrupted      Kind = "audit_interrupted"
 	BackupMade       Kind = "backup_made"
+	Restored         Kind = "restored"
 )
 
 // Woken is the Detail of a SessionStarted for a session that was dormant.
@@ -85,4 +86,5 @@ var messageIDs = map[Kind]string{
 	Undrained:        "f258844cf8524a22935c01b27af94f10",
 	Interrupted:      "8da01e30efac4f05aa8396adf0e0c239",
 	BackupMade:       "85381c8c3d3540efab17e0bc79c48d9e",
+	Restored:         "608f3889dcd149a9b1222dd552524ac1",
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
@@ -35,8 +33,7 @@ func (d *Doctor) settings(ctx context.Context, f *Finding) {
 		}
 		unit, _ := d.Command(ctx, "systemctl", "cat", "fjmcp-broker.service")
 		sealed = strings.Contains(unit, "\nLoadCredentialEncrypted=")
-		environ = slices.Concat(setup.Environment(unitEnvironment(unit)), setup.Environment(string(text)),
-			[]string{"CREDENTIALS_DIRECTORY=" + d.path(credentials), "STATE_DIRECTORY=" + d.path(stateDir)})
+		environ = append(setup.BrokerEnvironment(unit, string(text)), "CREDENTIALS_DIRECTORY="+d.path(credentials), "STATE_DIRECTORY="+d.path(stateDir))
 	}
 	cfg, err := config.Load(environ)
 	var faults *config.Error
@@ -71,17 +68,6 @@ func (d *Doctor) unreadable(f *Finding, path string) bool {
 		return true
 	}
 	return false
-}
-
-var unitSetting = regexp.MustCompile(`(?m)^Environment="?(FJMCP_BROKER_[^"\n]*)"?$`)
-
-// unitEnvironment is what a unit's text sets of the broker's settings, a line each.
-func unitEnvironment(unit string) string {
-	var lines []string
-	for _, m := range unitSetting.FindAllStringSubmatch(unit, -1) {
-		lines = append(lines, m[1])
-	}
-	return strings.Join(lines, "\n")
 }
 
 // program looks for forgejo-mcp where no broker tells whether it starts.

@@ -73,6 +73,23 @@ func Environment(text string) (environ []string) {
 	return environ
 }
 
+// BrokerEnvironment is what a broker is started with that has this unit, as systemctl cat
+// shows it, and this environment file.
+func BrokerEnvironment(unit, file string) []string {
+	return append(Environment(unitEnvironment(unit)), Environment(file)...)
+}
+
+var unitSetting = regexp.MustCompile(`(?m)^Environment="?(FJMCP_BROKER_[^"\n]*)"?$`)
+
+// unitEnvironment is what a unit's text sets of the broker's settings, a line each.
+func unitEnvironment(unit string) string {
+	var lines []string
+	for _, m := range unitSetting.FindAllStringSubmatch(unit, -1) {
+		lines = append(lines, m[1])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // setting returns the value that the file gives to name; "" if none.
 func setting(text, name string) (value string) {
 	for _, a := range parseEnv(text) {

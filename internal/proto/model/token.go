@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
 	"slices"
 	"strings"
 )
@@ -38,6 +39,13 @@ func ShortID(clientID string) string {
 		return short
 	}
 	return clientID
+}
+
+// SessionLabel is the id by which the journal knows a session. It does not tell the
+// Mcp-Session-Id.
+func SessionLabel(sessionID string) string {
+	sum := sha256.Sum256([]byte(sessionID))
+	return hex.EncodeToString(sum[:8])
 }
 
 // Hash is how a token, code or client secret is stored: SHA-256. The values

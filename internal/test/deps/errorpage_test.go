@@ -39,6 +39,7 @@ var (
 		{"internal/operator/setup", makes, nil},
 		{"internal/operator/backup.go", makes, []string{"errBackupUnderWay"}},
 		{"internal/operator/archive", makes, nil},
+		{"internal/operator/restore", makes, nil},
 		{"internal/operator/journal/journal.go", makes, nil},
 		{"internal/operator/journal/lines.go", makes, nil},
 		{"internal/operator/journal/when.go", makes, nil},
