@@ -99,7 +99,7 @@ func TestDeviceFlow(t *testing.T) {
 	b := alice()
 	b.Choose = map[string]string{"access": "read"}
 	text, err := d.enter(b)
-	if err != nil || !strings.Contains(text, "Go back to Box") {
+	if err != nil || !strings.Contains(text, "It can use the account alice at ") {
 		t.Fatalf("%q, %v", text, err)
 	}
 	got := d.wait()

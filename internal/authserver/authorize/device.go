@@ -222,7 +222,8 @@ func (h *Handler) finishDevice(r *http.Request, login store.Login, client model.
 	events[len(events)-1].Detail = "by a code; asked for from " + d.Address
 	return site.Answer{Page: pages.Message{
 		Status: http.StatusOK, Title: "The device is connected",
-		Text:    "Go back to " + oauth.ClientName(client) + "; it goes on by itself within seconds. You can close this page.",
+		Text: "It can use the account " + user.Name + " at " + h.cfg.ForgeHost() + " now. Go back to it: it continues by itself within seconds. " +
+			"You can close this page.",
 		Actions: []pages.Action{pages.Link("Show my applications", h.cfg.AccountURL())},
 	}, Events: events}, nil
 }

@@ -92,7 +92,7 @@ func TestDeviceLink(t *testing.T) {
 	b.press("Read only")
 	b.press("Yes, continue to Forgejo login")
 	b.throughForge("alice", w.url+"/oauth/callback")
-	b.see("The device is connected", "Go back to Nightly report")
+	b.see("The device is connected", "It can use the account alice at ")
 	b.inspect("device-connected")
 	if got := d.poll(); got["scope"] != "forgejo:read" || got["access_token"] == nil {
 		t.Errorf("%v", got["error"])
