@@ -29,6 +29,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/metrics"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	forgeurl "github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
@@ -127,6 +128,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 			IdleTimeout: cfg.SessionIdleTimeout, StartTimeout: cfg.StartTimeout,
 		},
 		Store: s.store, Audit: events, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
+		StartFailed: func(why control.Reason) { s.health.Again(checks.AfterStart(why)) },
 	})
 	var forgejoVersion atomic.Value
 	forgejoVersion.Store("")

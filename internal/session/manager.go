@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
@@ -17,7 +18,8 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
-// Config is what a Manager is made of. All fields but AfterFunc are required.
+// Config is what a Manager is made of. All fields but StartFailed and AfterFunc are
+// required.
 type Config struct {
 	// Config is what all units have in common. Its Leaked and Allowances are
 	// the Manager's own; a StartTimeout of 0 means 30 s, a ProbeTimeout of 0 means 2 s.
@@ -29,6 +31,9 @@ type Config struct {
 	MaxAge  time.Duration // a session older than this ends
 	PerUser int           // running units of one user
 	Max     int           // running units in all
+
+	// StartFailed, if set, is told why a session's unit did not start. It must not wait.
+	StartFailed func(control.Reason)
 
 	// AfterFunc is time.AfterFunc, but returns the timer's Stop; nil means that.
 	AfterFunc func(d time.Duration, f func()) (stop func() bool)
@@ -58,6 +63,9 @@ func New(cfg Config) *Manager {
 	cfg.ProbeTimeout = cmp.Or(cfg.ProbeTimeout, 2*time.Second)
 	if cfg.AfterFunc == nil {
 		cfg.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
+	}
+	if cfg.StartFailed == nil {
+		cfg.StartFailed = func(control.Reason) {}
 	}
 	m := &Manager{sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, attempts: map[*Session]*attempt{}, units: map[string]member{}}
 	cfg.Allowances = new(unit.Allowances)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,7 +51,8 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// What keeps a session from starting is told by a probe in the same words.
+// What keeps a session from starting is told by a probe in the same words, and a session
+// that it has kept from starting is a reason for the next.
 func TestProbeFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		backend string
@@ -69,11 +71,18 @@ func TestProbeFails(t *testing.T) {
 			if c.reason == unit.ReasonTimeout {
 				cfg.StartTimeout, cfg.ProbeTimeout = time.Second, time.Second/2
 			}
+			var told []control.Reason
+			cfg.StartFailed = func(why control.Reason) { told = append(told, why) }
 			m := session.New(cfg)
 			err := m.Probe(t.Context())
 			fail, ok := err.(*session.StartError)
 			if !ok || fail.Reason != c.reason || !strings.Contains(fail.Detail, c.detail) {
 				t.Errorf("got %v, want %s, %s", err, c.reason, c.detail)
+			}
+			s, err := m.Shared(t.Context(), w.access)
+			w.must(err)
+			if _, err := s.Call(t.Context(), w.access, message(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)); session.StartReason(err) != c.reason || !slices.Equal(told, []control.Reason{c.reason}) {
+				t.Errorf("a session's start gave %v, told %q", err, told)
 			}
 			if units, err := w.cfg.Launcher.List(t.Context()); err != nil || len(units) != 0 {
 				t.Errorf("left: %v, %v", units, err)

@@ -165,9 +165,11 @@ func (m *Manager) first(ctx, whole context.Context, s *Session, begin beginning)
 // startFailed reports a unit that could not be launched, or begun with, unless nothing
 // is wrong: the client has left.
 func (s *Session) startFailed(ctx context.Context, u *unit.Unit, err error) {
-	if !errors.Is(context.Cause(ctx), context.Canceled) {
-		s.report(u, err)
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		return
 	}
+	s.report(u, err)
+	s.manager.cfg.StartFailed(StartReason(err))
 }
 
 // prestarted gives the session the unit that was started for it: within the limits, its

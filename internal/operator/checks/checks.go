@@ -12,6 +12,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
@@ -127,6 +128,14 @@ var backendFaults = map[string]health.Fault{
 	"protocol":               health.BackendStrange,
 	"internal":               health.SandboxFails,
 	"launcher":               health.LauncherFails,
+}
+
+// AfterStart names the check that a session's failure to start makes due; "" if none does.
+func AfterStart(why control.Reason) string {
+	if _, ok := backendFaults[string(why)]; ok {
+		return NameBackend
+	}
+	return ""
 }
 
 func backendProblem(err error) error {

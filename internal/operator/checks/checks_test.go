@@ -100,6 +100,13 @@ func TestBackend(t *testing.T) {
 		wants(t, checks.Backend(func(context.Context) error { return fail }, time.Second), fault, false, "it ended; it said: two ⏎ three ⏎ four")
 	}
 	wants(t, checks.Backend(func(context.Context) error { return nil }, time.Second), "", false, "")
+	for reason, want := range map[control.Reason]string{
+		control.ReasonCrashed: checks.NameBackend, unit.ReasonTimeout: checks.NameBackend, control.ReasonForgeUnreachable: "", control.ReasonTokenRefused: "", "": "",
+	} {
+		if got := checks.AfterStart(reason); got != want {
+			t.Errorf("after %q %q is looked at, want %q", reason, got, want)
+		}
+	}
 }
 
 // A forge is well, gone, without the application, and with another secret.

@@ -173,14 +173,15 @@ func (h *Health) lookAtDue() time.Duration {
 	return pause
 }
 
-// Again has a check looked at once more: something has happened that it must know of.
+// Again has a check looked at once more, though not within 5 s of its last look unless the
+// operator asks: something has happened that it must know of.
 func (h *Health) Again(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, e := range h.all {
 		if e.Name == name {
 			e.asked++
-			e.due = h.now()
+			e.due = e.result.Checked.Add(retryFirst)
 			h.nudge()
 		}
 	}
@@ -303,8 +304,10 @@ func (h *Health) recordLocked(e *entry, err error) {
 	if e.failed++; r.State == OK {
 		e.failed = 0
 	}
-	if e.asked == e.answered { // else it is due
+	if e.asked == e.answered {
 		e.due = e.next(now)
+	} else {
+		e.due = now.Add(retryFirst)
 	}
 }
 

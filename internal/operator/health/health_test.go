@@ -235,6 +235,31 @@ func TestAgainDuringALook(t *testing.T) {
 	})
 }
 
+// However often something asks for another look, there are some seconds between two.
+func TestAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looks := 0
+		var h *Health
+		h = of(discard, Check{Name: "backend", Run: func(context.Context) error {
+			looks++
+			h.Again("backend")
+			return nil
+		}})
+		ctx, end := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() { defer close(over); h.Run(ctx) }()
+		for range 600 { // a minute
+			h.Again("backend")
+			time.Sleep(100 * time.Millisecond)
+		}
+		end()
+		<-over
+		if looks < 12 || looks > 13 {
+			t.Errorf("looked %d times in a minute", looks)
+		}
+	})
+}
+
 // A look that our own end cuts off says nothing.
 func TestEndDuringALook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
