@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/front"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
@@ -19,8 +23,12 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 )
 
-// holdInterval is how often a broker that cannot start looks whether it could.
-var holdInterval = 30 * time.Second
+// How often a broker that cannot start tries whether it could, and how often it looks
+// whether anything has changed, upon which it tries at once.
+var (
+	holdInterval = 30 * time.Second
+	holdLook     = time.Second
+)
 
 // hold is for a fault that takes a person, such as a damaged database: starting again and
 // again would say the same each time. It is said once, and every request is answered with
@@ -34,7 +42,7 @@ func hold(ctx context.Context, cfg *config.Config, passed systemd.Passed, cause 
 		log.Error(err.Error())
 		return 1
 	}
-	log.Info("every request is answered with 503 until that is mended", "looked_at_every", holdInterval.String())
+	log.Info("every request is answered with 503 until that is mended", "tried_every", holdInterval.String())
 	if err := systemd.Notify(systemd.Ready + "\nSTATUS=cannot start: " + why); err != nil {
 		log.Warn(err.Error())
 	}
@@ -55,19 +63,45 @@ func hold(ctx context.Context, cfg *config.Config, passed systemd.Passed, cause 
 
 // awaitStart returns when a broker could start, or ctx ends.
 func awaitStart(ctx context.Context, cfg *config.Config, passed systemd.Passed) {
-	tick := time.NewTicker(holdInterval)
+	tick := time.NewTicker(holdLook)
 	defer tick.Stop()
-	for {
+	tried, at := files(cfg), time.Now() // when it failed
+	for last := tried; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+		now := files(cfg)
+		settled := now != "" && now == last // or somebody is at it, such as a copy of a backup
+		last = now
+		if time.Since(at) < holdInterval && (now == tried || !settled) {
+			continue
+		}
 		if s, err := assemble(ctx, cfg, passed, audit.New(io.Discard), slog.New(slog.DiscardHandler)); err == nil {
 			s.release()
 			return
 		}
+		tried, at = files(cfg), time.Now() // which may have changed by trying
 	}
+}
+
+// files tells one state of what a start reads, and of the file system that it writes to,
+// from another. It is "" without a database: one that was moved away is likely to be
+// followed by another, which a start would not wait for.
+func files(cfg *config.Config) string {
+	database := filepath.Join(cfg.StateDir, "fjmcp.db")
+	var disk unix.Statfs_t
+	_ = unix.Statfs(cfg.StateDir, &disk)
+	state := fmt.Sprintln(disk.Flags, disk.Bavail == 0)
+	for _, path := range []string{database, cfg.StateDir, cfg.ForgejoCAFile} {
+		var is unix.Stat_t
+		if err := unix.Stat(path, &is); err != nil && path == database {
+			return ""
+		}
+		state += fmt.Sprintln(is.Ino, is.Mode, is.Uid, is.Gid, is.Size, is.Ctim)
+	}
+	return state
 }
 
 // refuse tells clients and scrapes that the broker cannot start, and fjmcpctl why.

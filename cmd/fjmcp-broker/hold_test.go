@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -15,15 +16,16 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 )
 
 // A damaged database is said once, however many ask. Clients get 503 without a word of
-// it, fjmcpctl the cause, and with the database mended the process ends for the next.
+// it, fjmcpctl the cause, and as soon as the database is mended the process ends for the next.
 func TestDamagedDatabaseIsSaidOnce(t *testing.T) {
-	was := holdInterval
-	holdInterval = 20 * time.Millisecond
-	t.Cleanup(func() { holdInterval = was })
+	was := holdLook
+	holdLook = 5 * time.Millisecond // and it is mended long before holdInterval is over
+	t.Cleanup(func() { holdLook = was })
 	dir := t.TempDir()
 	database := filepath.Join(dir, "fjmcp.db")
 	write := func(path string, text []byte) {
@@ -88,13 +90,46 @@ func TestDamagedDatabaseIsSaidOnce(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "file is not a database") || !strings.Contains(err.Error(), database) {
 		t.Errorf("fjmcpctl says: %v", err)
 	}
-	if err := os.Remove(database); err != nil {
-		t.Fatal(err)
-	}
+	write(database, nil) // which is one without tables
 	if status := <-ended; status != 1 {
 		t.Errorf("it ends with %d", status)
 	}
 	if n := strings.Count(log.String(), "level=ERROR"); n != 1 || !strings.Contains(log.String(), "file is not a database") {
 		t.Errorf("%d lines tell of it:\n%s", n, log.String())
+	}
+}
+
+// Whatever an operator does to mend a start is seen, but that a database is gone is no cure.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	cfg := &config.Config{StateDir: dir, Settings: config.Settings{ForgejoCAFile: filepath.Join(dir, "ca.pem")}}
+	database := filepath.Join(dir, "fjmcp.db")
+	if got := files(cfg); got != "" {
+		t.Errorf("without a database: %q", got)
+	}
+	seen := map[string]string{}
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"a database", func() error { return os.WriteFile(database, []byte("damaged"), 0o600) }},
+		{"its mode", func() error { return os.Chmod(database, 0o644) }},
+		{"its size", func() error { return os.WriteFile(database, []byte("restored"), 0o600) }},
+		{"another in its place", func() error {
+			return errors.Join(os.WriteFile(database+"2", []byte("restored"), 0o600), os.Rename(database+"2", database))
+		}},
+		{"the directory's mode", func() error { return os.Chmod(dir, 0o500) }},
+		{"the directory's mode again", func() error { return os.Chmod(dir, 0o700) }},
+		{"a CA", func() error { return os.WriteFile(cfg.ForgejoCAFile, nil, 0o600) }},
+		{"its mode", func() error { return os.Chmod(cfg.ForgejoCAFile, 0o644) }},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		now := files(cfg)
+		if before, ok := seen[now]; ok || now != files(cfg) {
+			t.Errorf("%s looks like %s: %q", step.what, before, now)
+		}
+		seen[now] = step.what
 	}
 }
