@@ -53,6 +53,7 @@ type server struct {
 	kept     map[string][]*os.File // descriptors of the process before
 	metrics  *metrics.Metrics      // nil where nobody can scrape
 	store    *store.Store
+	tokens   *tokens.Tokens
 	launcher launchclient.Launcher
 	sessions *session.Manager
 	auth     *authserver.Server
@@ -109,11 +110,11 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	tokens, err := tokens.New(tokens.Config{Store: s.store, Forgejo: forge, Log: log, Audit: events, Refreshed: s.metrics.Refreshed()})
+	s.tokens, err = tokens.New(tokens.Config{Store: s.store, Forgejo: forge, Log: log, Audit: events, Refreshed: s.metrics.Refreshed()})
 	if err != nil {
 		return err
 	}
-	if err := tokens.CheckScopes(ctx); err != nil {
+	if err := s.tokens.CheckScopes(ctx); err != nil {
 		return err
 	}
 	if s.launcher, err = newLauncher(cfg, log); err != nil {
@@ -124,7 +125,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	}
 	s.sessions = session.New(session.Config{
 		Config: unit.Config{
-			Launcher: s.launcher, Tokens: tokens, Log: log, Now: time.Now, Keeper: keeper(cfg),
+			Launcher: s.launcher, Tokens: s.tokens, Log: log, Now: time.Now, Keeper: keeper(cfg),
 			IdleTimeout: cfg.SessionIdleTimeout, StartTimeout: cfg.StartTimeout,
 		},
 		Store: s.store, Audit: events, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
@@ -159,7 +160,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		Now: time.Now, Revoked: s.endGrant, Believed: addresses.Believed, ForgejoVersion: func() string { return forgejoVersion.Load().(string) },
 	})
 	s.auth = authserver.New(authserver.Config{
-		Site:      site.Site{Name: cfg.SiteName, Store: s.store, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant, Schemes: cfg.RedirectSchemes, DeviceGrant: cfg.DeviceGrant},
+		Site:      site.Site{Name: cfg.SiteName, Store: s.store, Forgejo: forge, Tokens: s.tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant, Schemes: cfg.RedirectSchemes, DeviceGrant: cfg.DeviceGrant},
 		PublicURL: cfg.PublicURL, AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Documents: documents,
 		Addresses: addresses, Redeemed: s.sessions.Prestart, Running: s.sessions.Running,
 	})

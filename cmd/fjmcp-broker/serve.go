@@ -116,6 +116,9 @@ func (s *server) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	s.sessions.Shutdown(ctx)
+	if err := s.tokens.Close(ctx); err != nil {
+		s.log.Error(err.Error())
+	}
 	flush, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
 	if err := s.audit.Flush(flush); err != nil {

@@ -21,7 +21,7 @@ func (t *Tokens) refreshNow(ctx context.Context, userID string, set model.Forgej
 	case err == nil:
 		if next, err = t.keep(ctx, userID, next); err == nil {
 			t.cfg.Refreshed()
-			t.askWho(ctx, userID, next)
+			t.askWho(userID, next)
 		}
 		return next, err
 	case errors.Is(err, model.ErrForgejoGrantDead):
@@ -49,14 +49,14 @@ func (t *Tokens) keep(ctx context.Context, userID string, next model.ForgejoToke
 const whoTimeout = 10 * time.Second
 
 // askWho has Forgejo tell, beside the caller, what the user is called by now.
-func (t *Tokens) askWho(ctx context.Context, userID string, set model.ForgejoTokens) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), whoTimeout)
-	go func() {
+func (t *Tokens) askWho(userID string, set model.ForgejoTokens) {
+	t.work.Go(func() {
+		ctx, cancel := context.WithTimeout(t.ctx, whoTimeout)
 		defer cancel()
 		if known, err := t.cfg.Forgejo.Introspect(ctx, set.AccessToken); err == nil {
 			t.learn(ctx, userID, known.Identity)
 		}
-	}()
+	})
 }
 
 // learn records the user's login name of now.

@@ -55,6 +55,11 @@ type Tokens struct {
 	renewals map[string]renewals
 
 	lost func(userID string, why forgejo.Kind) // see Lost
+
+	// See Close.
+	work  sync.WaitGroup
+	ctx   context.Context
+	close context.CancelFunc
 }
 
 // failure is a remembered refresh that did not reach Forgejo.
@@ -74,8 +79,25 @@ func New(cfg Config) (*Tokens, error) {
 	if cfg.Refreshed == nil {
 		cfg.Refreshed = func() {}
 	}
-	return &Tokens{cfg: cfg, down: map[string]failure{}, changes: map[string]uint64{},
-		vouched: map[string]vouched{}, renewals: map[string]renewals{}, lost: func(string, forgejo.Kind) {}}, nil
+	t := &Tokens{cfg: cfg, down: map[string]failure{}, changes: map[string]uint64{},
+		vouched: map[string]vouched{}, renewals: map[string]renewals{}, lost: func(string, forgejo.Kind) {}}
+	t.ctx, t.close = context.WithCancel(context.Background())
+	return t, nil
+}
+
+// Close waits for refreshes under way, whoever has left them, until ctx ends: a set that
+// Forgejo has rotated and nobody has stored is lost. What is no more than useful to know it
+// gives up. Nothing may be asked for any more.
+func (t *Tokens) Close(ctx context.Context) error {
+	t.close()
+	over := make(chan struct{})
+	go func() { t.work.Wait(); close(over) }()
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("a refresh at forgejo does not end, and its user may have to log in again: %w", ctx.Err())
+	}
 }
 
 // Lost has f told of each user whose set is dropped here since Forgejo does not take it
@@ -223,6 +245,7 @@ func (t *Tokens) refresh(ctx context.Context, userID string, set model.ForgejoTo
 // flight has do done once for all that ask for the same key meanwhile. It goes on
 // when those have left.
 func (t *Tokens) flight(ctx context.Context, key string, do func(context.Context) (model.ForgejoTokens, error)) (model.ForgejoTokens, error) {
+	t.work.Add(1)
 	result := t.flights.DoChan(key, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
 		defer cancel()
@@ -230,9 +253,11 @@ func (t *Tokens) flight(ctx context.Context, key string, do func(context.Context
 	})
 	select {
 	case r := <-result:
+		t.work.Done()
 		next, _ := r.Val.(model.ForgejoTokens)
 		return next, r.Err
 	case <-ctx.Done():
+		go func() { <-result; t.work.Done() }()
 		return model.ForgejoTokens{}, ctx.Err()
 	}
 }

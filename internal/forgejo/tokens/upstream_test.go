@@ -356,6 +356,31 @@ func TestRefreshOutlivesItsCaller(t *testing.T) {
 	w.until("the rotated set is stored", func() bool { return w.stored().RefreshToken != old.RefreshToken })
 }
 
+// The end of the process waits for a refresh that its caller has left.
+func TestCloseWaitsForARefresh(t *testing.T) {
+	w := newWorld(t, fakeforge.Config{})
+	old := w.login()
+	w.advance(56 * time.Minute)
+	w.fault(fakeforge.Fault{Kind: "late", Count: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	refresh := async(func() (model.ForgejoTokens, error) { return w.tokens[0].Token(ctx, w.user.ID) })
+	w.until("the refresh is at the forge", func() bool { return w.Waiting() == 1 })
+	cancel()
+	<-refresh
+	closed := make(chan error, 1)
+	go func() { closed <- w.tokens[0].Close(t.Context()) }()
+	select {
+	case <-closed:
+		t.Error("it did not wait")
+	case <-time.After(20 * time.Millisecond):
+	}
+	w.ClearFaults()
+	w.must(<-closed)
+	if w.stored().RefreshToken == old.RefreshToken {
+		t.Error("the rotated set is not stored")
+	}
+}
+
 // A process died with the lease: the next refresh waits for the lease's end.
 func TestLeaseOfADeadProcess(t *testing.T) {
 	w := newWorld(t, fakeforge.Config{})
