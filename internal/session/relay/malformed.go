@@ -3,6 +3,7 @@ package relay
 import (
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
@@ -40,7 +41,11 @@ func (r *Relay) tellSkipped(about mcp.Outline, why string) {
 			return Event{Raw: mcp.ErrorResponse(c.ClientID, mcp.CodeInternalError, "the backend's answer cannot be passed on: "+why), Final: true, Failed: true}
 		})
 	case about.Request() && json.Valid(about.ID):
-		r.reply(mcp.Line(mcp.ErrorResponse(about.ID, mcp.CodeInvalidRequest, "this request cannot be passed on: "+why)), "")
+		id := json.RawMessage(about.ID)
+		if !utf8.Valid(id) {
+			id = nil // as for one that cannot be read (JSON-RPC 2.0 §5)
+		}
+		r.reply(mcp.Line(mcp.ErrorResponse(id, mcp.CodeInvalidRequest, "this request cannot be passed on: "+why)), "")
 	}
 }
 

@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
@@ -130,8 +131,42 @@ func TestIDsInAnotherForm(t *testing.T) {
 // A request of the backend's that is malformed is refused, so that it does not wait.
 func TestMalformedQuestionIsRefused(t *testing.T) {
 	_, child := start(t, Config{})
-	child.writes(`{"jsonrpc":"2.0","id":"q","method":"roots/list","params":"%s"}`, "\xff")
-	if m := child.reads(); string(m.ID()) != `"q"` || m.ErrorCode() != -32600 {
-		t.Errorf("child read %s", m.Raw)
+	for id, want := range map[string]string{`"q"`: `"q"`, "\"\xff\"": "null", "7": "7"} {
+		child.writes(`{"jsonrpc":"2.0","id":%s,"method":"roots/list","params":"%s"}`, id, "\xff")
+		if m := child.reads(); string(m.ID()) != want || m.ErrorCode() != -32600 {
+			t.Errorf("for %q the child read %s", id, m.Raw)
+		}
+	}
+}
+
+// Whatever the backend says beside its answer, what is not UTF-8 comes to nobody.
+func TestNothingPassesThatIsNotUTF8(t *testing.T) {
+	var other []string
+	var mu sync.Mutex
+	r, child := start(t, Config{Other: func(raw []byte) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		other = append(other, string(raw))
+		return true
+	}})
+	c := call(t, r, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"progressToken":"p"}}}`)
+	id := child.reads().ID()
+	for _, line := range []string{
+		`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"progress":1,"message":"%s"}}`,
+		`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","logger":%s,"data":"%s"}}`,
+		`{"jsonrpc":"2.0","method":"notifications/x","params":{"id":%s,"%s":1}}`,
+		`{"jsonrpc":"2.0","method":"notifications/%[2]s","params":{"id":%[1]s}}`,
+		`[{"jsonrpc":"2.0","method":"notifications/x","params":{"id":%s,"x":"%s"}}]`,
+	} {
+		child.writes(line, id, "\xc3\x28")
+	}
+	child.writes(`{"jsonrpc":"2.0","id":%s,"result":{}}`, id)
+	if got := next(t, c); got != `{"jsonrpc":"2.0","id":1,"result":{}}` {
+		t.Errorf("got %q", got)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(other) != 0 {
+		t.Errorf("passed %q", other)
 	}
 }

@@ -51,13 +51,24 @@ func TestRequestsThatAreNotUTF8(t *testing.T) {
 	w := start(t, "standin")
 	c := w.mustConnect("alice")
 	token := w.token(c)
+	sse := w.listen(token)
+	sse.initialize()
 	for _, body := range []string{
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":{\"a\":\"\xff\"}}",
 		"{\"jsonrpc\":\"2.0\",\"id\":\"\xc3\",\"method\":\"ping\"}",
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"say\xff\"}}",
+		"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":\"\xff\"}}",
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"a\":\"\xf5\"}}",
 		"[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":{\"\xed\xa0\x80\":1}}]",
 	} {
-		if r := w.post(token, c.ID(), body); r.status != 400 || !strings.Contains(r.body, "-32700") || !strings.Contains(r.body, "UTF-8") {
-			t.Errorf("%q gave %d %s", body, r.status, r.body)
+		for how, r := range map[string]response{
+			"streamable": w.post(token, c.ID(), body),
+			"stateless":  w.post(token, "", body, "MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "say"),
+			"HTTP+SSE":   w.doAt("POST", sse.endpoint, token, body),
+		} {
+			if r.status != 400 || !strings.Contains(r.body, "-32700") || !strings.Contains(r.body, "UTF-8") {
+				t.Errorf("%s: %q gave %d %s", how, body, r.status, r.body)
+			}
 		}
 	}
 }
