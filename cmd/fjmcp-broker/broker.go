@@ -41,8 +41,6 @@ const (
 	launcherSocket = "/run/fjmcp-private/launcher.sock"
 	// limitsTimeout is for a launcher that has to be started first.
 	limitsTimeout = 5 * time.Second
-	// probeTimeout is longer than a session may take to start and to end.
-	probeTimeout = 20 * time.Second
 )
 
 // server is the assembled broker.
@@ -141,7 +139,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		}),
 		checks.Launcher(s.launcher.Check, func() { s.health.Again(checks.NameBackend) }),
 		checks.Audit(s.audit.Check),
-		checks.Backend(s.sessions.Probe, probeTimeout),
+		checks.Backend(s.sessions.Probe, cfg.StartTimeout),
 		outside.Forge(forge.Version, func(v string) { forgejoVersion.Store(v) }),
 		outside.Application(forge.CheckClient),
 		outside.PublicURL(cfg.PublicURL, roots),

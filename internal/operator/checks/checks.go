@@ -109,11 +109,15 @@ func launcherProblem(err error) error {
 	return &health.Problem{Fault: health.LauncherFails, Cause: err.Error()}
 }
 
+// endTimeout is longer than a session takes to end.
+const endTimeout = 10 * time.Second
+
 // Backend starts forgejo-mcp in a session's sandbox, without a user's token, waits for its
-// first answer and ends it. start is session.Manager.Probe.
-func Backend(start Look, timeout time.Duration) health.Check {
+// first answer and ends it. start is session.Manager.Probe, which gives it as long as a
+// session's: startTimeout.
+func Backend(start Look, startTimeout time.Duration) health.Check {
 	return health.Check{
-		Name: NameBackend, Fresh: 10 * time.Minute, Timeout: timeout,
+		Name: NameBackend, Fresh: 10 * time.Minute, Timeout: startTimeout + endTimeout,
 		Run: func(ctx context.Context) error { return backendProblem(start(ctx)) },
 	}
 }

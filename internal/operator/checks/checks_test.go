@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
@@ -107,6 +109,30 @@ func TestBackend(t *testing.T) {
 			t.Errorf("after %q %q is looked at, want %q", reason, got, want)
 		}
 	}
+}
+
+// However long a session may take to start, one that does not is told as one that hangs.
+func TestBackendThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const startTimeout = 5 * time.Minute
+		h := health.New(health.Config{Now: time.Now, Log: slog.New(slog.DiscardHandler), Checks: []health.Check{checks.Backend(func(ctx context.Context) error {
+			select {
+			case <-time.After(startTimeout):
+				return &session.StartError{Reason: unit.ReasonTimeout, Detail: "no answer"}
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}, startTimeout)}})
+		ctx, end := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() { defer close(over); h.Run(ctx) }()
+		time.Sleep(startTimeout + time.Second)
+		if all := h.Look(ctx); all[0].Fault != health.BackendHangs {
+			t.Errorf("got %+v", all)
+		}
+		end()
+		<-over
+	})
 }
 
 // A forge is well, gone, without the application, and with another secret.

@@ -12,7 +12,8 @@ const (
 	// launcher counts starts.
 	ProbeID = "healthprobe"
 	// probeToken is no token.
-	probeToken  = "probe"
+	probeToken = "probe"
+	// probeMaxAge is beyond the time of its start, for a broker that does not end it.
 	probeMaxAge = time.Minute
 	// probeEnd bounds the wait for its end.
 	probeEnd = 5 * time.Second
@@ -25,7 +26,7 @@ type Probe struct{ u *Unit }
 // NewProbe makes one. Run must follow.
 func NewProbe(cfg Config) (*Probe, error) {
 	cfg.Keeper = nil // it ends with this process
-	u, err := New(cfg, Spec{Session: ProbeID, UserID: ProbeID, User: ProbeID, Probe: true, MaxAge: probeMaxAge, Ended: func(*Unit) {}})
+	u, err := New(cfg, Spec{Session: ProbeID, UserID: ProbeID, User: ProbeID, Probe: true, MaxAge: cfg.StartTimeout + probeMaxAge, Ended: func(*Unit) {}})
 	if err != nil {
 		return nil, err
 	}
