@@ -47,7 +47,7 @@ var cures = map[Fault]string{
 
 	ForgeDown:          "mend the forge, DNS or TLS; with a private CA set FJMCP_BROKER_FORGEJO_CA_FILE. Nobody has to log in again",
 	ForgeURLWrong:      "set FJMCP_BROKER_FORGEJO_URL in /etc/fjmcp/broker.env to the forge's ROOT_URL, then systemctl restart fjmcp-broker.service",
-	ApplicationUnknown: "compare FJMCP_BROKER_FORGEJO_CLIENT_ID and /etc/fjmcp/credentials/forgejo-client-secret with the application at the forge, then systemctl restart fjmcp-broker.service",
+	ApplicationUnknown: "compare FJMCP_BROKER_FORGEJO_CLIENT_ID and /etc/fjmcp/credentials/forgejo-client-secret with the application at the forge, then systemctl restart fjmcp-broker.service; if it was deleted there, fjmcpctl setup registers another",
 
 	PublicURLWrong:  "set FJMCP_BROKER_PUBLIC_URL in /etc/fjmcp/broker.env to the URL that clients use, then systemctl restart fjmcp-broker.service",
 	PublicURLProxy:  "systemctl status fjmcp-tcp.socket, and have the proxy send to the broker's port or /run/fjmcp/http.sock",
@@ -68,6 +68,7 @@ var withoutSystemd = strings.NewReplacer(
 	cures[SandboxFails], itsLog+" says why",
 	cures[PublicURLProxy], "have the proxy send to the broker's port",
 	"let it connect to /run/fjmcp/http.sock, or ", "",
+	"fjmcpctl setup registers another", "register another",
 	probeLog, itsLog,
 	"journalctl -u fjmcp-launcher.service -n 20", itsLog,
 	"journalctl -u fjmcp-broker.service -n 20", itsLog,

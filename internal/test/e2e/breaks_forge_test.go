@@ -34,6 +34,15 @@ func expire(t *testing.T, b *bench) {
 	b.endConnections(t)
 }
 
+// newApplication has another one at the forge, and the broker know it.
+func newApplication(t *testing.T, b *bench) {
+	const secret = "gto_another"
+	app, err := b.Forge.Register(fakeforge.App{Name: "another", ClientSecret: secret, RedirectURIs: []string{PublicURL + "/oauth/callback"}})
+	must(t, err)
+	must(t, b.SetClientSecret(secret))
+	edit("FJMCP_BROKER_FORGEJO_CLIENT_ID", app.ClientID)(t, b)
+}
+
 // forgeBreaks are of the forge and the way to it.
 var forgeBreaks = []broken{{
 	what:  "the forge is stopped",
@@ -143,4 +152,19 @@ var forgeBreaks = []broken{{
 	begin:  atForges(func(b *bench) error { b.Forge.Advance(2 * time.Hour); return nil }),
 	cure:   "nothing needs to",
 	doctor: "the forge's clock is",
+}, {
+	what: "the application was deleted at the forge", // last: its ID does not come back
+	begin: func(t *testing.T, b *bench) {
+		must(t, b.Forge.DeleteApp(ClientID))
+		if b.call(t) == nil { // by which it is seen
+			t.Error("a call works")
+		}
+	},
+	mend:  newApplication,
+	cure:  "another one (fjmcpctl setup), and a login of each user",
+	login: "Client ID not registered", call: "~",
+	exit: 1, status: "forgejo does not know the OAuth application or its secret … to do: compare",
+	ready:   `"oauth-application":"failing"`,
+	journal: "health check fails … forgejo does not know the OAuth application or its secret",
+	again:   true,
 }}

@@ -300,4 +300,11 @@ func TestRealForgejoMCP(t *testing.T) {
 		w.mustCall(c, "list_my_repos", map[string]any{"page": 1, "limit": 10}, "alice")
 		fmt.Fprintln(os.Stderr, "real forgejo-mcp,", era, "client:", n, "tools")
 	}
+	if got := w.ctl("sessions", "stop", "--user", "alice", "--yes"); got.status != 0 {
+		t.Errorf("%+v", got)
+	}
+	w.until("the backends have ended", func() bool { return w.processes() == 0 })
+	if log := w.log.String(); strings.Contains(log, " ERROR ") || strings.Contains(log, "goroutine ") {
+		t.Error("the end of a session looks like a fault, see the log")
+	}
 }
