@@ -317,6 +317,10 @@ func TestScopesThatOnlyRead(t *testing.T) {
 	if _, header, _ := w.server.Challenge("/mcp", authserver.ErrNoToken); !strings.Contains(header, `scope="forgejo:read"`) {
 		t.Errorf("the challenge is %s", header)
 	}
+	made := w.do(newBrowser(), w.request(http.MethodPost, w.url+"/oauth/register", `{"redirect_uris":["http://127.0.0.1/cb"],"scope":"forgejo:read forgejo:write"}`)).json(t)
+	if made["scope"] != "forgejo:read" {
+		t.Errorf("a registration offers %v", made["scope"])
+	}
 	c := w.newClient()
 	query := c.authorizeQuery("scope", "forgejo:read forgejo:write")
 	page := w.get(w.url + "/oauth/authorize?" + query.Encode())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -95,7 +96,7 @@ func (g *Registry) register(r *http.Request) (made oauth.RegistrationResponse, e
 	if err != nil {
 		return made, fmt.Errorf("cannot make a client id: %w", err)
 	}
-	reg.Scope = model.GrantedScope("") // it is for each authorization request to ask for less
+	reg.Scope = strings.Join(model.Scopes(g.cfg.Forgejo.MayWrite()), " ") // it is for each authorization request to ask for less
 	made = oauth.RegistrationResponse{ClientID: id, ClientIDIssuedAt: g.cfg.Now().Unix(), Registration: reg}
 	if oauth.HasSecret(reg.TokenEndpointAuthMethod) {
 		made.ClientSecret, made.ClientSecretExpiresAt = g.cfg.Store.ClientSecret(id), new(int64) // 0: it does not expire
