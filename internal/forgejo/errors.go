@@ -70,13 +70,15 @@ func (e *Error) Error() string {
 func (e *Error) UserMessage() string { return kinds[e.Kind].message }
 
 // Unwrap ties kinds to the broker's sentinels. Misconfigured counts as
-// ErrForgejoDown: the user's login may be perfectly good, so no client may be
+// ErrForgejoDown, too: the user's login may be perfectly good, so no client may be
 // told to log in again because of it.
 func (e *Error) Unwrap() []error {
 	var errs []error
 	switch e.Kind {
-	case Down, Misconfigured:
+	case Down:
 		errs = append(errs, model.ErrForgejoDown)
+	case Misconfigured:
+		errs = append(errs, model.ErrForgejoDown, model.ErrForgejoMisconfigured)
 	case GrantDead, Suspended:
 		errs = append(errs, model.ErrForgejoGrantDead)
 	}

@@ -92,6 +92,7 @@ func cause(err error) error {
 // forgeFailure tells whether the forge is why the backend ended: it never gave
 // it a usable answer.
 func forgeFailure(c forgeproxy.Contact) *failure {
+	var why interface{ Reason() control.Reason }
 	switch {
 	case c.Served:
 		return nil
@@ -99,6 +100,8 @@ func forgeFailure(c forgeproxy.Contact) *failure {
 		return failed(control.ReasonTokenRefused, "the forge answered %d to the user's token", c.Status)
 	case c.Answered:
 		return failed(control.ReasonForgeUnreachable, "the forge answered %d", c.Status)
+	case errors.As(c.Err, &why):
+		return failed(why.Reason(), "the forge refused the user's token: %v", c.Err)
 	case c.Err != nil:
 		return failed(control.ReasonForgeUnreachable, "cannot reach the forge: %v", c.Err)
 	}

@@ -88,6 +88,8 @@ var failures = []struct {
 		"this server is under maintenance and takes no new calls at the moment; try again in a few minutes"},
 	{audit.ErrMute, http.StatusServiceUnavailable, mcp.CodeServerError, 30 * time.Second,
 		"this server takes no calls while it cannot write its audit; tell its operator, who sees the cause with fjmcpctl status"},
+	{model.ErrForgejoMisconfigured, http.StatusOK, mcp.CodeInternalError, 0,
+		"Forgejo does not take this server's client ID and secret; tell its operator, logging in again does not help"},
 	{model.ErrForgejoDown, http.StatusOK, mcp.CodeInternalError, 0, forgejoDown},
 	{model.ErrForgejoGrantDead, http.StatusOK, mcp.CodeInternalError, 0,
 		"Forgejo no longer accepts this login; connect again to log in"},

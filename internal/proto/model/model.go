@@ -33,6 +33,9 @@ var (
 	// ErrForgejoDown says that Forgejo did not give a usable answer
 	// (unreachable, 5xx, HTML where JSON was due). Trying later may help.
 	ErrForgejoDown = errors.New("forgejo is not reachable")
+	// ErrForgejoMisconfigured says why where it is ErrForgejoDown as well: Forgejo does not
+	// take the broker itself. Only the operator can help.
+	ErrForgejoMisconfigured = errors.New("forgejo does not take this server")
 	// ErrForgejoGrantDead says that Forgejo definitely refused the user's token
 	// set. Only a new login helps.
 	ErrForgejoGrantDead = errors.New("forgejo no longer accepts this login")

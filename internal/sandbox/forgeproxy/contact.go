@@ -10,7 +10,7 @@ type Contact struct {
 	Answered bool  // there was an answer
 	Served   bool  // one of them neither refused the token nor was a server error
 	Status   int   // of the last answer up to the first that served; 0 for none
-	Err      error // of the last failed attempt before the first answer
+	Err      error // of the last failed attempt before the first answer; may have a Reason() control.Reason
 }
 
 // record is a Contact that grows.

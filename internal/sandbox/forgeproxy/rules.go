@@ -25,6 +25,9 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.text }
 
+// Reason is what the broker knows it by.
+func (r *refusal) Reason() control.Reason { return r.reason }
+
 const nothingSent = "; nothing was sent to the forge"
 
 var (

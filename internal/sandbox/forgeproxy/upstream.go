@@ -87,6 +87,7 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		u.contact.answer(resp.StatusCode)
 		return resp, nil
 	case err != nil:
+		u.contact.failed(err)
 		resp.Body.Close()
 		return nil, err
 	}

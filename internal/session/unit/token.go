@@ -66,7 +66,7 @@ func (u *Unit) push(ctx context.Context, set model.ForgejoTokens) error {
 func (u *Unit) noteUnrenewed(err error) (reason control.Reason) {
 	switch {
 	case errors.Is(err, errNoOther), errors.Is(err, model.ErrForgejoGrantDead):
-	case errors.Is(err, model.ErrForgejoDown):
+	case errors.Is(err, model.ErrForgejoDown) && !errors.Is(err, model.ErrForgejoMisconfigured):
 		reason = control.ReasonForgeUnreachable
 	default:
 		reason = control.ReasonInternal

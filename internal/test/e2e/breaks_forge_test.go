@@ -162,7 +162,7 @@ var forgeBreaks = []broken{{
 	},
 	mend:  newApplication,
 	cure:  "another one (fjmcpctl setup), and a login of each user",
-	login: "Client ID not registered", call: "~",
+	login: "Client ID not registered", call: "its operator finds the cause in the journal",
 	exit: 1, status: "forgejo does not know the OAuth application or its secret … to do: compare",
 	ready:   `"oauth-application":"failing"`,
 	journal: "health check fails … forgejo does not know the OAuth application or its secret",

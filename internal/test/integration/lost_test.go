@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,27 @@ func TestForgeDownAtTheRefresh(t *testing.T) {
 		text, failed := w.tool(token, session, "get_my_user_info", map[string]any{}).toolResult()
 		return !failed && strings.Contains(text, "alice")
 	})
+}
+
+// Where the application was deleted at the forge nobody is told that the forge is away, or
+// that forgejo-mcp has crashed.
+func TestApplicationDeletedAtTheForge(t *testing.T) {
+	w := start(t, "standin")
+	_, tokens := w.login("alice")
+	token := tokens.field("access_token")
+	session := w.begin(token)
+	w.must(w.forge.DeleteApp(w.broker.ClientID))
+	text, failed := w.tool(token, session, "get_my_user_info", map[string]any{}).toolResult()
+	if !failed || !strings.Contains(text, "its operator finds the cause in the journal") {
+		t.Errorf("a call is told %q", text)
+	}
+	if r := w.post(token, "", initialize); !strings.Contains(r.body, "its operator finds the cause in the journal") {
+		t.Errorf("a new session is told %s", r.body)
+	}
+	w.ready(http.StatusServiceUnavailable, "oauth-application", "failing")
+	if n := strings.Count(w.log.String(), "FJMCP_OUTCOME=crashed"); n != 0 {
+		t.Errorf("%d crashes", n)
+	}
 }
 
 // A forge that was restored from a backup counts from a former number. Who logs in then

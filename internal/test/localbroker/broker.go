@@ -43,8 +43,9 @@ type Config struct {
 
 // Broker is a running fjmcp-broker.
 type Broker struct {
-	URL   string
-	Ended chan error // gets the exit when it ends unasked
+	URL      string
+	ClientID string     // at the forge
+	Ended    chan error // gets the exit when it ends unasked
 
 	cmd     *exec.Cmd
 	env     []string
@@ -78,6 +79,7 @@ func Start(ctx context.Context, c Config) (*Broker, error) {
 			return nil, err
 		}
 	}
+	b.ClientID = app.ClientID
 	b.env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"CREDENTIALS_DIRECTORY=" + c.Dir,
