@@ -3,7 +3,10 @@ package authserver_test
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,4 +101,57 @@ func TestRemovedClientsDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.post("/oauth/device_authorization", w.deviceForm(first.client)).wantError(t, 401, "invalid_client", "")
+}
+
+// Of many who come back from Forgejo at one time with one code, one has it, and of the
+// others nothing is kept.
+func TestManyBrowsersFinishAtOnce(t *testing.T) {
+	w := newDeviceWorld(t)
+	d := w.ask("")
+	var browsers []*http.Client
+	var there []string
+	for range 6 {
+		b := newBrowser()
+		browsers, there = append(browsers, b), append(there, w.deviceAtForge(b, d, "alice"))
+	}
+	var connected, over atomic.Int64
+	var group sync.WaitGroup
+	for i, b := range browsers {
+		group.Go(func() {
+			switch a := w.do(b, w.request(http.MethodGet, there[i], "")); {
+			case strings.Contains(a.body, "The device is connected"):
+				connected.Add(1)
+			case strings.Contains(a.body, "This code is over"):
+				over.Add(1)
+			default:
+				t.Errorf("%d %s", a.StatusCode, a.body)
+			}
+		})
+	}
+	group.Wait()
+	if connected.Load() != 1 || over.Load() != 5 || w.count("SELECT COUNT(*) FROM grants") != 1 || w.count("SELECT COUNT(*) FROM logins") != 0 {
+		t.Errorf("%d are connected, %d are not", connected.Load(), over.Load())
+	}
+	if a := d.wait(); a.StatusCode != 200 {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+}
+
+// A login that Forgejo does not complete begins anew with the code.
+func TestForgeRefusesADevicesLogin(t *testing.T) {
+	w := newDeviceWorld(t)
+	d, b := w.ask(""), newBrowser()
+	there := w.deviceAtForge(b, d, "alice")
+	spoiled, err := url.Parse(there)
+	w.must(err)
+	query := spoiled.Query()
+	query.Set("code", "another")
+	spoiled.RawQuery = query.Encode()
+	page := w.do(b, w.request(http.MethodGet, spoiled.String(), ""))
+	if page.StatusCode != http.StatusForbidden || page.link(t, "Try again") != w.url+"/device" {
+		t.Fatalf("%d %s", page.StatusCode, page.body)
+	}
+	if a := w.do(b, w.request(http.MethodGet, w.deviceAtForge(b, d, "alice"), "")); !strings.Contains(a.body, "The device is connected") {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
 }
