@@ -1,6 +1,7 @@
 package authserver_test
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeweb"
 )
@@ -132,7 +134,7 @@ func TestDeviceQuestion(t *testing.T) {
 		w.advance(3 * time.Minute)
 		b := newBrowser()
 		a := w.enter(b, w.codeForm(b), strings.ToLower(d.user))
-		for _, says := range []string{tc.says, d.user, "3 minutes ago", "127.0.0.1, as this browser does", "Did you start this?", "No, I did not start this", "Repositories: code"} {
+		for _, says := range []string{tc.says, d.user, "3 minutes ago", "This server cannot tell", "Did you start this?", "No, I did not start this", "Repositories: code"} {
 			if a.StatusCode != 200 || !strings.Contains(a.body, says) {
 				t.Errorf("%s: %d, lacks %q: %s", tc.client, a.StatusCode, says, a.body)
 			}
@@ -144,16 +146,62 @@ func TestDeviceQuestion(t *testing.T) {
 			t.Errorf("%v %s", a.Header, a.body)
 		}
 	}
-	// From elsewhere.
-	d := w.ask("")
-	b := newBrowser()
+	w.post("/oauth/device_authorization", w.deviceForm(plain)).wantError(t, 400, "unauthorized_client", "")
+}
+
+// Where the device asked from is told if it is known: not if a reverse proxy, for whom all
+// have one address, says nothing or is not believed.
+func TestDeviceAddress(t *testing.T) {
+	w := newDeviceWorld(t)
+	client := w.register(deviceBody)["client_id"].(string)
+	for _, tc := range []struct{ device, browser, says string }{
+		{"198.51.100.7", "198.51.100.7", "198.51.100.7, as this browser does"},
+		{"198.51.100.7", "198.51.100.8", "198.51.100.7, which is not this browser"},
+		{"198.51.100.7", "", "198.51.100.7, which is not this browser"},
+		{"2001:db8::1", "2001:db8::2", "2001:db8::/64, as this browser does"},
+		{"", "198.51.100.7", "This server cannot tell"},
+		{"", "", "This server cannot tell"},
+		{"::1", "::1", "This server cannot tell"},
+	} {
+		from := func(address string) []string {
+			if address == "" {
+				return nil
+			}
+			return []string{"X-Forwarded-For", address}
+		}
+		code := w.post("/oauth/device_authorization", w.deviceForm(client), from(tc.device)...).json(t)["user_code"].(string)
+		b := newBrowser()
+		form := w.codeForm(b)
+		form.Set("user_code", code)
+		headers := append([]string{"Content-Type", "application/x-www-form-urlencoded"}, from(tc.browser)...)
+		if a := w.do(b, w.request(http.MethodPost, w.url+"/device", form.Encode(), headers...)); !strings.Contains(a.body, tc.says) {
+			t.Errorf("%+v: %d %s", tc, a.StatusCode, a.body)
+		}
+	}
+	// A proxy elsewhere that nobody has named.
+	d, b := w.ask(client), newBrowser()
 	form := w.codeForm(b)
 	form.Set("user_code", d.user)
-	a := w.do(b, w.request(http.MethodPost, w.url+"/device", form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "X-Forwarded-For", "198.51.100.7"))
-	if !strings.Contains(a.body, "127.0.0.1, which is not this browser&#39;s") && !strings.Contains(a.body, "127.0.0.1, which is not this browser's") {
+	r := w.request(http.MethodPost, w.url+"/device", form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "X-Forwarded-For", "198.51.100.8")
+	for _, c := range b.Jar.Cookies(r.URL) {
+		r.AddCookie(c)
+	}
+	r.RemoteAddr = "203.0.113.1:1"
+	w.must(w.setAddress(d, "203.0.113.1"))
+	if a := serve(t, w.mux.Load(), r); a.StatusCode != 200 || !strings.Contains(a.body, "This server cannot tell") {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
-	w.post("/oauth/device_authorization", w.deviceForm(plain)).wantError(t, 400, "unauthorized_client", "")
+}
+
+// setAddress has a device have asked from there.
+func (w *world) setAddress(d device, address string) error {
+	db, err := sql.Open("sqlite", w.path)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.ExecContext(w.t.Context(), "UPDATE device_requests SET address = ? WHERE hash = ?", address, model.Hash(d.code))
+	return err
 }
 
 // documentWithoutDevices is a client whose document names no grant type.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
@@ -105,13 +106,27 @@ func (h *Handler) device(ctx context.Context, find func(context.Context, string)
 
 func (h *Handler) question(r *http.Request, browser, code string, d store.DeviceRequest, client model.Client) pages.DeviceQuestion {
 	here, _ := h.cfg.Addresses.Source(r)
+	asked := d.Address
+	if thisMachine(asked) || r.Header.Get("X-Forwarded-For") != "" && !h.cfg.Addresses.Believed(r) {
+		asked = "" // it is that of a reverse proxy, or may be: all that come by it have the same
+	}
 	return pages.DeviceQuestion{
 		Client: oauth.ClientName(client), Publisher: oauth.Publisher(client), Proof: proof(client), Code: oauth.ShowUserCode(code),
-		Address: d.Address, Here: d.Address == here, Asked: d.CreatedAt, Now: h.cfg.Now(),
+		Address: asked, Here: asked == here, Asked: d.CreatedAt, Now: h.cfg.Now(),
 		Parts: permissions(h.cfg.Forgejo.Scope()), ReadOnly: model.ReadOnly(d.Requested), Reads: !h.cfg.Forgejo.MayWrite(),
 		Account: h.cfg.AccountURL(), Action: h.cfg.DeviceURL() + "/answer",
 		Fields: []pages.Field{{Name: "request", Value: d.ID}, {Name: "form_token", Value: deviceToken(browser, d.ID)}},
 	}
+}
+
+// thisMachine reports whether an address, as ratelimit tells it, is one of this machine.
+func thisMachine(address string) bool {
+	at, err := netip.ParsePrefix(address)
+	if err != nil {
+		addr, err := netip.ParseAddr(address)
+		return err != nil || addr.IsLoopback()
+	}
+	return at.Contains(netip.IPv6Loopback())
 }
 
 // deviceToken ties the answer to the request that the browser was shown.

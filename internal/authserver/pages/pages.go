@@ -99,7 +99,7 @@ type DeviceQuestion struct {
 	Publisher  string // host that published its description, if any
 	Proof      string // one of those below; else it has proved nothing
 	Code       string
-	Address    string // that the device asked from
+	Address    string // that the device asked from; "" if that is not known
 	Here       bool   // the browser's is the same
 	Asked, Now time.Time
 	Parts      []Part // as of Consent, as the rest

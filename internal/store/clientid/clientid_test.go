@@ -49,6 +49,10 @@ var known = map[string]struct {
 		"https://insiders.vscode.dev/redirect", "https://vscode.dev/redirect", "http://127.0.0.1/", "http://127.0.0.1:33418/",
 	}}, 80},
 	"mcp-remote": {model.Client{AuthMethod: "none", Name: "MCP CLI Proxy", RedirectURIs: []string{"http://localhost:3335/oauth/callback"}}, 120},
+	"mcp-remote with a code": {model.Client{
+		AuthMethod: "none", Name: "MCP CLI Proxy", RedirectURIs: []string{"http://localhost:3335/oauth/callback"},
+		GrantTypes: []string{"urn:ietf:params:oauth:grant-type:device_code"},
+	}, 190},
 	"a portal with a key": {model.Client{
 		AuthMethod: "private_key_jwt", Name: "Portal", SigningAlg: "ES256", RedirectURIs: []string{"https://portal.example/cb"},
 		JWKS: `{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`,
@@ -77,7 +81,7 @@ func TestIDsHoldRegistrations(t *testing.T) {
 func TestOtherRegistrationsAreOtherClients(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range []model.Client{
-		{}, {Name: "a"}, {AuthMethod: "a"}, {JWKSURI: "a"}, {SigningAlg: "a"}, {JWKS: `"a"`},
+		{}, {Name: "a"}, {AuthMethod: "a"}, {JWKSURI: "a"}, {SigningAlg: "a"}, {JWKS: `"a"`}, {GrantTypes: []string{"a"}},
 		{RedirectURIs: []string{"a"}}, {RedirectURIs: []string{"a", "b"}}, {RedirectURIs: []string{"b", "a"}}, {RedirectURIs: []string{"a,b"}},
 	} {
 		id := mustSeal(t, ring(t, 1), c)
