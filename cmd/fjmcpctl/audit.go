@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
@@ -171,6 +172,7 @@ func (o *auditOptions) run(cmd *cobra.Command, asJSON bool) error {
 	ctx, cancel := cmd.Context(), context.CancelFunc(func() {})
 	if o.follow {
 		ctx, cancel = signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+		go func() { hangup(int32(os.Stdout.Fd())); cancel() }()
 	}
 	defer cancel()
 	if o.filter.User != "" {
@@ -184,4 +186,14 @@ func (o *auditOptions) run(cmd *cobra.Command, asJSON bool) error {
 	err = r.read(ctx)
 	p.end(r)
 	return errors.Join(err, p.out.Flush())
+}
+
+// hangup waits until nobody reads any more what is written to a pipe or a terminal. What
+// follows may have nothing to write for hours.
+func hangup(fd int32) {
+	for {
+		if n, err := unix.Poll([]unix.PollFd{{Fd: fd}}, -1); n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }

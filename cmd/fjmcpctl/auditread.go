@@ -73,17 +73,21 @@ func (o *auditReader) stream(ctx context.Context, reverse bool) error {
 func (o *auditReader) latest(ctx context.Context, most int) error {
 	r := o.times
 	r.Reverse = true
+	if most == 0 { // all that is wanted is where they end
+		for e, err := range o.all.Events(ctx, r) {
+			o.newest = &e
+			return err
+		}
+		return nil
+	}
 	var items []auditItem
 	count := 0
 	err := o.pass(ctx, r, func(i auditItem) bool {
-		if count == most {
-			return false
-		}
 		if i.note == "" {
 			count++
 		}
 		items = append(items, i)
-		return true
+		return count < most
 	})
 	if !o.reverse {
 		slices.Reverse(items)
@@ -96,8 +100,7 @@ func (o *auditReader) latest(ctx context.Context, most int) error {
 
 // pass hands on what the filter lets through, and what is missing, until it is enough.
 func (o *auditReader) pass(ctx context.Context, r journal.Range, hand func(auditItem) bool) error {
-	more := true
-	r.Missing = func(n int64, from, to time.Time) { more = more && hand(auditItem{note: missing(n, from, to)}) }
+	r.Missing = func(n int64, from, to time.Time) { hand(auditItem{note: missing(n, from, to)}) }
 	for e, err := range o.all.Events(ctx, r) {
 		if err != nil {
 			return err
@@ -109,10 +112,10 @@ func (o *auditReader) pass(ctx context.Context, r journal.Range, hand func(audit
 			o.passOver(e)
 			continue
 		}
-		if more = more && hand(auditItem{event: e}); !more {
+		o.shown++
+		if !hand(auditItem{event: e}) {
 			return nil
 		}
-		o.shown++
 	}
 	return nil
 }

@@ -241,3 +241,23 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Files that journalctl puts in another order, since a clock was set back between them, tell
+// of one gap at most.
+func TestOutOfOrder(t *testing.T) {
+	for reverse, order := range map[bool][]int64{false: {1, 3, 2, 4}, true: {4, 2, 3, 1}} {
+		var missing []int64
+		r := Range{Reverse: reverse, Missing: func(n int64, _, _ time.Time) { missing = append(missing, n) }}
+		for range r.window(Event{}, func(yield func(Event, error) bool) {
+			for _, n := range order {
+				if !yield(Event{Run: "r", Number: n}, nil) {
+					return
+				}
+			}
+		}) {
+		}
+		if len(missing) != 1 || missing[0] != 1 {
+			t.Errorf("reverse %v: %v are missing", reverse, missing)
+		}
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -102,6 +101,7 @@ func localBus() []attack {
 			}, fs.ErrNotExist)
 		}},
 		{who: "L", name: "forge entries of the audit", right: "no query of the documentation shows them", out: forgedEntries},
+		{who: "L", name: "forge what fjmcpctl audit shows", right: "it shows the broker's events alone", out: forgedEvents},
 		{who: "L", name: "read tokens on the disk of a stolen machine without its memory", right: "none but in sealed form", out: theDisk},
 		{who: "L", name: "find tokens in what processes were started with", right: "none", out: func(w *world) result {
 			return w.clean("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null; true", "FJMCP_SESSION_FORGEJO_URL=", w.everySecret())
@@ -176,57 +176,6 @@ func theDisk(w *world) result {
 	}
 	found := w.run("grep -rlaF -- 'attack as alice' /var/lib/fjmcp")
 	return verdict(found != "", "none, and the client's name in %s", found)
-}
-
-// documented is a query of the journal in the documentation.
-var documented = regexp.MustCompile(`journalctl [^` + "`" + `\n|]*FJMCP_[^` + "`" + `\n|]*`)
-
-const mark = "forged by a local user"
-
-// forgeEntries writes entries to the journal, of all namespaces, that look like the audit's.
-func forgeEntries() error {
-	sockets, err := filepath.Glob("/run/systemd/journal*/socket")
-	for _, socket := range sockets {
-		conn, err := net.Dial("unixgram", socket)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		for _, event := range []string{"tool_call", "login", "session_started", "session_stopped", "token_reused", "rate_limited"} {
-			_, err := fmt.Fprintf(conn, "MESSAGE=%s\nPRIORITY=4\nSYSLOG_IDENTIFIER=fjmcp-broker\nFJMCP_EVENT=%s\nFJMCP_USER=alice\nFJMCP_SESSION=0123456789abcdef\nFJMCP_CLIENT=x\nFJMCP_OUTCOME=ok\nFJMCP_UNIT=fjmcp-session@x.service\n", mark, event)
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return err
-}
-
-// forgedEntries writes to the journal what looks like the broker's audit, and makes the
-// queries that the documentation recommends.
-func forgedEntries(w *world) result {
-	if r := w.as(mallory, program, "forge"); r.Code != 0 {
-		return verdict(false, "cannot try: %s", r.Stderr)
-	}
-	if !strings.Contains(w.run("journalctl --sync; journalctl FJMCP_USER=alice -o cat"), mark) {
-		return result{false, "cannot try: the journal does not show the entry"}
-	}
-	count := 0
-	for _, page := range []string{"README.md", "docs/operations.md", "docs/acceptance.md", "packaging/man/fjmcp-broker.8", "packaging/man/fjmcp-session.8", "packaging/man/fjmcpctl.1"} {
-		text, err := os.ReadFile("../../../" + page)
-		w.must(err)
-		for _, query := range documented.FindAllString(string(text), -1) {
-			if strings.Contains(query, " -F ") || strings.Contains(query, "-f ") {
-				continue // lists values; does not end
-			}
-			count++
-			query = strings.NewReplacer("<id>", "x", "<session>", "0123456789abcdef", "…", "").Replace(query)
-			if out := w.run("u=_SYSTEMD_UNIT=fjmcp-broker.service id=0123456789abcdef; { " + strings.TrimRight(query, `\ `) + "; } 2>&1 || true"); strings.Contains(out, mark) {
-				return verdict(false, "%s shows it (%s)", query, page)
-			}
-		}
-	}
-	return verdict(count > 5, "none of %d shows them", count)
 }
 
 // localForge are attempts to take the forge's place when it is down.

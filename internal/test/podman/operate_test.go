@@ -46,10 +46,13 @@ func TestBackup(t *testing.T) {
 // called healthy.
 func TestLookInside(t *testing.T) {
 	h := start(t)
-	for _, line := range blocks(t, "Look inside")[0] {
+	lines := blocks(t, "Look inside")[0]
+	for _, line := range lines {
 		h.sh(line)
 	}
 	h.mustBe(h.connect("alice", "examined"), "alice")
+	audit := lines[len(lines)-1]
+	h.sh(audit + " --user alice --event tool_call --json | grep '\"tool\":\"get_my_user_info\",.*\"outcome\":\"ok\"'")
 	h.checkDoctor()
 	h.must(exec.Command("kill", "-STOP", h.process("fjmcp-broker")).Run())
 	if _, err := podman("healthcheck", "run", container); err == nil {
