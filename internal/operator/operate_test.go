@@ -22,6 +22,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -30,6 +31,7 @@ import (
 type world struct {
 	*operator.Operator
 	sessions *session.Manager
+	store    *store.Store
 	log      *bytes.Buffer
 	now      time.Time
 	state    string // directory
@@ -42,6 +44,7 @@ func newWorld(t *testing.T, ids ...string) *world {
 	path := teststore.Path(t)
 	w.state = filepath.Dir(path)
 	st := teststore.Open(t, path, now)
+	w.store = st
 	login := teststore.LogIn(t, st, "alice", w.now)
 	for i, id := range ids {
 		err := st.CreateSession(t.Context(), model.Session{
@@ -57,7 +60,7 @@ func newWorld(t *testing.T, ids ...string) *world {
 		Config: unit.Config{Tokens: new(tokens.Tokens), Log: log, Now: now}, Store: st, Audit: events, MaxAge: 24 * time.Hour, PerUser: 8, Max: 200,
 	})
 	w.Operator = operator.New(operator.Config{
-		Settings: &config.Config{Settings: config.Settings{SessionMaxAge: 24 * time.Hour}, Launcher: config.LauncherProcess, PublicURL: &url.URL{}, ForgejoURL: &url.URL{}},
+		Settings: &config.Config{Settings: config.Settings{SessionMaxAge: 24 * time.Hour}, Launcher: config.LauncherProcess, PublicURL: &url.URL{}, ForgejoURL: &url.URL{Scheme: "https", Host: "git.example.org"}},
 		Sessions: w.sessions, Store: st, Keys: teststore.Keys(t), Audit: events, Log: log, Now: now,
 	})
 	return w

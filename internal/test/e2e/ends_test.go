@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"html"
 	"io"
@@ -32,6 +33,16 @@ func TestE2EEnds(t *testing.T) {
 		{"stopped by the operator", func(t *testing.T, s *System, _ tokens, _ *raw) {
 			run(t, s, "fjmcpctl", "sessions", "stop", "--user", "alice", "--yes")
 		}, http.StatusNotFound},
+		{"login revoked by the operator", func(t *testing.T, s *System, _ tokens, _ *raw) {
+			run(t, s, "fjmcpctl", "users", "revoke", "alice", "--yes")
+		}, http.StatusUnauthorized},
+		{"user blocked by the operator", func(t *testing.T, s *System, _ tokens, _ *raw) {
+			run(t, s, "fjmcpctl", "users", "block", "alice", "--yes")
+			t.Cleanup(func() {
+				_, err := s.C.Run(context.Background(), "fjmcpctl", "users", "unblock", "alice")
+				must(t, err)
+			})
+		}, http.StatusUnauthorized},
 		{"user suspended at Forgejo", func(t *testing.T, s *System, _ tokens, c *raw) {
 			must(t, s.Forge.Suspend("alice", true))
 			t.Cleanup(func() { must(t, s.Forge.Suspend("alice", false)) })
