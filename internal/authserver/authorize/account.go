@@ -138,7 +138,7 @@ const (
 func (h *Handler) accountPage(user model.User, secret string, connections []store.Connection, done string) pages.Account {
 	a := pages.Account{
 		User: user.Name, Now: h.cfg.Now(), Settings: template.URL(h.cfg.Forgejo.ApplicationsURL()),
-		All: h.form("Disconnect all", secret, purposeDisconnect, ""), Logout: h.form("Log out", secret, purposeLogout, ""),
+		All: h.form("Yes, disconnect all", secret, purposeDisconnect, ""), Logout: h.form("Log out", secret, purposeLogout, ""),
 	}
 	for _, c := range connections {
 		a.Connections = append(a.Connections, h.connection(user, secret, c))
@@ -154,9 +154,9 @@ func (h *Handler) accountPage(user model.User, secret string, connections []stor
 
 func (h *Handler) connection(user model.User, secret string, c store.Connection) pages.Connection {
 	v := pages.Connection{
-		Client: oauth.ClientName(c.Client()), Publisher: oauth.Publisher(c.Client()),
+		Client: oauth.ClientName(c.Client()), ID: model.ShortID(c.ClientID), Publisher: oauth.Publisher(c.Client()),
 		Host: oauth.RedirectHost(c.RedirectURI), ReadOnly: c.ReadOnly(), First: c.FirstUsedAt, Last: c.LastUsedAt, Sessions: c.Sessions,
-		Disconnect: h.form("Disconnect", secret, purposeDisconnect, c.ClientID),
+		Disconnect: h.form("Yes, disconnect it", secret, purposeDisconnect, c.ClientID),
 	}
 	if h.cfg.Running != nil {
 		n, used := h.cfg.Running(user.ID, c.ClientID)

@@ -148,7 +148,7 @@ func (h *Handler) page(r *http.Request) (site.Answer, error) {
 
 func (h *Handler) consent(a *authorization, browser string) pages.Consent {
 	c := pages.Consent{
-		Client: oauth.ClientName(a.client), Publisher: oauth.Publisher(a.client),
+		Client: oauth.ClientName(a.client), Publisher: oauth.Publisher(a.client), Added: a.client.Kind == model.ClientOperator,
 		Destination: destination(a.RedirectURI), Account: h.cfg.AccountURL(), Action: h.cfg.Issuer + "/oauth/authorize",
 		Parts: permissions(h.cfg.Forgejo.Scope()), ReadOnly: model.ReadOnly(a.Requested), Reads: !h.cfg.Forgejo.MayWrite(),
 		Fields: []pages.Field{{Name: "form_token", Value: pages.FormToken(browser, consentForm, a.params)}},

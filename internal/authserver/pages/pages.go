@@ -54,8 +54,9 @@ type Part struct {
 
 // Consent is the page that asks before the user is sent to the forge.
 type Consent struct {
-	Client      string // as the client calls itself; shown as unverified
+	Client      string // as the client calls itself
 	Publisher   string // host that published the client's description, if any
+	Added       bool   // the operator has added the client, and its addresses
 	Destination Destination
 	Parts       []Part  // what is asked for
 	ReadOnly    bool    // it asks to read only
@@ -196,6 +197,7 @@ func (p Front) Render(f Frame) []byte {
 // Connection is a connected client on the account page.
 type Connection struct {
 	Client      string // as the client calls itself
+	ID          string // short, as in the audit
 	Publisher   string // host that published its description, if any
 	Host        string // where its login returned to
 	ReadOnly    bool

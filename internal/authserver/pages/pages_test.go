@@ -1,8 +1,10 @@
 package pages
 
 import (
+	"html"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,56 @@ func TestConsentEscapesWhatTheClientChose(t *testing.T) {
 		t.Errorf("the values are shown %d times", n)
 	}
 }
+
+// What the page says of who asks is one statement in each case: it takes back nothing that
+// it has said, and claims no more than is known.
+func TestConsentSaysWhatIsKnown(t *testing.T) {
+	const (
+		chosen  = "It chose this name itself; nobody has checked it."
+		known   = "It chose this name itself, but this server knows where it returns to."
+		added   = "The operator of this server has added it, and where it returns to."
+		names   = "vscode.dev describes it, and names where it returns to."
+		belongs = "This address belongs to Claude, whatever the application calls itself. Continue only if you have just started the connection there yourself."
+		unknown = "This server does not know this address. Continue only if you know whose it is and have just started the connection there yourself."
+		program = "This is a program on your own computer, and any program there can say that it is this application. Continue only if you have just started the connection yourself, on this computer."
+		app     = "This opens an app on your device. Continue only if you have just started the connection yourself, on this device."
+		owned   = "This opens Cursor, or another app that says it is. Continue only if you have just started the connection yourself, on this device."
+		own     = "This address is vscode.dev's own: whoever runs that gets access. Continue only if you know whose it is and have just started the connection there yourself."
+		named   = "This server does not know this address, only that vscode.dev names it. Continue only if you know whose both are and have just started the connection there yourself."
+		only    = "Continue only if you have just started the connection there yourself."
+	)
+	site, other := Destination{Host: "claude.ai", Kind: KnownSite, Owner: "Claude"}, Destination{Host: "app.example"}
+	loopback, scheme := Destination{Host: "127.0.0.1", Kind: ThisComputer}, Destination{Host: "myapp", Kind: App}
+	cursor, its := Destination{Host: "cursor", Kind: App, Owner: "Cursor"}, Destination{Host: "vscode.dev"}
+	for _, tc := range []struct {
+		publisher  string
+		added      bool
+		to         Destination
+		who, where string
+	}{
+		{"", false, site, known, belongs}, {"", false, other, chosen, unknown}, {"", false, loopback, chosen, program},
+		{"", false, scheme, chosen, app}, {"", false, cursor, chosen, owned},
+		{"vscode.dev", false, site, names, belongs}, {"vscode.dev", false, other, names, named}, {"vscode.dev", false, its, names, own},
+		{"vscode.dev", false, loopback, names, program}, {"vscode.dev", false, scheme, names, app}, {"vscode.dev", false, cursor, names, owned},
+		{"", true, site, added, belongs}, {"", true, other, added, only}, {"", true, loopback, added, program},
+		{"", true, scheme, added, app}, {"", true, cursor, added, owned},
+	} {
+		w := httptest.NewRecorder()
+		c := Consent{Client: "Claude", Publisher: tc.publisher, Added: tc.added, Destination: tc.to}
+		if err := c.Write(w, Frame{Forge: "git.example.org"}); err != nil {
+			t.Fatal(err)
+		}
+		_, said, _ := strings.Cut(w.Body.String(), "</h1>")
+		said, _, _ = strings.Cut(said, "<p>With your account")
+		said = strings.Join(strings.Fields(html.UnescapeString(tag.ReplaceAllString(said, ""))), " ")
+		want := "Claude asks to use your account at git.example.org. " + tc.who + " After the login you are sent to " + tc.to.Host + " " + tc.where
+		if said != want {
+			t.Errorf("%+v:\n got %s\nwant %s", c, said, want)
+		}
+	}
+}
+
+var tag = regexp.MustCompile("<[^>]*>")
 
 func TestAccountEscapesWhatTheClientChose(t *testing.T) {
 	w := httptest.NewRecorder()

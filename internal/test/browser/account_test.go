@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // openAccount logs in to the account page.
@@ -46,8 +48,11 @@ func TestReadOnlyToDisconnect(t *testing.T) {
 	if text, failed, err = call(ctx, client, "get_my_user_info", nil); err != nil || failed {
 		t.Fatalf("after the login to the account page: %q, %v", text, err)
 	}
-	started := time.Now()
 	b.press("Disconnect Walking client")
+	b.see("Its sessions end at once, with all that is under way in them.")
+	b.inspect("account-asks")
+	started := time.Now()
+	b.press("Yes, disconnect it: Walking client")
 	b.see("The application is disconnected and its sessions have ended.", "No application is connected.", "This server keeps no Forgejo token of yours.")
 	t.Logf("disconnected in %s", time.Since(started))
 	b.inspect("account-none")
@@ -96,10 +101,12 @@ func TestDisconnectOneThenAll(t *testing.T) {
 	b.lacks("Bob's client")
 	b.inspect("account-three")
 	b.press("Disconnect Second client")
+	b.press("Yes, disconnect it: Second client")
 	b.see("The application is disconnected")
 	b.see("First client", "Third client")
 	b.lacks("Second client")
 	b.press("Disconnect all")
+	b.press("Yes, disconnect all")
 	b.see("All applications are disconnected", "No application is connected.")
 	b.press("Log out")
 	b.see("You are logged out here.")
@@ -123,8 +130,37 @@ func TestAccountByKeyboard(t *testing.T) {
 	w.openAccount(b, "alice")
 	for _, want := range []string{strings.TrimPrefix(w.url, "https://"), "Log out", "Disconnect Example client"} {
 		b.key(kb.Tab)
-		b.until("the focus on "+want, func() bool { return b.focused() == want })
+		b.until("the focus on "+want, func() bool { return strings.HasPrefix(b.focused(), want) })
 	}
 	b.key(kb.Enter)
+	b.see("Yes, disconnect it")
+	b.key(kb.Tab)
+	b.until("the focus on the answer", func() bool { return strings.HasPrefix(b.focused(), "Yes, disconnect it") })
+	b.key(kb.Enter)
 	b.see("The application is disconnected")
+}
+
+// Two that call themselves alike and return to one host are told apart.
+func TestTwins(t *testing.T) {
+	w := newWorld(t)
+	b := newBrowser(t)
+	var ids []string
+	for _, path := range []string{"/callback", "/callback?other"} { // equal registrations are one client
+		c := w.register("Twin", w.siteURL+path)
+		ids = append(ids, model.ShortID(c.id))
+		b.forget()
+		b.open(c.authorizeURL())
+		b.press("Continue to Forgejo login")
+		b.throughForge("alice", c.redirectURI)
+		b.see("The client got: code state iss")
+		c.tokens(b)
+	}
+	w.openAccount(b, "alice")
+	b.see(ids...)
+	b.see("Connected since", " UTC, just now")
+	b.inspect("account-twins")
+	b.press("Disconnect Twin, ID " + ids[1])
+	b.press("Yes, disconnect it: Twin, ID " + ids[1])
+	b.see("The application is disconnected", ids[0])
+	b.lacks(ids[1])
 }

@@ -170,13 +170,13 @@ func (b *tab) lacks(texts ...string) {
 	}
 }
 
-// press clicks the button, link or label that says label, or whose accessible
+// press clicks the button, link, label or summary that says label, or whose accessible
 // text begins with it.
 func (b *tab) press(label string) {
 	b.t.Helper()
 	quoted, _ := json.Marshal(label)
 	find := fmt.Sprintf(`(() => {
-		const all = [...document.querySelectorAll("button, a, label")].filter(e => e.textContent.trim().replace(/\s+/g, " ").startsWith(%s));
+		const all = [...document.querySelectorAll("button, a, label, summary")].filter(e => e.textContent.trim().replace(/\s+/g, " ").startsWith(%s));
 		if (all.length == 0) return "";
 		document.querySelectorAll("[data-press]").forEach(e => e.removeAttribute("data-press"));
 		all[0].setAttribute("data-press", "");
