@@ -173,12 +173,25 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	s.mcp.Routes(mux)
 	s.health.Routes(mux)
 	s.operator.Routes(mux)
-	s.handler = s.auth.Pages(addresses.Audited(s.metrics.Requests(mux)))
+	s.handler = addresses.Audited(s.metrics.Requests(s.forPeople(mux)))
 	s.metrics.Attend(metrics.Sources{
 		Sessions: s.sessions, SessionsMax: cfg.SessionsMax, PerUser: cfg.SessionsPerUser,
 		Store: s.store, StateDir: cfg.StateDir, Health: s.health, Audit: events,
 	})
 	return nil
+}
+
+// forPeople has mux tell browsers of errors by pages. What is wrong with health is told by
+// its JSON alone.
+func (s *server) forPeople(mux *http.ServeMux) http.Handler {
+	pages := s.auth.Pages(mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if health.Asks(r) {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	})
 }
 
 // release closes what assemble has opened.

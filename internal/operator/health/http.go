@@ -2,6 +2,7 @@ package health
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 )
@@ -15,11 +16,18 @@ import (
 // The answers name checks and states alone: anybody may ask. They can be asked each
 // second.
 func (h *Health) Routes(mux *http.ServeMux) {
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET "+pathLive, func(w http.ResponseWriter, _ *http.Request) {
 		httpserver.WriteJSON(w, http.StatusOK, map[string]string{"status": word(false)})
 	})
-	mux.HandleFunc("GET /readyz", h.ready)
-	mux.HandleFunc("GET /healthz", h.ready)
+	mux.HandleFunc("GET "+pathReady, h.ready)
+	mux.HandleFunc("GET "+pathHealth, h.ready)
+}
+
+const pathLive, pathReady, pathHealth = "/livez", "/readyz", "/healthz"
+
+// Asks reports whether r is for one of Routes, whose JSON is for people as well.
+func Asks(r *http.Request) bool {
+	return slices.Contains([]string{pathLive, pathReady, pathHealth}, r.URL.Path)
 }
 
 func (h *Health) ready(w http.ResponseWriter, r *http.Request) {

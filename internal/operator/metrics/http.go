@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"strings"
@@ -29,7 +30,7 @@ func (m *Metrics) handler(pattern string) string {
 	if !found {
 		path = pattern
 	}
-	return strings.TrimSuffix(strings.TrimPrefix(path, m.prefix), "{$}")
+	return cmp.Or(strings.TrimSuffix(strings.TrimPrefix(path, m.prefix), "{$}"), "/")
 }
 
 // answered notes the status.
