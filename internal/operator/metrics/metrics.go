@@ -81,7 +81,7 @@ func New(prefix string) *Metrics {
 	expect(m.events, kinds)
 	expect(m.logins, loginOutcomes)
 	expect(m.limited, limits)
-	expect(m.refreshes, refreshOutcomes)
+	expect(m.refreshes, loginOutcomes)
 	expect(m.failures, failureReasons)
 	expect(m.stops, stopReasons)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "What runs; always 1.", ConstLabels: prometheus.Labels{
@@ -171,7 +171,7 @@ func (m *Metrics) event(e audit.Event) {
 	case audit.RateLimited:
 		m.limited.WithLabelValues(limits.of(e.Outcome)).Inc()
 	case audit.ForgejoRefresh:
-		m.refreshes.WithLabelValues(refreshOutcomes.of(e.Outcome)).Inc()
+		m.refreshes.WithLabelValues(loginOutcomes.of(e.Outcome)).Inc()
 	case audit.SessionStarted:
 		kind := "start"
 		if e.Detail == audit.Woken {

@@ -40,17 +40,16 @@ func (w words) with(more words) words {
 	return all
 }
 
-// What docs/audit.md lists as outcomes, and that of a call which its user's limit refused. A session's own words are among them, which code
-// in its sandbox could choose.
+// What docs/audit.md lists as outcomes, and that of a call which its user's limit refused.
+// A session's own words are among them, which code in its sandbox could choose.
 var (
 	failureReasons = newWords("backend_missing", "backend_not_executable", "backend_too_old", "forge_unreachable", "token_refused",
 		"crashed", "internal", "timeout", "launcher", "protocol", "error", "crash_loop")
 	callOutcomes = newWords("ok", "error", "left", "timeout", "cancelled", "incapable", "unanswered", "read_only", "denied_path",
 		"denied_request", "token_leaked", "failed", "rate_limited").with(failureReasons)
-	refreshOutcomes = newWords("ok", "down", "grant_dead", "misconfigured", "suspended", "scope_too_broad", "scope_too_narrow", "denied",
-		"other_browser", "not_stored", "too_often", "error")
-	loginOutcomes = refreshOutcomes
-	stopReasons   = newWords("deleted", "max_age", "revoked", "suspended", "operator", "dormant", "abandoned")
+	loginOutcomes = newWords("ok", "down", "grant_dead", "misconfigured", "suspended", "blocked", "revoked", "scope_too_broad", "scope_too_narrow",
+		"denied", "other_browser", "not_stored", "too_often", "error") // of refreshes, too
+	stopReasons = newWords("deleted", "max_age", "revoked", "suspended", "blocked", "operator", "dormant", "abandoned")
 )
 
 var (

@@ -21,8 +21,8 @@ type broker struct {
 }
 
 // withBroker has a broker used that has just been started. An error comes with the last
-// lines of its log.
-func withBroker(ctx context.Context, cfg config, forge *fakeforge.Server, use func(*broker)) (err error) {
+// lines of its log. env are further settings.
+func withBroker(ctx context.Context, cfg config, forge *fakeforge.Server, use func(*broker), env ...string) (err error) {
 	dir, err := os.MkdirTemp("", "fjmcp-bench-")
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func withBroker(ctx context.Context, cfg config, forge *fakeforge.Server, use fu
 	defer caught(&err)
 	b := must(localbroker.Start(ctx, localbroker.Config{
 		Program: cfg.broker, Backend: cfg.child, Port: "0", Dir: dir, Forge: forge, Log: log,
-		Env: []string{"FJMCP_BROKER_SESSIONS_PER_USER=300", "FJMCP_BROKER_SESSIONS_MAX=300", "FJMCP_BROKER_CALLS_PER_MINUTE=0"},
+		Env: append([]string{"FJMCP_BROKER_SESSIONS_PER_USER=300", "FJMCP_BROKER_SESSIONS_MAX=300", "FJMCP_BROKER_CALLS_PER_MINUTE=0"}, env...),
 	}))
 	defer b.Stop(syscall.SIGTERM)
 	use(&broker{b, must(userOf(ctx, b, "alice"))})
