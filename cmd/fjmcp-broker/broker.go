@@ -91,7 +91,11 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	if cfg.ForgeCanBeReplaced() {
-		log.Warn("while the forge is stopped, any local user can listen on its port and is sent the users' tokens; have the forge listen on a unix socket and set FJMCP_BROKER_FORGEJO_SOCKET, or name its user in FJMCP_BROKER_FORGEJO_USER", "forge", cfg.ForgejoURL.String())
+		cure := "; have the forge listen on a unix socket and set FJMCP_BROKER_FORGEJO_SOCKET"
+		if cfg.Launcher == config.LauncherSystemd { // the other has no way to look who listens
+			cure += ", or name its user in FJMCP_BROKER_FORGEJO_USER"
+		}
+		log.Warn("while the forge is stopped, any local user can listen on its port and is sent the users' tokens"+cure, "forge", cfg.ForgejoURL.String())
 	}
 	roots, err := forgeurl.Roots(cfg.ForgejoCAFile)
 	if err != nil {

@@ -27,6 +27,7 @@ type world struct {
 	forge string // its URL
 	root  string
 	token string // of alice's
+	unit  string // the broker's, as systemctl cat shows it, with what is encrypted
 }
 
 func newWorld(t *testing.T) *world {
@@ -86,10 +87,14 @@ func (w *world) new(t *testing.T, o Options) (*setup, *bytes.Buffer) {
 	t.Cleanup(func() { null.Close() })
 	o.Root = w.root
 	out := new(bytes.Buffer)
-	return &setup{
-		Config:   Config{Options: o, In: null, Out: out, Backend: func(string) (string, error) { return "", nil }},
+	s := &setup{
+		Config:   Config{Options: o, In: null, Out: out, Backend: func(string) (string, error) { return "", nil }, Exec: Exec},
 		terminal: newTerminal(null, out), files: files{root: w.root},
-	}, out
+	}
+	if w.unit != "" {
+		s.Systemctl = w.systemctl
+	}
+	return s, out
 }
 
 func (w *world) run(t *testing.T, o Options) (string, error) {
@@ -117,7 +122,12 @@ func (w *world) tree(t *testing.T) map[string]string {
 
 // pair is what the broker would begin with.
 func (w *world) pair() (id, secret string) {
-	return setting(w.read(settingsFile), clientName), strings.TrimSpace(w.read(secretFile))
+	if w.unit != "" {
+		secret, _ = Exec(context.Background(), "", "systemd-creds", "decrypt", "--name=forgejo-client-secret", filepath.Join(w.root, secretFile+".cred"), "-")
+	} else {
+		secret = w.read(secretFile)
+	}
+	return setting(w.read(settingsFile), clientName), strings.TrimSpace(secret)
 }
 
 // good reports whether the forge knows id and secret.
@@ -139,14 +149,18 @@ func (w *world) settled(t *testing.T, n int) {
 	if !w.good(t, id, secret) || len(apps) != 1+n {
 		t.Errorf("the forge does not know %q, or has %d applications, want %d besides its own", id, len(apps), n)
 	}
+	kind := ""
+	if w.unit != "" {
+		kind = ".cred"
+	}
 	for name := range w.tree(t) {
 		switch name {
-		case "", "/etc", "/etc/fjmcp", settingsFile, credentialsDir, secretFile, storeKeyFile:
+		case "", "/etc", "/etc/fjmcp", settingsFile, credentialsDir, secretFile + kind, storeKeyFile + kind:
 		default:
 			t.Errorf("left: %s", name)
 		}
 	}
-	for name, want := range map[string]fs.FileMode{secretFile: 0o600, storeKeyFile: 0o600, settingsFile: 0o644} {
+	for name, want := range map[string]fs.FileMode{secretFile + kind: 0o600, storeKeyFile + kind: 0o600, settingsFile: 0o644} {
 		if info, err := os.Stat(filepath.Join(w.root, name)); err != nil || info.Mode() != want {
 			t.Errorf("%s: %v, %v", name, info.Mode(), err)
 		}
@@ -297,6 +311,25 @@ func TestRefused(t *testing.T) {
 				t.Error("something has changed, or the token is shown")
 			}
 		})
+	}
+}
+
+// Who has no forgejo-mcp is told where it is, and what to do with it.
+func TestWithoutForgejoMCP(t *testing.T) {
+	w := newWorld(t)
+	s, out := w.new(t, w.options(t))
+	s.Backend = func(string) (string, error) { return "", errors.New("there is none") }
+	must(t, s.run(t.Context()))
+	w.settled(t, 1)
+	for _, want := range []string{"One thing is missing: there is none.", "https://git.b4mad.industries/agentic-forges/forgejo-mcp", "install -m 0755 forgejo-mcp /usr/local/bin/forgejo-mcp"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	readme, err := os.ReadFile("../../../README.md")
+	must(t, err)
+	if !strings.Contains(string(readme), "<https://git.b4mad.industries/agentic-forges/forgejo-mcp>") {
+		t.Error("README names another place")
 	}
 }
 

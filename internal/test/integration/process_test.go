@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,7 +16,11 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
+	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
 	"github.com/fjmcp/fjmcp-broker/internal/test/loginclient"
+	"github.com/fjmcp/fjmcp-broker/internal/test/programs"
+	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 )
 
 // backend is one session's forgejo-mcp and the fjmcp-session that started it.
@@ -185,5 +190,69 @@ func TestWhereABrokerStartedByHandSaysWhy(t *testing.T) {
 	r := w.post("", "", "{}")
 	if r.status != 503 || !strings.Contains(r.body, "cannot start") || !strings.Contains(r.body, "the broker's standard error") || strings.Contains(r.body, "journalctl") {
 		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+// README's way without systemd, command by command, ends with a doctor who finds nothing
+// wrong.
+func TestStartedByHandAsREADMESays(t *testing.T) {
+	page, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n### Without systemd\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	blocks := strings.Split(section, "\n```sh\n")
+	if len(blocks) != 3 {
+		t.Fatalf("README has %d blocks of commands", len(blocks)-1)
+	}
+	forge, err := localbroker.StartForge("0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(forge.Stop)
+	address, err := localbroker.FreeAddress("0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := forge.Register(fakeforge.App{Name: "fjmcp", RedirectURIs: []string{"http://" + address + "/oauth/callback"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := strings.NewReplacer("https://mcp.example.org", "http://"+address, "https://git.example.org", forge.URL, "01234567-89ab-cdef-0123-456789abcdef", app.ClientID)
+	dir := t.TempDir()
+	if err := os.Symlink(bin, filepath.Join(dir, "bin")); err != nil {
+		t.Fatal(err)
+	}
+	var log testlog.Buffer
+	sh := func(script string) *exec.Cmd {
+		cmd := exec.Command("/bin/sh", "-ec", here.Replace(script))
+		cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, strings.NewReader(app.ClientSecret+"\n"), &log, &log
+		cmd.Env = append(os.Environ(), "FJMCP_BROKER_LISTEN="+address, "FJMCP_BROKER_FORGEJO_MCP="+filepath.Join(bin, programs.Standin), "FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=off")
+		return cmd
+	}
+	first, _, _ := strings.Cut(blocks[1], "```")
+	last := strings.LastIndex(strings.TrimSpace(first), "\n")
+	begin := sh(first[:last+1] + "exec " + first[last+1:]) // so that its end is the broker's
+	ended, err := localbroker.Spawn(begin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = begin.Process.Signal(syscall.SIGTERM)
+		<-ended
+	})
+	if err := localbroker.Await(t.Context(), ended, http.DefaultClient, "http://"+address+"/livez"); err != nil {
+		t.Fatalf("%v\n%s", err, &log)
+	}
+	var same strings.Builder
+	for line := range strings.Lines(first) {
+		if strings.HasPrefix(line, "export ") {
+			same.WriteString(line)
+		}
+	}
+	second, _, _ := strings.Cut(blocks[2], "```")
+	if err := sh(same.String() + second).Run(); err != nil || !strings.Contains(log.String(), "\nwell: ") {
+		t.Errorf("the doctor: %v\n%s", err, &log)
 	}
 }
