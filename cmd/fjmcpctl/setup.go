@@ -55,7 +55,7 @@ Each answer can be given as an option. Where nobody can be asked, --yes is neede
 				if err := fitForSetup(); err != nil {
 					return err
 				}
-				cfg.Systemctl = systemctl
+				cfg.Systemctl, cfg.Exec = systemctl, setup.Exec
 			}
 			if err := setup.Run(ctx, cfg); err != nil || o.DryRun || o.Root != "" {
 				return err

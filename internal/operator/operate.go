@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
@@ -122,11 +124,28 @@ func (o *Operator) counts(ctx context.Context) (admin.StoreStatus, admin.Session
 			sessions.Dormant++
 		}
 	}
+	granted, grantErr := o.cfg.Store.Granted(ctx)
+	broader, narrower := compared(granted.Scopes, strings.Join(o.cfg.Settings.ForgejoScopes, " "))
 	return admin.StoreStatus{
+		UsersLost: granted.Lost, UsersBroader: broader, UsersNarrower: narrower,
 		Path: sum.Path, Bytes: sum.Bytes, Schema: sum.Schema, Users: sum.Users, Clients: sum.Clients, Logins: sum.Grants,
 		Sealed: sum.Sealed, OlderKey: sum.Older, Unreadable: sum.Unreadable,
-		Problem: problem(errors.Join(sumErr, listErr)),
+		Problem: problem(errors.Join(sumErr, listErr, grantErr)),
 	}, sessions
+}
+
+// compared counts users who have granted more at the forge than is asked for, or less.
+func compared(uses []store.ScopeUse, asked string) (broader, narrower int) {
+	for _, use := range uses {
+		switch {
+		case use.Scope == "" || forgejo.ScopeSame(use.Scope, asked): // or it is not known
+		case forgejo.ScopeWithin(use.Scope, asked):
+			narrower += use.Users
+		default:
+			broader += use.Users
+		}
+	}
+	return broader, narrower
 }
 
 // problem is what an operator is told of err, "" for none.

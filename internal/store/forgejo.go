@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,6 +100,25 @@ func (s *Store) WithholdForgejoTokens(ctx context.Context, allowed func(scope st
 		return nil
 	})
 	return uses, err
+}
+
+// Granted is what users have granted at the forge, as far as it is stored.
+type Granted struct {
+	Lost   int        // users with a login that stands and without a token set, which the forge has refused
+	Scopes []ScopeUse // of the others, in order
+}
+
+// Granted looks at all users.
+func (s *Store) Granted(ctx context.Context) (g Granted, err error) {
+	err = s.reader(ctx).Raw("SELECT scope, COUNT(*) AS users FROM forgejo_tokens GROUP BY scope ORDER BY scope").Scan(&g.Scopes).Error
+	if err == nil {
+		err = s.reader(ctx).Raw(`SELECT COUNT(DISTINCT g.user_id) FROM grants g WHERE g.redeemed_at > 0 AND `+standing+`
+			AND NOT EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id)`, sql.Named("now", ms(s.now()))).Scan(&g.Lost).Error
+	}
+	if err != nil {
+		return Granted{}, fmt.Errorf("cannot look at what users have granted: %w", err)
+	}
+	return g, nil
 }
 
 type forgejoTokensRow struct {

@@ -51,3 +51,31 @@ func TestSummaryKnowsTheTime(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// A user whose tokens the forge has refused is lost for as long as a login of hers stands.
+func TestGranted(t *testing.T) {
+	now := time.Now()
+	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
+	alice, bob := fill(t, s, "alice"), fill(t, s, "bob")
+	look := func(lost, sets int) {
+		t.Helper()
+		got, err := s.Granted(t.Context())
+		must(t, err)
+		users := 0
+		for _, use := range got.Scopes {
+			users += use.Users
+		}
+		if got.Lost != lost || users != sets {
+			t.Errorf("%+v; want %d lost, %d sets", got, lost, sets)
+		}
+	}
+	look(0, 2)
+	must(t, teststore.DropTokens(t.Context(), s, alice.login.User.ID))
+	look(1, 1)
+	must(t, alice.login.Revoke(t.Context(), s))
+	look(0, 1)
+	must(t, teststore.DropTokens(t.Context(), s, bob.login.User.ID))
+	look(1, 0)
+	now = now.Add(365 * 24 * time.Hour)
+	look(0, 0)
+}

@@ -225,6 +225,12 @@ type StoreStatus struct {
 	Clients int    `json:"clients"`
 	Logins  int    `json:"logins"` // that can still be used
 
+	// Of users with such logins: those whose token the forge has refused, and those who have
+	// granted more than is asked for now, or less.
+	UsersLost     int `json:"users_lost,omitempty"`
+	UsersBroader  int `json:"users_broader,omitempty"`
+	UsersNarrower int `json:"users_narrower,omitempty"`
+
 	Sealed     int    `json:"sealed"`     // values
 	OlderKey   int    `json:"older_key"`  // of them, to be moved by a key rotation
 	Unreadable int    `json:"unreadable"` // of them, with no key that the broker has

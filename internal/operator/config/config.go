@@ -116,6 +116,7 @@ func (e *Error) Error() string {
 // loader collects faults while it builds a Config.
 type loader struct {
 	env    map[string]string
+	given  map[string]Credential // those that are not read
 	raw    raw
 	faults []string
 
@@ -130,19 +131,24 @@ func (l *loader) fault(format string, args ...any) {
 
 // Load reads environ (as os.Environ gives it) and the credentials it points to.
 // On any fault the error is an *Error that names them all.
-func Load(environ []string) (*Config, error) { return newLoader(environ).load() }
+func Load(environ []string) (*Config, error) { return LoadWith(environ, nil) }
 
-// Check is Load before there is an OAuth2 application: it asks for neither its client ID
-// nor its secret.
-func Check(environ []string) (*Config, error) {
-	l := newLoader(environ)
+// LoadWith is Load with the credentials of these names as they are given.
+func LoadWith(environ []string, given map[string]Credential) (*Config, error) {
+	return newLoader(environ, given).load()
+}
+
+// Check is LoadWith before there is an OAuth2 application: it asks for neither its client
+// ID nor its secret.
+func Check(environ []string, given map[string]Credential) (*Config, error) {
+	l := newLoader(environ, given)
 	l.unregistered = true
 	return l.load()
 }
 
-func newLoader(environ []string) *loader {
+func newLoader(environ []string, given map[string]Credential) *loader {
 	_, err := os.Stat("/run/systemd/system") // sd_booted(3)
-	return &loader{env: env.ToMap(environ), booted: err == nil, landlock: confine.Landlock()}
+	return &loader{env: env.ToMap(environ), given: given, booted: err == nil, landlock: confine.Landlock()}
 }
 
 func (l *loader) load() (*Config, error) {

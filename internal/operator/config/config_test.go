@@ -312,13 +312,13 @@ func TestCheck(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "store-key"), bytes.Repeat([]byte{7}, 32))
 	environ := []string{"CREDENTIALS_DIRECTORY=" + dir, "FJMCP_BROKER_PUBLIC_URL=https://mcp.example.org/", "FJMCP_BROKER_FORGEJO_URL=https://git.example.org"}
-	if c, err := Check(environ); err != nil || c.PublicURL.String() != "https://mcp.example.org" {
+	if c, err := Check(environ, nil); err != nil || c.PublicURL.String() != "https://mcp.example.org" {
 		t.Errorf("got %v", err)
 	}
 	if _, err := Load(environ); err == nil || !strings.Contains(err.Error(), "2 fault(s)") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := Check(environ[:2]); err == nil || !strings.Contains(err.Error(), "FJMCP_BROKER_FORGEJO_URL is missing") {
+	if _, err := Check(environ[:2], nil); err == nil || !strings.Contains(err.Error(), "FJMCP_BROKER_FORGEJO_URL is missing") {
 		t.Errorf("got %v", err)
 	}
 }

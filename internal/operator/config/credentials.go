@@ -16,15 +16,24 @@ const packageCredentials = "/etc/fjmcp/credentials"
 
 // Names of credentials.
 const (
-	clientSecretName = "forgejo-client-secret"
-	storeKeyName     = "store-key"
-	storeKeyOldName  = "store-key-old"
+	ClientSecretName = "forgejo-client-secret"
+	StoreKeyName     = "store-key"
+	StoreKeyOldName  = "store-key-old"
 )
+
+// Credential is one that was read elsewhere, as from an encrypted file.
+type Credential struct {
+	Value []byte
+	File  string // in which an operator mends it
+}
 
 // credential returns the credential's bytes and the file that an operator has to mend:
 // under the package's unit that is the source of the credential, not systemd's copy.
 // Missing and empty are the same: the unit supplies an empty default.
 func (l *loader) credential(name string) ([]byte, string) {
+	if c, ok := l.given[name]; ok {
+		return c.Value, c.File
+	}
 	dir := cmp.Or(l.env["CREDENTIALS_DIRECTORY"], packageCredentials)
 	b, _ := os.ReadFile(filepath.Join(dir, name))
 	if strings.HasPrefix(dir, "/run/credentials/") {
@@ -34,26 +43,26 @@ func (l *loader) credential(name string) ([]byte, string) {
 }
 
 func (l *loader) clientSecret() string {
-	b, path := l.credential(clientSecretName)
+	b, path := l.credential(ClientSecretName)
 	secret := strings.TrimSpace(string(b))
 	switch {
 	case secret == "":
 		l.fault("credential %s is missing or empty; write the client secret of the forge's OAuth2 application to %s (owner root, "+
-			"mode 0600)", clientSecretName, path)
+			"mode 0600)", ClientSecretName, path)
 	case strings.ContainsAny(secret, " \t\r\n"):
-		l.fault("credential %s: want the client secret alone on one line in %s", clientSecretName, path)
+		l.fault("credential %s: want the client secret alone on one line in %s", ClientSecretName, path)
 	}
 	return secret
 }
 
 func (l *loader) storeKey() ([]byte, string) {
-	b, path := l.credential(storeKeyName)
+	b, path := l.credential(StoreKeyName)
 	switch {
 	case len(bytes.TrimSpace(b)) == 0:
-		l.fault("credential %s is missing or empty; restore it from your backup, or where there is no database yet make it once with: (umask 077; head -c 32 /dev/urandom >%s)", storeKeyName, path)
+		l.fault("credential %s is missing or empty; restore it from your backup, or where there is no database yet make it once with: (umask 077; head -c 32 /dev/urandom >%s)", StoreKeyName, path)
 	case len(b) != 32:
 		l.fault("credential %s: want exactly 32 bytes in %s, found %d; restore it from your backup (without it the sealed rows "+
-			"of the database cannot be read)", storeKeyName, path, len(b))
+			"of the database cannot be read)", StoreKeyName, path, len(b))
 	}
 	return b, path
 }
@@ -61,13 +70,13 @@ func (l *loader) storeKey() ([]byte, string) {
 // storeKeysOld reads the keys that are still needed to read, one after the other
 // in one file. Most of the time there are none.
 func (l *loader) storeKeysOld() [][]byte {
-	b, path := l.credential(storeKeyOldName)
+	b, path := l.credential(StoreKeyOldName)
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil
 	}
 	if len(b)%32 != 0 {
 		l.fault("credential %s: want keys of exactly 32 bytes, one after the other, in %s, found %d bytes; put the file there "+
-			"that store-key was before", storeKeyOldName, path, len(b))
+			"that store-key was before", StoreKeyOldName, path, len(b))
 		return nil
 	}
 	return slices.Collect(slices.Chunk(b, 32))
@@ -78,5 +87,5 @@ func (l *loader) storeKeysOld() [][]byte {
 func (c *Config) WrongStoreKey(database string) *Error {
 	return &Error{Faults: []string{fmt.Sprintf("credential %s: it is not the key of %s and opens nothing there; restore the key from your backup to %s. "+
 		"If you are changing the key, the former one must stay in %s until fjmcpctl key rotate has run. If it is lost, move the database away: all users log in anew",
-		storeKeyName, database, c.storeKeyFile, storeKeyOldName)}}
+		StoreKeyName, database, c.storeKeyFile, StoreKeyOldName)}}
 }

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/setup"
 )
 
 // Skipped is the state of what could not be looked at. It is no failure.
@@ -96,6 +96,7 @@ type Doctor struct {
 	Command func(ctx context.Context, argv ...string) (string, error)
 
 	systemd bool
+	sealed  setup.Sealed   // credentials that systemd decrypts
 	status  *admin.Status  // nil where the broker does not run
 	cfg     *config.Config // nil where the settings are wrong, or cannot be read
 }
@@ -130,7 +131,7 @@ func (d *Doctor) Examine(ctx context.Context) Report {
 	}{
 		{"settings", d.settings}, {"units", d.units}, {"limits", d.limits}, {"permissions", d.permissions}, {"forgejo-mcp", d.program},
 		{"disk", d.disk}, {"journal", d.journal}, {"sandbox", d.sandbox},
-		{"forge", d.forge}, {"oauth-application", d.application}, {"redirect-uri", d.redirect}, {"clock", d.clock},
+		{"forge", d.forge}, {"oauth-application", d.application}, {"redirect-uri", d.redirect}, {"users", d.users}, {"clock", d.clock},
 		{"proxy", d.proxy},
 	} {
 		if slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Name == look.name }) {
@@ -196,6 +197,18 @@ func (d *Doctor) ofCheck(c health.Result) Finding {
 	return f
 }
 
+// said is the state of one of the broker's checks, "" where no broker tells.
+func (d *Doctor) said(check string) health.State {
+	if d.status != nil {
+		for _, c := range d.status.Checks {
+			if c.Name == check {
+				return c.State
+			}
+		}
+	}
+	return ""
+}
+
 func (d *Doctor) wait(what string) {
 	if d.Waits != nil {
 		d.Waits(what)
@@ -209,9 +222,4 @@ func (d *Doctor) exists(name string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-func run(ctx context.Context, argv ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "SYSTEMD_COLORS=0")
-	out, err := cmd.Output()
-	return string(out), err
-}
+func run(ctx context.Context, argv ...string) (string, error) { return setup.Exec(ctx, "", argv...) }

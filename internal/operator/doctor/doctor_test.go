@@ -106,8 +106,28 @@ func TestFindings(t *testing.T) {
 			w.write("/etc/systemd/system/fjmcp-session@.service.d/50-local.conf", "", 0o644)
 			w.check("forgejo-mcp", failing, health.SandboxFails, "it ended")
 		}, "sandbox", warning, "50-local.conf", "systemctl revert 'fjmcp-session@.service'", Failing},
-		"processes":              {func(w *world) { w.desk.status.Launcher.Kind = "process" }, "sandbox", warning, "child processes of the broker", "with systemd", Well},
-		"another redirect URI":   {func(w *world) { w.must(w.forge.Redirect(w.forge.App.ClientID, "https://elsewhere.example/cb")) }, "redirect-uri", failing, "/oauth/callback as a redirect URI that the application does not have", "enter it at the forge", Failing},
+		"processes":            {func(w *world) { w.desk.status.Launcher.Kind = "process" }, "sandbox", warning, "child processes of the broker", "with systemd", Well},
+		"another redirect URI": {func(w *world) { w.must(w.forge.Redirect(w.forge.App.ClientID, "https://elsewhere.example/cb")) }, "redirect-uri", failing, "/oauth/callback as a redirect URI that the application does not have", "enter it at the forge", Failing},
+		"a secret that has just died": {func(w *world) {
+			_, err := w.forge.RotateSecret(w.forge.App.ClientID)
+			w.must(err)
+		}, "redirect-uri", failing, "does not know the OAuth application or its secret", "compare FJMCP_BROKER_FORGEJO_CLIENT_ID", Failing},
+		"a forge from a backup": {func(w *world) { w.desk.status.Store = admin.StoreStatus{Users: 5, UsersLost: 3} }, "users", warning, "the tokens of 3 of 5 users", "they log in the next time", Well},
+		"a few who have left":   {func(w *world) { w.desk.status.Store = admin.StoreStatus{Users: 50, UsersLost: 3, UsersBroader: 2} }, "users", warning, "2 users have granted more", "/user/settings/applications and log in again, or set", Well},
+		"narrower scopes":       {func(w *world) { w.desk.status.Store = admin.StoreStatus{Users: 5, UsersNarrower: 4} }, "users", warning, "4 users have granted less", "revoke the application at", Well},
+		"an encrypted key": {func(w *world) {
+			w.says["systemctl cat"] += "LoadCredentialEncrypted=store-key:" + credentials + "/store-key.cred\n"
+			w.says["systemd-creds decrypt"] = strings.Repeat("k", 31)
+			w.write(credentials+"/store-key.cred", "sealed", 0o600)
+		}, "settings", failing, "want exactly 32 bytes in " + credentials + "/store-key.cred (encrypted: systemd-creds encrypt --name=store-key)", "systemctl restart", Failing},
+		"a key in clear": {func(w *world) {
+			w.says["systemctl cat"] += "LoadCredentialEncrypted=store-key:" + credentials + "/store-key.cred\n"
+			w.says["systemd-creds decrypt"] = strings.Repeat("k", 32)
+			w.write(credentials+"/store-key.cred", "sealed", 0o600)
+		}, "permissions", warning, "/store-key lies in clear beside " + credentials + "/store-key.cred", "move it to your backup", Well},
+		"no encrypted key": {func(w *world) {
+			w.says["systemctl cat"] += "LoadCredentialEncrypted=store-key:" + credentials + "/store-key.cred\n"
+		}, "settings", failing, "credential store-key is missing or empty; restore it from your backup", "systemctl restart", Failing},
 		"a clock that is ahead":  {func(w *world) { w.forge.Advance(2 * time.Hour) }, "clock", warning, " ahead of this machine's; this machine's is synchronized", "timedatectl", Well},
 		"an untrusted proxy":     {func(*world) {}, "proxy", warning, "the proxy is not believed", "FJMCP_BROKER_TRUSTED_PROXIES", Well},
 		"a credulous proxy":      {func(w *world) { w.trust() }, "proxy", warning, "what a client says of itself", "$remote_addr", Well},

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,6 +34,7 @@ func (d *Doctor) permissions(_ context.Context, f *Finding) {
 	d.entry(f, etc, 0, -1, 0o022)
 	d.entry(f, envFile, 0, -1, 0o022)
 	d.entries(f, credentials, 0, 0o077)
+	d.encrypted(f)
 	d.entries(f, stateDir, uid, 0o077)
 	d.entry(f, "/run/fjmcp-private", 0, gid, 0o007)
 	d.missing(f, credentials, "install -d -m 0700 "+credentials)
@@ -40,6 +43,19 @@ func (d *Doctor) permissions(_ context.Context, f *Finding) {
 		d.entry(f, d.cfg.ForgejoCAFile, 0, -1, 0o022)
 		if info, err := os.Stat(d.path(d.cfg.ForgejoCAFile)); err == nil && info.Mode()&0o004 == 0 {
 			f.fail("FJMCP_BROKER_FORGEJO_CA_FILE: permission denied to the broker's user: "+d.cfg.ForgejoCAFile+" has mode "+octal(info.Mode()), "chmod 0644 "+d.cfg.ForgejoCAFile)
+		}
+	}
+}
+
+// encrypted looks at the files that systemd decrypts, and for what lies beside them in clear.
+func (d *Doctor) encrypted(f *Finding) {
+	for _, name := range slices.Sorted(maps.Keys(d.sealed)) {
+		file, plain := d.sealed[name], filepath.Join(credentials, name)
+		if filepath.Dir(file) != credentials {
+			d.entry(f, file, 0, -1, 0o022)
+		}
+		if file != plain && d.exists(plain) {
+			f.warn(plain+" lies in clear beside "+file+", and is not used: a copy of the disk tells it", "move it to your backup, elsewhere")
 		}
 	}
 }

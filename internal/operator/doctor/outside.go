@@ -3,10 +3,12 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/checks/outside"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
@@ -51,11 +53,40 @@ func (d *Doctor) redirect(ctx context.Context, f *Finding) {
 	}
 	f.Detail = d.callback()
 	switch known, err := c.KnowsRedirect(ctx); {
+	case err != nil && d.said(outside.NameApplication) == health.OK: // which was a while ago
+		f.check(outside.Application(func(context.Context) error { return err }).Run(ctx))
 	case err != nil:
 		f.skip("the forge does not answer, or does not know the application")
 	case !known:
 		f.fail("the forge treats "+d.callback()+" as a redirect URI that the application does not have: no login can succeed",
 			"enter it at the forge, among the redirect URIs of the application with the client ID "+d.cfg.ForgejoClientID)
+	}
+}
+
+// users tells who has to log in again, and who has granted something else at the forge than
+// is asked for. Some always have to: they revoke the application, or leave.
+func (d *Doctor) users(_ context.Context, f *Finding) {
+	if d.status == nil {
+		f.skip("the broker does not run")
+		return
+	}
+	s := d.status.Store
+	f.Detail = fmt.Sprintf("%d known", s.Users)
+	if s.UsersLost > 0 {
+		f.Detail += fmt.Sprintf("; the forge has refused the token of %d, who log in again: they revoked the application, are suspended or gone, or it was restored from a backup", s.UsersLost)
+	}
+	if s.UsersLost >= 3 && 2*s.UsersLost > s.Users {
+		f.warn(fmt.Sprintf("the forge has refused the tokens of %d of %d users, who have to log in again", s.UsersLost, s.Users),
+			"nothing, if it was restored from a backup or the application made anew: they log in the next time they connect")
+	}
+	page := strings.TrimRight(d.status.Forgejo.URL, "/") + "/user/settings/applications"
+	if s.UsersBroader > 0 {
+		f.warn(fmt.Sprintf("%d users have granted more at the forge than FJMCP_BROKER_FORGEJO_SCOPES asks for now, and their clients get 401", s.UsersBroader),
+			"have them revoke the application at "+page+" and log in again, or set the scopes of before")
+	}
+	if s.UsersNarrower > 0 {
+		f.warn(fmt.Sprintf("%d users have granted less at the forge than FJMCP_BROKER_FORGEJO_SCOPES asks for now, and some tools are refused to them", s.UsersNarrower),
+			"have them revoke the application at "+page+" and log in again")
 	}
 }
 

@@ -75,14 +75,7 @@ func (d *Doctor) public() string {
 	return d.status.PublicURL
 }
 
-func (d *Doctor) publicURLWorks() bool {
-	for _, c := range d.status.Checks {
-		if c.Name == "public-url" {
-			return c.State == health.OK
-		}
-	}
-	return false
-}
+func (d *Doctor) publicURLWorks() bool { return d.said("public-url") == health.OK }
 
 // publicClient connects as the broker's own check does.
 func (d *Doctor) publicClient() (*http.Client, error) {

@@ -107,14 +107,4 @@ func (d *Doctor) judgeOverrides(f *Finding) {
 	f.warn("sessions do not start, and their sandbox is changed by "+strings.Join(files, ", "), "systemctl revert 'fjmcp-session@.service' takes the changes back")
 }
 
-func (d *Doctor) backendFails() bool {
-	if d.status == nil {
-		return false
-	}
-	for _, c := range d.status.Checks {
-		if c.Name == "forgejo-mcp" && c.State == health.Failing {
-			return true
-		}
-	}
-	return false
-}
+func (d *Doctor) backendFails() bool { return d.said("forgejo-mcp") == health.Failing }

@@ -21,7 +21,8 @@ const (
 // settings loads what the broker would at its next start. With systemd that is its
 // environment file and what drop-ins of its unit set.
 func (d *Doctor) settings(ctx context.Context, f *Finding) {
-	environ, sealed := d.Environ, false
+	environ := d.Environ
+	var opened map[string]config.Credential
 	if d.systemd {
 		if d.unreadable(f, credentials) {
 			return
@@ -32,23 +33,26 @@ func (d *Doctor) settings(ctx context.Context, f *Finding) {
 			return
 		}
 		unit, _ := d.Command(ctx, "systemctl", "cat", "fjmcp-broker.service")
-		sealed = strings.Contains(unit, "\nLoadCredentialEncrypted=")
+		d.sealed = setup.SealedIn(unit)
+		opened, err = d.sealed.Open(ctx, func(ctx context.Context, _ string, argv ...string) (string, error) { return d.Command(ctx, argv...) }, d.Root)
+		switch {
+		case errors.Is(err, setup.ErrElsewhere):
+			f.skip(err.Error())
+			return
+		case err != nil:
+			f.fail(err.Error(), "put back the file from your backup, or encrypt the credential anew: systemd-creds encrypt; then systemctl restart fjmcp-broker.service")
+			return
+		}
 		environ = append(setup.BrokerEnvironment(unit, string(text)), "CREDENTIALS_DIRECTORY="+d.path(credentials), "STATE_DIRECTORY="+d.path(stateDir))
 	}
-	cfg, err := config.Load(environ)
+	cfg, err := config.LoadWith(environ, opened)
 	var faults *config.Error
 	if !errors.As(err, &faults) {
 		d.cfg, f.Detail = cfg, map[bool]string{true: envFile, false: "of this environment"}[d.systemd]
 		return
 	}
 	for _, fault := range faults.Faults {
-		if sealed && strings.HasPrefix(fault, "credential ") {
-			continue // it is read by systemd alone
-		}
 		f.fail(fault, d.after())
-	}
-	if len(f.Problems) == 0 {
-		f.skip("credentials are encrypted, and read by systemd alone")
 	}
 }
 

@@ -47,16 +47,17 @@ func Open(ctx context.Context, environ []string) (*Host, error) {
 	h := &Host{broker: program()}
 	_, err := os.Stat("/run/systemd/system") // sd_booted(3)
 	h.Booted = err == nil
+	var opened map[string]config.Credential // those that are encrypted
 	if h.Booted {
 		if os.Geteuid() != 0 {
 			return nil, errors.New("only root may read the store key and stop the broker\nhint: sudo fjmcpctl restore")
 		}
-		if environ, err = installed(ctx); err != nil {
+		if environ, opened, err = installed(ctx); err != nil {
 			return nil, err
 		}
 	}
 	var faults *config.Error
-	if h.Config, err = config.Check(environ); errors.As(err, &faults) {
+	if h.Config, err = config.Check(environ, opened); errors.As(err, &faults) {
 		return nil, fmt.Errorf("the broker's settings are needed first: %s", strings.Join(faults.Faults, "; "))
 	} else if err != nil {
 		return nil, err
@@ -80,17 +81,16 @@ func executable(path string) bool {
 }
 
 // installed is the environment of the package's broker.
-func installed(ctx context.Context) ([]string, error) {
+func installed(ctx context.Context) (environ []string, opened map[string]config.Credential, err error) {
 	text, err := os.ReadFile(envFile)
 	if err != nil {
-		return nil, fmt.Errorf("the broker's settings are needed first: %w\nhint: restore /etc/fjmcp, or run fjmcpctl setup", err)
+		return nil, nil, fmt.Errorf("the broker's settings are needed first: %w\nhint: restore /etc/fjmcp, or run fjmcpctl setup", err)
 	}
 	unit, _ := exec.CommandContext(ctx, "systemctl", "cat", "fjmcp-broker.service").Output()
-	if strings.Contains(string(unit), "\nLoadCredentialEncrypted=") {
-		return nil, errors.New("the store key is encrypted, and systemd alone reads it\nhint: have it in a file for the restore, with systemd-creds decrypt, " +
-			"and no LoadCredentialEncrypted= in drop-ins of fjmcp-broker.service")
+	if opened, err = setup.SealedIn(string(unit)).Open(ctx, setup.Exec, "/"); err != nil {
+		return nil, nil, err
 	}
-	return append(setup.BrokerEnvironment(string(unit), string(text)), "CREDENTIALS_DIRECTORY="+credentials, "STATE_DIRECTORY="+stateDir), nil
+	return append(setup.BrokerEnvironment(string(unit), string(text)), "CREDENTIALS_DIRECTORY="+credentials, "STATE_DIRECTORY="+stateDir), opened, nil
 }
 
 // owner makes the state directory, where there is none, and finds out whose it is.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 )
 
 // credentials are what the broker is to the forge. They print redacted.
@@ -267,6 +268,9 @@ func (s *setup) client(c credentials) (*forgejo.Client, error) {
 
 func callback(public string) string { return public + "/oauth/callback" }
 
+// pendingName is bound into an encrypted pendingFile.
+const pendingName = "setup-pending"
+
 // obtain has the forge save the application and keeps what it answers, before anything
 // else. Room for it is there before. An interrupt does not cut it off.
 func (s *setup) obtain(ctx context.Context, c *choice) error {
@@ -275,6 +279,10 @@ func (s *setup) obtain(ctx context.Context, c *choice) error {
 		return fmt.Errorf("cannot store what the forge would answer; it was not asked: %w", err)
 	}
 	defer room.Close()
+	if _, err := s.closed(ctx, pendingName, ""); err != nil { // else nothing could be encrypted afterwards
+		err = fmt.Errorf("cannot encrypt what the forge would answer; it was not asked: %w", err)
+		return errors.Join(err, s.files.remove(pendingFile))
+	}
 	if c.save != nil {
 		client, err := s.client(credentials{})
 		if err == nil {
@@ -292,21 +300,30 @@ func (s *setup) obtain(ctx context.Context, c *choice) error {
 			return errors.Join(err, s.files.remove(pendingFile))
 		}
 	}
-	text, err := json.Marshal(c.credentials)
+	plain, err := json.Marshal(c.credentials)
 	if err != nil {
 		return err
 	}
-	if err := s.files.fill(room, string(text)+strings.Repeat(" ", max(0, reserved-len(text)))); err != nil {
+	text, err := s.closed(context.WithoutCancel(ctx), pendingName, string(plain))
+	if err == nil {
+		err = s.files.fill(room, text+strings.Repeat(" ", max(0, reserved-len(text))))
+	}
+	if err != nil {
 		return fmt.Errorf("cannot store the application's secret: %w; once that is mended, the same command gets a new one", err)
 	}
 	return nil
 }
 
 // pending returns what an earlier run had stored and not yet put in its place, if any.
-func (s *setup) pending() (c credentials, found bool, err error) {
+func (s *setup) pending(ctx context.Context) (c credentials, found bool, err error) {
 	text, err := s.files.read(pendingFile)
-	if err != nil || text == "" {
+	if text = strings.TrimSpace(text); err != nil || text == "" {
 		return c, false, err
+	}
+	if !strings.HasPrefix(text, "{") {
+		if text, err = s.Exec(ctx, text, "systemd-creds", "decrypt", "--name="+pendingName, "-", "-"); err != nil {
+			return c, false, err
+		}
 	}
 	if json.Unmarshal([]byte(text), &c) != nil || c.ClientID == "" || c.Secret == "" {
 		return credentials{}, false, nil // cut off before the forge's answer was there
@@ -315,15 +332,19 @@ func (s *setup) pending() (c credentials, found bool, err error) {
 }
 
 // settle puts c in its place, the pending file last of all.
-func (s *setup) settle(c credentials) error {
+func (s *setup) settle(ctx context.Context, c credentials) error {
 	if err := s.writeSettings(c); err != nil {
 		return err
 	}
-	if secret, err := s.files.read(secretFile); err != nil || strings.TrimSpace(secret) != c.Secret {
-		if err := s.files.replace(secretFile, c.Secret+"\n", 0o600); err != nil {
-			return fmt.Errorf("cannot write %s: %w; run setup again, which finishes it", secretFile, err)
+	if secret, err := s.secret(ctx); err != nil || secret != c.Secret {
+		text, err := s.closed(ctx, config.ClientSecretName, c.Secret+"\n")
+		if err == nil {
+			err = s.files.replace(s.secretAt(), text, 0o600)
 		}
-		s.say("written: %s", secretFile)
+		if err != nil {
+			return fmt.Errorf("cannot write %s: %w; run setup again, which finishes it", s.secretAt(), err)
+		}
+		s.say("written: %s", s.secretAt())
 	}
 	return s.files.remove(pendingFile)
 }

@@ -1,15 +1,20 @@
 package setup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 )
 
 // Files of the package.
@@ -26,8 +31,9 @@ const (
 // files are those below root. Each is at all times either as it was or as it shall be,
 // whatever fails.
 type files struct {
-	root string
-	step func(op, path string) error // a test has a step fail; nil else
+	root   string
+	sealed Sealed                      // credentials that lie elsewhere
+	step   func(op, path string) error // a test has a step fail; nil else
 }
 
 func (f *files) at(name string) string { return filepath.Join(f.root, name) }
@@ -87,7 +93,7 @@ func besides(path string) string {
 
 // tidy removes what a run that was killed has begun and not finished.
 func (f *files) tidy() error {
-	for _, name := range []string{settingsFile, secretFile} {
+	for _, name := range []string{settingsFile, secretFile, cmp.Or(f.sealed[config.ClientSecretName], secretFile)} {
 		if err := os.Remove(besides(f.at(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -139,8 +145,9 @@ func (f *files) syncDir(path string) error {
 	return dir.Sync()
 }
 
-// reserved is how much room a pending application gets beforehand, in bytes.
-const reserved = 4096
+// reserved is how much room a pending application gets beforehand, in bytes, also where it
+// is encrypted.
+const reserved = 8192
 
 // reserve makes pendingFile with room for what the forge will answer, so that a full disk
 // shows before the forge is asked.
@@ -178,18 +185,25 @@ func innermost(err error) error {
 	return err
 }
 
+// accesses are those of the package, and of what is encrypted.
+func (f *files) accesses() []access {
+	all := []access{{credentialsDir, 0o077}, {secretFile, 0o077}, {storeKeyFile, 0o077}, {settingsFile, 0o022}}
+	for _, name := range slices.Sorted(maps.Keys(f.sealed)) {
+		all = append(all, access{f.sealed[name], 0o077})
+	}
+	return all
+}
+
 // access is what a file or directory has to be like.
 type access struct {
 	name      string
 	forbidden fs.FileMode // bits of its mode
 }
 
-var accesses = []access{{credentialsDir, 0o077}, {secretFile, 0o077}, {storeKeyFile, 0o077}, {settingsFile, 0o022}}
-
 // mend takes from others what is not theirs, and says of which files it did, or would if
 // only looking. Files that are not there are passed over.
 func (f *files) mend(look bool) (mended []string, err error) {
-	for _, a := range accesses {
+	for _, a := range f.accesses() {
 		path := f.at(a.name)
 		var st unix.Stat_t
 		if unix.Stat(path, &st) != nil {

@@ -56,6 +56,15 @@ func TestCutOffAtEachWrite(t *testing.T) {
 			must(t, w.DeleteApp(id))
 			return w.options(t)
 		},
+		"encrypted": func(t *testing.T, w *world) Options { // the one of before has a new secret
+			_, err := w.run(t, w.options(t))
+			must(t, err)
+			w.seal(t)
+			id, _ := w.pair()
+			_, err = w.RotateSecret(id)
+			must(t, err)
+			return w.options(t)
+		},
 	} {
 		for _, killed := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, killed: %t", name, killed), func(t *testing.T) {
@@ -72,6 +81,7 @@ func TestCutOffAtEachWrite(t *testing.T) {
 						return
 					}
 					w.neverMixed(t, n, oldID, oldSecret, oldSettings)
+					w.nothingInClear(t)
 					for file := range w.tree(t) {
 						if !killed && strings.Contains(file, "fjmcp-setup") {
 							t.Errorf("step %d: left %s", n, file)
@@ -91,7 +101,8 @@ func TestCutOffAtEachWrite(t *testing.T) {
 func (w *world) neverMixed(t *testing.T, n int, oldID, oldSecret, oldSettings string) {
 	t.Helper()
 	s, _ := w.new(t, Options{})
-	c, pending, err := s.pending()
+	must(t, s.unseal(t.Context()))
+	c, pending, err := s.pending(t.Context())
 	must(t, err)
 	id, secret := w.pair()
 	switch {

@@ -1,6 +1,7 @@
 // Package setup takes an installed package to a running broker: it asks for the two URLs,
 // has the forge register the OAuth2 application, writes settings and credentials, and
-// enables the socket. Run again it changes what differs.
+// enables the socket. Run again it changes what differs. Credentials that the unit has
+// systemd decrypt stay encrypted.
 //
 // The forge tells a secret once, and forgets the former one when it changes an application.
 // So it is stored, in a file that has its room beforehand, before anything else can fail,
@@ -49,6 +50,7 @@ type Config struct {
 	Out io.Writer
 	// Systemctl runs systemctl and returns what it wrote; nil leaves systemd alone.
 	Systemctl func(ctx context.Context, args ...string) (string, error)
+	Exec      Runner // of systemd-creds; may be nil where Systemctl is
 	// Backend is backend.Find.
 	Backend func(configured string) (string, error)
 }
@@ -58,9 +60,11 @@ type setup struct {
 	terminal *terminal
 	files    files
 
-	stored   credentials    // what the files say
-	settings *config.Config // of the files, with the answers
-	public   string         // without a slash at its end
+	sealed   Sealed                       // those of the unit
+	opened   map[string]config.Credential // what is in them
+	stored   credentials                  // what the files say
+	settings *config.Config               // of the files, with the answers
+	public   string                       // without a slash at its end
 	forge    string
 	written  bool // all files are
 }
@@ -84,7 +88,10 @@ func (s *setup) run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if err := s.resume(); err != nil {
+	if err := s.unseal(ctx); err != nil {
+		return err
+	}
+	if err := s.resume(ctx); err != nil {
 		return err
 	}
 	if err := s.answers(ctx); err != nil {
@@ -114,9 +121,26 @@ func (s *setup) run(ctx context.Context) error {
 	return nil
 }
 
+// unseal finds out which credentials are encrypted, and decrypts them.
+func (s *setup) unseal(ctx context.Context) (err error) {
+	if s.Systemctl == nil {
+		return nil
+	}
+	unit, err := s.Systemctl(ctx, "cat", serviceUnit)
+	if err != nil {
+		return fmt.Errorf("cannot ask systemd for %s: %w", serviceUnit, err)
+	}
+	s.sealed = SealedIn(unit)
+	s.files.sealed = s.sealed
+	if s.opened, err = s.sealed.Open(ctx, s.Exec, s.Root); err != nil {
+		return fmt.Errorf("%w\nhint: put back the file from your backup, or take it out of the drop-in of %s", err, serviceUnit)
+	}
+	return nil
+}
+
 // resume finishes what an earlier run had stored.
-func (s *setup) resume() error {
-	c, found, err := s.pending()
+func (s *setup) resume(ctx context.Context) error {
+	c, found, err := s.pending(ctx)
 	switch {
 	case err != nil:
 		return fmt.Errorf("cannot read %s: %w", pendingFile, innermost(err))
@@ -124,7 +148,7 @@ func (s *setup) resume() error {
 		s.say("An earlier run was cut off; a run without --dry-run first puts the application %s in its place.", c.ClientID)
 	case found:
 		s.say("An earlier run was cut off; finishing it for the application %s.", c.ClientID)
-		if err := s.settle(c); err != nil {
+		if err := s.settle(ctx, c); err != nil {
 			return err
 		}
 	case !s.DryRun:
@@ -136,11 +160,11 @@ func (s *setup) resume() error {
 	if err != nil {
 		return err
 	}
-	secret, err := s.files.read(secretFile)
+	secret, err := s.secret(ctx)
 	if err != nil {
-		return fmt.Errorf("cannot read %s: %w", secretFile, innermost(err))
+		return err
 	}
-	s.stored = credentials{setting(text, clientName), strings.TrimSpace(secret), normal(setting(text, publicName)), normal(setting(text, forgeName))}
+	s.stored = credentials{setting(text, clientName), secret, normal(setting(text, publicName)), normal(setting(text, forgeName))}
 	if found && s.DryRun {
 		s.stored = c
 	}
@@ -171,11 +195,11 @@ func (s *setup) answers(ctx context.Context) error {
 			return err
 		}
 		if value == "" {
-			return fmt.Errorf("%s\nhint: repeat it with %s", fault(environ, q.name), q.flag)
+			return fmt.Errorf("%s\nhint: repeat it with %s", s.fault(environ, q.name), q.flag)
 		}
 		environ = append(environ, q.name+"="+value)
 	}
-	if s.settings, err = config.Check(environ); err != nil {
+	if s.settings, err = config.Check(environ, s.opened); err != nil {
 		var faults *config.Error
 		if errors.As(err, &faults) {
 			return fmt.Errorf("nothing was changed; mend this first:\n  %s", strings.Join(faults.Faults, "\n  "))
@@ -200,7 +224,7 @@ func (s *setup) answer(ctx context.Context, environ []string, name, question, gi
 		if err != nil {
 			return "", err
 		}
-		wrong := fault(append(environ, name+"="+value), name)
+		wrong := s.fault(append(environ, name+"="+value), name)
 		if wrong == "" {
 			return value, nil
 		}
@@ -209,8 +233,8 @@ func (s *setup) answer(ctx context.Context, environ []string, name, question, gi
 }
 
 // fault is what the broker would say of one setting; "" for nothing.
-func fault(environ []string, name string) string {
-	_, err := config.Check(environ)
+func (s *setup) fault(environ []string, name string) string {
+	_, err := config.Check(environ, s.opened)
 	var faults *config.Error
 	if errors.As(err, &faults) {
 		for _, f := range faults.Faults {
@@ -273,7 +297,7 @@ func (s *setup) apply(ctx context.Context, version string, c choice) (changed bo
 	}
 	if obtain {
 		if err = s.obtain(ctx, &c); err == nil {
-			err = s.settle(c.credentials)
+			err = s.settle(ctx, c.credentials)
 		}
 	} else {
 		err = s.writeSettings(c.credentials)
@@ -290,7 +314,7 @@ func (s *setup) wouldWrite(secret, settings bool) (lines []string) {
 		lines = append(lines, "would write "+settingsFile)
 	}
 	if secret {
-		lines = append(lines, "would write "+secretFile)
+		lines = append(lines, "would write "+s.secretAt())
 	}
 	return lines
 }

@@ -140,6 +140,8 @@ func TestUnits(t *testing.T) {
 				return enabled, nil
 			case "is-active":
 				return map[string]string{"enabled": "active"}[enabled], nil
+			case "cat":
+				return "", nil
 			case "show":
 				return fmt.Sprintf("ActiveState=%s\nActiveEnterTimestamp=@%d\n", map[bool]string{true: "active", false: "inactive"}[began > 0], began), nil
 			}

@@ -59,7 +59,7 @@ func (s *setup) broker(ctx context.Context) (running, stale bool, err error) {
 			began, _ = strconv.ParseInt(strings.TrimPrefix(value, "@"), 10, 64)
 		}
 	}
-	for _, name := range []string{settingsFile, secretFile} {
+	for _, name := range []string{settingsFile, s.secretAt()} {
 		if info, err := os.Stat(s.files.at(name)); err == nil && info.ModTime().Unix() > began {
 			stale = true
 		}

@@ -24,6 +24,8 @@ const (
 	noWay        = "cannot reach the forge"
 )
 
+const refusedToken = "the forge has refused the token of 1, who log in again"
+
 const lostLogin = "401 Unauthorized … forgejo no longer accepts this login"
 
 // expire has the forge show a certificate that has expired.
@@ -132,6 +134,7 @@ var forgeBreaks = []broken{{
 	begin:   atForges(func(b *bench) error { b.restore(); return nil }),
 	cure:    "a login, with the forge as with the broker",
 	call:    lostLogin,
+	doctor:  refusedToken,
 	journal: "forgejo refresh failed … already used or has expired",
 	again:   true,
 }, {
@@ -139,14 +142,14 @@ var forgeBreaks = []broken{{
 	begin: atForges(func(b *bench) error { _, err := b.Forge.RevokeGrants("alice"); return err }),
 	cure:  "a login of that user",
 	call:  lostLogin,
-	again: true,
+	again: true, doctor: refusedToken,
 }, {
 	what:  "a user is suspended at the forge",
 	begin: atForges(func(b *bench) error { return b.Forge.Suspend("alice", true) }),
 	mend:  atForges(func(b *bench) error { return b.Forge.Suspend("alice", false) }),
 	cure:  "the end of that, and a login of that user",
 	call:  "401 Unauthorized",
-	again: true,
+	again: true, doctor: refusedToken,
 }, {
 	what:   "the forge's clock is two hours ahead",
 	begin:  atForges(func(b *bench) error { b.Forge.Advance(2 * time.Hour); return nil }),

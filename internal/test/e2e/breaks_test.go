@@ -82,10 +82,10 @@ func (b *bench) endure(t *testing.T, row broken) {
 	defer mend()
 	row.begin(t, b)
 	b.checkStatus(t, row)
-	b.checkDoctor(t, row)
 	b.checkReady(t, row)
 	b.checkTold(t, "a login", row.login, b.logIn(t))
 	b.checkTold(t, "a call", row.call, b.call(t))
+	b.checkDoctor(t, row) // which knows what has met a user as well
 	b.checkJournal(t, row)
 	b.checkQuiet(t)
 	mend()
