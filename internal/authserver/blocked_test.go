@@ -237,3 +237,12 @@ func TestBlockDuringTheCallback(t *testing.T) {
 		}
 	}
 }
+
+// A login that its device has yet to fetch is listed with the end of the device's code.
+func TestGrantOfAWaitingDevice(t *testing.T) {
+	w := newDeviceWorld(t)
+	w.ask("").agree()
+	if grants, err := w.store.Grants(t.Context()); err != nil || len(grants) != 1 || !grants[0].LastUsedAt.IsZero() || !grants[0].ExpiresAt.After(w.now()) {
+		t.Errorf("%+v, %v", grants, err)
+	}
+}

@@ -50,6 +50,7 @@ type GrantUse struct {
 const grantsQuery = `SELECT g.*, u.subject, u.name AS user_name, c.name AS client_name, ` + lastUse + ` AS last_used_at,
 		MAX(COALESCE((SELECT MAX(t.expires_at) FROM refresh_tokens t WHERE t.grant_id = g.id), 0),
 			COALESCE((SELECT MAX(t.expires_at) FROM access_tokens t WHERE t.grant_id = g.id), 0),
+			COALESCE((SELECT MAX(t.expires_at) FROM device_requests t WHERE t.grant_id = g.id AND t.used_at = 0), 0),
 			COALESCE((SELECT MAX(t.expires_at) FROM codes t WHERE t.grant_id = g.id AND t.used_at = 0), 0)) AS expires_at
 	FROM grants g JOIN users u ON u.id = g.user_id JOIN clients c ON c.id = g.client_id
 	WHERE ` + standing
