@@ -3,11 +3,15 @@ package front
 import (
 	"encoding/base64"
 	"encoding/json"
+	"html"
 	"net/url"
 	"os/exec"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 )
 
 // What clients are to read out of the links, whatever a server is called and wherever it is.
@@ -116,6 +120,33 @@ func TestLinks(t *testing.T) {
 		}
 		if len(read) > 0 {
 			t.Errorf("no link for %v", read)
+		}
+	}
+}
+
+// The page has the links as they are, and no more than them, whatever the operator calls the
+// server and wherever it is.
+func TestLinksOnThePage(t *testing.T) {
+	href := regexp.MustCompile(` href="([^"]*)"`)
+	for _, c := range connections {
+		page := string(pages.Front{Endpoint: c.URL, Links: c.Links(), Commands: c.Commands()}.Render(pages.Frame{Site: c.Title, Forge: c.Title}))
+		got := map[string]bool{}
+		for _, m := range href.FindAllStringSubmatch(page, -1) {
+			got[html.UnescapeString(m[1])] = true
+		}
+		for _, l := range c.Links() {
+			if !got[string(l.URL)] {
+				t.Errorf("the page has not %s", l.URL)
+			}
+		}
+		if len(got) > len(c.Links())+1 || strings.Contains(page, "<script") { // and one to the forge, "" here
+			t.Errorf("%v\n%s", got, page)
+		}
+		for _, command := range c.Commands() {
+			text := html.UnescapeString(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(page, ""))
+			if !strings.Contains(text, command.Line) {
+				t.Errorf("the page has not %s", command.Line)
+			}
 		}
 	}
 }
