@@ -2,6 +2,7 @@ package front
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,15 +28,28 @@ var told = map[int]words{
 }
 
 // Pages has next tell people by a page what it tells programs by a status of 400 or above:
-// where a request would rather have HTML, and next does not answer with a page of its own.
-// Status and other headers stay as they are.
+// where a browser goes to an address and would rather have HTML, and next does not answer
+// with a page of its own. Status and other headers stay as they are.
 func Pages(next http.Handler, f pages.Frame) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if httpserver.Prefers(r) == httpserver.HTML {
+		if navigates(r) && httpserver.Prefers(r) == httpserver.HTML {
 			w = &answer{ResponseWriter: w, frame: f}
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// navigates reports whether r is of a form that browsers go to an address with: they look,
+// or send a form.
+func navigates(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return true
+	case http.MethodPost:
+		t, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+		return slices.Contains([]string{"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}, strings.TrimSpace(t))
+	}
+	return false
 }
 
 // answer writes a page in place of what tells a program of an error.

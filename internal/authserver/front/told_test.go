@@ -13,8 +13,9 @@ import (
 
 const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
-func ask(h http.Handler, method, accept string) *httptest.ResponseRecorder {
+func ask(h http.Handler, method, accept string, contentType ...string) *httptest.ResponseRecorder {
 	r, w := httptest.NewRequest(method, "/x", nil), httptest.NewRecorder()
+	r.Header["Content-Type"] = contentType
 	if accept != "" {
 		r.Header.Set("Accept", accept)
 	}
@@ -81,6 +82,23 @@ func TestPagesOfTheirOwnStay(t *testing.T) {
 	}
 }
 
+// What no browser goes to an address with keeps the words for programs, also of one that
+// says it wants a page.
+func TestNavigation(t *testing.T) {
+	for _, tc := range []struct {
+		method, contentType string
+		page                bool
+	}{
+		{"GET", "", true}, {"HEAD", "", true}, {"POST", "application/x-www-form-urlencoded", true}, {"POST", "multipart/form-data; boundary=x", true},
+		{"POST", "text/plain", true}, {"POST", "application/json", false}, {"POST", "", false}, {"PUT", "text/plain", false}, {"DELETE", "", false}, {"OPTIONS", "", false},
+	} {
+		w := ask(Pages(http.NotFoundHandler(), pages.Frame{}), tc.method, browser, tc.contentType)
+		if page := strings.HasPrefix(w.Header().Get("Content-Type"), "text/html"); page != tc.page || w.Code != http.StatusNotFound {
+			t.Errorf("%s %s: %d, a page: %t", tc.method, tc.contentType, w.Code, page)
+		}
+	}
+}
+
 // Over a real connection: a stream is flushed, and HEAD gets what GET gets without a body.
 func TestPagesOverHTTP(t *testing.T) {
 	mux := http.NewServeMux()
@@ -118,7 +136,7 @@ func TestPagesOverHTTP(t *testing.T) {
 			t.Errorf("%s: %s %v %d bytes, %v", method, resp.Status, resp.Header, len(body), err)
 		}
 	}
-	if resp := do(http.MethodPost, "/stream"); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" {
+	if resp := do(http.MethodPut, "/stream"); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" {
 		t.Errorf("%s %v", resp.Status, resp.Header)
 	}
 }

@@ -12,6 +12,7 @@ func TestPagesForPeopleAlone(t *testing.T) {
 	w := start(t, "standin")
 	token := w.token(w.mustConnect("alice"))
 	const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+	form := []string{"Content-Type", "application/x-www-form-urlencoded"}
 	for _, tc := range []struct {
 		method, path, token string
 		header              []string
@@ -22,14 +23,13 @@ func TestPagesForPeopleAlone(t *testing.T) {
 		{"GET", "/mcp/", "", nil, 401, "This address is for MCP clients"},
 		{"GET", "/sse", "", nil, 401, "This address is for MCP clients"},
 		{"GET", "/mcp", "mcp_at_nonsense", nil, 401, "This address is for MCP clients"},
-		{"PUT", "/mcp", token, nil, 405, "This address is for programs"},
 		{"GET", "/mcp", token, []string{"Origin", "https://evil.example"}, 403, "Not allowed"},
 		{"GET", "/nothing", "", nil, 404, "There is nothing here"},
 		{"GET", "/.well-known/nothing", "", nil, 404, "There is nothing here"},
 		{"GET", "/oauth/token", "", nil, 405, "This address is for programs"},
 		{"GET", "/oauth/introspect", "", nil, 405, "This address is for programs"},
-		{"POST", "/", "", nil, 405, "This address is for programs"},
-		{"POST", "/oauth/register", "", nil, 400, "Not understood"},
+		{"POST", "/", "", form, 405, "This address is for programs"},
+		{"POST", "/mcp", "", form, 401, "This address is for MCP clients"},
 	} {
 		ask := func(accept string) response {
 			t.Helper()
