@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
 
 // Requests that come to a dormant session at once start one unit, wait for it, and
@@ -33,6 +35,12 @@ func TestConcurrentRequestsWakeOneUnit(t *testing.T) {
 	all.Wait()
 	if n := strings.Count(w.log.String(), "session_started") - begun; n != 1 {
 		t.Errorf("%d units were started", n)
+	}
+	if n := strings.Count(w.log.String(), `FJMCP_DETAIL="after it was dormant"`); n != 1 {
+		t.Errorf("%d starts were wakes", n)
+	}
+	if n := w.Count(); n != (session.Counts{Running: 1, MostOfUser: 1}) {
+		t.Errorf("there are %+v", n)
 	}
 	if now := w.units(); len(now) != 1 || now[0] == before[0] {
 		t.Errorf("units %q, before %q", now, before)

@@ -196,6 +196,8 @@ func TestEventsAreBounded(t *testing.T) {
 		w := &taker{sick: errors.New("nobody reads")}
 		l := New(w)
 		c := newClock(l)
+		observed := map[Kind]int{}
+		l.Observe(func(e Event) { observed[e.Kind]++ })
 		if required {
 			l.Require()
 		}
@@ -218,6 +220,9 @@ func TestEventsAreBounded(t *testing.T) {
 			t.Errorf("%d lost, %d refused, %d bytes", lost, refused, most)
 		case !required && (lost == 0 || refused > 0 || most > maxWaiting):
 			t.Errorf("%d lost, %d refused, %d bytes", lost, refused, most)
+		}
+		if b := l.Backlog(); b.Waiting != 30_000-lost-refused || b.Bytes == 0 || b.Bytes > b.Room || b.Room != maxWaiting || b.Lost != lost || b.Refused != refused {
+			t.Errorf("%+v, but %d lost, %d refused", b, lost, refused)
 		}
 		c.pass(time.Minute)
 		if err := l.Check(); errors.Is(err, ErrMute) != required || !strings.Contains(fmt.Sprint(err), fmt.Sprintf("nobody reads; %d wait", 30_000-lost-refused)) {
@@ -246,6 +251,12 @@ func TestEventsAreBounded(t *testing.T) {
 		}
 		if l.Admit() != nil || l.Check() != nil {
 			t.Error("still interrupted")
+		}
+		if b := l.Backlog(); b != (Backlog{Room: maxWaiting, Lost: lost, Refused: refused}) {
+			t.Errorf("when it is over: %+v", b)
+		}
+		if observed[ToolCall] != 30_000-refused || observed[Interrupted] != 1 {
+			t.Errorf("observed were %v", observed)
 		}
 	}
 }

@@ -185,6 +185,8 @@ func TestFaults(t *testing.T) {
 		{"FJMCP_BROKER_FORGEJO_SOCKET=forgejo.sock", "want an absolute path"},
 		{"FJMCP_BROKER_FORGEJO_USER=nobody-of-this-name", `no user "nobody-of-this-name"`},
 		{"FJMCP_BROKER_LISTEN=127.0.0.1", "want an IP address or localhost, and a port"},
+		{"FJMCP_BROKER_METRICS_LISTEN=9464", "FJMCP_BROKER_METRICS_LISTEN=\"9464\": want an IP address or localhost, and a port, such as 127.0.0.1:9464"},
+		{"FJMCP_BROKER_METRICS_LISTEN=/run/metrics.sock", "want an IP address or localhost, and a port"},
 		{"FJMCP_BROKER_LISTEN=8080", "want an IP address or localhost, and a port"},
 		{"FJMCP_BROKER_LISTEN=127.0.0.1:65536", "want an IP address or localhost, and a port"},
 		{"FJMCP_BROKER_LISTEN=loclahost:8080", "want an IP address or localhost, and a port"},
