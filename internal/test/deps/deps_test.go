@@ -59,7 +59,7 @@ var aside = []string{"internal/test", "internal/tools"}
 var linked = map[string][]string{
 	"cmd/fjmcp-launcher": {"net/http", "gorm.io/", module + "internal/proto/oauth", module + "internal/store"},
 	"cmd/fjmcp-session":  {"gorm.io/", "github.com/godbus/", module + "internal/store"},
-	"cmd/fjmcpctl":       {"gorm.io/", "github.com/godbus/"},
+	"cmd/fjmcpctl":       {"gorm.io/", "github.com/godbus/", "github.com/prometheus/"},
 	"cmd/fjmcp-broker":   {"github.com/godbus/"},
 }
 
@@ -69,6 +69,7 @@ var only = map[string][]string{
 	module + "internal/store/schema": {"internal/store"},
 	module + "internal/store/sqlite": {"internal/store"},
 	"github.com/godbus/":             {"internal/daemon/systemd", "internal/launcher"},
+	"github.com/prometheus/":         {"internal/operator/metrics"},
 }
 
 func under(path string, dirs ...string) bool {
