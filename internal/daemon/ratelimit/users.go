@@ -41,4 +41,9 @@ func (u *Users) Take(user string) (wait time.Duration, tell bool) {
 }
 
 // String names the limit, as in "1200 calls a minute".
-func (u *Users) String() string { return fmt.Sprintf("%d calls a minute", u.perMinute) }
+func (u *Users) String() string {
+	if u.perMinute == 1 {
+		return "1 call a minute"
+	}
+	return fmt.Sprintf("%d calls a minute", u.perMinute)
+}
