@@ -240,7 +240,7 @@ func startMute(t *testing.T, required string) (w *world, url string, cut func())
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stderr.Close() })
-	w = startLogging(t, stderr, "", "standin", "FJMCP_BROKER_AUDIT_REQUIRED="+required, "FJMCP_BROKER_METRICS_LISTEN="+address)
+	w = startLogging(t, stderr, "", "standin", "FJMCP_BROKER_AUDIT_REQUIRED="+required, "FJMCP_BROKER_METRICS_LISTEN="+address, "FJMCP_BROKER_CALLS_PER_MINUTE=0")
 	return w, "http://" + address + "/metrics", func() { events.Close() }
 }
 
@@ -254,7 +254,7 @@ func instance(metrics string) string {
 // delay does when its cause is there.
 func TestPrometheus(t *testing.T) {
 	prometheusIn(t)
-	w, metrics := startMeasured(t, "standin", "FJMCP_BROKER_FORGEJO_ROUTES=open:lfs", "FJMCP_BROKER_SESSIONS_PER_USER=20")
+	w, metrics := startMeasured(t, "standin", "FJMCP_BROKER_FORGEJO_ROUTES=open:lfs", "FJMCP_BROKER_SESSIONS_PER_USER=20", "FJMCP_BROKER_CALLS_PER_MINUTE=0")
 	refused, refusedMetrics, cutRefused := startMute(t, "on")
 	lost, lostMetrics, cutLost := startMute(t, "off")
 	p := startPrometheus(t, metrics, refusedMetrics, lostMetrics)
