@@ -45,7 +45,7 @@ func (a *app) audit() *cobra.Command {
 the oldest event first. The broker need not run.
 
 Only what the broker itself wrote to the journal is shown: any local program may write
-entries that look like it. Numbers of events that are missing are told. It needs root or
+entries that look like it. A line says where events are missing. It needs root or
 membership of the group systemd-journal.
 
 A user's events are found by the number at the forge of whoever had the name last, so
@@ -66,9 +66,8 @@ the name before are not; it says so if there are such.`,
 	for flag, values := range complete {
 		_ = cmd.RegisterFlagCompletionFunc(flag, values)
 	}
-	for _, name := range []string{"file", "directory"} {
-		_ = cmd.MarkFlagFilename(name)
-	}
+	_ = cmd.MarkFlagFilename("file")
+	_ = cmd.MarkFlagDirname("directory")
 	return a.printing(cmd, ", one object a line")
 }
 
@@ -86,7 +85,7 @@ func (o *auditOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.until, "until", "", "only what happened at that time or earlier")
 	f.BoolVarP(&o.follow, "follow", "f", false, fmt.Sprintf("show the latest, %d without --lines, and go on with what comes", linesFollowed))
 	f.IntVarP(&o.lines, "lines", "n", -1, "only that many, the latest")
-	f.Lookup("lines").DefValue = "" // of which there is none to show
+	f.Lookup("lines").DefValue = "0" // is not shown, as -1 says nothing
 	f.BoolVarP(&o.reverse, "reverse", "r", false, "the newest first")
 	f.StringVarP(&o.directory, "directory", "D", "", "read the journal files in that directory, as of another machine")
 	f.StringVar(&o.file, "file", "", "read lines that a broker without a journal wrote on standard error; - is standard input")
