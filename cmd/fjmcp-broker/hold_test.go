@@ -26,37 +26,9 @@ func TestDamagedDatabaseIsSaidOnce(t *testing.T) {
 	was := holdLook
 	holdLook = 5 * time.Millisecond // and it is mended long before holdInterval is over
 	t.Cleanup(func() { holdLook = was })
-	dir := t.TempDir()
+	dir, l, a := configure(t)
 	database := filepath.Join(dir, "fjmcp.db")
-	write := func(path string, text []byte) {
-		t.Helper()
-		if err := os.WriteFile(path, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(database, []byte(strings.Repeat("no database", 1000)))
-	write(filepath.Join(dir, "store-key"), make([]byte, 32))
-	write(filepath.Join(dir, "forgejo-client-secret"), []byte("secret"))
-	beside, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(filepath.Join(filepath.Dir(beside), "fjmcp-session"), nil)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := admin.Listen(filepath.Join(dir, "admin.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, value := range map[string]string{
-		"PUBLIC_URL": "http://" + l.Addr().String(), "FORGEJO_URL": "http://forgejo.localhost:3000", "FORGEJO_CLIENT_ID": "id", "FORGEJO_MCP": "/bin/true",
-		"LAUNCHER": "process", "STATE_DIR": dir,
-	} {
-		t.Setenv("FJMCP_BROKER_"+name, value)
-	}
-	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	write(t, database, []byte(strings.Repeat("no database", 1000)))
 
 	var log testlog.Buffer
 	ended := make(chan int, 1)
@@ -90,13 +62,62 @@ func TestDamagedDatabaseIsSaidOnce(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "file is not a database") || !strings.Contains(err.Error(), database) {
 		t.Errorf("fjmcpctl says: %v", err)
 	}
-	write(database, nil) // which is one without tables
+	write(t, database, nil) // which is one without tables
 	if status := <-ended; status != 1 {
 		t.Errorf("it ends with %d", status)
 	}
 	if n := strings.Count(log.String(), "level=ERROR"); n != 1 || !strings.Contains(log.String(), "file is not a database") {
 		t.Errorf("%d lines tell of it:\n%s", n, log.String())
 	}
+}
+
+// A broker that is told to end while it starts has nothing to say.
+func TestEndDuringTheStart(t *testing.T) {
+	_, l, a := configure(t)
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	var log testlog.Buffer
+	status := serve(ctx, systemd.Passed{Sockets: map[string][]net.Listener{"http": {l}, "admin": {a}}}, audit.New(&log), slog.New(slog.NewTextHandler(&log, nil)))
+	if status != 0 || strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("status %d:\n%s", status, &log)
+	}
+}
+
+func write(t *testing.T, path string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// configure gives a broker of this process its settings, a directory for its files and
+// sockets.
+func configure(t *testing.T) (dir string, http, admins net.Listener) {
+	t.Helper()
+	dir = t.TempDir()
+	write(t, filepath.Join(dir, "store-key"), make([]byte, 32))
+	write(t, filepath.Join(dir, "forgejo-client-secret"), []byte("secret"))
+	beside, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(filepath.Dir(beside), "fjmcp-session"), nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := admin.Listen(filepath.Join(dir, "admin.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"PUBLIC_URL": "http://" + l.Addr().String(), "FORGEJO_URL": "http://forgejo.localhost:3000", "FORGEJO_CLIENT_ID": "id", "FORGEJO_MCP": "/bin/true",
+		"LAUNCHER": "process", "STATE_DIR": dir,
+	} {
+		t.Setenv("FJMCP_BROKER_"+name, value)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	return dir, l, a
 }
 
 // Whatever an operator does to mend a start is seen, but that a database is gone is no cure.

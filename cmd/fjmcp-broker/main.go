@@ -67,6 +67,8 @@ func serve(ctx context.Context, passed systemd.Passed, events *audit.Logger, log
 		log.Error(fmt.Sprintf("cannot start: %d fault(s) in the configuration, listed above", len(faults.Faults)))
 		refuse(ctx, httpserver.Refuse, passed.Sockets, "fjmcp-broker cannot start: its configuration is at fault.", strings.Join(faults.Faults, "; "), log)
 		return config.ExitStatus
+	case err != nil && ctx.Err() != nil:
+		return 0 // told to end while it started, which is no fault
 	case err != nil:
 		return hold(ctx, cfg, passed, err, log)
 	}

@@ -146,6 +146,18 @@ func TestNewerDatabaseIsRefused(t *testing.T) {
 	}
 }
 
+// Where no transaction can begin, as while another program keeps the database locked, that
+// is an error and no crash.
+func TestOpenIsCutOff(t *testing.T) {
+	keys, err := seal.NewKeyring(make([]byte, seal.KeySize))
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err = store.Open(ctx, store.Options{Path: teststore.Path(t), Keys: keys}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func TestManyOpenAtOnce(t *testing.T) {
 	path := teststore.Path(t)
 	var wg sync.WaitGroup

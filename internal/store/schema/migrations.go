@@ -360,12 +360,14 @@ func statements(list ...string) gormigrate.MigrateFunc {
 // Migrate brings the tables up to date. It refuses a database that a newer version
 // wrote.
 func Migrate(db *gorm.DB) error {
-	err := gormigrate.New(db, &gormigrate.Options{
-		TableName:                 "migrations",
-		IDColumnName:              "id",
-		UseTransaction:            true,
-		ValidateUnknownMigrations: true,
-	}, migrations).Migrate()
+	// gormigrate does not look whether a transaction of its own has begun.
+	err := db.Transaction(func(tx *gorm.DB) error {
+		return gormigrate.New(tx, &gormigrate.Options{
+			TableName:                 "migrations",
+			IDColumnName:              "id",
+			ValidateUnknownMigrations: true,
+		}, migrations).Migrate()
+	})
 	if errors.Is(err, gormigrate.ErrUnknownPastMigration) {
 		return errors.New("cannot open the database: a newer version of fjmcp wrote it; install that version again or restore a backup")
 	}

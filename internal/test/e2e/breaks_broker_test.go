@@ -30,7 +30,7 @@ var brokerBreaks = []broken{{
 }, {
 	what:  "that disk is read-only",
 	begin: sh("systemctl stop fjmcp-broker.service; mount -o remount,ro /var/lib/fjmcp; systemctl start fjmcp-broker.service"),
-	cure:  "`mount -o remount,rw /var/lib/fjmcp`, " + restartBroker,
+	cure:  "`mount -o remount,rw /var/lib/fjmcp`",
 	login: unavailable, call: cannotStart,
 	exit: 3, status: "its file system is read-only … mount -o remount,rw /var/lib/fjmcp",
 	ready:   cannotStart,
@@ -38,7 +38,7 @@ var brokerBreaks = []broken{{
 }, {
 	what:  "the database belongs to root",
 	begin: sh("chown root:root /var/lib/fjmcp/fjmcp.db*; systemctl restart fjmcp-broker.service"),
-	cure:  "`chown fjmcp:fjmcp /var/lib/fjmcp/fjmcp.db*`, " + restartBroker,
+	cure:  "`chown fjmcp:fjmcp /var/lib/fjmcp/fjmcp.db*`",
 	login: unavailable, call: cannotStart,
 	exit: 3, status: "/var/lib/fjmcp/fjmcp.db: it belongs to uid 0 … run: chown",
 	ready:   cannotStart,
