@@ -86,14 +86,14 @@ func awaitStart(ctx context.Context, cfg *config.Config, passed systemd.Passed) 
 	}
 }
 
-// files tells one state of what a start reads, and of the file system that it writes to,
-// from another. It is "" without a database: one that was moved away is likely to be
+// files tells one state of what a start reads, and whether there is room to write, from
+// another. It is "" without a database: one that was moved away is likely to be
 // followed by another, which a start would not wait for.
 func files(cfg *config.Config) string {
 	database := filepath.Join(cfg.StateDir, "fjmcp.db")
 	var disk unix.Statfs_t
 	_ = unix.Statfs(cfg.StateDir, &disk)
-	state := fmt.Sprintln(disk.Flags, disk.Bavail == 0)
+	state := fmt.Sprintln(disk.Bavail == 0)
 	for _, path := range []string{database, cfg.StateDir, cfg.ForgejoCAFile} {
 		var is unix.Stat_t
 		if err := unix.Stat(path, &is); err != nil && path == database {

@@ -60,7 +60,7 @@ func checkFile(path string) error {
 	}
 	// Not by opening it: to close it would end SQLite's locks of this process.
 	if errors.Is(syscall.Access(path, accessWrite), syscall.EROFS) {
-		return fmt.Errorf("cannot write the database %s: its file system is read-only; see why with dmesg and mend it, then: mount -o remount,rw %s", path, filepath.Dir(path))
+		return fmt.Errorf("cannot write the database %s: its file system is read-only; see why with dmesg and mend it, then: mount -o remount,rw %s, and start the broker anew", path, filepath.Dir(path))
 	}
 	return nil
 }

@@ -30,11 +30,13 @@ var brokerBreaks = []broken{{
 }, {
 	what:  "that disk is read-only",
 	begin: sh("systemctl stop fjmcp-broker.service; mount -o remount,ro /var/lib/fjmcp; systemctl start fjmcp-broker.service"),
-	cure:  "`mount -o remount,rw /var/lib/fjmcp`",
+	cure:  "`mount -o remount,rw /var/lib/fjmcp`, " + restartBroker,
 	login: unavailable, call: cannotStart,
-	exit: 3, status: "its file system is read-only … mount -o remount,rw /var/lib/fjmcp",
+	// It sees the file system as it was when it was started (mount_namespaces(7)).
+	exit: 3, status: "its file system is read-only … mount -o remount,rw /var/lib/fjmcp, and start the broker anew",
+	doctor:  "its file system is read-only … mount -o remount,rw /var/lib/fjmcp",
 	ready:   cannotStart,
-	journal: "its file system is read-only … mount -o remount,rw /var/lib/fjmcp",
+	journal: "its file system is read-only … mount -o remount,rw /var/lib/fjmcp, and start the broker anew",
 }, {
 	what:  "the database belongs to root",
 	begin: sh("chown root:root /var/lib/fjmcp/fjmcp.db*; systemctl restart fjmcp-broker.service"),
