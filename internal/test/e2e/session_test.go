@@ -61,6 +61,9 @@ func wholeWay(t *testing.T, backend string) {
 	t.Run("audit", func(t *testing.T) { checkAudit(t, s, first[0]) })
 	t.Run("operator", func(t *testing.T) { checkOperator(t, s) })
 	t.Run("delete", func(t *testing.T) { checkDelete(t, s, bob) })
+	if log := journal(s, "--namespace=fjmcp"); strings.Contains(log, " ERROR ") || strings.Contains(log, "goroutine ") {
+		t.Errorf("the end of a session looks like a fault:\n%s", log)
+	}
 }
 
 // useTools lists tools and calls one as the user.
@@ -266,6 +269,9 @@ func TestE2EReap(t *testing.T) {
 	c := connect(t, s, "alice")
 	useTools(t, c, "alice")
 	await(t, "the idle unit ends", func() bool { return len(units(t, s)) == 0 })
+	await(t, "its backend was told so by the end of its input", func() bool {
+		return strings.Contains(journal(s, "--namespace=fjmcp"), "its input has ended")
+	})
 	before := started(t, s)
 	useTools(t, c, "alice")
 	if after := started(t, s); len(before) == 0 || len(after) <= len(before) {
