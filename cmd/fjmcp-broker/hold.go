@@ -94,7 +94,7 @@ func files(cfg *config.Config) string {
 	var disk unix.Statfs_t
 	_ = unix.Statfs(cfg.StateDir, &disk)
 	state := fmt.Sprintln(disk.Bavail == 0)
-	for _, path := range []string{database, cfg.StateDir, cfg.ForgejoCAFile} {
+	for _, path := range []string{database, cfg.StateDir} {
 		var is unix.Stat_t
 		if err := unix.Stat(path, &is); err != nil && path == database {
 			return ""

@@ -123,7 +123,7 @@ func configure(t *testing.T) (dir string, http, admins net.Listener) {
 // Whatever an operator does to mend a start is seen, but that a database is gone is no cure.
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
-	cfg := &config.Config{StateDir: dir, Settings: config.Settings{ForgejoCAFile: filepath.Join(dir, "ca.pem")}}
+	cfg := &config.Config{StateDir: dir}
 	database := filepath.Join(dir, "fjmcp.db")
 	if got := files(cfg); got != "" {
 		t.Errorf("without a database: %q", got)
@@ -141,8 +141,6 @@ func TestFiles(t *testing.T) {
 		}},
 		{"the directory's mode", func() error { return os.Chmod(dir, 0o500) }},
 		{"the directory's mode again", func() error { return os.Chmod(dir, 0o700) }},
-		{"a CA", func() error { return os.WriteFile(cfg.ForgejoCAFile, nil, 0o600) }},
-		{"its mode", func() error { return os.Chmod(cfg.ForgejoCAFile, 0o644) }},
 	} {
 		if err := step.do(); err != nil {
 			t.Fatal(err)

@@ -108,7 +108,7 @@ var forgeBreaks = []broken{{
 }, {
 	what:  "the forge's CA file cannot be read",
 	begin: sh("chmod 0600 " + caFile + "; systemctl restart fjmcp-broker.service || true"),
-	cure:  "`chmod 0644 " + caFile + "`",
+	cure:  "`chmod 0644 " + caFile + "`, " + restartBroker,
 	login: unavailable, call: cannotStart,
 	exit: 3, status: "FJMCP_BROKER_FORGEJO_CA_FILE … permission denied",
 	ready:   cannotStart,
