@@ -37,14 +37,14 @@ func (a *app) completeClients(cmd *cobra.Command, _ []string, _ string) ([]cobra
 	return offers, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeUsers is completeSessions for users, by the names that they have.
+// completeUsers is completeSessions for users, by the names that they have, each with its number.
 func (a *app) completeUsers(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
 	defer cancel()
 	all, _ := a.caller().Users(ctx)
 	var offers offers
 	for _, u := range all {
-		offers.add(u.User, "number "+u.UserID)
+		offers.add(u.User, u.UserID)
 	}
 	return offers, cobra.ShellCompDirectiveNoFileComp
 }

@@ -100,15 +100,21 @@ func revokeGrants(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// logIn has a user, of a name and a number, log in with a client of a name, and begin a
-// session.
+// logIn has a user, of a name and a number, log in with a client of a name, and perhaps of
+// an ID, and begin a session.
 func logIn(ts *testscript.TestScript, neg bool, args []string) {
 	s, now, ctx := ts.Value("desk").(*desk).store, time.Now(), context.Background()
 	client := model.Client{ID: "client" + args[1] + model.NewID(), Name: args[2], AuthMethod: "none", CreatedAt: now}
+	if len(args) > 3 {
+		client.ID = args[3]
+	}
+	if _, err := s.Client(ctx, client.ID); err != nil {
+		ts.Check(s.CreateClient(ctx, client))
+	}
 	user, err := s.UpsertUser(ctx, "https://git.example.org", args[1], args[0])
 	grant := model.Grant{ID: "grant" + model.NewID(), UserID: user.ID, ClientID: client.ID, Scope: "forgejo:read", CreatedAt: now}
 	code := model.NewToken(model.PrefixCode)
-	ts.Check(errors.Join(err, s.CreateClient(ctx, client), teststore.Grant(ctx, s, grant, store.Code{Hash: model.Hash(code), ExpiresAt: now.Add(time.Minute)})))
+	ts.Check(errors.Join(err, teststore.Grant(ctx, s, grant, store.Code{Hash: model.Hash(code), ExpiresAt: now.Add(time.Minute)})))
 	_, _, err = s.RedeemCode(ctx, code, client, teststore.Pair(now))
 	ts.Check(errors.Join(err, s.CreateSession(ctx, model.Session{
 		ID: model.NewID(), UserID: user.ID, ClientID: client.ID, GrantID: grant.ID, CreatedAt: now, LastUsedAt: now,

@@ -64,3 +64,24 @@ func TestSize(t *testing.T) {
 		}
 	}
 }
+
+// A table stays one, whatever a name takes on the screen: nothing, two columns, or too much.
+func TestTableIsAligned(t *testing.T) {
+	var out bytes.Buffer
+	table := newTable(&out, "ID", "NAME", "END")
+	for _, name := range []string{"plain", "名前", "e\u0301e\u0301", strings.Repeat("界", 30), strings.Repeat("x", 49), strings.Repeat("y", 48), "a\nb"} {
+		table.row(strings.Repeat("i", len(name)), name, "end")
+	}
+	table.Flush()
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	for _, line := range lines[1:] {
+		before, found := strings.CutSuffix(line, "end")
+		if want, _ := strings.CutSuffix(lines[0], "END"); !found || columns(before) != columns(want) {
+			t.Errorf("%d columns, want %d: %q", columns(before), columns(want), line)
+		}
+	}
+	if text := out.String(); len(lines) != 8 || !strings.Contains(text, " "+strings.Repeat("界", 23)+"…   end") ||
+		!strings.Contains(text, " "+strings.Repeat("x", 47)+"…  end") || !strings.Contains(text, " "+strings.Repeat("y", 48)+"  end") {
+		t.Error(text)
+	}
+}

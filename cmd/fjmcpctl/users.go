@@ -57,7 +57,7 @@ func (a *app) showUser() *cobra.Command {
 			d, err := a.caller().ShowUser(cmd.Context(), args[0])
 			return a.print(cmd, d, err, func(w *bytes.Buffer) {
 				printUser(w, d)
-				fmt.Fprintf(w, "\nSee also:\n  journalctl _SYSTEMD_UNIT=fjmcp-broker.service FJMCP_USER_ID=%s\n", word(d.UserID))
+				fmt.Fprintf(w, "\nSee also:\n  fjmcpctl audit --user %s%s --since -7d\n", admin.IDPrefix, word(d.UserID))
 			})
 		},
 	}, "")
