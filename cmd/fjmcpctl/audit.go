@@ -182,8 +182,9 @@ func (o *auditOptions) run(cmd *cobra.Command, asJSON bool) error {
 	p := newAuditPrinter(cmd.OutOrStdout(), cmd.ErrOrStderr())
 	p.json, p.live = asJSON, o.follow
 	r := &auditReader{auditOptions: o, all: all, show: p.print, began: time.Now()}
-	err = r.read(ctx)
-	p.end(r)
+	if err = r.read(ctx); err == nil {
+		p.end(r)
+	}
 	return errors.Join(err, p.out.Flush())
 }
 

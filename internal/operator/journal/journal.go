@@ -163,7 +163,7 @@ func (j *Journal) Begins(ctx context.Context) (time.Time, error) {
 func (j *Journal) Doubts() []string {
 	said := append([]string(nil), j.said...)
 	if j.refused > 0 {
-		said = append(said, fmt.Sprintf("%d entries are not shown: they came from %s, but not from the user %s, or are not as a broker writes them", j.refused, unit, userName))
+		said = append(said, fmt.Sprintf("left out: entries of %s that the user %s did not write, or not as a broker does: %d", unit, userName, j.refused))
 	}
 	return said
 }
