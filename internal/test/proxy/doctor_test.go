@@ -72,6 +72,23 @@ func (w *world) examine(kind string) (r doctor.Report) {
 	return r
 }
 
+// well wants the doctor to find nothing wrong.
+func (w *world) well(kind string) {
+	w.t.Helper()
+	r := w.examine(kind)
+	for _, f := range r.Findings {
+		if f.State != health.OK && f.State != doctor.Skipped && f.Name != "sandbox" {
+			w.t.Errorf("%+v", f)
+		}
+		if f.Name == "proxy" && (f.State != health.OK || f.Detail != "streams pass, and requests come from 127.0.0.1") {
+			w.t.Errorf("%+v", f)
+		}
+	}
+	if r.Health != doctor.Well {
+		w.t.Errorf("it is %s", r.Health)
+	}
+}
+
 // Behind the shipped files the doctor finds nothing wrong; each fault of them it names with
 // its cure, and nothing else.
 func TestDoctorBehindTheProxy(t *testing.T) {
@@ -80,18 +97,7 @@ func TestDoctorBehindTheProxy(t *testing.T) {
 			t.Run("as shipped", func(t *testing.T) {
 				w := start(t, "standin")
 				kind.start(w)
-				r := w.examine(kind.name)
-				for _, f := range r.Findings {
-					if f.State != health.OK && f.State != doctor.Skipped && f.Name != "sandbox" {
-						t.Errorf("%+v", f)
-					}
-					if f.Name == "proxy" && (f.State != health.OK || f.Detail != "streams pass, and requests come from 127.0.0.1") {
-						t.Errorf("%+v", f)
-					}
-				}
-				if r.Health != doctor.Well {
-					t.Errorf("it is %s", r.Health)
-				}
+				w.well(kind.name)
 			})
 			for _, i := range ills {
 				edits := map[string][]edit{"caddy": i.caddy, "nginx": i.nginx}[kind.name]

@@ -47,6 +47,7 @@ func TestBelowAPath(t *testing.T) {
 			if _, _, body := w.send(client, "GET", gitOrigin+"/.well-known/openid-configuration", ""); contains(body, issuer) {
 				t.Errorf("the forge's own document is the broker's: %s", body)
 			}
+			w.well(name)
 		})
 	}
 }
