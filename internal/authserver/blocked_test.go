@@ -18,14 +18,12 @@ func (w *world) block() {
 	w.t.Helper()
 	_, _, err := w.store.BlockUser(w.t.Context(), aliceNumber, "root (uid 0)")
 	w.must(err)
-	w.advance(time.Second) // what begins now begins later
 }
 
 func (w *world) revoke() {
 	w.t.Helper()
 	_, err := w.store.RevokeUser(w.t.Context(), aliceNumber)
 	w.must(err)
-	w.advance(time.Second)
 }
 
 // keptTokens counts the forge's token sets that are stored.

@@ -36,7 +36,7 @@ func (l Login) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "Login(%s, redacted)
 type loginRow struct {
 	Login          `gorm:"embedded"`
 	VerifierSealed []byte
-	BegunAt        int64
+	Begun          int64 // generation
 	TakenAt        int64
 	SetSealed      []byte
 }
@@ -52,8 +52,12 @@ func loginSetAD(stateHash []byte) []byte {
 // CreateLogin stores a login on its way.
 func (s *Store) CreateLogin(ctx context.Context, l Login) error {
 	sealed := s.keys.Seal([]byte(l.Verifier), loginAD(l.StateHash))
-	return s.writing(ctx, func(db *gorm.DB) error {
-		return db.Create(&loginRow{Login: l, VerifierSealed: sealed, BegunAt: ms(s.now())}).Error
+	return s.update(ctx, func(tx *gorm.DB) error {
+		row := loginRow{Login: l, VerifierSealed: sealed}
+		if err := tx.Raw(generationQuery).Scan(&row.Begun).Error; err != nil {
+			return err
+		}
+		return tx.Create(&row).Error
 	})
 }
 
@@ -132,7 +136,7 @@ func endLogin(tx *gorm.DB, stateHash []byte, userID string) error {
 		return err
 	}
 	var ended int64
-	if err := tx.Table("users").Where("id = ? AND revoked_at > 0 AND revoked_at >= ?", userID, l.BegunAt).Count(&ended).Error; err != nil {
+	if err := tx.Table("users").Where("id = ? AND revoked > ?", userID, l.Begun).Count(&ended).Error; err != nil {
 		return err
 	}
 	if ended > 0 {

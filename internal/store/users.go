@@ -166,5 +166,8 @@ func (s *Store) endUser(tx *gorm.DB, subject string) (end UserEnd, err error) {
 			return end, err
 		}
 	}
-	return end, tx.Exec("UPDATE users SET revoked_at = ? WHERE subject = ?", ms(s.now()), subject).Error
+	if err := tx.Exec("UPDATE generation SET n = n + 1").Error; err != nil {
+		return end, err
+	}
+	return end, tx.Exec("UPDATE users SET revoked = ("+generationQuery+") WHERE subject = ?", subject).Error
 }

@@ -254,9 +254,10 @@ var migrations = []*gormigrate.Migration{
 			blocked_by TEXT NOT NULL
 		) STRICT`,
 		`CREATE INDEX users_by_subject ON users (subject)`,
-		// The operator ended all that the user had begun by then.
-		`ALTER TABLE users ADD COLUMN revoked_at INTEGER NOT NULL DEFAULT 0`,
-		`ALTER TABLE logins ADD COLUMN begun_at INTEGER NOT NULL DEFAULT 0`,
+		// The generation in which the operator ended all of the user, and that in which a
+		// login began: one of an earlier generation leads nowhere.
+		`ALTER TABLE users ADD COLUMN revoked INTEGER NOT NULL DEFAULT 0`,
+		`ALTER TABLE logins ADD COLUMN begun INTEGER NOT NULL DEFAULT 0`,
 		refuseBlocked("grants"), refuseBlocked("account_sessions"), refuseBlocked("forgejo_tokens"),
 	)},
 	{ID: "0016_device_requests", Migrate: statements(
