@@ -89,7 +89,7 @@ var failures = []struct {
 	{audit.ErrMute, http.StatusServiceUnavailable, mcp.CodeServerError, 30 * time.Second,
 		"this server takes no calls while it cannot write its audit; tell its operator, who sees the cause with fjmcpctl status"},
 	{model.ErrForgejoMisconfigured, http.StatusOK, mcp.CodeInternalError, 0,
-		"Forgejo does not take this server's client ID and secret; tell its operator, logging in again does not help"},
+		"this server's connection to Forgejo is not set up correctly; tell its operator, logging in again does not help"},
 	{model.ErrForgejoDown, http.StatusOK, mcp.CodeInternalError, 0, forgejoDown},
 	{model.ErrForgejoGrantDead, http.StatusOK, mcp.CodeInternalError, 0,
 		"Forgejo no longer accepts this login; connect again to log in"},
