@@ -89,15 +89,18 @@ func TestFindings(t *testing.T) {
 		"a stopped socket":        {func(w *world) { w.edit(showUnits, "ActiveState=active", "ActiveState=inactive") }, "units", failing, "nobody listens", "systemctl enable --now fjmcp-broker.socket", Failing},
 		"not at boot":             {func(w *world) { w.edit(showUnits, "enabled", "disabled") }, "units", warning, "does not start with the machine", "systemctl enable fjmcp-broker.socket", Well},
 		"a taken port":            {func(w *world) { w.unit(portSocket, "ActiveState=active", "ActiveState=failed") }, "units", warning, "fjmcp-tcp.socket is failed", "ss -ltnp", Well},
-		"a masked launcher":       {func(w *world) { w.unit("fjmcp-launcher.socket", "LoadState=loaded", "LoadState=masked") }, "units", failing, "fjmcp-launcher.socket is masked", "systemctl unmask fjmcp-launcher.socket", Failing},
-		"a failed egress":         {func(w *world) { w.unit("fjmcp-egress.service", "ActiveState=active", "ActiveState=failed") }, "units", failing, "fjmcp-egress.service has failed", "journalctl -u fjmcp-egress.service", Failing},
-		"an unread file":          {func(w *world) { w.unit("fjmcp-egress.service", "Reload=no", "Reload=yes") }, "units", warning, "have changed", "systemctl daemon-reload", Well},
-		"a file of the template":  {func(w *world) { w.write("/etc/systemd/system/fjmcp-session@.service", "", 0o644) }, "units", failing, "refuses every session", "rm /etc/systemd/system/fjmcp-session@.service", Failing},
-		"low limits":              {func(w *world) { w.edit("systemctl show --property=Id,TasksMax", "32768", "512") }, "limits", failing, "more than TasksMax=512", "systemctl edit fjmcp-sessions.slice", Failing},
-		"an open secret":          {func(w *world) { w.must(os.Chmod(w.path(credentials+"/store-key"), 0o644)) }, "permissions", failing, "/store-key: its mode is 0644", "chmod 0600 " + credentials + "/store-key", Failing},
-		"root's database":         {func(w *world) { w.must(os.Chown(w.path(stateDir+"/fjmcp.db"), 0, 0)) }, "permissions", failing, "fjmcp.db: it belongs to uid 0", "chown fjmcp:fjmcp", Failing},
-		"a directory is missing":  {func(w *world) { w.must(os.RemoveAll(w.path("/run/fjmcp-private"))) }, "permissions", failing, "there is no /run/fjmcp-private", "systemd-tmpfiles --create", Failing},
-		"no user":                 {func(w *world) { w.write("/etc/passwd", "root:x:0:0\n", 0o644) }, "permissions", failing, "no user fjmcp", "systemd-sysusers", Failing},
+		"metrics later": {func(w *world) {
+			w.unit(metricsSocket, "inactive\nUnitFileState=disabled", "failed\nUnitFileState=enabled")
+		}, "units", warning, "there are no metrics", "systemctl restart fjmcp-broker.service", Well},
+		"a masked launcher":      {func(w *world) { w.unit("fjmcp-launcher.socket", "LoadState=loaded", "LoadState=masked") }, "units", failing, "fjmcp-launcher.socket is masked", "systemctl unmask fjmcp-launcher.socket", Failing},
+		"a failed egress":        {func(w *world) { w.unit("fjmcp-egress.service", "ActiveState=active", "ActiveState=failed") }, "units", failing, "fjmcp-egress.service has failed", "journalctl -u fjmcp-egress.service", Failing},
+		"an unread file":         {func(w *world) { w.unit("fjmcp-egress.service", "Reload=no", "Reload=yes") }, "units", warning, "have changed", "systemctl daemon-reload", Well},
+		"a file of the template": {func(w *world) { w.write("/etc/systemd/system/fjmcp-session@.service", "", 0o644) }, "units", failing, "refuses every session", "rm /etc/systemd/system/fjmcp-session@.service", Failing},
+		"low limits":             {func(w *world) { w.edit("systemctl show --property=Id,TasksMax", "32768", "512") }, "limits", failing, "more than TasksMax=512", "systemctl edit fjmcp-sessions.slice", Failing},
+		"an open secret":         {func(w *world) { w.must(os.Chmod(w.path(credentials+"/store-key"), 0o644)) }, "permissions", failing, "/store-key: its mode is 0644", "chmod 0600 " + credentials + "/store-key", Failing},
+		"root's database":        {func(w *world) { w.must(os.Chown(w.path(stateDir+"/fjmcp.db"), 0, 0)) }, "permissions", failing, "fjmcp.db: it belongs to uid 0", "chown fjmcp:fjmcp", Failing},
+		"a directory is missing": {func(w *world) { w.must(os.RemoveAll(w.path("/run/fjmcp-private"))) }, "permissions", failing, "there is no /run/fjmcp-private", "systemd-tmpfiles --create", Failing},
+		"no user":                {func(w *world) { w.write("/etc/passwd", "root:x:0:0\n", 0o644) }, "permissions", failing, "no user fjmcp", "systemd-sysusers", Failing},
 		"journald": {func(w *world) {
 			w.edit("systemctl show --property=Id,LoadState,ActiveState --", "=active", "=inactive")
 		}, "journal", warning, "events cannot be written", "systemctl start systemd-journald.service", Well},

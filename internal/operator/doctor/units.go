@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	mainSocket = "fjmcp-broker.socket"
-	portSocket = "fjmcp-tcp.socket"
-	noSystemd  = "there is no systemd here"
+	mainSocket    = "fjmcp-broker.socket"
+	portSocket    = "fjmcp-tcp.socket"
+	metricsSocket = "fjmcp-metrics.socket" // off as delivered
+	noSystemd     = "there is no systemd here"
 )
 
 // parts are the units that an installed system has besides the main socket and the port's.
@@ -46,7 +47,7 @@ func (d *Doctor) units(ctx context.Context, f *Finding) {
 		f.skip(noSystemd)
 		return
 	}
-	all, err := d.show(ctx, "LoadState,ActiveState,UnitFileState,NeedDaemonReload", append([]string{mainSocket, portSocket}, parts...)...)
+	all, err := d.show(ctx, "LoadState,ActiveState,UnitFileState,NeedDaemonReload", append([]string{mainSocket, portSocket, metricsSocket}, parts...)...)
 	if err != nil {
 		f.fail(err.Error(), "systemctl status")
 		return
@@ -56,10 +57,14 @@ func (d *Doctor) units(ctx context.Context, f *Finding) {
 		f.warn(portSocket+" is "+port["ActiveState"]+": the broker has no port, only /run/fjmcp/http.sock; perhaps another program has it",
 			"ss -ltnp shows who listens; end it, or systemctl mask --now "+portSocket+" to do without; then systemctl restart fjmcp-broker.service")
 	}
+	if m := all[metricsSocket]; listens && m["UnitFileState"] == "enabled" && m["ActiveState"] != "active" {
+		f.warn(metricsSocket+" is enabled and "+m["ActiveState"]+": there are no metrics; it was enabled while the broker ran, or another program has its port",
+			"systemctl restart fjmcp-broker.service; ss -ltnp shows who listens")
+	}
 	for _, name := range parts {
 		part(f, name, all[name], listens)
 	}
-	for _, name := range append([]string{mainSocket, portSocket}, parts...) {
+	for _, name := range append([]string{mainSocket, portSocket, metricsSocket}, parts...) {
 		if all[name]["NeedDaemonReload"] == "yes" {
 			f.warn("the files of "+name+" have changed since systemd read them", "systemctl daemon-reload, systemctl restart "+name)
 		}

@@ -150,6 +150,7 @@ func wellSaid() map[string]string {
 	for _, name := range append([]string{portSocket}, parts...) {
 		units += "\nId=" + name + "\nLoadState=loaded\nActiveState=active\nUnitFileState=static\nNeedDaemonReload=no\n"
 	}
+	units += "\nId=" + metricsSocket + "\nLoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\nNeedDaemonReload=no\n"
 	return map[string]string{
 		showUnits:       units,
 		"systemctl cat": "[Service]\nEnvironmentFile=-/etc/fjmcp/broker.env\n",

@@ -80,6 +80,9 @@ func metrics(t *testing.T, s *System) {
 		if strings.Contains(said, "\nstarted") || !strings.Contains(said, "Socket service fjmcp-broker.service already active, refusing.") {
 			t.Errorf("systemd says\n%s", said)
 		}
+		if said := run(t, s, "sh", "-c", "fjmcpctl doctor || true"); !strings.Contains(said, metricsUnit+" is enabled and ") {
+			t.Errorf("the doctor says\n%s", said)
+		}
 		run(t, s, "systemctl", "restart", brokerUnit)
 		wants(t, true)
 		call(t, c, "get_my_user_info", nil)
