@@ -305,3 +305,25 @@ func TestOtherIsNoWord(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkCall is what a call costs more with metrics: its event and its answer. A call
+// takes some 250 µs.
+func BenchmarkCall(b *testing.B) {
+	m := New("")
+	mux := http.NewServeMux()
+	mux.HandleFunc("/mcp", func(http.ResponseWriter, *http.Request) {})
+	h, r, w := m.Requests(mux), httptest.NewRequest(http.MethodPost, "/mcp", nil), httptest.NewRecorder()
+	b.ReportAllocs()
+	for b.Loop() {
+		m.event(audit.Event{Kind: audit.ToolCall, Tool: "create_issue", Outcome: "ok", DurationUsec: "250"})
+		h.ServeHTTP(w, r)
+	}
+}
+
+// BenchmarkScrape is one of a broker with little to tell.
+func BenchmarkScrape(b *testing.B) {
+	h, r := New("").Handler(slog.New(slog.DiscardHandler)), httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	for b.Loop() {
+		h.ServeHTTP(httptest.NewRecorder(), r)
+	}
+}

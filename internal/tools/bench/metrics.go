@@ -5,15 +5,16 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
 )
 
-const metricsOff, metricsOn = "Metrics/off", "Metrics/on"
+const metricsOff, metricsOn, scraped = "Metrics/off", "Metrics/on", "Metrics/scrape"
 
-// withMetrics measures a small call at a broker that is scraped in each of its turns, which
-// is much more often than Prometheus does, beside one without metrics.
+// withMetrics measures a small call at a broker with metrics beside one without, and a scrape
+// before each of its turns.
 func withMetrics(ctx context.Context, cfg config, forge *fakeforge.Server, r results) (figures []figure, err error) {
 	address, err := localbroker.FreeAddress("0")
 	if err != nil {
@@ -32,24 +33,23 @@ func compareMetrics(ctx context.Context, cfg config, off, on *broker, url string
 	defer func() { _ = closeAll(without) }()
 	with := must(openAll(ctx, on.target(metricsOn), 1, smallCall))
 	defer func() { _ = closeAll(with) }()
-	need(r.inTurn(ctx, cfg.rounds, []turn{
-		{{metricsOff, func(ctx context.Context) (slice, error) { return calls(ctx, without, smallCall, cfg.slice) }}},
-		{{metricsOn, func(ctx context.Context) (slice, error) {
-			scraped := make(chan error, 1)
-			go func() { scraped <- scrape(ctx, url) }()
-			s, err := calls(ctx, with, smallCall, cfg.slice)
-			return s, errors.Join(err, <-scraped)
-		}}},
-	}, cfg.line))
-	need(errors.Join(r[metricsOff].failed, r[metricsOn].failed))
-	took, rate := r.ratio(metricsOn, metricsOff, (*series).medians), r.ratio(metricsOn, metricsOff, (*series).rates)
-	r.table(cfg.out, "Small call with metrics, which are scraped in each turn", "this ÷ without (quartiles of the rounds)", []row{
-		{"without", metricsOff, spreadOf(nil)}, {"with", metricsOn, took},
-	})
-	return []figure{
-		{"small call with metrics, p50, by without", took.Median, "times", "at most", 1.03},
-		{"calls a second with metrics, by without", rate.Median, "times", "at least", 0.97},
+	calling := func(sessions []session) func(context.Context) (slice, error) {
+		return func(ctx context.Context) (slice, error) { return calls(ctx, sessions, smallCall, cfg.slice) }
 	}
+	scraping := func(ctx context.Context) (slice, error) {
+		began := time.Now()
+		err := scrape(ctx, url)
+		return once(time.Since(began), err)
+	}
+	need(r.inTurn(ctx, cfg.rounds, []turn{
+		{{metricsOff, calling(without)}}, {{scraped, scraping}, {metricsOn, calling(with)}},
+	}, cfg.line))
+	need(errors.Join(r[metricsOff].failed, r[metricsOn].failed, r[scraped].failed))
+	took := r.ratio(metricsOn, metricsOff, (*series).medians)
+	r.table(cfg.out, "Small call with metrics, and a scrape", "this ÷ without (quartiles of the rounds)", []row{
+		{"without", metricsOff, spreadOf(nil)}, {"with", metricsOn, took}, {"scrape", scraped, spreadOf(nil)},
+	})
+	return []figure{{"small call with metrics, p50, by without", took.Median, "times", "at most", 1.03}}
 }
 
 func scrape(ctx context.Context, url string) error {
