@@ -162,25 +162,22 @@ func (r *restoring) events(ctx context.Context) (restore.Events, error) {
 	return journal.ReadLines(f)
 }
 
-// replace stops the broker, restores, and starts it again, whatever happens.
+// replace stops the broker, restores, and starts it again if it ran, whatever happens.
 func (r *restoring) replace(ctx context.Context, m archive.Manifest) error {
-	r.say("stopping fjmcp-broker …")
-	start, err := r.host.Stop(ctx)
+	ran, err := r.stop(ctx)
 	if err != nil {
 		return err
 	}
-	known, err := r.known(ctx, m) // what came until now, too
-	var done restore.Answer
-	if err == nil {
-		done, err = r.host.Run(ctx, restore.Order{Do: true, Since: known.Steps, RevokeAll: r.revokeAll, Operator: operatorName(), Outcome: r.outcome(known)}, r.file)
-	}
-	if startErr := start(context.WithoutCancel(ctx)); startErr != nil {
-		err = errors.Join(err, fmt.Errorf("%w: %w", admin.ErrNotRunning, startErr))
+	done, known, err := r.inPlace(ctx, m)
+	if ran {
+		if startErr := r.host.Start(context.WithoutCancel(ctx)); startErr != nil {
+			err = errors.Join(err, fmt.Errorf("%w: %w", admin.ErrNotRunning, startErr))
+		}
 	}
 	if err != nil {
 		return err
 	}
-	if err := r.tell(done, known); err != nil || !r.host.Booted {
+	if err := r.tell(done, known); err != nil || !ran {
 		return err
 	}
 	// The question starts the broker, and is answered once the new database is open.
@@ -188,6 +185,24 @@ func (r *restoring) replace(ctx context.Context, m archive.Manifest) error {
 		return fmt.Errorf("the backup is in place, but: %w", err)
 	}
 	return nil
+}
+
+func (r *restoring) stop(ctx context.Context) (ran bool, err error) {
+	if r.host.Booted && !r.app.json {
+		fmt.Fprintln(r.cmd.ErrOrStderr(), "Stopping fjmcp-broker …")
+	}
+	return r.host.Stop(ctx)
+}
+
+// inPlace restores while no broker runs: what has ended until then is known by now.
+func (r *restoring) inPlace(ctx context.Context, m archive.Manifest) (done restore.Answer, known restore.Known, err error) {
+	if known, err = r.known(ctx, m); err != nil {
+		return done, known, err
+	}
+	done, err = r.host.Run(ctx, restore.Order{
+		Do: true, Since: known.Steps, RevokeAll: r.revokeAll, Operator: operatorName(), Outcome: r.outcome(known),
+	}, r.file)
+	return done, known, err
 }
 
 func (r *restoring) outcome(k restore.Known) string {
@@ -198,12 +213,6 @@ func (r *restoring) outcome(k restore.Known) string {
 		return restore.Stale
 	}
 	return restore.Replayed
-}
-
-func (r *restoring) say(text string) {
-	if !r.app.json {
-		fmt.Fprintln(r.cmd.ErrOrStderr(), text)
-	}
 }
 
 // restored is what a script is told.

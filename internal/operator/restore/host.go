@@ -165,24 +165,23 @@ func (h *Host) Run(ctx context.Context, o Order, backup *os.File) (Answer, error
 	return a, nil
 }
 
-// Stop stops the broker and its sessions, where systemd runs them, and returns what starts
-// it again if it ran, or was enabled to. What was written to the journal until then can be
+// Stop stops the broker and its sessions, where systemd runs them, and reports whether they
+// ran, or were to run at the next request. What was written to the journal until then can be
 // read then.
-func (h *Host) Stop(ctx context.Context) (start func(context.Context) error, err error) {
-	none := func(context.Context) error { return nil }
+func (h *Host) Stop(ctx context.Context) (ran bool, err error) {
 	if !h.Booted {
-		return none, nil
+		return false, nil
 	}
-	ran := exec.CommandContext(ctx, "systemctl", "--quiet", "is-active", socketUnit).Run() == nil
+	ran = exec.CommandContext(ctx, "systemctl", "--quiet", "is-active", socketUnit).Run() == nil
 	if err := systemctl(ctx, "stop", socketUnit, "fjmcp-broker.service"); err != nil {
-		return none, err
+		return false, err
 	}
 	_ = exec.CommandContext(ctx, "journalctl", "--sync").Run() // where there is no journal nothing is read
-	if !ran {
-		return none, nil
-	}
-	return func(ctx context.Context) error { return systemctl(ctx, "start", socketUnit) }, nil
+	return ran, nil
 }
+
+// Start has the broker run at the next request.
+func (h *Host) Start(ctx context.Context) error { return systemctl(ctx, "start", socketUnit) }
 
 func systemctl(ctx context.Context, args ...string) error {
 	out, err := exec.CommandContext(ctx, "systemctl", args...).CombinedOutput()

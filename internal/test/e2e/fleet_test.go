@@ -37,13 +37,14 @@ type fleet struct {
 	running sync.WaitGroup
 }
 
-// member is one client. Its fields are its own goroutine's but for round.
+// member is one client. Its fields are its own goroutine's but for round and answers.
 type member struct {
 	raw
-	user  string
-	name  string
-	calls []bool       // by number: answered
-	round atomic.Int64 // the latest in which a call was begun and answered
+	user    string
+	name    string
+	calls   []bool       // by number: answered
+	answers atomic.Int64 // how many
+	round   atomic.Int64 // the latest in which a call was begun and answered
 }
 
 // raw is a client that speaks JSON-RPC over HTTP and nothing more: it neither
@@ -244,6 +245,7 @@ func (f *fleet) call(m *member) {
 		case err == nil && !strings.Contains(answer, m.title(n)):
 			f.t.Errorf("%s got the answer of another: %s", m.title(n), answer)
 		case err == nil:
+			m.answers.Add(1)
 			m.round.Store(round)
 		case f.kills.begun.Load() == done && f.t.Context().Err() == nil:
 			f.t.Errorf("%s failed while nothing was killed: %v", m.title(n), err)

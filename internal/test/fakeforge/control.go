@@ -27,6 +27,14 @@ func (f *Forge) Register(app App) (App, error) {
 }
 
 // withUser steers an account.
+// AddUser makes an account besides DefaultUsers, with a repository as theirs and the
+// password <name>-password.
+func (f *Forge) AddUser(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seed(&user{id: f.nextID(), name: name, password: name + "-password"})
+}
+
 func (f *Forge) withUser(name string, do func(*user)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
