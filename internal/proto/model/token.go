@@ -49,7 +49,8 @@ func SessionLabel(sessionID string) string {
 }
 
 // Hash is how a token, code or client secret is stored: SHA-256. The values
-// have 256 random bits, so neither salt nor stretching would add anything.
+// have 256 random bits, or are sealed with a random nonce, so neither salt nor stretching
+// would add anything.
 func Hash(token string) []byte {
 	sum := sha256.Sum256([]byte(token))
 	return sum[:]

@@ -88,19 +88,11 @@ func lose(t *testing.T, s *System) formerly {
 	f := launch(t, s, fleetSize, "alice", "bob")
 	was.members = f.members
 	f.next(func() {})
-	began := time.Now()
+	began, before := time.Now(), f.answered()
 	f.next(func() { t.Logf("%s", run(t, s, "fjmcpctl", "backup", backupTar)) })
-	for range 5 {
-		f.next(func() {})
-	}
-	took := time.Since(began)
-	before := f.answered()
+	before, took := f.answered()-before, time.Since(began)
 	answered, failed := f.settle()
-	if rate := float64(before) / took.Seconds(); rate < 50 {
-		t.Logf("only %.0f calls a second", rate)
-	} else {
-		t.Logf("%.0f calls a second", rate)
-	}
+	t.Logf("%.0f calls a second", float64(before)/took.Seconds())
 	if failed > 0 {
 		t.Errorf("%d of %d calls failed", failed, answered+failed)
 	}
@@ -113,7 +105,7 @@ func lose(t *testing.T, s *System) formerly {
 	works(t, s, was.carol.Access) // by a token that Forgejo gives for hers
 
 	run(t, s, "systemctl", "stop", "fjmcp-broker.socket")
-	run(t, s, "sh", "-c", "journalctl --sync; cd /var/log/journal 2>/dev/null || cd /run/log/journal; tar -cf /root/journal.tar -C */ .")
+	run(t, s, "sh", "-c", "journalctl --sync; id=$(cat /etc/machine-id); cd /var/log/journal/$id 2>/dev/null || cd /run/log/journal/$id; tar -cf /root/journal.tar .")
 	for path, to := range map[string]*[]byte{backupTar: &was.backup, keyFile: &was.key, "/root/journal.tar": &was.journal} {
 		text, err := s.C.ReadFile(path)
 		must(t, err)
