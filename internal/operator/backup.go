@@ -41,11 +41,13 @@ func (o *Operator) Backup(ctx context.Context, begin func(size int64) io.Writer)
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(begin(size), r); err != nil {
-		return err
+	n, err := io.Copy(begin(size), r)
+	e := audit.Event{Kind: audit.BackupMade, Outcome: "ok", Detail: fmt.Sprintf("%s, %d bytes", m.ID, n)}
+	if err != nil {
+		e.Outcome, e.Failed = "cut_off", true
 	}
-	o.cfg.Audit.Event(ctx, audit.Event{Kind: audit.BackupMade, Outcome: "ok", Detail: fmt.Sprintf("%s, %d bytes", m.ID, size)})
-	return nil
+	o.cfg.Audit.Event(ctx, e)
+	return err
 }
 
 // snapshot returns a copy of the database that has no name any more.
