@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -138,6 +139,42 @@ func TestAssess(t *testing.T) {
 		tt.change(&s)
 		if s.Assess(); s.Health != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, s.Health, tt.want)
+		}
+	}
+}
+
+// maker is an operator who makes backups of ten bytes, and fails after some of them, or
+// before.
+type maker struct {
+	admin.Operator
+	before error
+	bytes  string
+}
+
+func (m maker) Backup(_ context.Context, begin func(int64) io.Writer) error {
+	if m.before != nil {
+		return m.before
+	}
+	_, err := io.WriteString(begin(10), m.bytes)
+	return err
+}
+
+// One that is cut off is no backup, and what keeps it from being made is told.
+func TestBackup(t *testing.T) {
+	for _, tt := range []struct {
+		maker maker
+		want  string
+	}{
+		{maker{bytes: "0123456789"}, ""},
+		{maker{bytes: "01234"}, "the broker stopped before the backup was whole; try again"},
+		{maker{}, "the broker stopped before the backup was whole; try again"},
+		{maker{before: &admin.Error{Text: "the disk is full"}}, "the disk is full"},
+		{maker{before: errors.New("secret")}, "cannot make a backup; see the journal of fjmcp-broker"},
+	} {
+		var out bytes.Buffer
+		err := serve(t, tt.maker).Backup(t.Context(), &out)
+		if tt.want == "" && (err != nil || out.String() != tt.maker.bytes) || tt.want != "" && (err == nil || err.Error() != tt.want) {
+			t.Errorf("%+v: %q, %v", tt.maker, out.String(), err)
 		}
 	}
 }
