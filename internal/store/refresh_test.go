@@ -127,6 +127,22 @@ func TestRestoredLoginIsNotTwos(t *testing.T) {
 	}
 }
 
+// After a second restore, of a backup from after the first, a token from before the first
+// is no newer one, whatever its generation.
+func TestRestoredTwice(t *testing.T) {
+	l := restoredLineage(t, 0)
+	if _, err := l.refresh(t, l.tokens[copied]); err != nil { // the line of tokens[copied+1] ends here
+		t.Fatal(err)
+	}
+	saved := filepath.Join(t.TempDir(), "saved.db")
+	_, err := l.Snapshot(t.Context(), saved)
+	must(t, err)
+	l.Store = teststore.Open(t, saved, l.clock.Now)
+	must(t, l.Restored(t.Context(), store.Restore{}))
+	_, err = l.refresh(t, l.tokens[copied+1])
+	wantErr(t, err, model.ErrReused)
+}
+
 // Only the token of a grant that was restored, to its client, in its time, unchanged.
 func TestUnknownTokensAreNothing(t *testing.T) {
 	l := restoredLineage(t, 0)
