@@ -27,6 +27,7 @@ type restoring struct {
 	host    *restore.Host
 	file    *os.File
 	journal string // where it is; empty for this machine's
+	history *restore.History
 
 	revokeAll, acceptStale, moved, yes, dryRun bool
 }
@@ -132,9 +133,15 @@ func (r *restoring) fits(m archive.Manifest) error {
 // that does not matter.
 func (r *restoring) known(ctx context.Context, m archive.Manifest) (restore.Known, error) {
 	known := restore.Known{}
-	all, err := r.events(ctx)
+	var err error
+	if r.history == nil {
+		var all restore.Events
+		if all, err = r.events(ctx); err == nil {
+			r.history = restore.NewHistory(all, m)
+		}
+	}
 	if err == nil {
-		known, err = restore.Since(ctx, all, m)
+		known, err = r.history.Read(ctx)
 	}
 	if err != nil {
 		known.Gap = strings.ReplaceAll(err.Error(), "\n", "; ")

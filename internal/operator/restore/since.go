@@ -33,40 +33,66 @@ type Known struct {
 // it happened.
 const slack = time.Second
 
-// Since reads what has ended since a backup was made. All is known if the event of the
-// backup itself is there, so that it is this broker's journal, and no number is missing
-// among those of the events that follow the last one before it.
-func Since(ctx context.Context, all Events, m archive.Manifest) (Known, error) {
-	var k Known
-	var missing int64
-	itself, last := false, map[string]Step{}
-	r := journal.Range{Since: m.Made.Add(-slack), Missing: func(n int64, _, _ time.Time) { missing += n }}
-	for e, err := range all.Events(ctx, r) {
+// History reads what has ended since a backup was made. Use NewHistory.
+type History struct {
+	all Events
+	m   archive.Manifest
+
+	steps   []Step
+	newest  map[string]Step // by grant: which refresh token was given out last, of thousands
+	missing int64
+	itself  bool           // the event of the backup was read
+	last    *journal.Event // that was read
+}
+
+// NewHistory returns the history since a backup, of which nothing was read yet.
+func NewHistory(all Events, m archive.Manifest) *History { return &History{all: all, m: m} }
+
+// Read reads on, from where it ended before: what came meanwhile is little. All is known if
+// the event of the backup itself is there, so that it is this broker's journal, and no
+// number is missing among those of the events that follow the last one before it.
+func (h *History) Read(ctx context.Context) (Known, error) {
+	r := journal.Range{Since: h.m.Made.Add(-slack), Missing: func(n int64, _, _ time.Time) { h.missing += n }}
+	if h.last != nil && h.last.Cursor != "" {
+		r.After = h.last
+	} else { // lines are read anew
+		h.steps, h.newest, h.missing = nil, map[string]Step{}, 0
+	}
+	for e, err := range h.all.Events(ctx, r) {
 		if err != nil {
 			return Known{}, err
 		}
-		k.Until = e.Time
-		itself = itself || e.Kind == audit.BackupMade && strings.HasPrefix(e.Detail, m.ID+",") && e.Run == m.Invocation
-		step, ok := stepOf(e)
-		switch {
-		case !ok, e.Run == m.Invocation && e.Run != "" && e.Number <= m.Event: // the backup has it
-		case step.Generation > 0:
-			last[step.Grant] = step // of thousands
-		default:
-			k.Steps = append(k.Steps, step)
-		}
+		h.take(e)
 	}
-	k.Steps = slices.AppendSeq(k.Steps, maps.Values(last))
-	doubts := all.Doubts()
-	switch {
-	case !itself:
-		k.Gap = "it does not tell of this backup: it was vacuumed since, or is another machine's"
-	case missing > 0:
-		k.Gap = fmt.Sprintf("%d events are missing in it", missing)
-	case len(doubts) > 0:
-		k.Gap = strings.Join(doubts, "; ")
+	k := Known{Steps: slices.AppendSeq(slices.Clone(h.steps), maps.Values(h.newest)), Gap: h.gap()}
+	if h.last != nil {
+		k.Until = h.last.Time
 	}
 	return k, nil
+}
+
+func (h *History) take(e journal.Event) {
+	h.last = &e
+	h.itself = h.itself || e.Kind == audit.BackupMade && strings.HasPrefix(e.Detail, h.m.ID+",") && e.Run == h.m.Invocation
+	step, ok := stepOf(e)
+	switch {
+	case !ok, e.Run == h.m.Invocation && e.Run != "" && e.Number <= h.m.Event: // the backup has it
+	case step.Generation > 0:
+		h.newest[step.Grant] = step
+	default:
+		h.steps = append(h.steps, step)
+	}
+}
+
+func (h *History) gap() string {
+	switch doubts := h.all.Doubts(); {
+	case !h.itself:
+		return "it does not tell of this backup: it was vacuumed since, or is another machine's"
+	case h.missing > 0:
+		return fmt.Sprintf("%d events are missing in it", h.missing)
+	default:
+		return strings.Join(doubts, "; ")
+	}
 }
 
 // stepOf is what an event has ended, if anything.

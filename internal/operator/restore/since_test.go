@@ -2,6 +2,7 @@ package restore_test
 
 import (
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,9 +38,16 @@ func since(t *testing.T, entries ...testjournal.Entry) restore.Known {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := restore.Since(t.Context(), j, manifest)
+	h := restore.NewHistory(j, manifest)
+	k, err := h.Read(t.Context())
 	if err != nil {
 		t.Fatal(err)
+	}
+	// What came later is read in another journal file, on top.
+	testjournal.Write(t, dir, "later.journal", event(100, 100, audit.UserBlocked, "FJMCP_USER_ID=100"))
+	more, err := h.Read(t.Context())
+	if err != nil || !slices.ContainsFunc(more.Steps, func(s restore.Step) bool { return s.User == "100" }) || len(more.Steps) != len(k.Steps)+1 || more.Gap == "" {
+		t.Errorf("read on: %+v, %v", more, err)
 	}
 	return k
 }
@@ -121,7 +129,7 @@ func TestSinceInLines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := restore.Since(t.Context(), all, m)
+	k, err := restore.NewHistory(all, m).Read(t.Context())
 	if err != nil || k.Gap != "" || len(k.Steps) != 1 || k.Steps[0].User != "5" {
 		t.Errorf("%+v, %v", k, err)
 	}
