@@ -171,11 +171,12 @@ func (r *restoring) events(ctx context.Context) (restore.Events, error) {
 
 // replace stops the broker, restores, and starts it again if it ran, whatever happens.
 func (r *restoring) replace(ctx context.Context, m archive.Manifest) error {
+	var done restore.Answer
+	var known restore.Known
 	ran, err := r.stop(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		done, known, err = r.inPlace(ctx, m)
 	}
-	done, known, err := r.inPlace(ctx, m)
 	if ran {
 		if startErr := r.host.Start(context.WithoutCancel(ctx)); startErr != nil {
 			err = errors.Join(err, fmt.Errorf("%w: %w", admin.ErrNotRunning, startErr))
@@ -207,7 +208,7 @@ func (r *restoring) inPlace(ctx context.Context, m archive.Manifest) (done resto
 		return done, known, err
 	}
 	done, err = r.host.Run(ctx, restore.Order{
-		Do: true, Since: known.Steps, RevokeAll: r.revokeAll, Operator: operatorName(), Outcome: r.outcome(known),
+		Do: true, ID: m.ID, Since: known.Steps, RevokeAll: r.revokeAll, Operator: operatorName(), Outcome: r.outcome(known),
 	}, r.file)
 	return done, known, err
 }

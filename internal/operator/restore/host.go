@@ -148,7 +148,7 @@ func (h *Host) Run(ctx context.Context, o Order, backup *os.File) (Answer, error
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = bytes.NewReader(order), &out, &said, []*os.File{backup}
 	cmd.Env, cmd.Dir = []string{"PATH=/usr/bin:/bin"}, "/"
 	if h.other {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(h.uid), Gid: uint32(h.gid)}} //nolint:gosec // of a file
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(h.uid), Gid: uint32(h.gid)}}
 	}
 	err = cmd.Run()
 	var exit *exec.ExitError
@@ -165,8 +165,8 @@ func (h *Host) Run(ctx context.Context, o Order, backup *os.File) (Answer, error
 	return a, nil
 }
 
-// Stop stops the broker and its sessions, where systemd runs them, and reports whether they
-// ran, or were to run at the next request. What was written to the journal until then can be
+// Stop stops the broker and its sessions, where systemd runs them, and reports, also with an
+// error, whether they ran, or were to run at the next request. What was written to the journal until then can be
 // read then.
 func (h *Host) Stop(ctx context.Context) (ran bool, err error) {
 	if !h.Booted {
@@ -174,7 +174,7 @@ func (h *Host) Stop(ctx context.Context) (ran bool, err error) {
 	}
 	ran = exec.CommandContext(ctx, "systemctl", "--quiet", "is-active", socketUnit).Run() == nil
 	if err := systemctl(ctx, "stop", socketUnit, "fjmcp-broker.service"); err != nil {
-		return false, err
+		return ran, err
 	}
 	_ = exec.CommandContext(ctx, "journalctl", "--sync").Run() // where there is no journal nothing is read
 	return ran, nil

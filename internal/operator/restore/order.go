@@ -23,6 +23,8 @@ type Order struct {
 	Keys     [][]byte `json:"keys"`      // the current store key first
 	// Do has it restored; else it is only looked at.
 	Do bool `json:"do"`
+	// ID is of the backup that was looked at before: the file may be another by now.
+	ID string `json:"id,omitempty"`
 	// Since is what has ended after the backup, in the order in which it did.
 	Since     []Step `json:"since,omitempty"`
 	RevokeAll bool   `json:"revoke_all,omitempty"` // ends all logins

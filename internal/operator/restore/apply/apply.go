@@ -73,6 +73,9 @@ func Do(ctx context.Context, o restore.Order, backup io.Reader, now time.Time) (
 	if a.Manifest, err = unpack(ctx, backup, path, keys); err != nil || !o.Do {
 		return a, err
 	}
+	if a.ID != o.ID {
+		return a, errors.New("the file is another backup than a moment ago")
+	}
 	if a.Ended, err = bringUp(ctx, path, keys, o, a.Manifest); err != nil {
 		return a, err
 	}

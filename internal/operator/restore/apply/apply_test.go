@@ -83,6 +83,9 @@ func newScene(t *testing.T) *scene {
 func (sc *scene) do(t *testing.T, o restore.Order) (restore.Answer, error) {
 	t.Helper()
 	o.StateDir, o.Keys = sc.dir, [][]byte{key}
+	if b, err := archive.Read(bytes.NewReader(sc.backup), io.Discard); o.Do && o.ID == "" && err == nil {
+		o.ID = b.ID
+	}
 	return Do(t.Context(), o, bytes.NewReader(sc.backup), time.Now())
 }
 
@@ -267,6 +270,11 @@ func TestRefused(t *testing.T) {
 	key = bytes.Repeat([]byte("x"), seal.KeySize)
 	refused("another key", "it was made with another store key")
 	key = was
+
+	if _, err := sc.do(t, restore.Order{Do: true, ID: "another"}); err == nil || !strings.Contains(err.Error(), "another backup than a moment ago") {
+		t.Errorf("another file than was looked at: %v", err)
+	}
+	wantUsers(t, "another file than was looked at", sc.path, "alice bob carol")
 
 	unlock, err := lock(sc.dir)
 	must(t, err)
