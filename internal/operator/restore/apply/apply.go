@@ -56,7 +56,7 @@ func Do(ctx context.Context, o restore.Order, backup io.Reader, now time.Time) (
 		return a, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if err := clear(o.StateDir); err != nil {
+	if err := removeLeft(o.StateDir); err != nil {
 		return a, err
 	}
 	work, err := os.MkdirTemp(o.StateDir, workPattern)
@@ -102,7 +102,8 @@ func lock(dir string) (unlock func() error, err error) {
 	return d.Close, nil
 }
 
-func clear(dir string) error {
+// removeLeft deletes what a restore that was killed has left.
+func removeLeft(dir string) error {
 	left, err := filepath.Glob(filepath.Join(dir, workPattern))
 	for _, path := range left {
 		err = errors.Join(err, os.RemoveAll(path))
