@@ -60,7 +60,7 @@ var forgeBreaks = []broken{{
 	begin: edit("FJMCP_BROKER_FORGEJO_URL", "http://forgejo.localhost:8080"),
 	mend:  edit("FJMCP_BROKER_FORGEJO_URL", "https://"+benchHost),
 	cure:  "the right one, " + restartBroker,
-	login: "404 page not found", call: "the forgejo-mcp program ended unexpectedly",
+	login: "There is nothing here", call: "the forgejo-mcp program ended unexpectedly",
 	exit: 1, status: "there is nothing at this path … to do: set FJMCP_BROKER_FORGEJO_URL",
 	ready:   forgeFailing,
 	journal: "health check fails … there is nothing at this path",
