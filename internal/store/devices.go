@@ -44,7 +44,8 @@ const userCodeHash = "device user code 1"
 // CreateDeviceRequest stores a request and its codes, the user code as its letters. An
 // error is all there is for a user code that another open request has: one of 20^8.
 func (s *Store) CreateDeviceRequest(ctx context.Context, d DeviceRequest, deviceCode, userCode string) error {
-	return s.write.WithContext(ctx).Create(&deviceRow{DeviceRequest: d, Hash: model.Hash(deviceCode), UserHash: s.keys.Tag(userCodeHash, userCode)}).Error
+	row := &deviceRow{DeviceRequest: d, Hash: model.Hash(deviceCode), UserHash: s.keys.Tag(userCodeHash, userCode)}
+	return s.writing(ctx, func(db *gorm.DB) error { return db.Create(row).Error })
 }
 
 // openRequest is of one that a user may answer.

@@ -54,7 +54,7 @@ func (s *Store) Reseal(ctx context.Context) (Resealed, error) {
 			return sum, fmt.Errorf("cannot reseal %s: %w", c.table, err)
 		}
 	}
-	if err := s.sealCanary(s.write.WithContext(ctx)); err != nil {
+	if err := s.writing(ctx, s.sealCanary); err != nil {
 		return sum, err
 	}
 	return sum, s.rewrite(ctx)

@@ -1,6 +1,10 @@
 package store_test
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,4 +45,21 @@ func TestTimed(t *testing.T) {
 	times("a read", func() { _, err := s.Client(t.Context(), "c"); must(t, err) }, 1, 0)
 	times("counts", func() { _, err := s.Count(t.Context()); must(t, err) }, 1, 0)
 	times("nothing", func() {}, 0, 0)
+}
+
+// No write goes past the clock.
+func TestAllWritesAreTimed(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	must(t, err)
+	writes := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		must(t, err)
+		if !strings.HasSuffix(file, "_test.go") {
+			writes += len(regexp.MustCompile(`\bs\.write\.`).FindAll(text, -1))
+		}
+	}
+	if writes != 1 {
+		t.Errorf("the writing connection is used in %d places, not by Store.writing alone", writes)
+	}
 }
