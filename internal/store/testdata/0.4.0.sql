@@ -15,6 +15,9 @@ INSERT INTO migrations VALUES('0011_canary');
 INSERT INTO migrations VALUES('0012_client_names');
 INSERT INTO migrations VALUES('0013_user_names');
 INSERT INTO migrations VALUES('0014_grant_narrowed');
+INSERT INTO migrations VALUES('0015_blocks');
+INSERT INTO migrations VALUES('0016_device_requests');
+INSERT INTO migrations VALUES('0017_restore');
 CREATE TABLE clients (
 			id TEXT PRIMARY KEY,
 			name TEXT NOT NULL,
@@ -22,16 +25,16 @@ CREATE TABLE clients (
 			auth_method TEXT NOT NULL,
 			redirect_uris TEXT NOT NULL,
 			created_at INTEGER NOT NULL
-		, kind TEXT NOT NULL DEFAULT 'registered', jwks TEXT NOT NULL DEFAULT '', jwks_uri TEXT NOT NULL DEFAULT '', signing_alg TEXT NOT NULL DEFAULT '', allow_none INTEGER NOT NULL DEFAULT 0, introspect INTEGER NOT NULL DEFAULT 0, deleted_at INTEGER NOT NULL DEFAULT 0) STRICT;
-INSERT INTO clients VALUES('2y3vi7hskys4pv4exzdzmhnpt5','test client',NULL,'none','["http://127.0.0.1/callback"]',1796089675597,'registered','','','',0,0,0);
+		, kind TEXT NOT NULL DEFAULT 'registered', jwks TEXT NOT NULL DEFAULT '', jwks_uri TEXT NOT NULL DEFAULT '', signing_alg TEXT NOT NULL DEFAULT '', allow_none INTEGER NOT NULL DEFAULT 0, introspect INTEGER NOT NULL DEFAULT 0, deleted_at INTEGER NOT NULL DEFAULT 0, grant_types TEXT) STRICT;
+INSERT INTO clients VALUES('6gid2tlowioouq5x7tezihjmx5','test client',NULL,'none','["http://127.0.0.1/callback"]',1796095806368,'registered','','','',0,0,0,NULL);
 CREATE TABLE users (
 			id TEXT PRIMARY KEY,
 			forge TEXT NOT NULL,
 			subject TEXT NOT NULL,
-			name TEXT NOT NULL,
+			name TEXT NOT NULL, revoked INTEGER NOT NULL DEFAULT 0,
 			UNIQUE (forge, subject)
 		) STRICT;
-INSERT INTO users VALUES('tjcxqk326crrrn3nqxclzm7lmj','https://forge.example','sub-alice','alice');
+INSERT INTO users VALUES('i67jph5sant3xaxms5rmfrayxk','https://forge.example','sub-alice','alice',0);
 CREATE TABLE forgejo_tokens (
 			user_id TEXT PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
 			sealed BLOB NOT NULL,
@@ -39,7 +42,7 @@ CREATE TABLE forgejo_tokens (
 			scope TEXT NOT NULL,
 			updated_at INTEGER NOT NULL
 		, withheld INTEGER NOT NULL DEFAULT 0) STRICT;
-INSERT INTO forgejo_tokens VALUES('tjcxqk326crrrn3nqxclzm7lmj',X'01f39035d4fe761ce82bcbc62ba1b473b446f0af185d0f0ae48bcb65accc59b9c0b23bd65a89ec52f3daadc807f4f17177fb7554dc8ef3dc3d896e617eb60b36e12a27862a6723e418dc999e42fb2b3670112897f7',1796093275597,'',1796089675617,0);
+INSERT INTO forgejo_tokens VALUES('i67jph5sant3xaxms5rmfrayxk',X'01f39035d4c05808b8a7819dd1ff6c37ad806dd9d0ab5df0abc8e3faeba90769e0474b322091590b7c55c77c9aa8126ced7c419480e195c7d2c75cdb073febd40534bdb627f1448db805a1fc198bea4b82e48895c7',1796099406368,'',1796095806391,0);
 CREATE TABLE grants (
 			id TEXT PRIMARY KEY,
 			user_id TEXT NOT NULL REFERENCES users (id),
@@ -49,8 +52,8 @@ CREATE TABLE grants (
 			created_at INTEGER NOT NULL,
 			redeemed_at INTEGER NOT NULL,
 			revoked_at INTEGER NOT NULL
-		, redirect_uri TEXT NOT NULL DEFAULT '', used_at INTEGER NOT NULL DEFAULT 0, requested TEXT NOT NULL DEFAULT 'forgejo:read forgejo:write', secret_hash BLOB, narrowed INTEGER NOT NULL DEFAULT 0) STRICT;
-INSERT INTO grants VALUES('x7m2aq7wx6vhlzgfejmxy3e55e','tjcxqk326crrrn3nqxclzm7lmj','2y3vi7hskys4pv4exzdzmhnpt5','forgejo:read forgejo:write','',1796089675597,1796089675619,0,'',1796089675597,'',NULL,0);
+		, redirect_uri TEXT NOT NULL DEFAULT '', used_at INTEGER NOT NULL DEFAULT 0, requested TEXT NOT NULL DEFAULT 'forgejo:read forgejo:write', secret_hash BLOB, narrowed INTEGER NOT NULL DEFAULT 0, restored INTEGER NOT NULL DEFAULT 0, least_generation INTEGER NOT NULL DEFAULT 0) STRICT;
+INSERT INTO grants VALUES('y4ue3ehg544ahy22ejbqbdugds','i67jph5sant3xaxms5rmfrayxk','6gid2tlowioouq5x7tezihjmx5','forgejo:read forgejo:write','',1796095806368,1796095806393,0,'',1796095806368,'',NULL,0,0,0);
 CREATE TABLE codes (
 			hash BLOB PRIMARY KEY,
 			grant_id TEXT NOT NULL REFERENCES grants (id) ON DELETE CASCADE,
@@ -59,7 +62,7 @@ CREATE TABLE codes (
 			expires_at INTEGER NOT NULL,
 			used_at INTEGER NOT NULL
 		) STRICT;
-INSERT INTO codes VALUES(X'ed0105c4908ac549b5456f10425c21863ff5dfea31ac46bd3fa2f5659f58f728','x7m2aq7wx6vhlzgfejmxy3e55e','','',1796089735597,1796089675619);
+INSERT INTO codes VALUES(X'0439b553281e7e77894e70ae02f56c95d7e1c88aca0f88ec89680f7939603071','y4ue3ehg544ahy22ejbqbdugds','','',1796095866368,1796095806393);
 CREATE TABLE refresh_tokens (
 			hash BLOB PRIMARY KEY,
 			grant_id TEXT NOT NULL REFERENCES grants (id) ON DELETE CASCADE,
@@ -68,21 +71,21 @@ CREATE TABLE refresh_tokens (
 			first_used_at INTEGER NOT NULL,
 			successor_hash BLOB,
 			successor_sealed BLOB
-		) STRICT;
-INSERT INTO refresh_tokens VALUES(X'91d24df8b5c4280437a6a39feaba87258eed59ce50bb0e5e5ccfea96132fdafd','x7m2aq7wx6vhlzgfejmxy3e55e',1796089675619,1796176075597,0,NULL,NULL);
+		, generation INTEGER NOT NULL DEFAULT 0) STRICT;
+INSERT INTO refresh_tokens VALUES(X'2f7d276226cd691aacb76adeb54c1b613adf61bab58ce09c44eb143f27dac614','y4ue3ehg544ahy22ejbqbdugds',1796095806393,1796182206368,0,NULL,NULL,1);
 CREATE TABLE access_tokens (
 			hash BLOB PRIMARY KEY,
 			grant_id TEXT NOT NULL REFERENCES grants (id) ON DELETE CASCADE,
 			refresh_hash BLOB NOT NULL,
 			expires_at INTEGER NOT NULL
 		) STRICT;
-INSERT INTO access_tokens VALUES(X'1e99bfaaf01ce165af27853f0a327f510f715e323f270ecf26ea1bddc0ca7e30','x7m2aq7wx6vhlzgfejmxy3e55e',X'91d24df8b5c4280437a6a39feaba87258eed59ce50bb0e5e5ccfea96132fdafd',1796093275597);
+INSERT INTO access_tokens VALUES(X'fc4740987f8c24841d00d6bc232dea9d9f17ac724859a1778be5cd25fcdba017','y4ue3ehg544ahy22ejbqbdugds',X'2f7d276226cd691aacb76adeb54c1b613adf61bab58ce09c44eb143f27dac614',1796099406368);
 CREATE TABLE leases (
 			name TEXT PRIMARY KEY,
 			holder TEXT NOT NULL,
 			expires_at INTEGER NOT NULL
 		) STRICT;
-INSERT INTO leases VALUES('lease','holder',1796093275616);
+INSERT INTO leases VALUES('lease','holder',1796099406390);
 CREATE TABLE sessions (
 			id TEXT PRIMARY KEY,
 			unit_id TEXT NOT NULL,
@@ -94,21 +97,21 @@ CREATE TABLE sessions (
 			created_at INTEGER NOT NULL,
 			last_used_at INTEGER NOT NULL
 		, read_only INTEGER NOT NULL DEFAULT 0, kind TEXT NOT NULL DEFAULT 'client', epoch INTEGER NOT NULL DEFAULT 0, log_level TEXT NOT NULL DEFAULT '', server TEXT NOT NULL DEFAULT '') STRICT;
-INSERT INTO sessions VALUES('ivfoqtbhqdoas67crp5d54xgj5','unit','tjcxqk326crrrn3nqxclzm7lmj','2y3vi7hskys4pv4exzdzmhnpt5','x7m2aq7wx6vhlzgfejmxy3e55e','','',1796089675597,0,0,'client',0,'','');
+INSERT INTO sessions VALUES('j57k74barqgw4svwcah7ijggy5','unit','i67jph5sant3xaxms5rmfrayxk','6gid2tlowioouq5x7tezihjmx5','y4ue3ehg544ahy22ejbqbdugds','','',1796095806368,0,0,'client',0,'','');
 CREATE TABLE assertions (
 			hash BLOB PRIMARY KEY,
 			expires_at INTEGER NOT NULL
 		) STRICT;
-INSERT INTO assertions VALUES(X'7c5b1d49e6875fd887fd522123c4b34169d4cc11a6502cc04cb7eb8f7c166972',1796093275597);
+INSERT INTO assertions VALUES(X'7c5b1d49e6875fd887fd522123c4b34169d4cc11a6502cc04cb7eb8f7c166972',1796099406368);
 CREATE TABLE generation (id INTEGER PRIMARY KEY CHECK (id = 1), n INTEGER NOT NULL) STRICT;
-INSERT INTO generation VALUES(1,1);
+INSERT INTO generation VALUES(1,2);
 CREATE TABLE account_sessions (
 			hash BLOB PRIMARY KEY,
 			user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
 			idle_at INTEGER NOT NULL,
 			expires_at INTEGER NOT NULL
 		) STRICT;
-INSERT INTO account_sessions VALUES(X'9af211329b2fc82e5efe906062c730082819b23fe8394bc435e0b1bf0458eb54','tjcxqk326crrrn3nqxclzm7lmj',0,1796093275597);
+INSERT INTO account_sessions VALUES(X'9af211329b2fc82e5efe906062c730082819b23fe8394bc435e0b1bf0458eb54','i67jph5sant3xaxms5rmfrayxk',0,1796099406368);
 CREATE TABLE IF NOT EXISTS "logins" (
 			state_hash BLOB PRIMARY KEY,
 			browser_hash BLOB NOT NULL,
@@ -122,16 +125,48 @@ CREATE TABLE IF NOT EXISTS "logins" (
 			expires_at INTEGER NOT NULL,
 			taken_at INTEGER NOT NULL,
 			set_sealed BLOB
-		, requested TEXT NOT NULL DEFAULT 'forgejo:read forgejo:write') STRICT;
-INSERT INTO logins VALUES(X'4ba69735ca53765ed6a709edb56c6ea236b7193a3b29a6b390c346f0f4340e4e',X'd4c3e8a11256ab82a4fc72560eb4a2b0e87bad820c290dd9b03616de240aa6db','2y3vi7hskys4pv4exzdzmhnpt5','','','','','',X'01f39035d4c001f48b92b7de2976fc8692e35de4b9925dc8db22d564bb29b9a05f',1796089735597,0,X'01f39035d4c1b2fd435af3f8f8cdd730056ad10717e658d3133c0e0e7a7d67db75c67382d389d78a04063765cad89b0aae7c13adadb801555001bafa5383e3ab64589332618c8277cc9594a777421e6260fd275d26c5855b8731deb4f38d1a4ffa79135136603ad033ec7a11882a9893d075f1857ef21066151868646d0b1c86a9df525e','');
+		, requested TEXT NOT NULL DEFAULT 'forgejo:read forgejo:write', begun INTEGER NOT NULL DEFAULT 0, device_id TEXT NOT NULL DEFAULT '') STRICT;
+INSERT INTO logins VALUES(X'4ba69735ca53765ed6a709edb56c6ea236b7193a3b29a6b390c346f0f4340e4e',X'd4c3e8a11256ab82a4fc72560eb4a2b0e87bad820c290dd9b03616de240aa6db','6gid2tlowioouq5x7tezihjmx5','','','','','',X'01f39035d455f7213d77d9234767fb0e2e7d02959d6b4181a6fe3f568d830a9180',1796095866368,0,X'01f39035d4e1b62d6429aaf4fc2062606e792f4fe9e0356c95156a73ace39048df481cc0d0d21f44eab258c23e920b6b525acd2a5e6f7539f4ce877e5f68d72f777e33424962ddff9f4f519b8d111f0fab02a0d1e0d4059aeb02764a88f9c464b70e0dd260c8bca04e55af890dbbef9cd59145d6f8688ed0b3928e51c85ef8d6d0e38021','',1,'');
 CREATE TABLE session_states (
 			session_id TEXT PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,
 			unit_id TEXT NOT NULL,
 			sealed BLOB NOT NULL
 		) STRICT;
-INSERT INTO session_states VALUES('ivfoqtbhqdoas67crp5d54xgj5','unit',X'01f39035d411a7c484a6eb504a21e36d3ef915aa290ee8ad479032731b96b39b92d383');
+INSERT INTO session_states VALUES('j57k74barqgw4svwcah7ijggy5','unit',X'01f39035d43f2d9ca0e79238efd0f75012c0e2547de668ef4d71d0527532dd50af3aef');
 CREATE TABLE canary (id INTEGER PRIMARY KEY CHECK (id = 1), sealed BLOB NOT NULL) STRICT;
-INSERT INTO canary VALUES(1,X'01f39035d4d92e20a808e5a71be854246486c2b48b24a4f966f2b67349dea39bf5');
+INSERT INTO canary VALUES(1,X'01f39035d45441e8e5946d1f6687465cb651fbf22c3ba375640cead118f542b73e');
+CREATE TABLE blocks (
+			subject TEXT PRIMARY KEY,
+			blocked_at INTEGER NOT NULL,
+			blocked_by TEXT NOT NULL
+		) STRICT;
+INSERT INTO blocks VALUES('17',1796095806395,'root (uid 0)');
+CREATE TABLE device_requests (
+			id TEXT PRIMARY KEY,
+			hash BLOB NOT NULL UNIQUE,
+			user_hash BLOB NOT NULL UNIQUE,
+			client_id TEXT NOT NULL,
+			requested TEXT NOT NULL,
+			resource TEXT NOT NULL,
+			address TEXT NOT NULL,
+			created_at INTEGER NOT NULL,
+			expires_at INTEGER NOT NULL,
+			interval INTEGER NOT NULL,
+			polled_at INTEGER NOT NULL,
+			denied_at INTEGER NOT NULL,
+			grant_id TEXT NOT NULL,
+			used_at INTEGER NOT NULL
+		) STRICT;
+INSERT INTO device_requests VALUES('ft6lwntpehxrnqjpzhcslz5fcy',X'030248d797725762fcfcadd8e0c074a04036fd678e4211f1d93102c47b934ad4',X'd8af761404f94fd2de52e6311c3991e1b1268d422a31d11d5cfafa5fea066274','6gid2tlowioouq5x7tezihjmx5','','','',1796095806368,1796095866368,0,0,0,'',0);
+CREATE TABLE restores (
+			id INTEGER PRIMARY KEY,
+			restored_at INTEGER NOT NULL,
+			operator TEXT NOT NULL,
+			outcome TEXT NOT NULL,
+			detail TEXT NOT NULL,
+			told_at INTEGER NOT NULL
+		) STRICT;
+INSERT INTO restores VALUES(1,1796095806390,'','ok','',0);
 CREATE INDEX grants_by_user ON grants (user_id);
 CREATE INDEX grants_by_client ON grants (client_id);
 CREATE INDEX codes_by_grant ON codes (grant_id);
@@ -163,4 +198,15 @@ CREATE INDEX sessions_by_age ON sessions (created_at);
 CREATE UNIQUE INDEX users_by_name ON users (forge, name COLLATE NOCASE) WHERE name <> '';
 CREATE TRIGGER grant_narrowed AFTER UPDATE OF scope ON grants WHEN NEW.scope <> OLD.scope
 			BEGIN UPDATE generation SET n = n + 1; END;
+CREATE INDEX users_by_subject ON users (subject);
+CREATE TRIGGER grants_of_blocked BEFORE INSERT ON grants
+		WHEN EXISTS (SELECT 1 FROM blocks b JOIN users u ON u.subject = b.subject WHERE u.id = NEW.user_id)
+		BEGIN SELECT RAISE(ABORT, 'the user is blocked'); END;
+CREATE TRIGGER account_sessions_of_blocked BEFORE INSERT ON account_sessions
+		WHEN EXISTS (SELECT 1 FROM blocks b JOIN users u ON u.subject = b.subject WHERE u.id = NEW.user_id)
+		BEGIN SELECT RAISE(ABORT, 'the user is blocked'); END;
+CREATE TRIGGER forgejo_tokens_of_blocked BEFORE INSERT ON forgejo_tokens
+		WHEN EXISTS (SELECT 1 FROM blocks b JOIN users u ON u.subject = b.subject WHERE u.id = NEW.user_id)
+		BEGIN SELECT RAISE(ABORT, 'the user is blocked'); END;
+CREATE INDEX device_requests_by_grant ON device_requests (grant_id) WHERE grant_id <> '';
 COMMIT;
