@@ -62,7 +62,7 @@ the name before are not; it says so if there are such.`,
 		},
 	}
 	o.flags(cmd)
-	complete := map[string]cobra.CompletionFunc{"user": a.completeUsers, "session": a.completeSessions, "client": a.completeClients, "event": completeEvents}
+	complete := map[string]cobra.CompletionFunc{"user": a.completeUsers(), "session": a.completeSessions(), "client": a.completeClients(), "event": completeEvents}
 	for flag, values := range complete {
 		_ = cmd.RegisterFlagCompletionFunc(flag, values)
 	}

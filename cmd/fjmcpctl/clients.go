@@ -83,7 +83,7 @@ It may register again, and then asks its users again.
 Where more than one login would end it asks first, or needs --yes where nobody can
 be asked.`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeClients,
+		ValidArgsFunction: a.completeClients(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := a.caller().ListClients(cmd.Context())
 			if err != nil {

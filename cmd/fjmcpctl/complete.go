@@ -6,59 +6,49 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
 // completeTimeout is how long somebody who has pressed Tab waits for the broker.
 const completeTimeout = 2 * time.Second
 
-// completeSessions offers the IDs of the sessions there are, each with whose it is. A
-// broker that does not answer has none.
-func (a *app) completeSessions(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
-	defer cancel()
-	all, _ := a.caller().Sessions(ctx)
-	var offers offers
-	for _, s := range all {
-		offers.add(s.ID, s.User)
+// complete offers the IDs of what there is, each with a description. A broker that does
+// not answer has nothing.
+func complete[T any](list func(context.Context) ([]T, error), offer func(T) (id, description string)) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
+		defer cancel()
+		all, _ := list(ctx)
+		var offers offers
+		for _, one := range all {
+			offers.add(offer(one))
+		}
+		return offers, cobra.ShellCompDirectiveNoFileComp
 	}
-	return offers, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeClients is completeSessions for clients, each with its name.
-func (a *app) completeClients(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
-	defer cancel()
-	all, _ := a.caller().ListClients(ctx)
-	var offers offers
-	for _, c := range all {
-		offers.add(model.ShortID(c.ID), c.Name)
-	}
-	return offers, cobra.ShellCompDirectiveNoFileComp
+// The caller is made when Tab is pressed: --socket is read by then.
+
+func (a *app) completeSessions() cobra.CompletionFunc {
+	list := func(ctx context.Context) ([]admin.Session, error) { return a.caller().Sessions(ctx) }
+	return complete(list, func(s admin.Session) (string, string) { return s.ID, s.User })
 }
 
-// completeUsers is completeSessions for users, by the names that they have, each with its number.
-func (a *app) completeUsers(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
-	defer cancel()
-	all, _ := a.caller().Users(ctx)
-	var offers offers
-	for _, u := range all {
-		offers.add(u.User, u.UserID)
-	}
-	return offers, cobra.ShellCompDirectiveNoFileComp
+func (a *app) completeClients() cobra.CompletionFunc {
+	list := func(ctx context.Context) ([]admin.Client, error) { return a.caller().ListClients(ctx) }
+	return complete(list, func(c admin.Client) (string, string) { return model.ShortID(c.ID), c.Name })
 }
 
-// completeGrants is completeSessions for logins.
-func (a *app) completeGrants(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
-	defer cancel()
-	all, _ := a.caller().Grants(ctx)
-	var offers offers
-	for _, g := range all {
-		offers.add(g.ID, g.User)
-	}
-	return offers, cobra.ShellCompDirectiveNoFileComp
+// completeUsers offers the names that users have, each with the user's number.
+func (a *app) completeUsers() cobra.CompletionFunc {
+	list := func(ctx context.Context) ([]admin.User, error) { return a.caller().Users(ctx) }
+	return complete(list, func(u admin.User) (string, string) { return u.User, u.UserID })
+}
+
+func (a *app) completeGrants() cobra.CompletionFunc {
+	list := func(ctx context.Context) ([]admin.Grant, error) { return a.caller().Grants(ctx) }
+	return complete(list, func(g admin.Grant) (string, string) { return g.ID, g.User })
 }
 
 // offers are what a shell puts into a command line by itself, so nothing that it would

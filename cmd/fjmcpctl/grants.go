@@ -52,7 +52,7 @@ of it, at least 4 characters.
 
 Revoking more than one asks first, or needs --yes where nobody can be asked.`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: a.completeGrants,
+		ValidArgsFunction: a.completeGrants(),
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			all, err := a.caller().Grants(cmd.Context())
 			if err != nil {

@@ -54,7 +54,7 @@ func (a *app) showSession() *cobra.Command {
 SESSION is its ID as "sessions list" and the journal show it, or the beginning of
 it, at least 4 characters.`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeSessions,
+		ValidArgsFunction: a.completeSessions(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := a.caller().Sessions(cmd.Context())
 			if err != nil {

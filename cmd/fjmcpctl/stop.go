@@ -34,7 +34,7 @@ To only put a session to sleep, stop its unit: its next request wakes it.`,
   fjmcpctl sessions stop --user alice
   fjmcpctl sessions stop --user id:7
   fjmcpctl sessions stop --client "Some editor" --yes`,
-		ValidArgsFunction: a.completeSessions,
+		ValidArgsFunction: a.completeSessions(),
 		Args: func(_ *cobra.Command, ids []string) error {
 			ways := 0
 			for _, used := range []bool{len(ids) > 0, f != filter{}, every} {

@@ -52,7 +52,7 @@ func (a *app) showUser() *cobra.Command {
 		Short:             "Tell all of one user, logins and sessions among it",
 		Long:              "Tell all of one user, logins and sessions among it.\n" + userForms,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeUsers,
+		ValidArgsFunction: a.completeUsers(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := a.caller().ShowUser(cmd.Context(), args[0])
 			return a.print(cmd, d, err, func(w *bytes.Buffer) {
@@ -121,7 +121,7 @@ It asks first, or needs --yes where nobody can be asked.`,
 func (a *app) endUser(verb, done string, cmd *cobra.Command) *cobra.Command {
 	var yes bool
 	block := verb == "block"
-	cmd.Args, cmd.ValidArgsFunction = cobra.ExactArgs(1), a.completeUsers
+	cmd.Args, cmd.ValidArgsFunction = cobra.ExactArgs(1), a.completeUsers()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		d, err := a.meant(cmd, args[0], block)
 		if err == nil && !yes {
@@ -169,7 +169,7 @@ func (a *app) unblockUser() *cobra.Command {
 		Short:             "Let a blocked user log in again",
 		Long:              "Let a blocked user log in again. What the block ended stays ended.\n" + userForms,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeUsers,
+		ValidArgsFunction: a.completeUsers(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			u, err := a.caller().UnblockUser(cmd.Context(), args[0])
 			return a.print(cmd, u, err, func(w *bytes.Buffer) {
