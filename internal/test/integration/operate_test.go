@@ -232,7 +232,7 @@ func TestDrainLetsAnswersPass(t *testing.T) {
 	w := start(t, "held")
 	token := w.token(w.mustConnect("alice"))
 	key, state := w.mustAsk(token, asking)
-	if s := w.ctl("drain", "--timeout", "0s"); s.status != 1 || !strings.Contains(s.out, "test_input_required_result_elicitation") {
+	if s := w.ctl("drain", "--timeout", "0s"); s.status != 1 || !strings.Contains(s.out, "tools/call test_input_required_result_") {
 		t.Errorf("drain: %+v", s)
 	}
 	if r := w.modern(token, asking); r.status != 503 || r.header.Get("Retry-After") == "" || !strings.Contains(r.body, "under maintenance") {
