@@ -77,9 +77,9 @@ func readCode(tx *gorm.DB, code string) (g grantRow, c codeRow, err error) {
 
 // RedeemCode trades a code of the client by for the first tokens of its family, once, and
 // returns them with the refresh token. The family is bound to by's secret, if it has one.
-// Errors: model.ErrNotFound for an unknown code, model.ErrExpired, model.ErrRevoked when the grant has ended,
-// model.ErrReused when the code was used before, in which case the family is revoked and
-// the grant returned.
+// Errors: model.ErrNotFound for an unknown code, model.ErrExpired, model.ErrRevoked when
+// the grant has ended, model.ErrReused when the code was used before, in which case the
+// family is revoked and the grant returned.
 func (s *Store) RedeemCode(ctx context.Context, code string, by model.Client, first Pair) (model.Grant, Pair, error) {
 	var g grantRow
 	var out Pair

@@ -217,8 +217,8 @@ func Seconds(wait time.Duration) int { return max(1, int(math.Ceil(wait.Seconds(
 // The rules. They are wide enough for an office or a university behind one
 // address, and for a client's servers that serve many users: what keeps codes and
 // tokens from being guessed is their 256 random bits; user codes are short, and have
-// only DeviceCode. They keep one source from
-// filling database and journal, and tell a client that has gone wrong to wait.
+// only DeviceCode. They keep one source from filling database and journal, and tell a
+// client that has gone wrong to wait.
 var (
 	// Register counts registrations. They store nothing, and come from no client yet.
 	Register = Rule{Name: "register", Address: Rate{120, 0.2}}

@@ -14,8 +14,8 @@ import (
 
 // limit refuses a request of one of kinds whose user makes too many of them (MCP, Tools,
 // Security Considerations: servers must rate limit tool invocations). Nothing has been
-// done for it yet, and a client in a loop sends many: so the audit has the first, and of
-// each only who counts is told.
+// done for it yet, and a client in a loop sends many: so the audit writes the first alone,
+// and all are counted in the metrics.
 func (xs *Exchanges) limit(r *http.Request, s *session.Session, access model.Access, m mcp.Message) error {
 	wait, tell := xs.Calls.Take(access.User.ID)
 	if wait == 0 {

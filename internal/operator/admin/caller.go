@@ -189,8 +189,8 @@ func (c *Caller) Backup(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// refusal passes on, in one line, what the operator can mend, as an *Error. 503 is plain text of a
-// broker that cannot start (httpserver.Refuse).
+// refusal passes on, in one line, what the operator can mend, as an *Error. 503 is plain
+// text of a broker that cannot start (httpserver.Refuse).
 func refusal(resp *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4000)) // what came is shown
 	shown := oneLine(string(text))

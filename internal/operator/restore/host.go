@@ -166,8 +166,8 @@ func (h *Host) Run(ctx context.Context, o Order, backup *os.File) (Answer, error
 }
 
 // Stop stops the broker and its sessions, where systemd runs them, and reports, also with an
-// error, whether they ran, or were to run at the next request. What was written to the journal until then can be
-// read then.
+// error, whether they ran, or were to run at the next request. All that they wrote to the
+// journal can be read when it returns.
 func (h *Host) Stop(ctx context.Context) (ran bool, err error) {
 	if !h.Booted {
 		return false, nil

@@ -74,8 +74,8 @@ var writers = sync.Pool{New: func() any {
 }}
 
 // Seal returns the id of what c has registered: its redirect URIs, name, authentication
-// method, keys and grant types. Each turn, from 0 on, has another id. The error is ErrTooLarge, or says
-// that the keys are not JSON.
+// method, keys and grant types. Each turn, from 0 on, has another id. The error is
+// ErrTooLarge, or says that the keys are not JSON.
 func Seal(keys *seal.Keyring, c model.Client, turn int) (string, error) {
 	plain, err := json.Marshal(registration{
 		RedirectURIs: c.RedirectURIs, Name: c.Name, AuthMethod: c.AuthMethod, JWKSURI: c.JWKSURI, SigningAlg: c.SigningAlg, JWKS: json.RawMessage(c.JWKS), Turn: turn,
