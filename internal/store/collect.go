@@ -14,7 +14,7 @@ const (
 	keepSpent      = 24 * time.Hour      // ended logins, codes, tokens, leases
 	keepDevice     = time.Hour           // requests of devices, which anybody can make
 	keepUngranted  = 24 * time.Hour      // clients without a grant
-	keepRevoked    = 90 * 24 * time.Hour // revoked grants, and with them their clients
+	keepRevoked    = 90 * 24 * time.Hour // revoked grants, and with them their clients; what nobody has asked about a user since
 	unredeemedTime = 24 * time.Hour      // grants whose code was never redeemed
 )
 
@@ -33,6 +33,7 @@ func (s *Store) Collect(ctx context.Context) error {
 		{"DELETE FROM device_requests WHERE expires_at < ?", []any{ago(keepDevice)}},
 		{"DELETE FROM account_sessions WHERE MIN(idle_at, expires_at) < ?", []any{ms(now)}},
 		{"DELETE FROM assertions WHERE expires_at < ?", []any{ms(now)}},
+		{"DELETE FROM memberships WHERE asked_at < ?", []any{ago(keepRevoked)}},
 		{"DELETE FROM leases WHERE expires_at < ?", []any{ago(keepSpent)}},
 		{"DELETE FROM access_tokens WHERE expires_at < ?", []any{ago(keepSpent)}},
 		{"DELETE FROM refresh_tokens WHERE expires_at < ?", []any{ago(keepSpent)}},

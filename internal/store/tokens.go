@@ -71,7 +71,7 @@ type accessView struct {
 }
 
 const accessQuery = `SELECT a.grant_id, a.refresh_hash, a.expires_at, COALESCE(r.first_used_at, 1) AS first_used_at,
-		g.revoked_at, EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id AND f.withheld = 0) AS alive, g.scope, g.requested, g.narrowed, g.client_id, c.name AS client, u.id AS user_id, u.forge AS user_forge, u.subject AS user_subject, u.name AS user_name
+		g.revoked_at, EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id AND f.withheld = 0) AS alive, g.scope, g.requested, g.narrowed, g.ceiling, g.client_id, c.name AS client, u.id AS user_id, u.forge AS user_forge, u.subject AS user_subject, u.name AS user_name
 	FROM access_tokens a
 	JOIN grants g ON g.id = a.grant_id
 	JOIN clients c ON c.id = g.client_id

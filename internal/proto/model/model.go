@@ -99,6 +99,7 @@ type Grant struct {
 	Requested string    // what the client asked for; Scope is less where the user gave less
 	Narrowed  bool      // Scope was more before the client asked for less, with a refresh
 	Resource  string    // RFC 8707; the endpoint URL the client named, may be empty
+	Ceiling   string    // what the policy allowed at the login, JSON of policy.Rights; empty for all
 	CreatedAt time.Time `gorm:"autoCreateTime:false;serializer:ms"`
 	RevokedAt time.Time `gorm:"serializer:ms"` // zero while it stands
 }
@@ -112,6 +113,7 @@ type Access struct {
 	Scope     string
 	Requested string    // by the client, see Grant
 	Narrowed  bool      // the grant's tokens could write once, see Grant
+	Ceiling   string    // of the grant, see there
 	ExpiresAt time.Time `gorm:"serializer:ms"`
 }
 

@@ -299,6 +299,30 @@ var migrations = []*gormigrate.Migration{
 			told_at INTEGER NOT NULL
 		) STRICT`,
 	)},
+	{ID: "0018_policy", Migrate: statements(
+		// What the policy allowed when the user logged in, JSON of policy.Rights. Empty for a
+		// login without a policy.
+		`ALTER TABLE grants ADD COLUMN ceiling TEXT NOT NULL DEFAULT ''`,
+		`CREATE TRIGGER grant_ceiling AFTER UPDATE OF ceiling ON grants WHEN NEW.ceiling <> OLD.ceiling
+			BEGIN UPDATE generation SET n = n + 1; END`,
+		// The session only reads since its URL or a header says so.
+		`ALTER TABLE sessions ADD COLUMN view_read_only INTEGER NOT NULL DEFAULT 0`,
+		// What the forge has said of its users; organizations and teams are JSON, NULL for none.
+		`CREATE TABLE memberships (
+			user_id TEXT PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+			asked_at INTEGER NOT NULL,
+			administrator INTEGER NOT NULL,
+			organizations TEXT,
+			teams TEXT
+		) STRICT`,
+		// Whom the names of the policy meant when they were read first.
+		`CREATE TABLE policy_names (
+			kind TEXT NOT NULL,
+			name TEXT NOT NULL,
+			id INTEGER NOT NULL,
+			PRIMARY KEY (kind, name)
+		) STRICT`,
+	)},
 }
 
 // UserBlocked is what a statement fails with that would give a blocked user anything.

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+)
+
+// Named is an organization or a team of the forge. Only the number says which one it is.
+type Named struct {
+	ID   int64  `json:"id"`
+	Name string `json:"name"` // when the forge was asked; of a team organization/team
+}
+
+// Membership is what the forge has said of a user.
+type Membership struct {
+	UserID        string    `gorm:"primaryKey"`
+	AskedAt       time.Time `gorm:"serializer:ms"`
+	Administrator bool      // of the site
+	Organizations []Named   `gorm:"serializer:json"`
+	Teams         []Named   `gorm:"serializer:json"`
+}
+
+// Membership returns what was last put for the user, or model.ErrNotFound.
+func (s *Store) Membership(ctx context.Context, userID string) (Membership, error) {
+	return take[Membership](s.reader(ctx), "user_id = ?", userID)
+}
+
+// PutMembership replaces what is known of a user, unless it is of an earlier question.
+func (s *Store) PutMembership(ctx context.Context, m Membership) error {
+	err := s.writing(ctx, func(db *gorm.DB) error {
+		return db.Clauses(clause.OnConflict{UpdateAll: true, Where: clause.Where{Exprs: []clause.Expression{
+			gorm.Expr("memberships.asked_at <= excluded.asked_at"),
+		}}}).Create(&m).Error
+	})
+	if err != nil {
+		return fmt.Errorf("cannot store what a user is a member of: %w", err)
+	}
+	return nil
+}
+
+// PolicyName is a name of the policy and whom it means.
+type PolicyName struct {
+	Kind string `gorm:"primaryKey"` // user or organization
+	Name string `gorm:"primaryKey"` // lower case: the forge tells names apart without it
+	ID   int64  // the forge's
+}
+
+// PolicyNames returns all, in no order.
+func (s *Store) PolicyNames(ctx context.Context) (all []PolicyName, err error) {
+	if err = s.reader(ctx).Find(&all).Error; err != nil {
+		return nil, fmt.Errorf("cannot read whom the names of the policy mean: %w", err)
+	}
+	return all, nil
+}
+
+// policyNamesAtOnce bounds the variables of one statement.
+const policyNamesAtOnce = 1000
+
+// SetPolicyNames replaces all: names that are not in the list are forgotten.
+func (s *Store) SetPolicyNames(ctx context.Context, all []PolicyName) error {
+	err := s.update(ctx, func(tx *gorm.DB) error {
+		if err := tx.Exec("DELETE FROM policy_names").Error; err != nil || len(all) == 0 {
+			return err
+		}
+		return tx.CreateInBatches(all, policyNamesAtOnce).Error
+	})
+	if err != nil {
+		return fmt.Errorf("cannot store whom the names of the policy mean: %w", err)
+	}
+	return nil
+}
