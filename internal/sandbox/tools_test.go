@@ -44,6 +44,9 @@ func (f *recordingForge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodDelete, strings.HasSuffix(path, "/tests"), strings.HasSuffix(path, "/dispatches"):
 		w.WriteHeader(http.StatusNoContent)
 		return
+	case path == "/api/v1/users/acme": // an organization
+		http.Error(w, `{"message":"user does not exist"}`, http.StatusNotFound)
+		return
 	case strings.HasSuffix(path, "/logs"):
 		http.ServeContent(w, r, "job.log", time.Time{}, strings.NewReader(strings.Repeat("a line of a log\n", 10_000)))
 		return
@@ -138,7 +141,7 @@ func argument(tool, name, kind string) any {
 }
 
 // runTools calls every tool twice, with what it must have and with all it may have, and
-// reads the resources of the table.
+// reads a resource of each template of the table.
 func runTools(t *testing.T, s *mcp.ClientSession, forge *recordingForge, token string) map[string]done {
 	t.Helper()
 	list, err := s.ListTools(t.Context(), nil)
@@ -176,42 +179,53 @@ func runTools(t *testing.T, s *mcp.ClientSession, forge *recordingForge, token s
 			note(tool.Name+" "+variant, result, err)
 		}
 	}
-	for _, r := range forgeapi.Routes() {
-		for _, uri := range r.Tools {
-			if !strings.HasPrefix(uri, "forgejo://") {
-				continue
-			}
-			uri = strings.NewReplacer("{owner}", "alice", "{repo}", "hello", "{org}", "acme", "{n}", "1", "{page}", "Guides%2FSetup", "{sha}", strings.Repeat("a", 40)).Replace(uri)
-			result, err := s.ReadResource(t.Context(), &mcp.ReadResourceParams{URI: uri})
-			note(uri, result, err)
+	for _, tool := range forgeapi.AllTools() {
+		if tool.IsTemplate() {
+			result, err := s.ReadResource(t.Context(), &mcp.ReadResourceParams{URI: expand(tool.Name)})
+			note(tool.Name, result, err)
 		}
 	}
 	return all
 }
 
-// Every tool of the real forgejo-mcp does through the proxy what it does without; those
-// that closed routes take away do nothing until the operator opens them.
-func TestRealToolsThroughTheProxy(t *testing.T) {
+// expand makes a URI of the template.
+func expand(template string) string {
+	template, _, _ = strings.Cut(template, "{?")
+	return strings.NewReplacer("//owner/{owner}", "//owner/acme", "{owner}", "alice", "{repo}", "hello", "{org}", "acme", "{index}", "1", "{id}", "1", "{kind}", "issue", "{rule}", "release%2F1",
+		"{pageName}", "Guides%2FSetup", "{sha}", strings.Repeat("a", 40)).Replace(template)
+}
+
+// realTools starts the real forgejo-mcp without a session, or skips the test.
+func realTools(t *testing.T, url, token string) *mcp.ClientSession {
+	t.Helper()
 	backend := os.Getenv("FJMCP_TEST_FORGEJO_MCP")
 	if backend == "" {
 		t.Skip("SKIP: set FJMCP_TEST_FORGEJO_MCP to a forgejo-mcp binary to run this")
 	}
-	forge := &recordingForge{}
-	url := serveHTTP(t, forge)
-	const token = "0123456789abcdef0123456789abcdef01234567"
-
 	plain := exec.Command(backend, "--transport", "stdio", "--url", strings.Replace(url, "forgejo.localhost", "127.0.0.1", 1), "--token", token, "--user-agent", "fjmcp")
 	plain.Env = []string{"GOMAXPROCS=1"}
 	s, err := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil).Connect(t.Context(), &mcp.CommandTransport{Command: plain}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// Every tool of the real forgejo-mcp does through the proxy what it does without; those
+// that closed routes take away do nothing until the operator opens them.
+func TestRealToolsThroughTheProxy(t *testing.T) {
+	forge := &recordingForge{}
+	url := serveHTTP(t, forge)
+	const token = "0123456789abcdef0123456789abcdef01234567"
+
+	s := realTools(t, url, token)
 	want := runTools(t, s, forge, token)
 	s.Close()
 	coversTable(t, want)
 
 	through := func(routes string) map[string]done {
-		r := start(t, token, append(environment(url, backend), "FJMCP_SESSION_ROUTES="+routes)...)
+		r := start(t, token, append(environment(url, os.Getenv("FJMCP_TEST_FORGEJO_MCP")), "FJMCP_SESSION_ROUTES="+routes)...)
 		r.want(control.TypeReady)
 		r.mode(control.ModeReadWrite)
 		go func() {
@@ -270,9 +284,7 @@ func coversTable(t *testing.T, all map[string]done) {
 	for _, r := range forgeapi.Routes() {
 		patterns = append(patterns, r)
 		for _, tool := range r.Tools {
-			if !strings.HasPrefix(tool, "forgejo://") {
-				listed[tool+" "+r.Method+" "+r.Path] = true
-			}
+			listed[tool+" "+r.Method+" "+r.Path] = true
 		}
 	}
 	parameter := regexp.MustCompile(`\\\{[^/]*\\\}`)
@@ -289,7 +301,7 @@ func coversTable(t *testing.T, all map[string]done) {
 					}
 					return "[^/]+"
 				})
-				if r.Method == f[0] && regexp.MustCompile("^"+expr+"/?$").MatchString(path) && (slices.Contains(r.Tools, tool) || strings.HasPrefix(name, "forgejo://")) {
+				if r.Method == f[0] && regexp.MustCompile("^"+expr+"/?$").MatchString(path) && slices.Contains(r.Tools, tool) {
 					known = true
 					asked[tool+" "+r.Method+" "+r.Path] = true
 				}

@@ -56,7 +56,9 @@ var (
 	limits = wordsOf(ratelimit.Rules, func(r ratelimit.Rule) string { return r.Name }).with(newWords("calls"))
 	kinds  = wordsOf(audit.Kinds(), func(k audit.Kind) string { return string(k) })
 	// tools are many, and a broker without metrics needs none of them.
-	tools = sync.OnceValue(func() words { return newWords(forgeapi.Tools()...) })
+	tools = sync.OnceValue(func() words {
+		return wordsOf(forgeapi.AllTools(), func(t forgeapi.Tool) string { return t.Name })
+	})
 )
 
 func wordsOf[T any](all []T, word func(T) string) words {

@@ -1,4 +1,5 @@
-// Package forgeapi says what the forge's API offers and what of it a session may use.
+// Package forgeapi says what the forge's API offers, what of it a session may use, and
+// what the tools of forgejo-mcp do with it.
 //
 // routes.tsv is the one list of routes, made from the OpenAPI documents that Forgejo (11
 // and 16) and Gitea (1.26 and 1.27) publish, and from what they serve besides. Each line
@@ -7,5 +8,42 @@
 //
 // The columns: method; path, where {x} stands for one segment and {x...} for one that may
 // hold escaped slashes, at the end for several; class, a word for what the route touches;
-// open or closed; the tools and resources of forgejo-mcp that use it.
+// open or closed; the tools and resource templates of forgejo-mcp that use it, as tools.tsv
+// names them, separated by spaces.
+//
+// tools.tsv is the one list of these tools and templates. forgejo-mcp says of each tool
+// that it destroys, so that clients ask before each call, and cannot tell a connection for
+// reading what to hide. Each line was judged, too: by what the tool was seen to ask of a
+// forge. A tool on no list counts as one that destroys.
+//
+// The columns: name, of a template its URI as listed; title; toolset; effect; idempotent
+// or -. Lines stand by toolset, in it tools by name and then templates by name.
+//
+// Effects: reads changes nothing. destroys takes away what was there, or cannot be taken
+// back, as a merge. All else changes, also where it writes over an older text, which the
+// forge mostly keeps as history.
+//
+// Idempotent is, in the sense of MCP and as in HTTP, what sets or takes away what its
+// arguments name: done again, with nothing between, it adds nothing, though it may fail.
+// What makes a new thing is not, even where the forge refuses a second of the same name:
+// when the first was renamed or merged, there are two. Neither is what leaves a trace each
+// time: a revision of the wiki, a comment, a delivery. What reads is.
+//
+// Toolsets, each thing where people look for it:
+//
+//   - repositories: finding, making and forking them; branches, commits and their status.
+//   - files: what is in a branch, read and written.
+//   - issues: issues with comments, labels, milestones, dependencies, attachments and
+//     time. To the forge a pull request is an issue, so its comments, labels and time are
+//     here.
+//   - pull_requests: opening, reading, editing and merging them.
+//   - reviews: of pull requests, and asking for them.
+//   - releases: with their attachments.
+//   - wiki: pages and their revisions.
+//   - notifications: the user's own.
+//   - actions: workflows, their runs, jobs and logs.
+//   - organizations: with members, teams and the labels of an organization.
+//   - users: the user, and finding others.
+//   - administration: what owners set up for a repository, as webhooks and protections of
+//     branches; the version of forgejo-mcp.
 package forgeapi

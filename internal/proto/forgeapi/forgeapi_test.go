@@ -49,7 +49,7 @@ func example(template string) string {
 	return strings.Join(out, "/")
 }
 
-// These are the tools of forgejo-mcp that do nothing unless the operator opens more.
+// These are the tools and resources of forgejo-mcp that do nothing unless the operator opens more.
 // docs/operations.md names them.
 func TestToolsTakenAway(t *testing.T) {
 	taken := map[string]bool{}
@@ -62,7 +62,8 @@ func TestToolsTakenAway(t *testing.T) {
 	}
 	want := []string{
 		"add_team_member", "add_team_repo", "create_branch_protection", "create_org_team", "create_repo_hook",
-		"delete_branch_protection", "edit_branch_protection", "edit_repo_hook", "get_repo_hook", "list_repo_hooks",
+		"delete_branch_protection", "edit_branch_protection", "edit_repo_hook", "forgejo://repo/{owner}/{repo}/hook/{id}",
+		"forgejo://repo/{owner}/{repo}/hooks", "get_repo_hook", "list_repo_hooks",
 	}
 	var got []string
 	for tool := range taken {

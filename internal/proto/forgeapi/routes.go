@@ -2,7 +2,6 @@ package forgeapi
 
 import (
 	_ "embed"
-	"slices"
 	"strings"
 	"sync"
 )
@@ -26,7 +25,7 @@ type Route struct {
 	Path   string // as the package's comment says
 	Class  string
 	Open   bool     // unless a Policy says otherwise
-	Tools  []string // of forgejo-mcp, and URIs of its resources
+	Tools  []string // names of each Tool that uses it
 }
 
 // Routes returns the whole table.
@@ -38,25 +37,11 @@ func Routes() []Route {
 	return all
 }
 
-// Tools returns the names of forgejo-mcp's tools that are known here, sorted.
-func Tools() []string {
-	all := []string{"get_forgejo_mcp_server_version"} // which asks the forge nothing
-	for _, r := range Routes() {
-		for _, tool := range r.Tools {
-			if !strings.Contains(tool, "://") {
-				all = append(all, tool)
-			}
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
 func parse(line string) Route {
 	f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 	r := Route{Method: f[0], Path: f[1], Class: f[2], Open: f[3] == "open"}
 	if len(f) > 4 {
-		r.Tools = strings.Split(f[4], ",")
+		r.Tools = strings.Fields(f[4])
 	}
 	return r
 }
