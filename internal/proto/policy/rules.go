@@ -1,0 +1,161 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Member is what the forge says of a user.
+type Member struct {
+	ID int64
+	// Known is false where the forge could not be asked for what follows: then no rule
+	// that grants by it does.
+	Known                bool
+	Administrator        bool
+	Organizations, Teams []int64
+}
+
+// Rules is a Document that is indexed by the forge's ids.
+type Rules struct {
+	doc            *Document
+	everyone       Rights
+	administrators []int // positions in doc, as below
+	byID           map[holder][]int
+}
+
+// holder is a Subject by id.
+type holder struct {
+	kind Kind
+	id   int64
+}
+
+// Compile indexes the document, which must not be changed after that. ids has what the
+// forge calls those of Names that are not pinned; who is missing there matches nobody.
+func (d *Document) Compile(ids map[Subject]int64) *Rules {
+	r := &Rules{doc: d, byID: make(map[holder][]int)}
+	for i := range d.Rules {
+		rule := &d.Rules[i]
+		if rule.Everyone {
+			r.everyone.add(rule)
+			continue // the others are among them
+		}
+		if rule.Administrators {
+			r.administrators = append(r.administrators, i)
+		}
+		for _, s := range rule.subjects() {
+			if id := s.resolve(ids); id > 0 {
+				h := holder{s.Kind, id}
+				r.byID[h] = append(r.byID[h], i)
+			}
+		}
+	}
+	r.everyone.simplify()
+	return r
+}
+
+func (s Subject) resolve(ids map[Subject]int64) int64 {
+	if s.ID != 0 {
+		return s.ID
+	}
+	return ids[s]
+}
+
+// For returns what m may do. The error says that the rules that match do not fit in
+// MaxBytes, with what to do about it; the Rights then allow nothing.
+func (r *Rules) For(m Member) (Rights, error) {
+	rights := Rights{Grants: slices.Clone(r.everyone.Grants), Denials: slices.Clone(r.everyone.Denials)}
+	for _, i := range r.matching(m) {
+		rights.add(&r.doc.Rules[i])
+	}
+	rights.simplify()
+	if n := rights.size(); n > MaxBytes {
+		return Rights{}, fmt.Errorf("the rules that match user %d take %d bytes of at most %d; merge them, or name owners or patterns in place of repositories", m.ID, n, MaxBytes)
+	}
+	return rights, nil
+}
+
+// matching returns the positions of rules that match m and not everyone, in order.
+func (r *Rules) matching(m Member) []int {
+	all := slices.Clone(r.byID[holder{User, m.ID}])
+	if m.Known {
+		if m.Administrator {
+			all = append(all, r.administrators...)
+		}
+		for _, id := range m.Organizations {
+			all = append(all, r.byID[holder{Organization, id}]...)
+		}
+		for _, id := range m.Teams {
+			all = append(all, r.byID[holder{Team, id}]...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func (r *Rights) add(rule *Rule) {
+	if rule.Deny {
+		r.Denials = append(r.Denials, rule.cover())
+	} else {
+		r.Grants = append(r.Grants, rule.cover())
+	}
+}
+
+// size is that of the JSON.
+func (r *Rights) size() int {
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic("policy: " + err.Error()) // strings and booleans
+	}
+	return len(text)
+}
+
+// simplify brings the covers into one order, and merges grants: where two differ in their
+// tools only, or in their repositories only, one with both says the same. Denials are left
+// apart, so that each refusal names its rule.
+func (r *Rights) simplify() {
+	r.Grants = merge(r.Grants, func(c Cover) Cover { c.Repositories, c.Owners = nil, nil; return c }, func(a, b *Cover) {
+		all := a.allRepositories() || b.allRepositories()
+		a.Repositories, a.Owners = union(all, a.Repositories, b.Repositories), union(all, a.Owners, b.Owners)
+	})
+	r.Grants = merge(r.Grants, func(c Cover) Cover { c.Toolsets, c.Tools = nil, nil; return c }, func(a, b *Cover) {
+		all := a.allTools() || b.allTools()
+		a.Toolsets, a.Tools = union(all, a.Toolsets, b.Toolsets), union(all, a.Tools, b.Tools)
+	})
+	slices.SortFunc(r.Grants, func(a, b Cover) int { return strings.Compare(a.text(), b.text()) })
+	slices.SortFunc(r.Denials, func(a, b Cover) int { return strings.Compare(a.Rule, b.Rule) })
+}
+
+// merge joins into one those of which rest says the same.
+func merge(covers []Cover, rest func(Cover) Cover, join func(a, b *Cover)) []Cover {
+	var merged []Cover
+	at := make(map[string]int)
+	for _, c := range covers {
+		key := rest(c)
+		text := key.text()
+		if i, ok := at[text]; ok {
+			join(&merged[i], &c)
+			continue
+		}
+		at[text] = len(merged)
+		merged = append(merged, c)
+	}
+	return merged
+}
+
+// union is sorted; it is empty where all are covered.
+func union(all bool, a, b []string) []string {
+	if all {
+		return nil
+	}
+	return sorted(slices.Concat(a, b))
+}
+
+func (c *Cover) text() string {
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic("policy: " + err.Error()) // strings and booleans
+	}
+	return string(text)
+}
