@@ -8,8 +8,22 @@
 //
 // The columns: method; path, where {x} stands for one segment and {x...} for one that may
 // hold escaped slashes, at the end for several; class, a word for what the route touches;
-// open or closed; the tools and resource templates of forgejo-mcp that use it, as tools.tsv
-// names them, separated by spaces.
+// open or closed; how it names what it is about, see below; the tools and resource
+// templates of forgejo-mcp that use it, as tools.tsv names them, separated by spaces.
+//
+// How a route names what it is about, in words that add up, so that rules by repository can
+// be held against a request:
+//
+//   - repo: the repository of the path, and nothing else.
+//   - owner: what belongs to the path's {org}, {owner} or {username} and to no repository.
+//   - repos: repositories of that owner, and which ones is not said.
+//   - none: no repository and nobody but the user.
+//   - across: repositories of several owners; ids and uuids that stand for one; timelines and
+//     feeds; what changes whose a repository is. It is also the word for doubt.
+//   - path:head: the path may hold a branch of another repository, as owner:branch.
+//   - body:head: so may this field of the body, which may be owner/repo:branch, too.
+//   - body:x: an owner in the field x. body:x/y: a repository of the owner in x with the name
+//     in y, or without that the path's. body:/y: one of the path's owner.
 //
 // tools.tsv is the one list of these tools and templates. forgejo-mcp says of each tool
 // that it destroys, so that clients ask before each call, and cannot tell a connection for

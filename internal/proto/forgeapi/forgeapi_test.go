@@ -27,7 +27,7 @@ func TestTable(t *testing.T) {
 	for line := range strings.Lines(table) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		key := f[0] + " " + f[1]
-		if len(f) < 4 || len(f) > 5 || !slices.Contains(methods, f[0]) || f[0] == "HEAD" || f[2] == "" || f[3] != "open" && f[3] != "closed" || seen[key] {
+		if len(f) < 5 || len(f) > 6 || !slices.Contains(methods, f[0]) || f[0] == "HEAD" || f[2] == "" || f[3] != "open" && f[3] != "closed" || seen[key] {
 			t.Errorf("faulty line: %q", line)
 		}
 		seen[key] = true

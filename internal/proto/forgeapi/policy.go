@@ -111,13 +111,33 @@ func (p Policy) String() string {
 
 // Decision is what a Policy says of a request.
 type Decision struct {
-	Open    bool
-	Classes []string // of the routes that the path may mean
-	Repo    string   // owner/name of the repository that all of them name, "" for none
+	Open     bool
+	Repo     string    // owner/name of the repository that all of its routes name, "" for none
+	meanings []meaning // of the path
 }
 
-// Has reports whether one of the routes is of class.
-func (d Decision) Has(class string) bool { return slices.Contains(d.Classes, class) }
+// meaning is a route that a path may mean, and the path's segments as it reads them.
+type meaning struct {
+	line
+	path []string
+}
+
+// Has reports whether one of the routes that the path may mean is of class.
+func (d Decision) Has(class string) bool {
+	return slices.ContainsFunc(d.meanings, func(m meaning) bool { return m.class == class })
+}
+
+// Routes are those that the path may mean, without those of which others say the same path
+// more closely: the forge takes these.
+func (d Decision) Routes() []Route {
+	var all []Route
+	for _, m := range d.meanings {
+		if !slices.ContainsFunc(d.meanings, func(o meaning) bool { return m.wider(o.line) && !o.wider(m.line) }) {
+			all = append(all, m.route())
+		}
+	}
+	return all
+}
 
 // Decide judges a request for the escaped path (url.URL.EscapedPath), below where the
 // forge lives. It is open if each route that the path may mean is, and there is one. The
@@ -129,21 +149,22 @@ func (p Policy) Decide(method, escaped string) (Decision, error) {
 	}
 	d := Decision{Open: true}
 	judge := func(path []string) {
-		matching(method, path, func(r Route) {
-			if repo := r.repo(path); len(d.Classes) == 0 || repo == d.Repo {
+		matching(method, path, func(l line) {
+			m := meaning{l, path}
+			if repo := m.repo(); len(d.meanings) == 0 || repo == d.Repo {
 				d.Repo = repo
 			} else {
 				d.Repo = ""
 			}
-			d.Classes = append(d.Classes, r.Class)
-			d.Open = d.Open && p.opens(r.Class, method, flat, r.Open)
+			d.meanings = append(d.meanings, m)
+			d.Open = d.Open && p.opens(l.class, method, flat, l.open)
 		})
 	}
 	judge(path)
 	if len(flat) > len(path) {
 		judge(flat)
 	}
-	if len(d.Classes) == 0 {
+	if len(d.meanings) == 0 {
 		d.Open = p.opens("", method, flat, false)
 	}
 	return d, nil

@@ -16,12 +16,8 @@ func Repo(owner, name string) string {
 	return owner + "/" + name
 }
 
-// repo is the repository that a path names, which the route matches.
-func (r Route) repo(path []string) string {
-	before, _, ok := strings.Cut(r.Path, "/{repo}")
-	at := strings.Count(before, "/")
-	if !ok || at < 1 || at >= len(path) {
-		return ""
-	}
-	return Repo(path[at-1], strings.TrimSuffix(path[at], ".git"))
+// repo is the repository that the path names.
+func (m meaning) repo() string {
+	owner, name := m.place()
+	return Repo(owner, strings.TrimSuffix(name, ".git"))
 }

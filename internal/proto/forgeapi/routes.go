@@ -37,14 +37,36 @@ func Routes() []Route {
 	return all
 }
 
-func parse(line string) Route {
-	f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-	r := Route{Method: f[0], Path: f[1], Class: f[2], Open: f[3] == "open"}
-	if len(f) > 4 {
-		r.Tools = strings.Fields(f[4])
-	}
-	return r
+// line is one of the table, cut up.
+type line struct {
+	method, template, class string
+	open                    bool
+	names                   string // words of the package's comment
+	tools                   string
 }
+
+func cut(text string) (l line) {
+	var open string
+	text = strings.TrimSuffix(text, "\n")
+	l.method, text, _ = strings.Cut(text, "\t")
+	l.template, text, _ = strings.Cut(text, "\t")
+	l.class, text, _ = strings.Cut(text, "\t")
+	open, text, _ = strings.Cut(text, "\t")
+	l.names, l.tools, _ = strings.Cut(text, "\t")
+	l.open = open == wordOpen
+	return l
+}
+
+func (l line) route() Route {
+	return Route{Method: l.method, Path: l.template, Class: l.class, Open: l.open, Tools: strings.Fields(l.tools)}
+}
+
+// wider reports whether each path that other's template may stand for is one that l's may.
+func (l line) wider(other line) bool {
+	return matches(l.template, strings.Split(other.template[1:], "/"))
+}
+
+func parse(text string) Route { return cut(text).route() }
 
 // shape is what routes that one path may match have in common. segments is 0 where a
 // parameter stands for several.
@@ -83,17 +105,17 @@ var byShape = sync.OnceValue(func() map[shape][]string {
 	return m
 })
 
-// matching calls yield with each route of method that the path matches.
-func matching(method string, path []string, yield func(Route)) {
+// matching calls yield with each line for method that the path matches.
+func matching(method string, path []string, yield func(line)) {
 	if method == "HEAD" {
 		method = "GET"
 	}
 	own := family(path)
 	for _, s := range []shape{{method, len(path), own}, {method, 0, own}, {method, len(path), ""}, {method, 0, ""}} {
-		for _, line := range byShape()[s] {
-			template := line[len(method)+1:]
+		for _, text := range byShape()[s] {
+			template := text[len(method)+1:]
 			if matches(template[:strings.IndexByte(template, '\t')], path) {
-				yield(parse(line))
+				yield(cut(text))
 			}
 		}
 		if own == "" && s.segments == 0 {
