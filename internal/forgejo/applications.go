@@ -51,19 +51,11 @@ func (c *Client) Account(ctx context.Context, token string) (login string, err e
 
 // Applications lists the token's account's own applications; those of the whole site and
 // of organizations are not among them. Errors are as Account's.
-func (c *Client) Applications(ctx context.Context, token string) (all []Application, err error) {
-	for page := 1; page <= mostPages; page++ {
-		var list []Application
-		path := fmt.Sprintf("%s?limit=%d&page=%d", applicationsPath, pageSize, page)
-		if err := c.api(ctx, "list OAuth2 applications", token, http.MethodGet, path, nil, &list); err != nil {
-			return nil, err
-		}
-		if len(list) == 0 {
-			break
-		}
-		all = append(all, list...)
-	}
-	return all, nil
+func (c *Client) Applications(ctx context.Context, token string) ([]Application, error) {
+	return pages(func(query string) (list []Application, total int, err error) {
+		err = c.api(ctx, "list OAuth2 applications", token, http.MethodGet, applicationsPath+"?"+query, nil, &list)
+		return list, 0, err
+	})
 }
 
 // SaveApplication registers a, which has no ID yet, as an application of the token's

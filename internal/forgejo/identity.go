@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -153,6 +154,7 @@ type reply struct {
 	status int
 	json   bool   // by its Content-Type
 	body   []byte // at most maxBody bytes
+	total  int    // X-Total-Count, of a list; 0 without
 }
 
 // decode reads a JSON answer of status 200 into v, and reports whether it is one.
@@ -166,7 +168,7 @@ func (c *Client) ask(ctx context.Context, op, path, accessToken string, form url
 	if form != nil {
 		method = http.MethodPost
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base.JoinPath(path).String(), strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, method, c.base.String()+"/"+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		return reply{}, transportError(op, err)
 	}
@@ -191,5 +193,6 @@ func (c *Client) send(op string, req *http.Request) (reply, error) {
 		return reply{}, transportError(op, err)
 	}
 	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	return reply{resp.StatusCode, err == nil && mediaType == "application/json", body}, nil
+	total, _ := strconv.Atoi(resp.Header.Get("X-Total-Count"))
+	return reply{resp.StatusCode, err == nil && mediaType == "application/json", body, total}, nil
 }

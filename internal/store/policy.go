@@ -3,34 +3,20 @@ package store
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 )
 
-// Named is an organization or a team of the forge. Only the number says which one it is.
-type Named struct {
-	ID   int64  `json:"id"`
-	Name string `json:"name"` // when the forge was asked; of a team organization/team
-}
-
-// Membership is what the forge has said of a user.
-type Membership struct {
-	UserID        string    `gorm:"primaryKey"`
-	AskedAt       time.Time `gorm:"serializer:ms"`
-	Administrator bool      // of the site
-	Organizations []Named   `gorm:"serializer:json"`
-	Teams         []Named   `gorm:"serializer:json"`
-}
-
 // Membership returns what was last put for the user, or model.ErrNotFound.
-func (s *Store) Membership(ctx context.Context, userID string) (Membership, error) {
-	return take[Membership](s.reader(ctx), "user_id = ?", userID)
+func (s *Store) Membership(ctx context.Context, userID string) (model.Membership, error) {
+	return take[model.Membership](s.reader(ctx), "user_id = ?", userID)
 }
 
 // PutMembership replaces what is known of a user, unless it is of an earlier question.
-func (s *Store) PutMembership(ctx context.Context, m Membership) error {
+func (s *Store) PutMembership(ctx context.Context, m model.Membership) error {
 	err := s.writing(ctx, func(db *gorm.DB) error {
 		return db.Clauses(clause.OnConflict{UpdateAll: true, Where: clause.Where{Exprs: []clause.Expression{
 			gorm.Expr("memberships.asked_at <= excluded.asked_at"),

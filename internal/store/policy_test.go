@@ -20,9 +20,9 @@ func TestMemberships(t *testing.T) {
 	if _, err := s.Membership(t.Context(), l.User.ID); !errors.Is(err, model.ErrNotFound) {
 		t.Fatalf("before the first question: %v", err)
 	}
-	early := store.Membership{UserID: l.User.ID, AskedAt: now, Administrator: true, Organizations: []store.Named{{ID: 12, Name: "acme"}}, Teams: []store.Named{{ID: 4, Name: "acme/developers"}}}
-	late := store.Membership{UserID: l.User.ID, AskedAt: now.Add(time.Minute)}
-	for _, step := range []struct{ put, want store.Membership }{{early, early}, {late, late}, {early, late}} {
+	early := model.Membership{UserID: l.User.ID, AskedAt: now, Administrator: true, Organizations: []model.Named{{ID: 12, Name: "acme"}}, Teams: []model.Named{{ID: 4, Name: "acme/developers"}}}
+	late := model.Membership{UserID: l.User.ID, AskedAt: now.Add(time.Minute)}
+	for _, step := range []struct{ put, want model.Membership }{{early, early}, {late, late}, {early, late}} {
 		must(t, s.PutMembership(t.Context(), step.put))
 		got, err := s.Membership(t.Context(), l.User.ID)
 		must(t, err)

@@ -138,7 +138,7 @@ func furnish(t *testing.T, path string) {
 	must(t, s.CreateSession(ctx, session))
 	must(t, s.SetSessionUnit(ctx, session.ID, "unit"))
 	must(t, s.SaveSessionStates(ctx, []store.SessionState{{SessionID: session.ID, UnitID: "unit", State: []byte(`{}`)}}))
-	must(t, s.PutMembership(ctx, store.Membership{UserID: l.User.ID, AskedAt: now, Organizations: []store.Named{{ID: 12, Name: "acme"}}}))
+	must(t, s.PutMembership(ctx, model.Membership{UserID: l.User.ID, AskedAt: now, Organizations: []model.Named{{ID: 12, Name: "acme"}}}))
 	must(t, s.SetPolicyNames(ctx, []store.PolicyName{{Kind: "user", Name: "alice", ID: 7}}))
 	_, err = s.Generation(ctx, 0)
 	must(t, err)

@@ -152,6 +152,21 @@ type Session struct {
 	LastUsedAt time.Time   `gorm:"serializer:ms"`
 }
 
+// Named is an organization or a team of the forge. Only the number says which one it is.
+type Named struct {
+	ID   int64  `json:"id"`
+	Name string `json:"name"` // when the forge was asked; of a team organization/team
+}
+
+// Membership is what the forge has said of a user.
+type Membership struct {
+	UserID        string    `gorm:"primaryKey"`
+	AskedAt       time.Time `gorm:"serializer:ms"`
+	Administrator bool      // of the site
+	Organizations []Named   `gorm:"serializer:json"`
+	Teams         []Named   `gorm:"serializer:json"`
+}
+
 // ForgejoTokens is the token set Forgejo issued for a user. One set exists per
 // user, shared by all of that user's clients. It prints redacted.
 type ForgejoTokens struct {

@@ -51,7 +51,7 @@ func (c *call) admit(anonymous bool, scopes []string) bool {
 		}
 	}
 	if name := cmp.Or(c.r.FormValue("sudo"), c.r.Header.Get("Sudo")); name != "" && c.user != nil {
-		if c.user != c.f.users[0] { // the administrator
+		if c.user != c.f.users[0] && !c.user.administrator { // the first account administers the site
 			return c.fail(http.StatusForbidden, "Only administrators allowed to sudo.")
 		}
 		if c.user = c.f.userByName(name); c.user == nil {
@@ -103,6 +103,7 @@ func (f *Forge) routeAPI() {
 	f.api("GET /user", false, []string{"user"}, func(c *call) { c.ok(c.userJSON(c.user)) })
 	f.api("GET /user/repos", false, []string{"user", "repository"}, (*call).listRepos)
 	f.routeApplications()
+	f.routeOrganizations()
 	f.handle("POST /{owner}/{repo}/info/lfs/objects/batch", f.lfsBatch)
 	f.repoAPI("GET /issues", true, "issue", (*call).listIssues)
 	f.repoAPI("POST /issues", false, "issue", (*call).createIssue)
@@ -111,7 +112,7 @@ func (f *Forge) routeAPI() {
 func (c *call) userJSON(u *user) map[string]any {
 	return map[string]any{
 		"id": u.id, "login": u.name, "full_name": "", "email": u.email(), "username": u.name,
-		"avatar_url": c.base + "/avatars/" + u.name, "html_url": c.base + "/" + u.name, "is_admin": false,
+		"avatar_url": c.base + "/avatars/" + u.name, "html_url": c.base + "/" + u.name, "is_admin": u.administrator && (u == c.user || c.user != nil && c.user.administrator),
 		"created": seedTime, "active": true, "prohibit_login": u.suspended, "visibility": "public",
 	}
 }

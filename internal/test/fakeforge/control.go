@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -26,7 +27,6 @@ func (f *Forge) Register(app App) (App, error) {
 	return app, nil
 }
 
-// withUser steers an account.
 // AddUser makes an account besides DefaultUsers, with a repository as theirs and the
 // password <name>-password.
 func (f *Forge) AddUser(name string) {
@@ -35,6 +35,7 @@ func (f *Forge) AddUser(name string) {
 	f.seed(&user{id: f.nextID(), name: name, password: name + "-password"})
 }
 
+// withUser steers an account.
 func (f *Forge) withUser(name string, do func(*user)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -101,6 +102,9 @@ func (f *Forge) DeleteApp(clientID string) error {
 func (f *Forge) DeleteUser(name string) error {
 	return f.withUser(name, func(u *user) {
 		f.users = slices.DeleteFunc(f.users, func(o *user) bool { return o == u })
+		for _, o := range f.organizations {
+			o.lose(u)
+		}
 		f.dropGrants(func(g *grant) bool { return g.userID == u.id })
 	})
 }
@@ -172,5 +176,9 @@ func (f *Forge) Issued() []string {
 
 // Rename gives an account another login name.
 func (f *Forge) Rename(from, to string) error {
-	return f.withUser(from, func(u *user) { u.name = to })
+	return f.withUser(from, func(u *user) {
+		f.renamed[strings.ToLower(u.name)] = u.id
+		u.name = to
+		delete(f.renamed, strings.ToLower(to))
+	})
 }

@@ -75,10 +75,14 @@ type Forge struct {
 	personal map[string]*grant // access tokens of a user's own making, of no application
 	browsers map[string]*browser
 	repos    []*repo
-	stats    Stats
-	issued   []string
-	lastID   int64
-	key      []byte // that signs tokens
+
+	organizations []*organization
+	renamed       map[string]int64 // who had a name, in lower case, that nobody has now
+
+	stats  Stats
+	issued []string
+	lastID int64
+	key    []byte // that signs tokens
 }
 
 type user struct {
@@ -86,6 +90,8 @@ type user struct {
 	name      string
 	password  string
 	suspended bool
+
+	administrator bool // of the site
 }
 
 // Stats counts what the token endpoint did.
@@ -109,7 +115,7 @@ func New(cfg Config) (*Forge, error) {
 	cfg.URL = strings.TrimSuffix(cfg.URL, "/")
 	f := &Forge{
 		cfg: cfg, mux: http.NewServeMux(),
-		codes: map[string]*code{}, personal: map[string]*grant{},
+		codes: map[string]*code{}, personal: map[string]*grant{}, renamed: map[string]int64{},
 		browsers: map[string]*browser{}, key: []byte(rand.Text()),
 		plans: faults{cleared: make(chan struct{}), seen: map[string]int{}},
 	}

@@ -30,6 +30,7 @@ type issue struct {
 // seed adds a user with a public and a private repository and their issues.
 func (f *Forge) seed(u *user) {
 	f.users = append(f.users, u)
+	delete(f.renamed, strings.ToLower(u.name))
 	public := &repo{id: f.nextID(), owner: u, name: "hello"}
 	private := &repo{id: f.nextID(), owner: u, name: u.name + "-secret", private: true}
 	f.repos = append(f.repos, public, private)
