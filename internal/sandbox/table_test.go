@@ -1,6 +1,10 @@
 package sandbox_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -71,4 +75,50 @@ func templateCases() []string {
 		}
 	}
 	return all
+}
+
+// The figures of docs/tools.md are those of the real forgejo-mcp.
+func TestFiguresOfTheRealTools(t *testing.T) {
+	s := realTools(t, serveHTTP(t, &recordingForge{}), "token")
+	tools, err := s.ListTools(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := weigh(t, tools.Tools, func(forgeapi.Tool) bool { return true })
+	want := "| toolset | tools | tokens | saved | tools that read | tokens | saved |\n|---|--:|--:|--:|--:|--:|--:|\n"
+	for _, set := range append(forgeapi.Toolsets(), "all") {
+		in := func(tool forgeapi.Tool) bool { return set == "all" || tool.Toolset == set }
+		want += "| `" + set + "`"
+		for _, w := range []weight{weigh(t, tools.Tools, in), weigh(t, tools.Tools, func(tool forgeapi.Tool) bool { return in(tool) && tool.Reads() })} {
+			want += fmt.Sprintf(" | %d | %d | %d %%", w.tools, w.tokens(), 100*(whole.bytes-w.bytes)/whole.bytes)
+		}
+		want += " |\n"
+	}
+	page, err := os.ReadFile("../../docs/tools.md")
+	if err != nil || !strings.Contains(string(page), "\n\n"+want+"\n") {
+		t.Errorf("%v: the figures in docs/tools.md are to be\n%s", err, want)
+	}
+}
+
+// weight is that of tools as a client gives them to its model.
+type weight struct{ tools, bytes int }
+
+// tokens are some. OpenAI's o200k_base has 4.2 to 4.7 bytes in one, by toolset.
+func (w weight) tokens() int { return (w.bytes*10/45 + 5) / 10 * 10 }
+
+func weigh(t *testing.T, tools []*mcp.Tool, counts func(forgeapi.Tool) bool) weight {
+	t.Helper()
+	var w weight
+	for _, tool := range tools {
+		if known, _ := forgeapi.ToolNamed(tool.Name); counts(known) {
+			var text bytes.Buffer
+			e := json.NewEncoder(&text)
+			e.SetEscapeHTML(false)
+			if err := e.Encode(map[string]any{"name": tool.Name, "description": tool.Description, "inputSchema": tool.InputSchema}); err != nil {
+				t.Fatal(err)
+			}
+			w.tools, w.bytes = w.tools+1, w.bytes+text.Len()
+		}
+	}
+	return w
 }

@@ -43,21 +43,5 @@
 // when the first was renamed or merged, there are two. Neither is what leaves a trace each
 // time: a revision of the wiki, a comment, a delivery. What reads is.
 //
-// Toolsets, each thing where people look for it:
-//
-//   - repositories: finding, making and forking them; branches, commits and their status.
-//   - files: what is in a branch, read and written.
-//   - issues: issues with comments, labels, milestones, dependencies, attachments and
-//     time. To the forge a pull request is an issue, so its comments, labels and time are
-//     here.
-//   - pull_requests: opening, reading, editing and merging them.
-//   - reviews: of pull requests, and asking for them.
-//   - releases: with their attachments.
-//   - wiki: pages and their revisions.
-//   - notifications: the user's own.
-//   - actions: workflows, their runs, jobs and logs.
-//   - organizations: with members, teams and the labels of an organization.
-//   - users: the user, and finding others.
-//   - administration: what owners set up for a repository, as webhooks and protections of
-//     branches; the version of forgejo-mcp.
+// docs/tools.md says what is in which toolset.
 package forgeapi

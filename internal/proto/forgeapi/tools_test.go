@@ -1,6 +1,8 @@
 package forgeapi
 
 import (
+	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -68,7 +70,7 @@ func TestEffectsFollowRoutes(t *testing.T) {
 			if tool.Name != "get_forgejo_mcp_server_version" { // which asks the forge nothing
 				t.Errorf("%s is at no route", tool.Name)
 			}
-		case tool.Reads() != slices.Equal(methods, []string{"GET"}), tool.Reads() && !tool.Idempotent:
+		case tool.Reads() != slices.Equal(methods, []string{"GET"}), tool.Effect != EffectChanges && !tool.Idempotent:
 			t.Errorf("%s %s, idempotent %v, with %q", tool.Name, tool.Effect, tool.Idempotent, methods)
 		// A merge cannot be taken back, and may delete the branch.
 		case (tool.Effect == EffectDestroys) != (slices.Contains(methods, "DELETE") || tool.Name == "merge_pull_request"):
@@ -140,4 +142,45 @@ func TestTemplatesAreSimple(t *testing.T) {
 			t.Errorf("%s has another form, or that of %q", tool.Name, got.Name)
 		}
 	}
+}
+
+// docs/tools.md lists the table.
+func TestDocsOfTools(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/tools.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	for _, set := range Toolsets() {
+		fmt.Fprintf(&want, "\n### %s\n\n| tool or resource | what it does | effect | needs |\n|---|---|---|---|\n", set)
+		for _, tool := range AllTools() {
+			if tool.Toolset == set {
+				fmt.Fprintf(&want, "| `%s` | %s | %s | %s |\n", tool.Name, tool.Title, effect(tool), needs(tool))
+			}
+		}
+		if !regexp.MustCompile("(?m)^\\| `" + set + "` \\| [a-zA-Z]").Match(page) {
+			t.Errorf("docs/tools.md does not say what %s is", set)
+		}
+	}
+	if !strings.HasSuffix(string(page), want.String()) {
+		t.Errorf("docs/tools.md is to end with\n%s", want.String())
+	}
+}
+
+func effect(tool Tool) string {
+	if tool.Effect == EffectChanges && tool.Idempotent {
+		return "changes, idempotent"
+	}
+	return string(tool.Effect)
+}
+
+// needs is what the operator has to open for the tool.
+func needs(tool Tool) string {
+	var words []string
+	for _, r := range tool.Routes() {
+		if word := "`open:" + r.Class + "`"; !r.Open && !slices.Contains(words, word) {
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, ", ")
 }
