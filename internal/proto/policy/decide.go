@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
@@ -23,12 +24,12 @@ func (l Limits) Request(q Request) Verdict {
 	if len(l) == 0 {
 		return allowed
 	}
-	place := q.place()
+	p := q.place()
 	if len(q.Routes) == 0 {
-		return l.all(func(r *Rights) Verdict { return r.may(unknown, q.Write, place) })
+		return l.may(unknown, q.Write, p)
 	}
 	for _, route := range q.Routes {
-		if v := l.route(route, q.Write, place); !v.Allowed {
+		if v := l.route(route, q.Write, p); !v.Allowed {
 			return v
 		}
 	}
@@ -37,89 +38,78 @@ func (l Limits) Request(q Request) Verdict {
 
 // route decides for one of a Request's routes. It must be one tool that all Rights allow.
 func (l Limits) route(route forgeapi.Route, write bool, p place) Verdict {
-	tools := []forgeapi.Tool{unknown}
-	if len(route.Tools) > 0 {
-		tools = tools[:0]
-	}
-	for _, name := range route.Tools {
-		t, _ := forgeapi.ToolNamed(name)
-		tools = append(tools, t)
+	if len(route.Tools) == 0 {
+		return l.may(unknown, write, p)
 	}
 	var refused Verdict
-	for _, t := range tools {
-		v := l.all(func(r *Rights) Verdict { return r.may(t, write, p) })
+	for _, name := range route.Tools {
+		t, _ := forgeapi.ToolNamed(name)
+		v := l.may(t, write, p)
 		if v.Allowed {
 			return v
 		}
-		refused = better(refused, v)
+		refused.or(v)
 	}
 	return refused
 }
 
-// better is the refusal that says more.
-func better(a, b Verdict) Verdict {
-	if a.Rule != "" {
-		return a
+// or takes the refusal that says more.
+func (v *Verdict) or(other Verdict) {
+	if v.Rule == "" {
+		*v = other
 	}
-	return b
 }
 
-// all returns the first refusal.
-func (l Limits) all(decide func(*Rights) Verdict) Verdict {
+// Tool decides for the view: whether there is a repository for which t may be used.
+func (l Limits) Tool(t forgeapi.Tool) Verdict { return l.may(t, !t.Reads(), somewhere) }
+
+// Unknown decides of a tool that the forge's table does not know. It is taken to change
+// something, and to be each of the tools that a denial names.
+func (l Limits) Unknown(string) Verdict { return l.Tool(unknown) }
+
+// Connect decides whether anything may be done at all.
+func (l Limits) Connect() Verdict { return l.anything(somewhere) }
+
+// anything decides whether there is a tool that may be used at p.
+func (l Limits) anything(p place) Verdict {
+	refused := l.may(unknown, true, p)
+	if refused.Allowed {
+		return refused
+	}
+	for _, t := range forgeapi.AllTools() {
+		v := l.may(t, !t.Reads(), p)
+		if v.Allowed {
+			return v
+		}
+		refused.or(v)
+	}
+	return refused
+}
+
+// ReadOnly reports whether nothing may be changed at all, with no tool.
+func (l Limits) ReadOnly() bool {
+	changes := func(t forgeapi.Tool) bool { return l.may(t, true, somewhere).Allowed }
+	return !changes(unknown) && !slices.ContainsFunc(forgeapi.AllTools(), changes)
+}
+
+// may returns the first refusal.
+func (l Limits) may(t forgeapi.Tool, write bool, p place) Verdict {
 	for i := range l {
-		if v := decide(&l[i]); !v.Allowed {
+		if v := l[i].may(t, write, p); !v.Allowed {
 			return v
 		}
 	}
 	return allowed
 }
 
-// Tool decides for the view: whether there is a repository for which t may be used.
-func (l Limits) Tool(t forgeapi.Tool) Verdict {
-	return l.all(func(r *Rights) Verdict { return r.may(t, !t.Reads(), place{some: true}) })
-}
-
-// Unknown decides of a tool that the forge's table does not know. It is taken to change
-// something, and to be each of the tools that a denial names.
-func (l Limits) Unknown(string) Verdict {
-	return l.all(func(r *Rights) Verdict { return r.may(unknown, true, place{some: true}) })
-}
-
-// Connect decides whether anything may be done at all.
-func (l Limits) Connect() Verdict {
-	if v := l.Unknown(""); v.Allowed {
-		return v
-	}
-	var refused Verdict
-	for _, t := range forgeapi.AllTools() {
-		v := l.Tool(t)
-		if v.Allowed {
-			return v
-		}
-		refused = better(refused, v)
-	}
-	return refused
-}
-
-// ReadOnly reports whether nothing may be changed at all.
-func (l Limits) ReadOnly() bool {
-	if l.Unknown("").Allowed {
-		return false
-	}
-	for _, t := range forgeapi.AllTools() {
-		if !t.Reads() && l.Tool(t).Allowed {
-			return false
-		}
-	}
-	return true
-}
-
 // place is what something is done to.
 type place struct {
 	repositories, owners []string // in lower case
 	across               bool
-	some                 bool // whatever it takes: is there a place at all
 }
+
+// somewhere is any one place: what is decided of it is whether there is one at all.
+var somewhere place
 
 func (q *Request) place() place {
 	p := place{across: q.Across}
@@ -189,7 +179,7 @@ func (p *place) granted(grants []*Cover) bool {
 	return true
 }
 
-// denied reports whether d covers anything at p; of some place, whether it covers all.
+// denied reports whether d covers anything at p, or everything.
 func (p *place) denied(d *Cover) bool {
 	if d.allRepositories() || p.across {
 		return true

@@ -85,6 +85,12 @@ func TestWhatCannotBeTold(t *testing.T) {
 	malformed := Request{Routes: across.Routes, Repositories: []string{"acme"}}
 	pseudo := Request{Routes: []forgeapi.Route{{}}, Repositories: []string{"acme/site"}}
 	nowhere := Request{Routes: nil, Repositories: []string{"acme/site"}}
+	for _, repo := range []string{"acme/", "/site", "acme/site/x", "acme/site/"} {
+		q := Request{Routes: across.Routes, Repositories: []string{repo}}
+		if got := (Limits{{Grants: []Cover{{Owners: []string{"acme", ""}, Repositories: []string{"acme/*"}}}}}).Request(q); got.Allowed {
+			t.Errorf("%q is allowed", repo)
+		}
+	}
 	for _, q := range []Request{across, malformed, pseudo, nowhere} {
 		for _, c := range []struct {
 			rights Rights
@@ -111,5 +117,30 @@ func TestRightsSurviveJSON(t *testing.T) {
 	var back Limits
 	if err := json.Unmarshal(text, &back); err != nil || back.Key() != l.Key() || back[0].Denials[0].Rule != "x" {
 		t.Errorf("%s becomes %+v (%v)", text, back, err)
+	}
+}
+
+func TestGlob(t *testing.T) {
+	for _, c := range []struct {
+		pattern string
+		yes, no []string
+	}{
+		{"a/site", []string{"a/site"}, []string{"a/sit", "a/site2", "b/site"}},
+		{"a/*", []string{"a/x", "a/site.x"}, []string{"b/x", "aa/x"}},
+		{"a/s*", []string{"a/s", "a/site"}, []string{"a/as", "a/"}},
+		{"a/*e", []string{"a/e", "a/site", "a/ee"}, []string{"a/sites", "a/x"}},
+		{"a/s*t*e", []string{"a/ste", "a/site", "a/sttee", "a/stxexe"}, []string{"a/st", "a/se", "a/site2", "a/stex"}},
+		{"a/*ab", []string{"a/ab", "a/aab", "a/abab"}, []string{"a/aba", "a/b"}},
+	} {
+		for _, s := range c.yes {
+			if !glob(c.pattern, s) {
+				t.Errorf("%s does not match %s", c.pattern, s)
+			}
+		}
+		for _, s := range c.no {
+			if glob(c.pattern, s) {
+				t.Errorf("%s matches %s", c.pattern, s)
+			}
+		}
 	}
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -20,6 +21,15 @@ type Subject struct {
 	Kind Kind
 	Text string // in lower case: a login name, an organization, or organization/team
 	ID   int64  // that the rule pins it to; 0 for none
+}
+
+// String is for people: "team acme/developers#4".
+func (s Subject) String() string {
+	text := string(s.Kind) + " " + s.Text
+	if s.ID != 0 {
+		text += "#" + strconv.FormatInt(s.ID, 10)
+	}
+	return text
 }
 
 // Name is how a rule names a Subject.

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,7 +25,7 @@ func isAccount(s string) bool { return accountName.MatchString(s) && !isDots(s) 
 func parseUser(s string) (Name, error) {
 	text, id, err := cutID(s)
 	if err == nil && !isAccount(text) {
-		err = fmt.Errorf("%q is no login name of the forge: want letters, digits, _ . and -, and after it perhaps # and the id", s)
+		err = fmt.Errorf("%.100q is no login name of the forge: want letters, digits, _ . and -, and after it perhaps # and the id", s)
 	}
 	return Name{strings.ToLower(text), id}, err
 }
@@ -32,7 +33,7 @@ func parseUser(s string) (Name, error) {
 func parseOrganization(s string) (Name, error) {
 	text, id, err := cutID(s)
 	if err == nil && !isAccount(text) {
-		err = fmt.Errorf("%q is no organization's name: want letters, digits, _ . and -, and after it perhaps # and the id", s)
+		err = fmt.Errorf("%.100q is no organization's name: want letters, digits, _ . and -, and after it perhaps # and the id", s)
 	}
 	return Name{strings.ToLower(text), id}, err
 }
@@ -41,7 +42,7 @@ func parseTeam(s string) (Name, error) {
 	text, id, err := cutID(s)
 	org, team, _ := strings.Cut(text, "/")
 	if err == nil && (!isAccount(org) || !teamName.MatchString(team) || isDots(team)) {
-		err = fmt.Errorf("%q is no team: want organization/team, and after it perhaps # and the id", s)
+		err = fmt.Errorf("%.100q is no team: want organization/team, and after it perhaps # and the id", s)
 	}
 	return Name{strings.ToLower(text), id}, err
 }
@@ -54,7 +55,7 @@ func cutID(s string) (string, int64, error) {
 	}
 	id, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || id < 1 || number[0] == '+' || number[0] == '0' {
-		return "", 0, fmt.Errorf("%q pins no id: want the forge's number after #, from 1", s)
+		return "", 0, fmt.Errorf("%.100q pins no id: want the forge's number after #, from 1", s)
 	}
 	return text, id, nil
 }
@@ -63,26 +64,26 @@ func parseRepository(s string) (string, error) {
 	owner, name, _ := strings.Cut(s, "/")
 	switch {
 	case !isAccount(owner) || !repoPattern.MatchString(name) || isDots(name):
-		return "", fmt.Errorf("%q is no repository: want owner/name, where * in the name stands for any characters; leave out repositories and owners for all", s)
+		return "", fmt.Errorf("%.100q is no repository: want owner/name, where * in the name stands for any characters; leave out repositories and owners for all", s)
 	case strings.HasSuffix(strings.ToLower(name), ".git"):
-		return "", fmt.Errorf("%q: write the repository's name without .git", s)
+		return "", fmt.Errorf("%.100q: write the repository's name without .git", s)
 	case strings.Contains(name, "**"):
-		return "", fmt.Errorf("%q: write one * for any characters", s)
+		return "", fmt.Errorf("%.100q: write one * for any characters", s)
 	}
 	return strings.ToLower(s), nil
 }
 
 func parseOwner(s string) (string, error) {
 	if !isAccount(s) {
-		return "", fmt.Errorf("%q is no owner: want the name of a user or of an organization", s)
+		return "", fmt.Errorf("%.100q is no owner: want the name of a user or of an organization", s)
 	}
 	return strings.ToLower(s), nil
 }
 
 func parseToolset(s string) (string, error) {
 	sets := forgeapi.Toolsets()
-	if !has(sets, s) {
-		return "", fmt.Errorf("there is no toolset %q%s", s, nearest(s, sets))
+	if !slices.Contains(sets, s) {
+		return "", fmt.Errorf("there is no toolset %.100q%s", s, nearest(s, sets))
 	}
 	return s, nil
 }
@@ -95,11 +96,12 @@ func parseTool(s string) (string, error) {
 	for _, t := range forgeapi.AllTools() {
 		names = append(names, t.Name)
 	}
-	return "", fmt.Errorf("there is no tool or resource template %q%s", s, nearest(s, names))
+	return "", fmt.Errorf("there is no tool or resource template %.100q%s", s, nearest(s, names))
 }
 
 // nearest asks whether one of names was meant, or says which there are if they are few.
 func nearest(s string, names []string) string {
+	s = s[:min(len(s), 100)]
 	best, distance := "", 1+max(2, len(s)/3)
 	for _, name := range names {
 		if d := edits(strings.ToLower(s), name); d < distance {
@@ -108,7 +110,7 @@ func nearest(s string, names []string) string {
 	}
 	switch {
 	case best != "":
-		return fmt.Sprintf(": is %q meant?", best)
+		return fmt.Sprintf(": is %.100q meant?", best)
 	case len(names) <= 20:
 		return ": want " + strings.Join(names, ", ")
 	}

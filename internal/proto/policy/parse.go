@@ -108,7 +108,7 @@ func (p *parser) expression(n *unstable.Node) {
 	case p.rule != nil:
 		p.rule.set(p, key, line, n.Value())
 	case p.tables == 0:
-		p.fault(line, "%s stands before the first rule: write it below [[%s]] or [[%s]]", key, tableGrant, tableDeny)
+		p.fault(line, "%.100q stands before the first rule: write it below [[%s]] or [[%s]]", key, tableGrant, tableDeny)
 	}
 }
 
@@ -146,7 +146,7 @@ func (p *parser) table(kind unstable.Kind, name string, line int) {
 	p.tables++
 	switch {
 	case name != tableGrant && name != tableDeny:
-		p.fault(line, "[%s] is no rule: want [[%s]] or [[%s]]", name, tableGrant, tableDeny)
+		p.fault(line, "%.100q is no rule: want [[%s]] or [[%s]]", name, tableGrant, tableDeny)
 	case kind != unstable.ArrayTable:
 		p.fault(line, "[%s] has single brackets: write [[%s]]", name, name)
 	default:

@@ -57,11 +57,11 @@ func TestParse(t *testing.T) {
 // TestEveryFaultIsTold has all faults in one file, and in the comment at the end of each
 // line what must be told of it.
 func TestEveryFaultIsTold(t *testing.T) {
-	const file = `name = "x"                  #! name stands before the first rule
+	const file = `name = "x"                  #! "name" stands before the first rule
 [[grant]]                       #! the rule has no name; the grant has no access; the grant is for nobody
 [[grant]]
 name = "Staff"                  #! name: "Staff" is no rule's name
-name = "staff"                  #! name stands on line 4 already
+name = "staff"                  #! "name" stands on line 4 already
 user = ["alice"]                #! there is no key "user": is "users" meant?
 everyone = "true"               #! everyone: want true or false without quotes, got a text
 access = "readwrite"            #! access: want "read" or "write", got "readwrite"
@@ -107,7 +107,7 @@ toolsets = ["issue"]            #! there is no toolset "issue": is "issues" mean
 owners = [ = ]                  #! unexpected
 [grant]                         #! [grant] has single brackets
 ignored = 1
-[[rule]]                        #! [rule] is no rule
+[[rule]]                        #! "rule" is no rule
 ignored = 1
 [[grant                         #! expected
 ignored = 1

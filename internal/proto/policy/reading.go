@@ -39,7 +39,7 @@ type reading struct {
 
 func (r *reading) set(p *parser, key string, line int, v *unstable.Node) {
 	if first, ok := r.seen[key]; ok {
-		p.fault(line, "%s stands on line %d already: write it once", key, first)
+		p.fault(line, "%.100q stands on line %d already: write it once", key, first)
 		return
 	}
 	r.seen[key] = line
@@ -72,7 +72,7 @@ func (r *reading) set(p *parser, key string, line int, v *unstable.Node) {
 	case keyOwners:
 		r.Owners = value.texts(parseOwner)
 	default:
-		p.fault(line, "there is no key %q%s", key, nearest(key, keys))
+		p.fault(line, "there is no key %.100q%s", key, nearest(key, keys))
 	}
 }
 
@@ -82,7 +82,7 @@ func (r *reading) setName(v value) {
 		return
 	}
 	if !ruleName.MatchString(name) {
-		v.fault("%q is no rule's name: want 1 to 64 of a-z, 0-9 and -", name)
+		v.fault("%.100q is no rule's name: want 1 to 64 of a-z, 0-9 and -", name)
 		return
 	}
 	if first, ok := v.p.names[name]; ok {
@@ -98,11 +98,11 @@ func (r *reading) setAccess(v value) {
 	case access == accessWrite:
 		r.WritesOnly = r.Deny
 	case r.Deny:
-		v.fault("want %q, to deny only what changes something, got %q: leave the key out to deny reading too", accessWrite, access)
+		v.fault("want %q, to deny only what changes something, got %.100q: leave the key out to deny reading too", accessWrite, access)
 	case access == accessRead:
 		r.ReadOnly = true
 	default:
-		v.fault("want %q or %q, got %q", accessRead, accessWrite, access)
+		v.fault("want %q or %q, got %.100q", accessRead, accessWrite, access)
 	}
 }
 
@@ -210,7 +210,7 @@ func (v value) list(parse func(string) (Name, error)) []Name {
 		case err != nil:
 			entry.fault("%v", err)
 		case seen[name.Text]:
-			entry.fault("%q is in the list already: write it once", text)
+			entry.fault("%.100q is in the list already: write it once", text)
 		default:
 			seen[name.Text] = true
 			all = append(all, name)

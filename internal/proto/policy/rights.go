@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
@@ -68,59 +69,47 @@ func (l Limits) Key() string {
 func (c *Cover) allTools() bool        { return len(c.Toolsets) == 0 && len(c.Tools) == 0 }
 func (c *Cover) allRepositories() bool { return len(c.Repositories) == 0 && len(c.Owners) == 0 }
 
-// Unknown is the tool that stands for all that the forge's table does not know.
+// unknown is the tool that stands for all that the forge's table does not know.
 var unknown = forgeapi.Tool{}
 
 // hasTool reports whether c names t or is for all tools.
 func (c *Cover) hasTool(t forgeapi.Tool) bool {
-	return c.allTools() || has(c.Tools, t.Name) || has(c.Toolsets, t.Toolset)
-}
-
-func has(list []string, s string) bool {
-	for _, one := range list {
-		if one == s {
-			return true
-		}
-	}
-	return false
+	return c.allTools() || slices.Contains(c.Tools, t.Name) || slices.Contains(c.Toolsets, t.Toolset)
 }
 
 // hasOwner reports whether c covers what belongs to an owner itself.
-func (c *Cover) hasOwner(owner string) bool { return c.allRepositories() || has(c.Owners, owner) }
+func (c *Cover) hasOwner(owner string) bool {
+	return c.allRepositories() || slices.Contains(c.Owners, owner)
+}
 
 // hasRepository reports whether c covers owner/name, in lower case.
 func (c *Cover) hasRepository(repo string) bool {
-	owner, name, _ := strings.Cut(repo, "/")
-	if c.hasOwner(owner) {
-		return true
-	}
-	for _, pattern := range c.Repositories {
-		if patternOwner, rest, _ := strings.Cut(pattern, "/"); patternOwner == owner && glob(rest, name) {
-			return true
-		}
-	}
-	return false
+	owner, _, _ := strings.Cut(repo, "/")
+	return c.hasOwner(owner) || slices.ContainsFunc(c.Repositories, func(pattern string) bool { return glob(pattern, repo) })
 }
 
-// glob reports whether pattern, in which * stands for any characters, matches all of s.
+// glob reports whether pattern, in which * stands for any characters, matches all of s. A
+// repository's stands for no slash, since one comes before it and there is only one.
 func glob(pattern, s string) bool {
-	first, rest, star := strings.Cut(pattern, "*")
-	if !star {
+	if strings.IndexByte(pattern, '*') < 0 {
 		return pattern == s
 	}
-	if !strings.HasPrefix(s, first) {
-		return false
-	}
-	s = s[len(first):]
-	for {
-		part, more, star := strings.Cut(rest, "*")
-		if !star {
-			return strings.HasSuffix(s, part)
-		}
-		at := strings.Index(s, part)
-		if at < 0 {
+	star, taken := -1, 0 // where the last one is, and how much of s it and what is before it take
+	at := 0
+	for i := 0; i < len(s); {
+		switch {
+		case at < len(pattern) && pattern[at] == '*':
+			star, taken = at, i
+			at++
+		case at < len(pattern) && pattern[at] == s[i]:
+			at++
+			i++
+		case star >= 0:
+			taken++
+			at, i = star+1, taken
+		default:
 			return false
 		}
-		s, rest = s[at+len(part):], more
 	}
+	return strings.Trim(pattern[at:], "*") == ""
 }

@@ -17,9 +17,24 @@ type Member struct {
 	Organizations, Teams []int64
 }
 
+// is reports whether m is the user of that id, or known to be a member of the organization
+// or team. No id is 0.
+func (m *Member) is(kind Kind, id int64) bool {
+	switch {
+	case id == 0:
+		return false
+	case kind == User:
+		return m.ID == id
+	case kind == Organization:
+		return m.Known && slices.Contains(m.Organizations, id)
+	}
+	return m.Known && slices.Contains(m.Teams, id)
+}
+
 // Rules is a Document that is indexed by the forge's ids.
 type Rules struct {
 	doc            *Document
+	ids            map[Subject]int64
 	everyone       Rights
 	administrators []int // positions in doc, as below
 	byID           map[holder][]int
@@ -31,10 +46,10 @@ type holder struct {
 	id   int64
 }
 
-// Compile indexes the document, which must not be changed after that. ids has what the
-// forge calls those of Names that are not pinned; who is missing there matches nobody.
+// Compile indexes the document. ids has those of Names that are not pinned; who is missing
+// there matches nobody. Neither may be changed after that.
 func (d *Document) Compile(ids map[Subject]int64) *Rules {
-	r := &Rules{doc: d, byID: make(map[holder][]int)}
+	r := &Rules{doc: d, ids: ids, byID: make(map[holder][]int)}
 	for i := range d.Rules {
 		rule := &d.Rules[i]
 		if rule.Everyone {
