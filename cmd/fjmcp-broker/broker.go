@@ -35,6 +35,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store/sealed"
 )
 
 const (
@@ -85,7 +86,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	path := filepath.Join(cfg.StateDir, "fjmcp.db")
 	s.store, err = store.Open(ctx, store.Options{Path: path, Keys: keys, Timed: s.metrics.Store()})
 	switch {
-	case errors.Is(err, store.ErrWrongKey):
+	case errors.Is(err, sealed.ErrWrongKey):
 		return cfg.WrongStoreKey(path)
 	case err != nil:
 		return err

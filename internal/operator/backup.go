@@ -13,6 +13,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/archive"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store/snapshot"
 )
 
 // staleBackup is when what a killed process has left of a backup is in nobody's use.
@@ -60,7 +61,7 @@ func (o *Operator) snapshot(ctx context.Context, m *archive.Manifest) (*os.File,
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "fjmcp.db")
-	c, err := o.cfg.Store.Snapshot(ctx, path)
+	c, err := snapshot.Take(ctx, o.cfg.Store.Path(), path, o.cfg.Keys)
 	if err != nil {
 		return nil, err
 	}

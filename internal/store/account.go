@@ -21,8 +21,9 @@ const standing = `g.revoked_at = 0 AND (
 
 // lastUse is when a grant, named g, was last used, as far as stored: a token was fetched,
 // a session began or went dormant.
-const lastUse = `MAX(g.redeemed_at, g.used_at,
-	COALESCE((SELECT MAX(t.created_at) FROM refresh_tokens t WHERE t.grant_id = g.id), 0))`
+const lastUse = `(SELECT MAX(at) FROM (
+	SELECT g.redeemed_at AS at UNION ALL SELECT g.used_at
+	UNION ALL SELECT t.created_at FROM refresh_tokens t WHERE t.grant_id = g.id) uses)`
 
 // Connection is a client that a user has connected and that still has tokens.
 type Connection struct {
@@ -54,28 +55,31 @@ func (c Connection) Client() model.Client {
 const connectionsQuery = `SELECT g.client_id, c.name AS client_name, c.kind,
 		(SELECT l.redirect_uri FROM grants l WHERE l.user_id = g.user_id AND l.client_id = g.client_id AND l.redeemed_at > 0
 			ORDER BY l.created_at DESC LIMIT 1) AS redirect_uri,
-		GROUP_CONCAT(g.scope, ' ') AS scope, MIN(g.redeemed_at) AS first_used_at,
+		string_agg(g.scope, ' ') AS scope, MIN(g.redeemed_at) AS first_used_at,
 		MAX(` + lastUse + `) AS last_used_at,
 		(SELECT COUNT(*) FROM sessions s WHERE s.user_id = g.user_id AND s.client_id = g.client_id) AS sessions
 	FROM grants g JOIN clients c ON c.id = g.client_id
 	WHERE g.user_id = @user AND g.redeemed_at > 0 AND ` + standing + `
-	GROUP BY g.client_id ORDER BY last_used_at DESC, g.client_id`
+	GROUP BY g.user_id, g.client_id, c.name, c.kind ORDER BY last_used_at DESC, g.client_id`
 
 // Connections returns the clients that the user has connected, the one used
 // last first.
 func (s *Store) Connections(ctx context.Context, userID string) ([]Connection, error) {
 	var list []Connection
-	err := s.reader(ctx).Raw(connectionsQuery, sql.Named("user", userID), sql.Named("now", ms(s.now()))).Scan(&list).Error
+	err := s.db.Reader(ctx).Raw(connectionsQuery, sql.Named("user", userID), sql.Named("now", ms(s.now()))).Scan(&list).Error
 	return list, err
 }
 
 // Disconnect revokes every grant of the user to the client, to all clients if
 // clientID is empty, and returns those that were not revoked before.
 func (s *Store) Disconnect(ctx context.Context, userID, clientID string) (grants []model.Grant, err error) {
-	err = s.update(ctx, func(tx *gorm.DB) error {
+	err = s.db.Update(ctx, func(tx *gorm.DB) error {
 		grants = nil
-		err := tx.Where("user_id = ? AND revoked_at = 0 AND (client_id = ? OR ? = '')", userID, clientID, clientID).Find(&grants).Error
-		if err != nil {
+		ids, err := lockGrants(tx, "user_id = ? AND (client_id = ? OR ? = '')", userID, clientID, clientID)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		if err := tx.Where("id IN ?", ids).Find(&grants).Error; err != nil {
 			return err
 		}
 		for _, g := range grants {
@@ -91,7 +95,7 @@ func (s *Store) Disconnect(ctx context.Context, userID, clientID string) (grants
 // DropUnusedForgejoTokens deletes the user's token set if no grant of the user
 // can use it any more, and reports whether none can.
 func (s *Store) DropUnusedForgejoTokens(ctx context.Context, userID string) (unused bool, err error) {
-	err = s.update(ctx, func(tx *gorm.DB) (err error) {
+	err = s.db.Update(ctx, func(tx *gorm.DB) (err error) {
 		unused, err = s.dropUnused(tx, userID)
 		return err
 	})
@@ -99,6 +103,9 @@ func (s *Store) DropUnusedForgejoTokens(ctx context.Context, userID string) (unu
 }
 
 func (s *Store) dropUnused(tx *gorm.DB, userID string) (bool, error) {
+	if err := lockUser(tx, userID); err != nil {
+		return false, err
+	}
 	var used int64
 	err := tx.Raw("SELECT COUNT(*) FROM grants g WHERE g.user_id = @user AND "+standing,
 		sql.Named("user", userID), sql.Named("now", ms(s.now()))).Scan(&used).Error
@@ -120,7 +127,7 @@ type AccountSession struct {
 // idle from now, within its ExpiresAt. The error is model.ErrNotFound or
 // model.ErrExpired.
 func (s *Store) UseAccountSession(ctx context.Context, hash []byte, idle time.Duration) (model.User, error) {
-	r, err := take[AccountSession](s.reader(ctx), "hash = ?", hash)
+	r, err := take[AccountSession](s.db.Reader(ctx), "hash = ?", hash)
 	if err != nil {
 		return model.User{}, err
 	}
@@ -129,7 +136,7 @@ func (s *Store) UseAccountSession(ctx context.Context, hash []byte, idle time.Du
 		return model.User{}, model.ErrExpired
 	}
 	next := ms(now.Add(idle))
-	if err := s.exec(ctx, "UPDATE account_sessions SET idle_at = ? WHERE hash = ? AND idle_at < ?", next, hash, next).Error; err != nil {
+	if err := s.db.Exec(ctx, "UPDATE account_sessions SET idle_at = ? WHERE hash = ? AND idle_at < ?", next, hash, next).Error; err != nil {
 		return model.User{}, err
 	}
 	return s.User(ctx, r.UserID)
@@ -137,23 +144,34 @@ func (s *Store) UseAccountSession(ctx context.Context, hash []byte, idle time.Du
 
 // DeleteAccountSession ends a session. Ending one that is gone is no error.
 func (s *Store) DeleteAccountSession(ctx context.Context, hash []byte) error {
-	return s.exec(ctx, "DELETE FROM account_sessions WHERE hash = ?", hash).Error
+	return s.db.Exec(ctx, "DELETE FROM account_sessions WHERE hash = ?", hash).Error
 }
+
+type userRow struct {
+	model.User `gorm:"embedded"`
+	NamedAt    int64 // when the forge told the name; no two of a subject are equal
+}
+
+func (userRow) TableName() string { return "users" }
 
 // UpsertUser returns the user that forge knows as subject, makes it when new,
 // and records its current name. Whoever else is known by that name, without regard to
 // case, has lost it: that user's name is empty until the forge tells it.
 func (s *Store) UpsertUser(ctx context.Context, forge, subject, name string) (model.User, error) {
 	var u model.User
-	err := s.update(ctx, func(tx *gorm.DB) error {
-		fresh := model.User{ID: model.NewID(), Forge: forge, Subject: subject, Name: name}
+	err := s.db.Update(ctx, func(tx *gorm.DB) error {
+		fresh := userRow{User: model.User{ID: model.NewID(), Forge: forge, Subject: subject, Name: name}}
+		if err := tx.Raw("SELECT COALESCE(MAX(named_at), 0) + 1 FROM users WHERE subject = ?", subject).Scan(&fresh.NamedAt).Error; err != nil {
+			return err
+		}
+		fresh.NamedAt = max(fresh.NamedAt, ms(s.now()))
 		err := tx.Exec("UPDATE users SET name = '' WHERE forge = ? AND name = ? COLLATE NOCASE AND subject <> ?", forge, name, subject).Error
 		if err != nil {
 			return err
 		}
 		err = tx.Clauses(clause.OnConflict{
 			Columns:   []clause.Column{{Name: "forge"}, {Name: "subject"}},
-			DoUpdates: clause.AssignmentColumns([]string{"name"}),
+			DoUpdates: clause.AssignmentColumns([]string{"name", "named_at"}),
 		}).Create(&fresh).Error
 		if err != nil {
 			return err
@@ -166,7 +184,7 @@ func (s *Store) UpsertUser(ctx context.Context, forge, subject, name string) (mo
 
 // User returns the user of that id, or model.ErrNotFound.
 func (s *Store) User(ctx context.Context, id string) (model.User, error) {
-	return take[model.User](s.reader(ctx), "id = ?", id)
+	return take[model.User](s.db.Reader(ctx), "id = ?", id)
 }
 
 // Known is the user of that id for the journal. Where none is found, it is all the name

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/sealed"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -24,7 +24,7 @@ func TestWrongKeyIsRefused(t *testing.T) {
 	w := fill(t, openWith(t, path, "a"), "alice")
 	for range 2 {
 		_, err := tryOpen(t, path, "x", nil)
-		wantErr(t, err, store.ErrWrongKey)
+		wantErr(t, err, sealed.ErrWrongKey)
 	}
 	s := openWith(t, path, "a")
 	if sum, err := s.Summary(t.Context()); err != nil || sum.Unreadable != 0 || !w.readable(t, s) {
@@ -39,14 +39,14 @@ func TestOldKeyCannotGoEarly(t *testing.T) {
 	w := fill(t, openWith(t, path, "a"), "alice")
 	both := openWith(t, path, "ba")
 	_, err := tryOpen(t, path, "b", nil)
-	wantErr(t, err, store.ErrWrongKey)
+	wantErr(t, err, sealed.ErrWrongKey)
 	_, err = both.Reseal(t.Context())
 	must(t, err)
 	if !w.readable(t, openWith(t, path, "b")) {
 		t.Error("something was lost")
 	}
 	_, err = tryOpen(t, path, "a", nil)
-	wantErr(t, err, store.ErrWrongKey)
+	wantErr(t, err, sealed.ErrWrongKey)
 }
 
 // An empty database takes any key, and keeps to it.
@@ -54,7 +54,7 @@ func TestFirstKeyStays(t *testing.T) {
 	path := teststore.Path(t)
 	openWith(t, path, "a")
 	_, err := tryOpen(t, path, "b", nil)
-	wantErr(t, err, store.ErrWrongKey)
+	wantErr(t, err, sealed.ErrWrongKey)
 }
 
 // Databases from before the canary get one with the first key that opens anything in them,
@@ -69,16 +69,16 @@ func TestFirstCanary(t *testing.T) {
 			w := fill(t, openWith(t, path, "a"), "alice")
 			sqlAt(t, path, statement)
 			_, err := tryOpen(t, path, "b", nil)
-			wantErr(t, err, store.ErrWrongKey)
+			wantErr(t, err, sealed.ErrWrongKey)
 			openWith(t, path, "ba") // an older key is needed: none yet
 			_, err = tryOpen(t, path, "b", nil)
-			wantErr(t, err, store.ErrWrongKey)
+			wantErr(t, err, sealed.ErrWrongKey)
 			if !w.readable(t, openWith(t, path, "a")) {
 				t.Error("something was lost")
 			}
 			sqlAt(t, path, "DELETE FROM forgejo_tokens; DELETE FROM logins; UPDATE refresh_tokens SET successor_sealed = NULL")
 			_, err = tryOpen(t, path, "b", nil)
-			wantErr(t, err, store.ErrWrongKey) // there is one now
+			wantErr(t, err, sealed.ErrWrongKey) // there is one now
 		})
 	}
 }

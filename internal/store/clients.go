@@ -31,7 +31,7 @@ func newClientRow(c model.Client) *clientRow {
 
 // CreateClient stores a new client.
 func (s *Store) CreateClient(ctx context.Context, c model.Client) error {
-	return s.writing(ctx, func(db *gorm.DB) error { return db.Create(newClientRow(c)).Error })
+	return s.db.Update(ctx, func(db *gorm.DB) error { return db.Create(newClientRow(c)).Error })
 }
 
 // ClientID is what a client that registers itself is known by. Nothing is stored of it
@@ -65,7 +65,7 @@ func (s *Store) SecretHash(ctx context.Context, c model.Client, secret string) (
 	}
 	// The key that made it may be gone, but not the logins that were redeemed with it.
 	var known int64
-	err := s.reader(ctx).Model(&grantRow{}).Where("client_id = ? AND secret_hash = ?", c.ID, hash).Limit(1).Count(&known).Error
+	err := s.db.Reader(ctx).Model(&grantRow{}).Where("client_id = ? AND secret_hash = ?", c.ID, hash).Limit(1).Count(&known).Error
 	if err == nil && known == 0 {
 		err = model.ErrNotFound
 	}
@@ -87,7 +87,7 @@ func (s *Store) keepRegistered(tx *gorm.DB, id string) (bool, error) {
 // KeepClient stores a client that is described elsewhere, over what was stored
 // of it before. One that was removed is there again.
 func (s *Store) KeepClient(ctx context.Context, c model.Client) error {
-	return s.writing(ctx, func(db *gorm.DB) error {
+	return s.db.Update(ctx, func(db *gorm.DB) error {
 		return db.Clauses(clause.OnConflict{UpdateAll: true}).Create(newClientRow(c)).Error
 	})
 }
@@ -95,7 +95,7 @@ func (s *Store) KeepClient(ctx context.Context, c model.Client) error {
 // Client returns the client of that id: from its row, or, as long as no user has logged in
 // for it, from the id. The error is model.ErrNotFound, also for one that was removed.
 func (s *Store) Client(ctx context.Context, id string) (model.Client, error) {
-	r, err := take[clientRow](s.reader(ctx), "id = ?", id)
+	r, err := take[clientRow](s.db.Reader(ctx), "id = ?", id)
 	switch {
 	case err == nil && r.DeletedAt == 0:
 		return r.Client, nil
@@ -119,7 +119,7 @@ type ClientUse struct {
 // Clients returns all clients, the oldest first.
 func (s *Store) Clients(ctx context.Context) ([]ClientUse, error) {
 	var all []ClientUse
-	err := s.reader(ctx).Table("clients").
+	err := s.db.Reader(ctx).Table("clients").
 		Select("clients.*, (SELECT COUNT(*) FROM grants WHERE client_id = clients.id AND redeemed_at > 0 AND revoked_at = 0) AS grants, " +
 			"COALESCE((SELECT MAX(" + lastUse + ") FROM grants g WHERE g.client_id = clients.id), 0) AS last_used_at").
 		Where("deleted_at = 0").Order("created_at, id").Find(&all).Error
@@ -130,8 +130,10 @@ func (s *Store) Clients(ctx context.Context) ([]ClientUse, error) {
 // returns it and the ids of those that stood. What Forgejo has issued to users who have no
 // other grant is deleted. model.ErrNotFound: there is no such client.
 func (s *Store) RemoveClient(ctx context.Context, id string) (c model.Client, grants []string, err error) {
-	err = s.update(ctx, func(tx *gorm.DB) error {
-		r, err := take[clientRow](tx, "(id = ? OR kind = ? AND substr(id, 1, ?) = ?) AND deleted_at = 0", id, model.ClientRegistered, len(id)+1, id+".")
+	err = s.db.Update(ctx, func(tx *gorm.DB) error {
+		// A login that ends meanwhile refers to the row: that waits, or is waited for.
+		all := tx.Clauses(clause.Locking{Strength: "UPDATE"})
+		r, err := take[clientRow](all, "(id = ? OR kind = ? AND substr(id, 1, ?) = ?) AND deleted_at = 0", id, model.ClientRegistered, len(id)+1, id+".")
 		if err != nil {
 			return err
 		}
@@ -139,12 +141,14 @@ func (s *Store) RemoveClient(ctx context.Context, id string) (c model.Client, gr
 		if err := tx.Model(&r).Update("deleted_at", ms(s.now())).Error; err != nil {
 			return err
 		}
+		if grants, err = lockGrants(tx, "client_id = ?", c.ID); err != nil || len(grants) == 0 {
+			return err
+		}
 		var stand []model.Grant
-		if err := tx.Table("grants").Where("client_id = ? AND revoked_at = 0", c.ID).Find(&stand).Error; err != nil {
+		if err := tx.Where("id IN ?", grants).Find(&stand).Error; err != nil {
 			return err
 		}
 		for _, g := range stand {
-			grants = append(grants, g.ID)
 			if err := s.revoke(tx, g.ID); err != nil {
 				return err
 			}
@@ -167,7 +171,7 @@ func (assertionRow) TableName() string { return "assertions" }
 // UseAssertion records that the assertion behind key was used, until it
 // expires, and reports whether this was the first time (RFC 7523 §3, jti).
 func (s *Store) UseAssertion(ctx context.Context, key []byte, expires time.Time) (first bool, err error) {
-	err = s.writing(ctx, func(db *gorm.DB) error {
+	err = s.db.Update(ctx, func(db *gorm.DB) error {
 		res := db.Clauses(clause.OnConflict{DoNothing: true}).Create(&assertionRow{Hash: key, ExpiresAt: ms(expires)})
 		first = res.RowsAffected == 1
 		return res.Error

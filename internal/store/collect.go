@@ -31,7 +31,7 @@ func (s *Store) Collect(ctx context.Context) error {
 	}{
 		{"DELETE FROM logins WHERE expires_at < ?", []any{ago(keepSpent)}},
 		{"DELETE FROM device_requests WHERE expires_at < ?", []any{ago(keepDevice)}},
-		{"DELETE FROM account_sessions WHERE MIN(idle_at, expires_at) < ?", []any{ms(now)}},
+		{"DELETE FROM account_sessions WHERE idle_at < ? OR expires_at < ?", []any{ms(now), ms(now)}},
 		{"DELETE FROM assertions WHERE expires_at < ?", []any{ms(now)}},
 		{"DELETE FROM memberships WHERE asked_at < ?", []any{ago(keepRevoked)}},
 		{"DELETE FROM leases WHERE expires_at < ?", []any{ago(keepSpent)}},
@@ -51,12 +51,12 @@ func (s *Store) Collect(ctx context.Context) error {
 			AND NOT EXISTS (SELECT 1 FROM sessions WHERE grant_id = grants.id)`, []any{ago(keepRevoked)}},
 		// Those that registered with earlier versions have no dot in their ids.
 		{`DELETE FROM clients WHERE created_at < ? AND (kind <> 'operator' OR deleted_at > 0)
-			AND NOT (kind = 'registered' AND deleted_at > 0 AND instr(id, '.') > 0)
+			AND NOT (kind = 'registered' AND deleted_at > 0 AND id LIKE '%.%')
 			AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id)
 			AND NOT EXISTS (SELECT 1 FROM logins WHERE client_id = clients.id)
 			AND NOT EXISTS (SELECT 1 FROM sessions WHERE client_id = clients.id)`, []any{ago(keepUngranted)}},
 	}
-	err := s.update(ctx, func(tx *gorm.DB) error {
+	err := s.db.Update(ctx, func(tx *gorm.DB) error {
 		for _, step := range steps {
 			if err := tx.Exec(step.sql, step.args...).Error; err != nil {
 				return err

@@ -45,7 +45,7 @@ const userCodeHash = "device user code 1"
 // error is all there is for a user code that another open request has: one of 20^8.
 func (s *Store) CreateDeviceRequest(ctx context.Context, d DeviceRequest, deviceCode, userCode string) error {
 	row := &deviceRow{DeviceRequest: d, Hash: model.Hash(deviceCode), UserHash: s.keys.Tag(userCodeHash, userCode)}
-	return s.writing(ctx, func(db *gorm.DB) error { return db.Create(row).Error })
+	return s.db.Update(ctx, func(db *gorm.DB) error { return db.Create(row).Error })
 }
 
 // openRequest is of one that a user may answer.
@@ -53,33 +53,33 @@ const openRequest = "denied_at = 0 AND grant_id = '' AND expires_at > ?"
 
 // DeviceRequestOf returns the open request of a user code. model.ErrNotFound: there is none.
 func (s *Store) DeviceRequestOf(ctx context.Context, userCode string) (DeviceRequest, error) {
-	r, err := take[deviceRow](s.reader(ctx), "user_hash IN ? AND "+openRequest, s.keys.Tags(userCodeHash, userCode), ms(s.now()))
+	r, err := take[deviceRow](s.db.Reader(ctx), "user_hash IN ? AND "+openRequest, s.keys.Tags(userCodeHash, userCode), ms(s.now()))
 	return r.DeviceRequest, err
 }
 
 // DeviceRequest returns the open request of that id. model.ErrNotFound: there is none, or
 // it was answered.
 func (s *Store) DeviceRequest(ctx context.Context, id string) (DeviceRequest, error) {
-	r, err := take[deviceRow](s.reader(ctx), "id = ? AND "+openRequest, id, ms(s.now()))
+	r, err := take[deviceRow](s.db.Reader(ctx), "id = ? AND "+openRequest, id, ms(s.now()))
 	return r.DeviceRequest, err
 }
 
 // DeviceRequestByCode returns the request of a device code, whatever has become of it.
 func (s *Store) DeviceRequestByCode(ctx context.Context, deviceCode string) (DeviceRequest, error) {
-	r, err := take[deviceRow](s.reader(ctx), "hash = ?", model.Hash(deviceCode))
+	r, err := take[deviceRow](s.db.Reader(ctx), "hash = ?", model.Hash(deviceCode))
 	return r.DeviceRequest, err
 }
 
 // DenyDeviceRequest has the user say no. model.ErrNotFound: it was answered, or has expired.
 func (s *Store) DenyDeviceRequest(ctx context.Context, id string) error {
 	now := ms(s.now())
-	return one(s.exec(ctx, "UPDATE device_requests SET denied_at = ? WHERE id = ? AND "+openRequest, now, id, now))
+	return one(s.db.Exec(ctx, "UPDATE device_requests SET denied_at = ? WHERE id = ? AND "+openRequest, now, id, now))
 }
 
 // FinishDeviceLogin is FinishLogin for a login that answers a device. model.ErrExpired: its
 // request was answered meanwhile, or has expired.
 func (s *Store) FinishDeviceLogin(ctx context.Context, l Login, g model.Grant) (first bool, err error) {
-	err = s.update(ctx, func(tx *gorm.DB) error {
+	err = s.db.Update(ctx, func(tx *gorm.DB) error {
 		if err := endLogin(tx, l.StateHash, g.UserID); err != nil {
 			return err
 		}
@@ -115,15 +115,15 @@ func (s *Store) RedeemDevice(ctx context.Context, deviceCode string, by model.Cl
 	var g grantRow
 	var out Pair
 	var verdict error // a refusal that must not roll back
-	err := s.update(ctx, func(tx *gorm.DB) error {
-		r, err := take[deviceRow](tx, "hash = ? AND client_id = ?", model.Hash(deviceCode), by.ID)
+	err := s.db.Update(ctx, func(tx *gorm.DB) error {
+		r, err := takeLocked[deviceRow](tx, "hash = ? AND client_id = ?", model.Hash(deviceCode), by.ID)
 		if err != nil {
 			return err
 		}
 		if verdict, err = s.poll(tx, r); err != nil || verdict != nil {
 			return err
 		}
-		if g, err = take[grantRow](tx, "id = ?", r.GrantID); err != nil {
+		if g, err = takeLocked[grantRow](tx, "id = ?", r.GrantID); err != nil {
 			return err
 		}
 		if r.UsedAt != 0 {

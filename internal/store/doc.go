@@ -6,11 +6,15 @@
 // refresh token, what a process leaves to the next of a session) is sealed, with
 // the row's identity as associated data.
 //
-// Every process has one writing connection, whose transactions begin with
-// BEGIN IMMEDIATE, so that read-then-write is atomic over all processes that
-// share the file; and a small pool of reading connections, which WAL lets run
-// beside it. Commits are synchronous: an answer that was given survives a crash.
+// Every write is one transaction of package database. Where two callers may meet, the row
+// that decides between them is read by takeLocked, and users come before their grants, so
+// that nobody waits in a circle. Statements are such that databases other than SQLite take
+// them as well. Commits are synchronous: an answer that was given survives a crash.
 //
-// Packages schema and sqlite beneath it hold the tables and the connections, seal the
-// keys, and clientid the clients that have no row yet.
+// In SQLite a process has one writing connection, whose transactions begin with BEGIN
+// IMMEDIATE, so that read-then-write is atomic over all processes that share the file; and
+// a small pool of reading connections, which WAL lets run beside it.
+//
+// Beneath it, schema holds the tables, sqlite the file, sealed what is under the store key,
+// seal the keys, snapshot copies of the file, and clientid the clients that have no row yet.
 package store

@@ -11,11 +11,15 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store/database"
+	"github.com/fjmcp/fjmcp-broker/internal/store/sealed"
 )
 
-// within is s confined to one transaction.
-func (s *Store) within(tx *gorm.DB) *Store {
-	return &Store{write: tx, read: tx, keys: s.keys, now: s.now}
+// lockUser has one transaction at a time change what a user has: a row that there is not
+// yet cannot be locked. A user who is not known is no error.
+func lockUser(tx *gorm.DB, userID string) error {
+	var found []string
+	return database.Locked(tx).Table("users").Where("id = ?", userID).Pluck("id", &found).Error
 }
 
 // ReplaceForgejoTokens writes next unless the user has a set that it must not
@@ -24,8 +28,8 @@ func (s *Store) within(tx *gorm.DB) *Store {
 // stored afterwards. model.ErrBlocked: a blocked user gets none.
 func (s *Store) ReplaceForgejoTokens(ctx context.Context, userID string, next model.ForgejoTokens, may func(current model.ForgejoTokens) bool) (model.ForgejoTokens, error) {
 	stored := next
-	err := s.update(ctx, func(tx *gorm.DB) (err error) {
-		stored, err = s.replaceForgejoTokens(ctx, tx, userID, next, may)
+	err := s.db.Update(ctx, func(tx *gorm.DB) (err error) {
+		stored, err = s.replaceForgejoTokens(tx, userID, next, may)
 		return err
 	})
 	return stored, err
@@ -35,25 +39,31 @@ func (s *Store) ReplaceForgejoTokens(ctx context.Context, userID string, next mo
 // set was deleted meanwhile gets none: model.ErrNotFound.
 func (s *Store) RenewForgejoTokens(ctx context.Context, userID string, next model.ForgejoTokens, may func(current model.ForgejoTokens) bool) (model.ForgejoTokens, error) {
 	stored := next
-	err := s.update(ctx, func(tx *gorm.DB) error {
-		_, err := take[forgejoTokensRow](tx, "user_id = ?", userID)
+	err := s.db.Update(ctx, func(tx *gorm.DB) error {
+		err := lockUser(tx, userID)
 		if err == nil {
-			stored, err = s.replaceForgejoTokens(ctx, tx, userID, next, may)
+			_, err = takeLocked[forgejoTokensRow](tx, "user_id = ?", userID)
+		}
+		if err == nil {
+			stored, err = s.replaceForgejoTokens(tx, userID, next, may)
 		}
 		return err
 	})
 	return stored, err
 }
 
-func (s *Store) replaceForgejoTokens(ctx context.Context, tx *gorm.DB, userID string, next model.ForgejoTokens, may func(current model.ForgejoTokens) bool) (model.ForgejoTokens, error) {
-	current, err := s.within(tx).ForgejoTokens(ctx, userID)
+func (s *Store) replaceForgejoTokens(tx *gorm.DB, userID string, next model.ForgejoTokens, may func(current model.ForgejoTokens) bool) (model.ForgejoTokens, error) {
+	if err := lockUser(tx, userID); err != nil {
+		return model.ForgejoTokens{}, err
+	}
+	current, err := s.forgejoTokens(database.Locked(tx), userID)
 	switch {
 	case err == nil && !may(current):
 		return current, nil
 	case err != nil && !errors.Is(err, model.ErrNotFound):
 		return model.ForgejoTokens{}, err
 	}
-	return next, s.within(tx).PutForgejoTokens(ctx, userID, next)
+	return next, s.putForgejoTokens(tx, userID, next)
 }
 
 // DropForgejoTokens deletes the user's set if its refresh token still is
@@ -61,8 +71,11 @@ func (s *Store) replaceForgejoTokens(ctx context.Context, tx *gorm.DB, userID st
 // a login has put there meanwhile stays.
 func (s *Store) DropForgejoTokens(ctx context.Context, userID, refused string) (bool, error) {
 	dropped := false
-	err := s.update(ctx, func(tx *gorm.DB) error {
-		current, err := s.within(tx).ForgejoTokens(ctx, userID)
+	err := s.db.Update(ctx, func(tx *gorm.DB) error {
+		if err := lockUser(tx, userID); err != nil {
+			return err
+		}
+		current, err := s.forgejoTokens(database.Locked(tx), userID)
 		if errors.Is(err, model.ErrNotFound) || err == nil && current.RefreshToken != refused {
 			return nil
 		}
@@ -86,7 +99,7 @@ type ScopeUse struct {
 // deleted: with another answer of allowed the sets are there again.
 func (s *Store) WithholdForgejoTokens(ctx context.Context, allowed func(scope string) bool) ([]ScopeUse, error) {
 	var uses []ScopeUse
-	err := s.update(ctx, func(tx *gorm.DB) error {
+	err := s.db.Update(ctx, func(tx *gorm.DB) error {
 		uses = nil
 		if err := tx.Raw("SELECT scope, COUNT(*) AS users FROM forgejo_tokens GROUP BY scope ORDER BY scope").Scan(&uses).Error; err != nil {
 			return err
@@ -110,9 +123,9 @@ type Granted struct {
 
 // Granted looks at all users.
 func (s *Store) Granted(ctx context.Context) (g Granted, err error) {
-	err = s.reader(ctx).Raw("SELECT scope, COUNT(*) AS users FROM forgejo_tokens GROUP BY scope ORDER BY scope").Scan(&g.Scopes).Error
+	err = s.db.Reader(ctx).Raw("SELECT scope, COUNT(*) AS users FROM forgejo_tokens GROUP BY scope ORDER BY scope").Scan(&g.Scopes).Error
 	if err == nil {
-		err = s.reader(ctx).Raw(`SELECT COUNT(DISTINCT g.user_id) FROM grants g WHERE g.redeemed_at > 0 AND `+standing+`
+		err = s.db.Reader(ctx).Raw(`SELECT COUNT(DISTINCT g.user_id) FROM grants g WHERE g.redeemed_at > 0 AND `+standing+`
 			AND NOT EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id)`, sql.Named("now", ms(s.now()))).Scan(&g.Lost).Error
 	}
 	if err != nil {
@@ -137,17 +150,19 @@ type tokenPair struct {
 	Refresh string `json:"r"`
 }
 
-func forgejoAD(userID string) []byte { return []byte("forgejo_tokens/" + userID) }
-
 // ForgejoTokens returns the user's token set. model.ErrNotFound says that
 // there is none: never logged in, Forgejo refused it for good, or it is withheld.
 func (s *Store) ForgejoTokens(ctx context.Context, userID string) (model.ForgejoTokens, error) {
-	r, err := take[forgejoTokensRow](s.reader(ctx), "user_id = ? AND withheld = 0", userID)
+	return s.forgejoTokens(s.db.Reader(ctx), userID)
+}
+
+func (s *Store) forgejoTokens(tx *gorm.DB, userID string) (model.ForgejoTokens, error) {
+	r, err := take[forgejoTokensRow](tx, "user_id = ? AND NOT withheld", userID)
 	if err != nil {
 		return model.ForgejoTokens{}, err
 	}
 	var p tokenPair
-	if err := s.openJSON(r.Sealed, forgejoAD(userID), &p); err != nil {
+	if err := s.openJSON(r.Sealed, sealed.ForgejoTokens(userID), &p); err != nil {
 		return model.ForgejoTokens{}, fmt.Errorf("cannot read the user's forgejo tokens: %w", err)
 	}
 	r.AccessToken, r.RefreshToken = p.Access, p.Refresh
@@ -156,12 +171,21 @@ func (s *Store) ForgejoTokens(ctx context.Context, userID string) (model.Forgejo
 
 // PutForgejoTokens replaces the user's token set.
 func (s *Store) PutForgejoTokens(ctx context.Context, userID string, t model.ForgejoTokens) error {
+	return s.db.Update(ctx, func(tx *gorm.DB) error {
+		if err := lockUser(tx, userID); err != nil {
+			return err
+		}
+		return s.putForgejoTokens(tx, userID, t)
+	})
+}
+
+func (s *Store) putForgejoTokens(tx *gorm.DB, userID string, t model.ForgejoTokens) error {
 	plain, err := json.Marshal(tokenPair{Access: t.AccessToken, Refresh: t.RefreshToken})
 	if err != nil {
 		return err
 	}
-	row := &forgejoTokensRow{UserID: userID, ForgejoTokens: t, Sealed: s.keys.Seal(plain, forgejoAD(userID)), UpdatedAt: ms(s.now())}
-	return s.writing(ctx, func(db *gorm.DB) error { return db.Clauses(clause.OnConflict{UpdateAll: true}).Create(row).Error })
+	row := &forgejoTokensRow{UserID: userID, ForgejoTokens: t, Sealed: s.keys.Seal(plain, sealed.ForgejoTokens(userID)), UpdatedAt: ms(s.now())}
+	return tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(row).Error
 }
 
 func deleteForgejoTokens(tx *gorm.DB, userID string) error {

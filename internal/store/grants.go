@@ -9,6 +9,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store/database"
 )
 
 type grantRow struct {
@@ -64,7 +65,7 @@ func (p Pair) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(p)) }
 // Code returns a code, used or not, and its grant, for the caller to hold against what
 // comes with the code: neither changes but by its use. model.ErrNotFound: it is unknown.
 func (s *Store) Code(ctx context.Context, code string) (model.Grant, Code, error) {
-	g, c, err := readCode(s.reader(ctx), code)
+	g, c, err := readCode(s.db.Reader(ctx), code)
 	return g.Grant, c.Code, err
 }
 
@@ -84,10 +85,10 @@ func (s *Store) RedeemCode(ctx context.Context, code string, by model.Client, fi
 	var g grantRow
 	var out Pair
 	var reused bool // this refusal must not roll back
-	err := s.update(ctx, func(tx *gorm.DB) error {
+	err := s.db.Update(ctx, func(tx *gorm.DB) error {
 		var c codeRow
 		var err error
-		if g, c, err = readCode(tx, code); err != nil {
+		if g, c, err = readCode(database.Locked(tx), code); err != nil {
 			return err
 		}
 		used, err := s.useCode(tx, g, c)
@@ -136,8 +137,21 @@ func (s *Store) useCode(tx *gorm.DB, g grantRow, c codeRow) (bool, error) {
 
 // Grant returns the grant of that id, or model.ErrNotFound.
 func (s *Store) Grant(ctx context.Context, id string) (model.Grant, error) {
-	r, err := take[grantRow](s.reader(ctx), "id = ?", id)
+	r, err := take[grantRow](s.db.Reader(ctx), "id = ?", id)
 	return r.Grant, err
+}
+
+// lockGrants returns those grants that stand and has no other transaction change them or
+// what their users have, in an order that all keep to.
+func lockGrants(tx *gorm.DB, where string, args ...any) (ids []string, err error) {
+	where = "revoked_at = 0 AND (" + where + ")"
+	of := tx.Session(&gorm.Session{}).Table("grants").Select("user_id").Where(where, args...)
+	var users []string
+	if err := database.Locked(tx).Table("users").Where("id IN (?)", of).Order("id").Pluck("id", &users).Error; err != nil {
+		return nil, err
+	}
+	err = database.Locked(tx).Table("grants").Where(where, args...).Order("id").Pluck("id", &ids).Error
+	return ids, err
 }
 
 // revoke also forgets the sealed successors: nothing will ask for them again.

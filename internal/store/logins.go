@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -10,6 +9,8 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store/database"
+	"github.com/fjmcp/fjmcp-broker/internal/store/sealed"
 )
 
 // Login is a login on its way: the user has consented and is at the forge.
@@ -43,18 +44,12 @@ type loginRow struct {
 
 func (loginRow) TableName() string { return "logins" }
 
-func loginAD(stateHash []byte) []byte { return []byte("logins/" + hex.EncodeToString(stateHash)) }
-
-func loginSetAD(stateHash []byte) []byte {
-	return []byte("logins/set/" + hex.EncodeToString(stateHash))
-}
-
 // CreateLogin stores a login on its way.
 func (s *Store) CreateLogin(ctx context.Context, l Login) error {
-	sealed := s.keys.Seal([]byte(l.Verifier), loginAD(l.StateHash))
-	return s.update(ctx, func(tx *gorm.DB) error {
+	sealed := s.keys.Seal([]byte(l.Verifier), sealed.Verifier(l.StateHash))
+	return s.db.Update(ctx, func(tx *gorm.DB) error {
 		row := loginRow{Login: l, VerifierSealed: sealed}
-		if err := tx.Raw(generationQuery).Scan(&row.Begun).Error; err != nil {
+		if err := tx.Raw(database.GenerationQuery).Scan(&row.Begun).Error; err != nil {
 			return err
 		}
 		return tx.Create(&row).Error
@@ -64,7 +59,7 @@ func (s *Store) CreateLogin(ctx context.Context, l Login) error {
 // Login looks at a login without ending it. The error is model.ErrNotFound or
 // model.ErrExpired.
 func (s *Store) Login(ctx context.Context, stateHash []byte) (Login, error) {
-	r, err := take[loginRow](s.reader(ctx), "state_hash = ?", stateHash)
+	r, err := take[loginRow](s.db.Reader(ctx), "state_hash = ?", stateHash)
 	if err != nil {
 		return Login{}, err
 	}
@@ -79,7 +74,7 @@ func (s *Store) Login(ctx context.Context, stateHash []byte) (Login, error) {
 // that what failed after the exchange can be finished. The error is
 // model.ErrNotFound, model.ErrExpired or model.ErrReused.
 func (s *Store) TakeLogin(ctx context.Context, stateHash []byte) (Login, error) {
-	res := s.exec(ctx, "UPDATE logins SET taken_at = ? WHERE state_hash = ? AND taken_at = 0", ms(s.now()), stateHash)
+	res := s.db.Exec(ctx, "UPDATE logins SET taken_at = ? WHERE state_hash = ? AND taken_at = 0", ms(s.now()), stateHash)
 	if res.Error != nil {
 		return Login{}, res.Error
 	}
@@ -97,7 +92,7 @@ func (s *Store) KeepLoginSet(ctx context.Context, stateHash []byte, set model.Fo
 	if err != nil {
 		return err
 	}
-	return one(s.exec(ctx, "UPDATE logins SET set_sealed = ? WHERE state_hash = ?", s.keys.Seal(plain, loginSetAD(stateHash)), stateHash))
+	return one(s.db.Exec(ctx, "UPDATE logins SET set_sealed = ? WHERE state_hash = ?", s.keys.Seal(plain, sealed.LoginSet(stateHash)), stateHash))
 }
 
 // FinishLogin ends a login with a grant and the code that redeems it, and reports
@@ -106,7 +101,7 @@ func (s *Store) KeepLoginSet(ctx context.Context, stateHash []byte, set model.Fo
 // the login as it is: model.ErrBlocked, and model.ErrRevoked if the operator has ended what
 // the user had begun since it began.
 func (s *Store) FinishLogin(ctx context.Context, stateHash []byte, g model.Grant, c Code) (first bool, err error) {
-	err = s.update(ctx, func(tx *gorm.DB) error {
+	err = s.db.Update(ctx, func(tx *gorm.DB) error {
 		if err := endLogin(tx, stateHash, g.UserID); err != nil {
 			return err
 		}
@@ -120,7 +115,7 @@ func (s *Store) FinishLogin(ctx context.Context, stateHash []byte, g model.Grant
 
 // FinishAccountLogin is FinishLogin for a login to the account page, which ends in v.
 func (s *Store) FinishAccountLogin(ctx context.Context, stateHash []byte, v AccountSession) error {
-	return s.update(ctx, func(tx *gorm.DB) error {
+	return s.db.Update(ctx, func(tx *gorm.DB) error {
 		if err := endLogin(tx, stateHash, v.UserID); err != nil {
 			return err
 		}
@@ -131,7 +126,10 @@ func (s *Store) FinishAccountLogin(ctx context.Context, stateHash []byte, v Acco
 // endLogin deletes a login that has turned out to be the user's, if it may lead to
 // anything.
 func endLogin(tx *gorm.DB, stateHash []byte, userID string) error {
-	l, err := take[loginRow](tx, "state_hash = ?", stateHash)
+	l, err := takeLocked[loginRow](tx, "state_hash = ?", stateHash)
+	if err == nil {
+		err = lockUser(tx, userID)
+	}
 	if err != nil {
 		return err
 	}
@@ -147,14 +145,14 @@ func endLogin(tx *gorm.DB, stateHash []byte, userID string) error {
 
 // DropLogin ends a login without a grant. Dropping one that is gone is no error.
 func (s *Store) DropLogin(ctx context.Context, stateHash []byte) error {
-	return s.exec(ctx, "DELETE FROM logins WHERE state_hash = ?", stateHash).Error
+	return s.db.Exec(ctx, "DELETE FROM logins WHERE state_hash = ?", stateHash).Error
 }
 
 // UnfinishedLogins returns the logins taken before that hold a token set. They
 // may have expired.
 func (s *Store) UnfinishedLogins(ctx context.Context, before time.Time) ([]Login, error) {
 	var rows []loginRow
-	if err := s.reader(ctx).Where("set_sealed IS NOT NULL AND taken_at < ?", ms(before)).Order("taken_at").Find(&rows).Error; err != nil {
+	if err := s.db.Reader(ctx).Where("set_sealed IS NOT NULL AND taken_at < ?", ms(before)).Order("taken_at").Find(&rows).Error; err != nil {
 		return nil, err
 	}
 	list := make([]Login, len(rows))
@@ -168,7 +166,7 @@ func (s *Store) UnfinishedLogins(ctx context.Context, before time.Time) ([]Login
 }
 
 func (s *Store) openLogin(r loginRow) (Login, error) {
-	verifier, err := s.keys.Open(r.VerifierSealed, loginAD(r.StateHash))
+	verifier, err := s.keys.Open(r.VerifierSealed, sealed.Verifier(r.StateHash))
 	if err != nil {
 		return Login{}, fmt.Errorf("cannot read the login: %w", err)
 	}
@@ -177,7 +175,7 @@ func (s *Store) openLogin(r loginRow) (Login, error) {
 	if r.SetSealed == nil {
 		return l, nil
 	}
-	if err := s.openJSON(r.SetSealed, loginSetAD(r.StateHash), &l.Set); err != nil {
+	if err := s.openJSON(r.SetSealed, sealed.LoginSet(r.StateHash), &l.Set); err != nil {
 		return Login{}, fmt.Errorf("cannot read the login's token set: %w", err)
 	}
 	return l, nil

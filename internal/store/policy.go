@@ -12,12 +12,12 @@ import (
 
 // Membership returns what was last put for the user, or model.ErrNotFound.
 func (s *Store) Membership(ctx context.Context, userID string) (model.Membership, error) {
-	return take[model.Membership](s.reader(ctx), "user_id = ?", userID)
+	return take[model.Membership](s.db.Reader(ctx), "user_id = ?", userID)
 }
 
 // PutMembership replaces what is known of a user, unless it is of an earlier question.
 func (s *Store) PutMembership(ctx context.Context, m model.Membership) error {
-	err := s.writing(ctx, func(db *gorm.DB) error {
+	err := s.db.Update(ctx, func(db *gorm.DB) error {
 		return db.Clauses(clause.OnConflict{UpdateAll: true, Where: clause.Where{Exprs: []clause.Expression{
 			gorm.Expr("memberships.asked_at <= excluded.asked_at"),
 		}}}).Create(&m).Error
@@ -37,7 +37,7 @@ type PolicyName struct {
 
 // PolicyNames returns all, in no order.
 func (s *Store) PolicyNames(ctx context.Context) (all []PolicyName, err error) {
-	if err = s.reader(ctx).Find(&all).Error; err != nil {
+	if err = s.db.Reader(ctx).Find(&all).Error; err != nil {
 		return nil, fmt.Errorf("cannot read whom the names of the policy mean: %w", err)
 	}
 	return all, nil
@@ -48,7 +48,7 @@ const policyNamesAtOnce = 1000
 
 // SetPolicyNames replaces all: names that are not in the list are forgotten.
 func (s *Store) SetPolicyNames(ctx context.Context, all []PolicyName) error {
-	err := s.update(ctx, func(tx *gorm.DB) error {
+	err := s.db.Update(ctx, func(tx *gorm.DB) error {
 		if err := tx.Exec("DELETE FROM policy_names").Error; err != nil || len(all) == 0 {
 			return err
 		}

@@ -52,9 +52,9 @@ type familyToken struct {
 	lost bool // it was made after the backup that the family was restored from
 }
 
-// familyToken finds a refresh token. model.ErrNotFound: it is unknown.
+// familyToken finds a refresh token, and locks its row. model.ErrNotFound: it is unknown.
 func (s *Store) familyToken(tx *gorm.DB, token string) (f familyToken, err error) {
-	f.refreshRow, err = take[refreshRow](tx, "hash = ?", model.Hash(token))
+	f.refreshRow, err = takeLocked[refreshRow](tx, "hash = ?", model.Hash(token))
 	i, ok := issued{}, false
 	if errors.Is(err, model.ErrNotFound) {
 		i, ok = s.minted(token)
@@ -113,7 +113,7 @@ func continueRestored(tx *gorm.DB, r familyToken, g grantRow) error {
 	if !r.lost {
 		return nil
 	}
-	err := tx.Exec("UPDATE refresh_tokens SET first_used_at = MAX(first_used_at, 1), successor_hash = ?, successor_sealed = NULL WHERE grant_id = ?", r.Hash, g.ID).Error
+	err := tx.Exec("UPDATE refresh_tokens SET first_used_at = CASE WHEN first_used_at = 0 THEN 1 ELSE first_used_at END, successor_hash = ?, successor_sealed = NULL WHERE grant_id = ?", r.Hash, g.ID).Error
 	if err == nil {
 		err = tx.Create(&r.refreshRow).Error
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/snapshot"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -44,7 +45,7 @@ func restoredLineage(t *testing.T, last int) *lineage {
 		}
 		l.tokens = append(l.tokens, p.Refresh)
 		if n == copied {
-			_, err := s.Snapshot(t.Context(), saved)
+			_, err := snapshot.Take(t.Context(), s.Path(), saved, teststore.Keys(t))
 			must(t, err)
 		}
 	}
@@ -135,7 +136,7 @@ func TestRestoredTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	saved := filepath.Join(t.TempDir(), "saved.db")
-	_, err := l.Snapshot(t.Context(), saved)
+	_, err := snapshot.Take(t.Context(), l.Path(), saved, teststore.Keys(t))
 	must(t, err)
 	l.Store = teststore.Open(t, saved, l.clock.Now)
 	must(t, l.Restored(t.Context(), store.Restore{}))

@@ -13,6 +13,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store/sealed"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -113,10 +114,10 @@ func TestResealMovesEverything(t *testing.T) {
 	}
 	both := openWith(t, path, "ba")
 	got, err := both.Reseal(t.Context())
-	if want := (store.Resealed{Values: 12, Moved: 12}); err != nil || got != want {
+	if want := (sealed.Resealed{Values: 12, Moved: 12}); err != nil || got != want {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if got, err := both.Reseal(t.Context()); err != nil || got != (store.Resealed{Values: 12}) {
+	if got, err := both.Reseal(t.Context()); err != nil || got != (sealed.Resealed{Values: 12}) {
 		t.Errorf("again: %+v, %v", got, err)
 	}
 	after := openWith(t, path, "b") // store-key-old is gone
@@ -143,7 +144,7 @@ func TestResealDeletesWhatItCannotRead(t *testing.T) {
 	before, err := s.Generation(t.Context(), 0)
 	must(t, err)
 	got, err := s.Reseal(t.Context())
-	if want := (store.Resealed{Values: 7, Moved: 4, Unreadable: 3}); err != nil || got != want {
+	if want := (sealed.Resealed{Values: 7, Moved: 4, Unreadable: 3}); err != nil || got != want {
 		t.Fatalf("%+v, %v", got, err) // a login's two values go together
 	}
 	if !kept.readable(t, openWith(t, path, "b")) {
@@ -229,7 +230,7 @@ func TestACopiedDatabaseTellsNothing(t *testing.T) {
 		must(t, os.WriteFile(copied+suffix, b, 0o600))
 	}
 	_, err := tryOpen(t, copied, "z", nil)
-	wantErr(t, err, store.ErrWrongKey)
+	wantErr(t, err, sealed.ErrWrongKey)
 	if !w.readable(t, openWith(t, copied, "a")) {
 		t.Error("the copy is no good, so this test shows nothing")
 	}

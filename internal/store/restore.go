@@ -7,6 +7,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store/database"
 )
 
 // Restore is what the audit is to say of a restore.
@@ -21,7 +22,7 @@ type Restore struct {
 // grant may continue with a refresh token that was made after the backup. The broker's
 // audit tells of it at the next start.
 func (s *Store) Restored(ctx context.Context, r Restore) error {
-	err := s.update(ctx, func(tx *gorm.DB) error {
+	err := s.db.Update(ctx, func(tx *gorm.DB) error {
 		for _, sql := range []string{
 			"UPDATE sessions SET unit_id = '', epoch = 0", "DELETE FROM session_states", "DELETE FROM leases",
 			// Both may have ended since: the one was finished, the other logged out.
@@ -46,19 +47,19 @@ func (s *Store) Restored(ctx context.Context, r Restore) error {
 // were made before the restore. The one before that may be the newest that its client has,
 // if an answer was lost; those before are spent. A grant that is gone is no error.
 func (s *Store) Replaced(ctx context.Context, grantID string, generation int) error {
-	return s.exec(ctx, "UPDATE grants SET least_generation = MAX(least_generation, ?) WHERE id = ? AND restored = ?", generation-1, grantID, restoredAsIs).Error
+	return s.db.Exec(ctx, "UPDATE grants SET least_generation = ? WHERE id = ? AND restored = ? AND least_generation < ?", generation-1, grantID, restoredAsIs, generation-1).Error
 }
 
 // Narrowed has a grant only read from now on. One that is gone is no error.
 func (s *Store) Narrowed(ctx context.Context, grantID string) error {
-	return s.exec(ctx, "UPDATE grants SET scope = ?, requested = ?, narrowed = 1 WHERE id = ? AND scope <> ?",
+	return s.db.Exec(ctx, "UPDATE grants SET scope = ?, requested = ?, narrowed = TRUE WHERE id = ? AND scope <> ?",
 		model.ScopeRead, model.ScopeRead, grantID, model.ScopeRead).Error
 }
 
 // DropAccessTokens ends the access tokens of a grant; its client gets another by its
 // refresh token.
 func (s *Store) DropAccessTokens(ctx context.Context, grantID string) error {
-	return s.update(ctx, func(tx *gorm.DB) error {
+	return s.db.Update(ctx, func(tx *gorm.DB) error {
 		return tx.Where("grant_id = ?", grantID).Delete(&accessRow{}).Error
 	})
 }
@@ -66,8 +67,10 @@ func (s *Store) DropAccessTokens(ctx context.Context, grantID string) error {
 // Untold returns restores that the audit has not told of, to the caller alone.
 func (s *Store) Untold(ctx context.Context) ([]Restore, error) {
 	var list []Restore
-	err := s.update(ctx, func(tx *gorm.DB) error {
-		if err := tx.Raw("SELECT operator, outcome, detail FROM restores WHERE told_at = 0 ORDER BY id").Scan(&list).Error; err != nil {
+	err := s.db.Update(ctx, func(tx *gorm.DB) error {
+		list = nil
+		err := database.Locked(tx).Table("restores").Select("operator, outcome, detail").Where("told_at = 0").Order("id").Find(&list).Error
+		if err != nil {
 			return err
 		}
 		return tx.Exec("UPDATE restores SET told_at = ? WHERE told_at = 0", ms(s.now())).Error
@@ -82,8 +85,11 @@ func (s *Store) Untold(ctx context.Context) ([]Restore, error) {
 // whose tokens have run out, and their sessions. It returns how many of each. pick is told
 // the forge's number of the user.
 func (s *Store) EndGrants(ctx context.Context, pick func(g model.Grant, subject string) bool) (grants, sessions int, err error) {
-	err = s.update(ctx, func(tx *gorm.DB) error {
+	err = s.db.Update(ctx, func(tx *gorm.DB) error {
 		grants, sessions = 0, 0
+		if _, err := lockGrants(tx, "TRUE"); err != nil {
+			return err
+		}
 		var all []struct {
 			model.Grant `gorm:"embedded"`
 			Subject     string

@@ -11,12 +11,14 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store/database"
+	"github.com/fjmcp/fjmcp-broker/internal/store/sealed"
 )
 
 // CreateSession stores a new session. User, client and grant must exist; the
 // two names are read from them. model.ErrRevoked: the grant has ended.
 func (s *Store) CreateSession(ctx context.Context, v model.Session) error {
-	return s.update(ctx, func(tx *gorm.DB) error {
+	return s.db.Update(ctx, func(tx *gorm.DB) error {
 		if err := stands(tx, v.GrantID); err != nil {
 			return err
 		}
@@ -25,9 +27,10 @@ func (s *Store) CreateSession(ctx context.Context, v model.Session) error {
 	})
 }
 
-// stands returns model.ErrRevoked for a grant that has ended.
+// stands returns model.ErrRevoked for a grant that has ended. One that stands does so until
+// the transaction has ended.
 func stands(tx *gorm.DB, grantID string) error {
-	_, err := take[grantRow](tx, "id = ? AND revoked_at = 0", grantID)
+	_, err := takeLocked[grantRow](tx, "id = ? AND revoked_at = 0", grantID)
 	if errors.Is(err, model.ErrNotFound) {
 		return model.ErrRevoked
 	}
@@ -39,11 +42,17 @@ func stands(tx *gorm.DB, grantID string) error {
 func (s *Store) SharedSession(ctx context.Context, v model.Session) (model.Session, error) {
 	v.Kind = model.SessionShared
 	var id string
-	err := s.update(ctx, func(tx *gorm.DB) error {
+	err := s.db.Update(ctx, func(tx *gorm.DB) error {
 		if err := stands(tx, v.GrantID); err != nil {
 			return err
 		}
-		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&v).Error; err != nil {
+		// What is there is written as it is, so that nobody ends it before it is read.
+		there := clause.OnConflict{
+			Columns:     []clause.Column{{Name: "grant_id"}, {Name: "read_only"}},
+			TargetWhere: clause.Where{Exprs: []clause.Expression{clause.Expr{SQL: "kind = 'shared'"}}},
+			DoUpdates:   clause.AssignmentColumns([]string{"kind"}),
+		}
+		if err := tx.Clauses(there).Create(&v).Error; err != nil {
 			return err
 		}
 		return tx.Table("sessions").Select("id").
@@ -55,8 +64,8 @@ func (s *Store) SharedSession(ctx context.Context, v model.Session) (model.Sessi
 	return s.Session(ctx, id)
 }
 
-func (s *Store) sessions(ctx context.Context) *gorm.DB {
-	return s.reader(ctx).Table("sessions").
+func sessions(db *gorm.DB) *gorm.DB {
+	return db.Table("sessions").
 		Select("sessions.*, users.name AS user_name, users.subject AS subject, clients.name AS client_name").
 		Joins("JOIN users ON users.id = sessions.user_id").
 		Joins("JOIN clients ON clients.id = sessions.client_id")
@@ -64,12 +73,12 @@ func (s *Store) sessions(ctx context.Context) *gorm.DB {
 
 // Session returns the session of that id, or model.ErrNotFound.
 func (s *Store) Session(ctx context.Context, id string) (model.Session, error) {
-	return take[model.Session](s.sessions(ctx), "sessions.id = ?", id)
+	return take[model.Session](sessions(s.db.Reader(ctx)), "sessions.id = ?", id)
 }
 
 // setSession changes a session; model.ErrNotFound: it is gone.
 func (s *Store) setSession(ctx context.Context, id, set string, values ...any) error {
-	return one(s.exec(ctx, "UPDATE sessions SET "+set+" WHERE id = ?", append(values, id)...))
+	return one(s.db.Exec(ctx, "UPDATE sessions SET "+set+" WHERE id = ?", append(values, id)...))
 }
 
 // SetSessionUnit records the fresh unit a session runs in. The error is
@@ -108,14 +117,14 @@ func (s *Store) TouchSession(ctx context.Context, id string, at time.Time) error
 
 // DeleteSession ends a session for good. Deleting one that is gone is no error.
 func (s *Store) DeleteSession(ctx context.Context, id string) error {
-	return s.exec(ctx, "DELETE FROM sessions WHERE id = ?", id).Error
+	return s.db.Exec(ctx, "DELETE FROM sessions WHERE id = ?", id).Error
 }
 
 // Sessions returns all sessions, the longest unused first, without what is only
 // needed to run them: Initialize, LogLevel and Server.
 func (s *Store) Sessions(ctx context.Context) ([]model.Session, error) {
 	var list []model.Session
-	err := s.sessions(ctx).
+	err := sessions(s.db.Reader(ctx)).
 		Select("sessions.id, unit_id, user_id, client_id, grant_id, protocol, sessions.created_at, last_used_at, read_only, sessions.kind, users.name AS user_name, users.subject AS subject, clients.name AS client_name").
 		Order("sessions.last_used_at, sessions.id").Find(&list).Error
 	return list, err
@@ -140,7 +149,7 @@ func (s *Store) OldSessions(ctx context.Context, began time.Time) ([]string, err
 }
 
 func (s *Store) sessionIDs(ctx context.Context, where string, args ...any) (ids []string, err error) {
-	query := s.reader(ctx).Table("sessions")
+	query := s.db.Reader(ctx).Table("sessions")
 	if where != "" {
 		query = query.Where(where, args...)
 	}
@@ -151,7 +160,7 @@ func (s *Store) sessionIDs(ctx context.Context, where string, args ...any) (ids 
 // SessionUnits returns the units that sessions run in, each with its session's id.
 func (s *Store) SessionUnits(ctx context.Context) (map[string]string, error) {
 	var rows []struct{ ID, UnitID string }
-	if err := s.reader(ctx).Table("sessions").Select("id, unit_id").Where("unit_id <> ''").Find(&rows).Error; err != nil {
+	if err := s.db.Reader(ctx).Table("sessions").Select("id, unit_id").Where("unit_id <> ''").Find(&rows).Error; err != nil {
 		return nil, err
 	}
 	units := make(map[string]string, len(rows))
@@ -166,11 +175,11 @@ func (s *Store) SessionUnits(ctx context.Context) (map[string]string, error) {
 // none.
 func (s *Store) LastSession(ctx context.Context, userID, clientID, prefix string, after time.Time) (model.Session, error) {
 	var v model.Session
-	err := s.sessions(ctx).
+	err := sessions(s.db.Reader(ctx)).
 		Where("sessions.user_id = ? AND sessions.client_id = ? AND sessions.created_at > ? AND substr(sessions.id, 1, ?) = ?",
 			userID, clientID, ms(after), len(prefix), prefix).
 		Order("sessions.last_used_at DESC, sessions.id DESC").Take(&v).Error
-	return v, wrap(err)
+	return v, database.Error(err)
 }
 
 // Resumed is a session whose unit outlived the process that served it.
@@ -191,8 +200,6 @@ type sessionStateRow struct {
 
 func (sessionStateRow) TableName() string { return "session_states" }
 
-func sessionStateAD(sessionID string) []byte { return []byte("session_states/" + sessionID) }
-
 // SessionState is what the next process needs to continue with a session in its unit.
 type SessionState struct {
 	SessionID string
@@ -204,14 +211,14 @@ type SessionState struct {
 // SaveSessionStates keeps states, all or none. Those of sessions that have ended or are
 // in another unit are left out.
 func (s *Store) SaveSessionStates(ctx context.Context, states []SessionState) error {
-	return s.update(ctx, func(tx *gorm.DB) error {
+	return s.db.Update(ctx, func(tx *gorm.DB) error {
 		for _, st := range states {
 			err := one(tx.Exec("UPDATE sessions SET last_used_at = ? WHERE id = ? AND unit_id = ?", ms(st.Used), st.SessionID, st.UnitID))
 			if errors.Is(err, model.ErrNotFound) {
 				continue
 			}
 			if err == nil {
-				row := sessionStateRow{SessionID: st.SessionID, UnitID: st.UnitID, Sealed: s.keys.Seal(st.State, sessionStateAD(st.SessionID))}
+				row := sessionStateRow{SessionID: st.SessionID, UnitID: st.UnitID, Sealed: s.keys.Seal(st.State, sealed.SessionState(st.SessionID))}
 				err = tx.Save(&row).Error
 			}
 			if err != nil {
@@ -226,12 +233,12 @@ func (s *Store) SaveSessionStates(ctx context.Context, states []SessionState) er
 // new epoch. Units that no session is in are left out.
 func (s *Store) ResumeSessions(ctx context.Context, unitIDs []string) ([]Resumed, error) {
 	var list []Resumed
-	err := s.update(ctx, func(tx *gorm.DB) error {
+	err := s.db.Update(ctx, func(tx *gorm.DB) error {
 		list = nil
 		if err := tx.Exec("UPDATE sessions SET epoch = epoch + 1 WHERE unit_id IN ?", unitIDs).Error; err != nil {
 			return err
 		}
-		err := s.within(tx).sessions(ctx).
+		err := sessions(tx).
 			Select("sessions.*, users.name AS user_name, users.subject AS subject, clients.name AS client_name, session_states.sealed AS sealed").
 			Joins("LEFT JOIN session_states ON session_states.session_id = sessions.id AND session_states.unit_id = sessions.unit_id").
 			Where("sessions.unit_id IN ?", unitIDs).Find(&list).Error
@@ -245,7 +252,7 @@ func (s *Store) ResumeSessions(ctx context.Context, unitIDs []string) ([]Resumed
 	}
 	for i, r := range list {
 		// What cannot be read is as good as not written: the session continues without.
-		list[i].State, _ = s.keys.Open(r.State, sessionStateAD(r.Session.ID))
+		list[i].State, _ = s.keys.Open(r.State, sealed.SessionState(r.Session.ID))
 	}
 	return list, nil
 }
@@ -253,5 +260,5 @@ func (s *Store) ResumeSessions(ctx context.Context, unitIDs []string) ([]Resumed
 // ClearSessionUnit records that no unit runs for a session any more, if unitID was
 // the last. Another, or a session that is gone, is no error.
 func (s *Store) ClearSessionUnit(ctx context.Context, id, unitID string) error {
-	return s.exec(ctx, "UPDATE sessions SET unit_id = '' WHERE id = ? AND unit_id = ?", id, unitID).Error
+	return s.db.Exec(ctx, "UPDATE sessions SET unit_id = '' WHERE id = ? AND unit_id = ?", id, unitID).Error
 }

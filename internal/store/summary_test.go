@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/sealed"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -26,7 +27,7 @@ func TestSummary(t *testing.T) {
 	got.Bytes, got.Schema = 0, ""
 	// Of each: a token set, a login's verifier and set, a rotated token's successor,
 	// which goes with the grant.
-	want := store.Summary{Path: path, Counts: store.Counts{Users: 3, Clients: 2, Grants: 2, Dormant: got.Dormant}, Sealed: 11, Older: 4, Unreadable: 4}
+	want := store.Summary{Path: path, Counts: store.Counts{Users: 3, Clients: 2, Grants: 2, Dormant: got.Dormant}, Sum: sealed.Sum{Sealed: 11, Older: 4, Unreadable: 4}}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

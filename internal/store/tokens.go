@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +12,8 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store/database"
+	"github.com/fjmcp/fjmcp-broker/internal/store/sealed"
 )
 
 // Grace is how long after the first use of a successor its predecessor still
@@ -71,7 +72,7 @@ type accessView struct {
 }
 
 const accessQuery = `SELECT a.grant_id, a.refresh_hash, a.expires_at, COALESCE(r.first_used_at, 1) AS first_used_at,
-		g.revoked_at, EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id AND f.withheld = 0) AS alive, g.scope, g.requested, g.narrowed, g.ceiling, g.client_id, c.name AS client, u.id AS user_id, u.forge AS user_forge, u.subject AS user_subject, u.name AS user_name
+		g.revoked_at, EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id AND NOT f.withheld) AS alive, g.scope, g.requested, g.narrowed, g.ceiling, g.client_id, c.name AS client, u.id AS user_id, u.forge AS user_forge, u.subject AS user_subject, u.name AS user_name
 	FROM access_tokens a
 	JOIN grants g ON g.id = a.grant_id
 	JOIN clients c ON c.id = g.client_id
@@ -85,8 +86,8 @@ const accessQuery = `SELECT a.grant_id, a.refresh_hash, a.expires_at, COALESCE(r
 // use is recorded: it starts the grace window of the refresh token before.
 func (s *Store) Access(ctx context.Context, tokenHash []byte) (model.Access, error) {
 	var v accessView
-	if err := s.reader(ctx).Raw(accessQuery, tokenHash).Take(&v).Error; err != nil {
-		return model.Access{}, wrap(err)
+	if err := s.db.Reader(ctx).Raw(accessQuery, tokenHash).Take(&v).Error; err != nil {
+		return model.Access{}, database.Error(err)
 	}
 	switch {
 	case v.RevokedAt != 0:
@@ -97,7 +98,7 @@ func (s *Store) Access(ctx context.Context, tokenHash []byte) (model.Access, err
 		return model.Access{}, model.ErrForgejoGrantDead
 	}
 	if v.FirstUsedAt == 0 {
-		err := s.writing(ctx, func(db *gorm.DB) error { return markUsed(db, v.RefreshHash, s.now()) })
+		err := s.db.Update(ctx, func(db *gorm.DB) error { return markUsed(db, v.RefreshHash, s.now()) })
 		if err != nil {
 			return model.Access{}, fmt.Errorf("cannot record the use of a token: %w", err)
 		}
@@ -127,7 +128,7 @@ func (s *Store) Rotate(ctx context.Context, refresh string, by model.Client, nex
 	var g grantRow
 	var out Pair
 	var reused bool
-	err := s.update(ctx, func(tx *gorm.DB) error {
+	err := s.db.Update(ctx, func(tx *gorm.DB) error {
 		r, err := s.refreshable(tx, refresh, by, &g)
 		if err != nil {
 			return err
@@ -157,14 +158,15 @@ func (s *Store) Rotate(ctx context.Context, refresh string, by model.Client, nex
 	return g.Grant, out, err
 }
 
-// refreshable finds the row of a refresh token and refuses what cannot refresh.
+// refreshable finds the row of a refresh token and refuses what cannot refresh. It locks
+// that row and the grant, so that whatever happens to the family happens before or after.
 func (s *Store) refreshable(tx *gorm.DB, refresh string, by model.Client, g *grantRow) (familyToken, error) {
 	r, err := s.familyToken(tx, refresh)
 	if err != nil {
 		return r, err
 	}
 	// Equal registrations have one id, but not one secret.
-	*g, err = take[grantRow](tx, "id = ? AND client_id = ? AND (secret_hash IS NULL OR secret_hash = ?)", r.GrantID, by.ID, by.SecretHash)
+	*g, err = takeLocked[grantRow](tx, "id = ? AND client_id = ? AND (secret_hash IS NULL OR secret_hash = ?)", r.GrantID, by.ID, by.SecretHash)
 	if err != nil {
 		return r, err
 	}
@@ -175,7 +177,7 @@ func (s *Store) refreshable(tx *gorm.DB, refresh string, by model.Client, g *gra
 		return r, model.ErrExpired
 	}
 	var live int64
-	if err := tx.Model(&forgejoTokensRow{}).Where("user_id = ? AND withheld = 0", g.UserID).Count(&live).Error; err != nil {
+	if err := tx.Model(&forgejoTokensRow{}).Where("user_id = ? AND NOT withheld", g.UserID).Count(&live).Error; err != nil {
 		return r, err
 	}
 	if live == 0 {
@@ -201,10 +203,6 @@ func narrow(tx *gorm.DB, g *grantRow, scope string) error {
 	return tx.Model(g).Select("scope", "requested", "narrowed").Updates(g).Error
 }
 
-func successorAD(hash []byte) []byte {
-	return []byte("refresh_tokens/successor/" + hex.EncodeToString(hash))
-}
-
 // succeed makes next the successor of r.
 func (s *Store) succeed(tx *gorm.DB, r familyToken, next Pair) (Pair, error) {
 	if err := markUsed(tx, r.Hash, s.now()); err != nil {
@@ -224,7 +222,7 @@ func (s *Store) sealSuccessor(tx *gorm.DB, hash []byte, p Pair) error {
 	}
 	return tx.Model(&refreshRow{}).Where("hash = ?", hash).Updates(map[string]any{
 		"successor_hash":   model.Hash(p.Refresh),
-		"successor_sealed": s.keys.Seal(plain, successorAD(hash)),
+		"successor_sealed": s.keys.Seal(plain, sealed.Successor(hash)),
 	}).Error
 }
 
@@ -246,7 +244,7 @@ func (s *Store) graceOver(tx *gorm.DB, r familyToken) (bool, error) {
 // run out unused gets the one in next.
 func (s *Store) repeat(tx *gorm.DB, r familyToken, next Pair) (Pair, error) {
 	var p Pair
-	if err := s.openJSON(r.SuccessorSealed, successorAD(r.Hash), &p); err != nil {
+	if err := s.openJSON(r.SuccessorSealed, sealed.Successor(r.Hash), &p); err != nil {
 		return Pair{}, fmt.Errorf("cannot read the successor of a refresh token: %w", err)
 	}
 	if p.AccessExpiresAt.After(s.now()) {
@@ -271,11 +269,11 @@ const (
 func (s *Store) RevokeToken(ctx context.Context, token, clientID string) (g model.Grant, kind string, err error) {
 	var row grantRow
 	hash := model.Hash(token)
-	err = s.update(ctx, func(tx *gorm.DB) (err error) {
+	err = s.db.Update(ctx, func(tx *gorm.DB) (err error) {
 		kind = KindRefresh
 		var r familyToken
 		if r, err = s.familyToken(tx, token); err == nil {
-			row, err = take[grantRow](tx, "id = ? AND client_id = ?", r.GrantID, clientID)
+			row, err = takeLocked[grantRow](tx, "id = ? AND client_id = ?", r.GrantID, clientID)
 		}
 		if err == nil {
 			return s.revoke(tx, row.ID)

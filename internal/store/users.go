@@ -9,6 +9,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store/database"
 )
 
 // UserUse is a user, known by the forge's number. One whom the forge knew under several of
@@ -23,7 +24,7 @@ type UserUse struct {
 }
 
 const usersQuery = `SELECT k.subject,
-		COALESCE((SELECT u.name FROM users u WHERE u.subject = k.subject ORDER BY u.rowid DESC LIMIT 1), '') AS name,
+		COALESCE((SELECT u.name FROM users u WHERE u.subject = k.subject ORDER BY u.named_at DESC LIMIT 1), '') AS name,
 		COALESCE(b.blocked_at, 0) AS blocked_at, COALESCE(b.blocked_by, '') AS blocked_by,
 		COALESCE((SELECT MAX(g.created_at) FROM grants g JOIN users u ON u.id = g.user_id WHERE u.subject = k.subject AND g.redeemed_at > 0), 0) AS last_login_at,
 		COALESCE((SELECT MAX(` + lastUse + `) FROM grants g JOIN users u ON u.id = g.user_id WHERE u.subject = k.subject), 0) AS last_used_at
@@ -33,7 +34,7 @@ const usersQuery = `SELECT k.subject,
 // Users returns all users who have logged in or are blocked, by name.
 func (s *Store) Users(ctx context.Context) ([]UserUse, error) {
 	var all []UserUse
-	err := s.reader(ctx).Raw(usersQuery).Scan(&all).Error
+	err := s.db.Reader(ctx).Raw(usersQuery).Scan(&all).Error
 	return all, err
 }
 
@@ -48,16 +49,17 @@ type GrantUse struct {
 }
 
 const grantsQuery = `SELECT g.*, u.subject, u.name AS user_name, c.name AS client_name, ` + lastUse + ` AS last_used_at,
-		MAX(COALESCE((SELECT MAX(t.expires_at) FROM refresh_tokens t WHERE t.grant_id = g.id), 0),
-			COALESCE((SELECT MAX(t.expires_at) FROM access_tokens t WHERE t.grant_id = g.id), 0),
-			COALESCE((SELECT MAX(t.expires_at) FROM device_requests t WHERE t.grant_id = g.id AND t.used_at = 0), 0),
-			COALESCE((SELECT MAX(t.expires_at) FROM codes t WHERE t.grant_id = g.id AND t.used_at = 0), 0)) AS expires_at
+		(SELECT MAX(at) FROM (
+			SELECT t.expires_at AS at FROM refresh_tokens t WHERE t.grant_id = g.id
+			UNION ALL SELECT t.expires_at FROM access_tokens t WHERE t.grant_id = g.id
+			UNION ALL SELECT t.expires_at FROM device_requests t WHERE t.grant_id = g.id AND t.used_at = 0
+			UNION ALL SELECT t.expires_at FROM codes t WHERE t.grant_id = g.id AND t.used_at = 0) ends) AS expires_at
 	FROM grants g JOIN users u ON u.id = g.user_id JOIN clients c ON c.id = g.client_id
 	WHERE ` + standing
 
 // Grants returns the grants of all users that can still be used, by user, the oldest first.
 func (s *Store) Grants(ctx context.Context) ([]GrantUse, error) {
-	return s.grants(s.reader(ctx), " ORDER BY u.name COLLATE NOCASE, u.subject, g.created_at, g.id")
+	return s.grants(s.db.Reader(ctx), " ORDER BY u.name COLLATE NOCASE, u.subject, g.created_at, g.id")
 }
 
 // grants returns those that more, a part of a statement, chooses of all that stand.
@@ -69,7 +71,10 @@ func (s *Store) grants(tx *gorm.DB, more string, args ...any) (list []GrantUse, 
 // RevokeGrants ends the grants of those ids and returns the ones that could be used until
 // now. What Forgejo has issued to users who have no other is deleted.
 func (s *Store) RevokeGrants(ctx context.Context, ids []string) (ended []GrantUse, err error) {
-	err = s.update(ctx, func(tx *gorm.DB) (err error) {
+	err = s.db.Update(ctx, func(tx *gorm.DB) (err error) {
+		if _, err = lockGrants(tx, "id IN ?", ids); err != nil {
+			return err
+		}
 		if ended, err = s.grants(tx, " AND g.id IN @ids", sql.Named("ids", ids)); err != nil {
 			return err
 		}
@@ -96,7 +101,7 @@ type UserEnd struct {
 // account page, and what Forgejo has issued. A login that began before leads nowhere.
 // model.ErrNotFound: the user was never here.
 func (s *Store) RevokeUser(ctx context.Context, subject string) (end UserEnd, err error) {
-	err = s.update(ctx, func(tx *gorm.DB) error {
+	err = s.db.Update(ctx, func(tx *gorm.DB) error {
 		end, err = s.endUser(tx, subject)
 		if err == nil && len(end.Users) == 0 {
 			err = model.ErrNotFound
@@ -110,7 +115,7 @@ func (s *Store) RevokeUser(ctx context.Context, subject string) (end UserEnd, er
 // (model.ErrBlocked), whatever name comes with the number, also one who was never here. It
 // reports whether the user was not blocked before.
 func (s *Store) BlockUser(ctx context.Context, subject, by string) (end UserEnd, fresh bool, err error) {
-	err = s.update(ctx, func(tx *gorm.DB) error {
+	err = s.db.Update(ctx, func(tx *gorm.DB) error {
 		res := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&blockRow{Subject: subject, BlockedAt: ms(s.now()), BlockedBy: by})
 		if res.Error != nil {
 			return res.Error
@@ -132,26 +137,26 @@ func (blockRow) TableName() string { return "blocks" }
 
 // UnblockUser lets a user log in again. model.ErrNotFound: the user is not blocked.
 func (s *Store) UnblockUser(ctx context.Context, subject string) error {
-	return one(s.exec(ctx, "DELETE FROM blocks WHERE subject = ?", subject))
+	return one(s.db.Exec(ctx, "DELETE FROM blocks WHERE subject = ?", subject))
 }
 
 // Blocked reports whether the user of that id is blocked.
 func (s *Store) Blocked(ctx context.Context, userID string) (bool, error) {
 	var n int64
-	err := s.reader(ctx).Raw("SELECT COUNT(*) FROM blocks b JOIN users u ON u.subject = b.subject WHERE u.id = ?", userID).Scan(&n).Error
+	err := s.db.Reader(ctx).Raw("SELECT COUNT(*) FROM blocks b JOIN users u ON u.subject = b.subject WHERE u.id = ?", userID).Scan(&n).Error
 	return n > 0, err
 }
 
 func (s *Store) endUser(tx *gorm.DB, subject string) (end UserEnd, err error) {
+	if err := database.Locked(tx).Where("subject = ?", subject).Order("id").Find(&end.Users).Error; err != nil {
+		return end, err
+	}
 	if end.Grants, err = s.grants(tx, " AND u.subject = @subject", sql.Named("subject", subject)); err != nil {
 		return end, err
 	}
-	if err := tx.Where("subject = ?", subject).Find(&end.Users).Error; err != nil {
-		return end, err
-	}
 	for _, u := range end.Users {
-		var ids []string // also of those whose tokens have run out
-		if err := tx.Model(&grantRow{}).Where("user_id = ? AND revoked_at = 0", u.ID).Pluck("id", &ids).Error; err != nil {
+		ids, err := lockGrants(tx, "user_id = ?", u.ID) // also those whose tokens have run out
+		if err != nil {
 			return end, err
 		}
 		for _, id := range ids {
@@ -169,5 +174,5 @@ func (s *Store) endUser(tx *gorm.DB, subject string) (end UserEnd, err error) {
 	if err := tx.Exec("UPDATE generation SET n = n + 1").Error; err != nil {
 		return end, err
 	}
-	return end, tx.Exec("UPDATE users SET revoked = ("+generationQuery+") WHERE subject = ?", subject).Error
+	return end, tx.Exec("UPDATE users SET revoked = ("+database.GenerationQuery+") WHERE subject = ?", subject).Error
 }

@@ -24,7 +24,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
-	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/database"
 )
 
 const (
@@ -77,7 +77,7 @@ func New(prefix string) *Metrics {
 		[]float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "endpoint")
 	m.storeTime = m.histogram("store_operation_duration_seconds", "Time of a read of the database to its first row, and of a write with its commit and what it waited for.",
 		[]float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 10}, "operation")
-	m.read, m.writes = m.storeTime.WithLabelValues(string(store.Read)), m.storeTime.WithLabelValues(string(store.Write))
+	m.read, m.writes = m.storeTime.WithLabelValues(string(database.Read)), m.storeTime.WithLabelValues(string(database.Write))
 	expect(m.events, kinds)
 	expect(m.logins, loginOutcomes)
 	expect(m.limited, limits)
@@ -126,12 +126,12 @@ func (m *Metrics) Handler(log *slog.Logger) http.Handler {
 }
 
 // Store is store.Options.Timed; nil where m is.
-func (m *Metrics) Store() func(store.Operation, time.Duration) {
+func (m *Metrics) Store() func(database.Operation, time.Duration) {
 	if m == nil {
 		return nil
 	}
-	return func(op store.Operation, took time.Duration) {
-		if op == store.Write {
+	return func(op database.Operation, took time.Duration) {
+		if op == database.Write {
 			m.writes.Observe(took.Seconds())
 		} else {
 			m.read.Observe(took.Seconds())

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
-	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/database"
 )
 
 // observed returns a Metrics that hears of events, and what they are written by.
@@ -260,7 +260,7 @@ func TestNil(t *testing.T) {
 // Only GET and HEAD of /metrics are served, as OpenMetrics to who asks for it.
 func TestHandler(t *testing.T) {
 	m := New("")
-	m.Store()(store.Write, time.Millisecond)
+	m.Store()(database.Write, time.Millisecond)
 	server := httptest.NewServer(m.Handler(slog.New(slog.DiscardHandler)))
 	defer server.Close()
 	for _, tt := range []struct {

@@ -323,6 +323,12 @@ var migrations = []*gormigrate.Migration{
 			PRIMARY KEY (kind, name)
 		) STRICT`,
 	)},
+	{ID: "0020_named_at", Migrate: statements(
+		// When the forge told the name, for who is one user at several URLs of it. Before,
+		// the latest row counted.
+		`ALTER TABLE users ADD COLUMN named_at INTEGER NOT NULL DEFAULT 0`,
+		`UPDATE users SET named_at = rowid`,
+	)},
 }
 
 // UserBlocked is what a statement fails with that would give a blocked user anything.

@@ -21,6 +21,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/restore"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store/snapshot"
 )
 
 // database is what a broker's database is called in its state directory.
@@ -124,8 +125,8 @@ func unpack(ctx context.Context, backup io.Reader, path string, keys *seal.Keyri
 	if err := b.Verify(keys); err != nil {
 		return archive.Manifest{}, err
 	}
-	_, err = store.Inspect(ctx, path, keys)
-	var newer *store.NewerError
+	_, err = snapshot.Inspect(ctx, path, keys)
+	var newer *snapshot.NewerError
 	if errors.As(err, &newer) {
 		err = fmt.Errorf("%w: fjmcp-broker %s or later", err, b.Version)
 	}

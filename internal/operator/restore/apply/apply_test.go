@@ -19,6 +19,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store/snapshot"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -36,7 +37,7 @@ var key = bytes.Repeat([]byte("k"), seal.KeySize)
 func backupOf(t *testing.T, s *store.Store) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "copy.db")
-	c, err := s.Snapshot(t.Context(), path)
+	c, err := snapshot.Take(t.Context(), s.Path(), path, teststore.Keys(t))
 	must(t, err)
 	f, err := os.Open(path)
 	must(t, err)

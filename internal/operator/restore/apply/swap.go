@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/fjmcp/fjmcp-broker/internal/store"
+	"github.com/fjmcp/fjmcp-broker/internal/store/snapshot"
 )
 
 // swap returns what puts the database at from in the place of the one at to, one step after
@@ -24,7 +24,7 @@ func swap(ctx context.Context, from, to, former string) (steps []func() error, _
 	// kept as they are.
 	settled := false
 	return []func() error{
-		func() error { settled = store.Settle(ctx, to) == nil; return nil },
+		func() error { settled = snapshot.Settle(ctx, to) == nil; return nil },
 		func() error { return link(to, former) },
 		func() error {
 			if settled {

@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store/sealed"
+	"github.com/fjmcp/fjmcp-broker/internal/store/snapshot"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -46,7 +47,7 @@ func TestSnapshotWhileOthersWrite(t *testing.T) {
 	<-begun
 	for range 5 {
 		copied := filepath.Join(t.TempDir(), "copy.db")
-		c, err := s.Snapshot(t.Context(), copied)
+		c, err := snapshot.Take(t.Context(), s.Path(), copied, teststore.Keys(t))
 		must(t, err)
 		families := query(t, copied, "SELECT DISTINCT grant_id FROM refresh_tokens")
 		if c.Users != 2 || c.Logins < 1 || len(families) != c.Logins || c.Schema == "" {
@@ -55,7 +56,7 @@ func TestSnapshotWhileOthersWrite(t *testing.T) {
 		if info, err := os.Stat(copied); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("mode %v, %v", info.Mode(), err)
 		}
-		again, err := store.Inspect(t.Context(), copied, ringOf(t, "k"))
+		again, err := snapshot.Inspect(t.Context(), copied, ringOf(t, "k"))
 		if err != nil || again != c {
 			t.Errorf("looked at again it has %+v, %v", again, err)
 		}
@@ -72,7 +73,7 @@ func TestSnapshotTakesNoFileThatIsThere(t *testing.T) {
 	s, _ := open(t)
 	path := filepath.Join(t.TempDir(), "there")
 	must(t, os.WriteFile(path, []byte("precious"), 0o600))
-	_, err := s.Snapshot(t.Context(), path)
+	_, err := snapshot.Take(t.Context(), s.Path(), path, teststore.Keys(t))
 	if text, _ := os.ReadFile(path); !errors.Is(err, os.ErrExist) || string(text) != "precious" {
 		t.Errorf("%v, and the file is %q", err, text)
 	}
@@ -82,7 +83,7 @@ func TestInspectRefuses(t *testing.T) {
 	path := teststore.Path(t)
 	furnish(t, path)
 	good := filepath.Join(t.TempDir(), "good.db")
-	_, err := openAt(t, path, "k", nil).Snapshot(t.Context(), good)
+	_, err := snapshot.Take(t.Context(), openAt(t, path, "k", nil).Path(), good, ringOf(t, "k"))
 	must(t, err)
 	change := func(name string, sql ...string) string {
 		copied := filepath.Join(t.TempDir(), name)
@@ -94,10 +95,10 @@ func TestInspectRefuses(t *testing.T) {
 		}
 		return copied
 	}
-	_, err = store.Inspect(t.Context(), good, ringOf(t, "x"))
-	wantErr(t, err, store.ErrWrongKey)
-	var newer *store.NewerError
-	if _, err = store.Inspect(t.Context(), change("newer", "INSERT INTO migrations (id) VALUES ('0999_later')"), ringOf(t, "k")); !errors.As(err, &newer) || newer.Migration != "0999_later" {
+	_, err = snapshot.Inspect(t.Context(), good, ringOf(t, "x"))
+	wantErr(t, err, sealed.ErrWrongKey)
+	var newer *snapshot.NewerError
+	if _, err = snapshot.Inspect(t.Context(), change("newer", "INSERT INTO migrations (id) VALUES ('0999_later')"), ringOf(t, "k")); !errors.As(err, &newer) || newer.Migration != "0999_later" {
 		t.Errorf("of a newer version: %v", err)
 	}
 	for name, tc := range map[string]struct{ sql, want string }{
@@ -105,7 +106,7 @@ func TestInspectRefuses(t *testing.T) {
 		"no canary":     {"DELETE FROM canary", "does not say with which key"},
 		"another table": {"DROP TABLE migrations", "no database of fjmcp"},
 	} {
-		if _, err := store.Inspect(t.Context(), change("x.db", tc.sql), ringOf(t, "k")); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := snapshot.Inspect(t.Context(), change("x.db", tc.sql), ringOf(t, "k")); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -116,7 +117,7 @@ func TestInspectRefuses(t *testing.T) {
 		text[i] = 0xff
 	}
 	must(t, os.WriteFile(damaged, text, 0o600))
-	if _, err := store.Inspect(t.Context(), damaged, ringOf(t, "k")); err == nil || !strings.Contains(err.Error(), "damaged") {
+	if _, err := snapshot.Inspect(t.Context(), damaged, ringOf(t, "k")); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("a damaged one: %v", err)
 	}
 	if left, _ := filepath.Glob(good + "*"); len(left) != 1 {

@@ -1,4 +1,4 @@
-package store
+package sealed
 
 import (
 	"context"
@@ -7,6 +7,9 @@ import (
 	"fmt"
 
 	"gorm.io/gorm"
+
+	"github.com/fjmcp/fjmcp-broker/internal/store/database"
+	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 )
 
 // ErrWrongKey says that none of the keys opens what is sealed in the database.
@@ -17,22 +20,28 @@ var ErrWrongKey = errors.New("the store key opens nothing in this database, whic
 // read, and would seal others meanwhile.
 var canaryAD = []byte("canary")
 
-// checkKey returns ErrWrongKey if the keys are not those of the database.
-func (s *Store) checkKey(ctx context.Context) error {
-	fits, err := s.hasCanary(s.reader(ctx))
+// CheckKey returns ErrWrongKey if the keys are not those of the database. One that is
+// empty takes any, and keeps to it.
+func CheckKey(ctx context.Context, db *database.DB, keys *seal.Keyring) error {
+	fits, err := HasCanary(db.Reader(ctx), keys)
 	if fits || err != nil {
 		return err
 	}
-	return s.update(ctx, func(tx *gorm.DB) error {
-		if fits, err := s.hasCanary(tx); fits || err != nil { // another process was faster
+	return db.Update(ctx, func(tx *gorm.DB) error {
+		var one int // caller at a time
+		if err := database.Locked(tx).Table("generation").Select("id").Take(&one).Error; err != nil {
 			return err
 		}
-		return s.firstCanary(ctx, tx)
+		if fits, err := HasCanary(tx, keys); fits || err != nil { // another process was faster
+			return err
+		}
+		return firstCanary(tx, keys)
 	})
 }
 
-// hasCanary reports whether there is a canary that the keys open.
-func (s *Store) hasCanary(db *gorm.DB) (bool, error) {
+// HasCanary reports whether there is a canary that the keys open. ErrWrongKey: it is
+// another key's.
+func HasCanary(db *gorm.DB, keys *seal.Keyring) (bool, error) {
 	var sealed []byte
 	err := db.Raw("SELECT sealed FROM canary").Row().Scan(&sealed)
 	switch {
@@ -40,35 +49,32 @@ func (s *Store) hasCanary(db *gorm.DB) (bool, error) {
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("cannot read the database: %w", err)
-	case !s.keys.Has(sealed):
+	case !keys.Has(sealed):
 		return false, ErrWrongKey
 	}
-	_, err = s.keys.Open(sealed, canaryAD)
+	_, err = keys.Open(sealed, canaryAD)
 	return err == nil, nil // a damaged one is made anew
 }
 
 // firstCanary is for a database from before there was one: all that is sealed in it must
 // not be foreign. While an older key is needed the canary waits for Reseal, so that its
 // key cannot be left out before.
-func (s *Store) firstCanary(ctx context.Context, tx *gorm.DB) error {
-	var sum Summary
-	for _, c := range sealedColumns {
-		if err := s.within(tx).countSealed(ctx, c, &sum); err != nil {
-			return fmt.Errorf("cannot count what is sealed: %w", err)
-		}
-	}
+func firstCanary(tx *gorm.DB, keys *seal.Keyring) error {
+	sum, err := Count(tx, keys)
 	switch {
+	case err != nil:
+		return err
 	case sum.Sealed > 0 && sum.Unreadable == sum.Sealed:
 		return ErrWrongKey
 	case sum.Older > 0:
 		return nil
 	}
-	return s.sealCanary(tx)
+	return sealCanary(tx, keys)
 }
 
 // sealCanary has the current key recognised from now on.
-func (s *Store) sealCanary(tx *gorm.DB) error {
-	err := tx.Exec("INSERT OR REPLACE INTO canary (id, sealed) VALUES (1, ?)", s.keys.Seal(nil, canaryAD)).Error
+func sealCanary(tx *gorm.DB, keys *seal.Keyring) error {
+	err := tx.Exec("INSERT INTO canary (id, sealed) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed", keys.Seal(nil, canaryAD)).Error
 	if err != nil {
 		return fmt.Errorf("cannot note the store key in the database: %w", err)
 	}

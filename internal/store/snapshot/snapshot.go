@@ -1,4 +1,6 @@
-package store
+// Package snapshot copies a SQLite database while it is in use, and looks through one that
+// is not: an operator must know that a backup is whole, and whose, before it is needed.
+package snapshot
 
 import (
 	"context"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/store/schema"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/store/sealed"
 	"github.com/fjmcp/fjmcp-broker/internal/store/sqlite"
 )
 
@@ -31,10 +34,10 @@ func (e *NewerError) Error() string {
 	return "a newer version of fjmcp wrote the database: " + e.Migration + " is not known here"
 }
 
-// Snapshot copies the database, as it is at one moment, to a new file at path, which only
-// this user can read, and returns what is in it. Others read and write meanwhile. What was
-// deleted does not stand in the copy.
-func (s *Store) Snapshot(ctx context.Context, path string) (Contents, error) {
+// Take copies the database at from, as it is at one moment, to a new file at path, which
+// only this user can read, and returns what is in it. Others read and write meanwhile. What
+// was deleted does not stand in the copy.
+func Take(ctx context.Context, from, path string, keys *seal.Keyring) (Contents, error) {
 	// SQLite fills a file that is empty, and gives no other its mode.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -45,7 +48,7 @@ func (s *Store) Snapshot(ctx context.Context, path string) (Contents, error) {
 	}
 	// A connection of its own: others shall not wait for the writing one, and the reading
 	// ones cannot write, not even elsewhere.
-	db, err := sqlite.Connect(s.path)
+	db, err := sqlite.Connect(from)
 	if err != nil {
 		return Contents{}, err
 	}
@@ -53,12 +56,12 @@ func (s *Store) Snapshot(ctx context.Context, path string) (Contents, error) {
 	if err = errors.Join(err, sqlite.Close(db)); err != nil {
 		return Contents{}, fmt.Errorf("cannot copy the database: %w", err)
 	}
-	return Inspect(ctx, path, s.keys)
+	return Inspect(ctx, path, keys)
 }
 
 // Inspect looks through a database that no process has open, and changes nothing: whether
 // it is whole, of a version that is known here (else a *NewerError), and sealed with one of
-// the keys (else ErrWrongKey).
+// the keys (else sealed.ErrWrongKey).
 func Inspect(ctx context.Context, path string, keys *seal.Keyring) (c Contents, err error) {
 	db, err := sqlite.OpenStill(path)
 	if err != nil {
@@ -81,7 +84,7 @@ func Inspect(ctx context.Context, path string, keys *seal.Keyring) (c Contents, 
 		(SELECT COUNT(*) FROM grants WHERE redeemed_at > 0 AND revoked_at = 0) AS logins`).Scan(&c).Error; err != nil {
 		return c, fmt.Errorf("cannot count what is in the database: %w", err)
 	}
-	switch fits, err := (&Store{keys: keys}).hasCanary(db); {
+	switch fits, err := sealed.HasCanary(db, keys); {
 	case err != nil:
 		return c, err
 	case !fits:
