@@ -15,17 +15,18 @@ import (
 const (
 	markLength  = 24 // bytes of a token that are looked for, of those that cannot be guessed
 	leastSecret = 16 // what is shorter is no secret, and stands in answers by chance
-	gram        = 8  // bytes compared at once
-	folded      = 0x2020202020202020
+	gram        = 8  // bytes compared at once, in one case
+	filterBits  = 14 // 16 KiB, which the processor's nearest cache holds beside a chunk's part
 )
 
 // marks are what a token shows by, in each form in which a server may write it. Case
 // makes no difference. nil has none.
 type marks struct {
 	forms  []string
-	first  [256]bool    // the forms' first bytes
-	filter [1024]uint64 // a bit for the hash of each gram of the forms
-	stride int          // of this many places one begins a gram that lies within a form
+	first  [256]bool             // the forms' first bytes
+	filter [1 << filterBits]bool // by the hash of each gram of the forms
+	grams  map[uint64]struct{}   // of the forms; few of other texts pass the filter
+	stride int                   // of this many places one begins a gram that lies within a form
 }
 
 func newMarks(tokens ...string) *marks {
@@ -44,11 +45,12 @@ func newMarks(tokens ...string) *marks {
 	slices.Sort(m.forms)
 	m.forms = slices.Compact(m.forms)
 	m.stride = len(slices.MinFunc(m.forms, func(a, b string) int { return len(a) - len(b) })) - gram + 1
+	m.grams = make(map[uint64]struct{}, len(m.forms)*m.stride)
 	for _, form := range m.forms {
 		m.first[form[0]] = true
 		for i := range m.stride {
-			bit := hash([]byte(form[i : i+gram]))
-			m.filter[bit>>6] |= 1 << (bit & 63)
+			g := gramOf([]byte(form[i : i+gram]))
+			m.grams[g], m.filter[hash(g)] = struct{}{}, true
 		}
 	}
 	return m
@@ -90,17 +92,22 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-func hash(b []byte) uint64 {
-	return (binary.LittleEndian.Uint64(b) | folded) * 0x9e3779b97f4a7c15 >> 48
-}
+func gramOf(b []byte) uint64 { return binary.LittleEndian.Uint64(b) | 0x2020202020202020 }
+
+func hash(g uint64) uint64 { return g * 0x9e3779b97f4a7c15 >> (64 - filterBits) }
 
 // in reports whether b holds a whole form.
 func (m *marks) in(b []byte) bool {
 	if m == nil {
 		return false
 	}
-	for i := 0; i+gram <= len(b); i += m.stride {
-		if bit := hash(b[i:]); m.filter[bit>>6]&(1<<(bit&63)) != 0 && m.around(b, i) {
+	stride := m.stride // m's own would be read anew each time
+	for i := 0; i+gram <= len(b); i += stride {
+		g := gramOf(b[i : i+gram])
+		if !m.filter[hash(g)] {
+			continue
+		}
+		if _, ok := m.grams[g]; ok && m.around(b, i) {
 			return true
 		}
 	}

@@ -55,7 +55,7 @@ func (p *Proxy) guard(resp *http.Response) error {
 }
 
 func (p *Proxy) guardBody(resp *http.Response, m *marks) error {
-	body := &guarded{src: resp.Body, marks: m, buffers: &p.buffers, buf: p.buffers.Get(), leaked: func() { p.leaked(resp.Request) }}
+	body := &guarded{src: resp.Body, marks: m, buffers: &p.buffers, leaked: func() { p.leaked(resp.Request) }}
 	resp.Body = body
 	if resp.ContentLength > 0 {
 		body.fill() // all is there in a moment, and an error can still be told
@@ -69,48 +69,65 @@ func (p *Proxy) guardBody(resp *http.Response, m *marks) error {
 // guarded reads src up to a mark. What could be the beginning of one waits for what
 // comes next, and nothing else does.
 type guarded struct {
-	src       io.ReadCloser
-	marks     *marks
-	buffers   *buffers
-	buf       []byte
-	r, w, end int // buf[r:w] may go on; buf[w:end] may begin a mark
-	err       error
-	leaked    func()
+	src     io.ReadCloser
+	marks   *marks
+	buffers *buffers
+	buf     []byte // one of buffers; nil until it is needed
+	ready   []byte // of buf, may go on
+	held    []byte // may begin a mark
+	err     error  // for when ready has gone on
+	leaked  func()
 }
 
 func (g *guarded) Read(p []byte) (int, error) {
-	for g.r == g.w {
+	for len(g.ready) == 0 {
 		if g.err == errLeaked {
 			g.leaked()
 		}
 		if g.err != nil {
 			return 0, g.err
 		}
-		g.fill()
+		if len(p) < chunk {
+			g.fill()
+		} else if n := g.look(p); n > 0 { // where it is wanted, which saves a copy
+			return n, nil
+		}
 	}
-	n := copy(p, g.buf[g.r:g.w])
-	g.r += n
+	n := copy(p, g.ready)
+	g.ready = g.ready[n:]
 	return n, nil
 }
 
 func (g *guarded) fill() {
-	held := copy(g.buf, g.buf[g.w:g.end])
-	n, err := g.src.Read(g.buf[held:])
-	g.r, g.end = 0, held+n
-	switch {
-	case g.marks.in(g.buf[:g.end]):
-		g.w, g.end, g.err = 0, 0, errLeaked
-	case err != nil:
-		g.w, g.err = g.end, err
-	default:
-		g.w = g.end - g.marks.partial(g.buf[:g.end])
+	if g.buf == nil {
+		g.buf = g.buffers.Get()
 	}
+	g.ready = g.buf[:g.look(g.buf)]
+}
+
+// look reads what comes next into buf, of a chunk at least, and returns how much of it
+// may go on.
+func (g *guarded) look(buf []byte) int {
+	n := copy(buf, g.held)
+	more, err := g.src.Read(buf[n:])
+	n += more
+	g.held, g.err = g.held[:0], err
+	switch {
+	case g.marks.in(buf[:n]):
+		g.err = errLeaked
+		return 0
+	case err == nil:
+		may := n - g.marks.partial(buf[:n])
+		g.held = append(g.held, buf[may:n]...)
+		return may
+	}
+	return n
 }
 
 func (g *guarded) Close() error {
 	if g.buf != nil {
 		g.buffers.Put(g.buf)
-		g.buf, g.r, g.w, g.end, g.err = nil, 0, 0, 0, http.ErrBodyReadAfterClose
 	}
+	g.buf, g.ready, g.held, g.err = nil, nil, nil, http.ErrBodyReadAfterClose
 	return g.src.Close()
 }

@@ -54,8 +54,25 @@ func written(token string) map[string]string {
 	return all
 }
 
+// ways are how a body is read to its end: by little, and by as much as ReverseProxy does.
+var ways = map[string]func(*guarded) ([]byte, error){
+	"by some": func(g *guarded) ([]byte, error) {
+		defer g.Close()
+		return io.ReadAll(g)
+	},
+	"by chunks": func(g *guarded) ([]byte, error) {
+		defer g.Close()
+		buf := g.buffers.Get()
+		defer g.buffers.Put(buf)
+		var all bytes.Buffer
+		_, err := io.CopyBuffer(struct{ io.Writer }{&all}, g, buf)
+		return all.Bytes(), err
+	},
+}
+
 func TestMarks(t *testing.T) {
 	const filler = "some 40 bytes of text stand before this, "
+	pool := new(buffers)
 	for name, token := range map[string]string{"jwt": jwt, "pat": pat, "rare": rare} {
 		m := newMarks("another-token-that-is-long-enough", token)
 		for form, text := range written(token) {
@@ -66,9 +83,11 @@ func TestMarks(t *testing.T) {
 				}
 				// Cut anywhere, what has passed before the cut and the rest hold no mark.
 				for cut := range len(whole) {
-					out, err := io.ReadAll(&guarded{src: io.NopCloser(io.MultiReader(strings.NewReader(whole[:cut]), strings.NewReader(whole[cut:]))), marks: m, buf: make([]byte, chunk), leaked: func() {}})
-					if err != errLeaked || m.in(out) {
-						t.Fatalf("%s, %s cut at %d: %v, %q", name, form, cut, err, out)
+					for way, read := range ways {
+						out, err := read(&guarded{src: io.NopCloser(io.MultiReader(strings.NewReader(whole[:cut]), strings.NewReader(whole[cut:]))), marks: m, buffers: pool, leaked: func() {}})
+						if err != errLeaked || m.in(out) {
+							t.Fatalf("%s, %s cut at %d, %s: %v, %q", name, form, cut, way, err, out)
+						}
 					}
 				}
 			}
@@ -81,7 +100,7 @@ func TestMarks(t *testing.T) {
 
 // Whatever has no token in it comes out as it was, in pieces of any size.
 func TestGuardedIsWhole(t *testing.T) {
-	m := newMarks(jwt, pat)
+	m, pool := newMarks(jwt, pat), new(buffers)
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 50 {
 		var text strings.Builder
@@ -89,10 +108,12 @@ func TestGuardedIsWhole(t *testing.T) {
 			n := r.IntN(markLength)
 			fmt.Fprintf(&text, "%s%s%s%d", pat[:n], jwt[:r.IntN(len(jwt)-330)], base64.StdEncoding.EncodeToString([]byte(pat[:n])), r.Uint64())
 		}
-		src := iotest.HalfReader(strings.NewReader(text.String()))
-		out, err := io.ReadAll(iotest.OneByteReader(&guarded{src: io.NopCloser(src), marks: m, buf: make([]byte, chunk), leaked: func() {}}))
-		if err != nil || string(out) != text.String() {
-			t.Fatalf("%d of %d bytes, %v", len(out), text.Len(), err)
+		for way, read := range ways {
+			src := iotest.HalfReader(iotest.DataErrReader(strings.NewReader(text.String())))
+			out, err := read(&guarded{src: io.NopCloser(src), marks: m, buffers: pool, leaked: func() {}})
+			if err != nil || string(out) != text.String() {
+				t.Fatalf("%s: %d of %d bytes, %v", way, len(out), text.Len(), err)
+			}
 		}
 	}
 }
@@ -101,7 +122,7 @@ func TestGuardedIsWhole(t *testing.T) {
 func TestGuardedDoesNotWait(t *testing.T) {
 	m := newMarks(pat)
 	r, w := io.Pipe()
-	g := &guarded{src: r, marks: m, buf: make([]byte, chunk), leaked: func() {}}
+	g := &guarded{src: r, marks: m, buffers: new(buffers), leaked: func() {}}
 	buf := make([]byte, 100)
 	for written, want := range map[string]string{"data: x\n\n": "data: x\n\n", "ends with " + pat[:5]: "ends with "} {
 		go io.WriteString(w, written)
@@ -318,11 +339,13 @@ func TestParts(t *testing.T) {
 }
 
 func BenchmarkGuarded(b *testing.B) {
-	m, buf := newMarks(jwt, pat), make([]byte, chunk)
+	m, pool := newMarks(jwt, pat), new(buffers)
 	text := []byte(strings.Repeat(`{"id":17,"title":"some issue","body":"with words"},`, (10<<10)/50))
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		io.Copy(io.Discard, &guarded{src: io.NopCloser(bytes.NewReader(text)), marks: m, buf: buf})
+		g := &guarded{src: io.NopCloser(bytes.NewReader(text)), marks: m, buffers: pool}
+		io.Copy(io.Discard, g)
+		g.Close()
 	}
 }
 
