@@ -11,13 +11,18 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/peercred"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 const (
-	egressConnections = 4096
+	// All that the proxies of all sessions let through, so that none waits for another's.
+	egressConnections = launchproto.MostSessions * launchproto.ForgeConnections
+	egressDescriptors = 6               // of a connection: two sockets, and two pipes with two ends
 	egressDialTimeout = 4 * time.Second // shorter than what a session waits for the forge
 )
 
@@ -25,7 +30,8 @@ const (
 // what goes over them nor who sends it.
 type Egress struct {
 	network, address string
-	owner            *owner // nil: whoever listens there
+	slots            chan struct{} // one for each connection
+	owner            *owner        // nil: whoever listens there
 	log              *slog.Logger
 
 	table sync.Mutex // one look at the kernel's table of sockets at a time
@@ -46,7 +52,7 @@ func NewEgress(getenv func(string) string, log *slog.Logger) (*Egress, error) {
 	if host == "localhost" {
 		host = "127.0.0.1" // also where /etc/hosts lacks it
 	}
-	e := &Egress{network: "tcp", address: net.JoinHostPort(host, forge.Port(u)), log: log}
+	e := &Egress{network: "tcp", address: net.JoinHostPort(host, forge.Port(u)), slots: make(chan struct{}, egressRoom()), log: log}
 	if strings.ContainsAny(host, "%/@ ") {
 		return nil, fmt.Errorf("%s: want a host name or an address without a zone; correct it %s", envForgejoURL, restartHint)
 	}
@@ -66,14 +72,23 @@ func NewEgress(getenv func(string) string, log *slog.Logger) (*Egress, error) {
 	return e, nil
 }
 
-// Serve takes connections from l, 4,096 at a time, until ctx ends; then it ends those that
-// it carries.
+// egressRoom is how many connections there are descriptors for: who has none left cannot
+// accept any more.
+func egressRoom() int {
+	const own = 100
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur >= egressConnections*egressDescriptors+own {
+		return egressConnections
+	}
+	return max(1, (int(limit.Cur)-own)/egressDescriptors)
+}
+
+// Serve takes connections from l, as many at a time as all sessions may have, until ctx
+// ends; then it ends those that it carries.
 func (e *Egress) Serve(ctx context.Context, l net.Listener) error {
 	defer context.AfterFunc(ctx, func() { l.Close() })()
-	// netutil.LimitListener would hide that unix sockets can be spliced and half closed.
-	slots := make(chan struct{}, egressConnections)
 	for {
-		slots <- struct{}{}
+		e.slots <- struct{}{} // netutil.LimitListener would hide that unix sockets can be spliced
 		near, err := l.Accept()
 		if ctx.Err() != nil {
 			return nil
@@ -82,7 +97,7 @@ func (e *Egress) Serve(ctx context.Context, l net.Listener) error {
 			return fmt.Errorf("cannot accept: %w", err)
 		}
 		go func() {
-			defer func() { near.Close(); <-slots }()
+			defer func() { near.Close(); <-e.slots }()
 			far, err := e.dial(ctx)
 			e.note(err)
 			if err == nil {
@@ -136,27 +151,18 @@ func (e *Egress) note(err error) {
 	e.last = fault
 }
 
-// halfCloser is a connection whose one direction can end before the other.
-type halfCloser interface {
-	net.Conn
-	CloseWrite() error
-}
-
-// carry copies both ways until both have ended, or ctx.
+// carry copies both ways until one has ended, or ctx. A session that is gone would else
+// keep its place for as long as the forge has not answered; no HTTP client half closes.
 func carry(ctx context.Context, near, far net.Conn) {
-	defer far.Close()
-	defer context.AfterFunc(ctx, func() { near.Close(); far.Close() })()
-	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
-		both.Go(func() {
-			if _, err := io.Copy(way[1], way[0]); err != nil { // the other way cannot go on alone
-				near.Close()
-				far.Close()
-			}
-			if to, ok := way[1].(halfCloser); ok {
-				_ = to.CloseWrite()
-			}
-		})
-	}
-	both.Wait()
+	end := func() { near.Close(); far.Close() }
+	defer context.AfterFunc(ctx, end)()
+	back := make(chan struct{})
+	go func() {
+		defer close(back)
+		_, _ = io.Copy(near, far)
+		end()
+	}()
+	_, _ = io.Copy(far, near)
+	end()
+	<-back
 }

@@ -1,17 +1,20 @@
 package launcher
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/test/testlog"
 )
 
@@ -83,8 +86,8 @@ func newForge(t *testing.T, network, address string) *listener {
 			}
 			go func() {
 				defer c.Close()
-				all, _ := io.ReadAll(c) // until the other side ends its direction
-				f.got <- string(all)
+				line, _ := bufio.NewReader(c).ReadString('\n')
+				f.got <- line
 				_, _ = io.WriteString(c, "answer")
 			}()
 		}
@@ -118,8 +121,7 @@ func serveEgress(t *testing.T, log io.Writer, env ...string) func() string {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		_, _ = io.WriteString(c, "token")
-		_ = c.(*net.UnixConn).CloseWrite()
+		_, _ = io.WriteString(c, "token\n")
 		answer, _ := io.ReadAll(c)
 		return string(answer)
 	}
@@ -139,7 +141,7 @@ func TestEgressLooksWhoListens(t *testing.T) {
 				env = []string{envForgejoURL + "=https://git.example.org", envForgejoSocket + "=" + socket}
 			}
 			for _, user := range []string{"", me} {
-				if got := serveEgress(t, io.Discard, append(env, envForgejoUser+"="+user)...)(); got != "answer" || <-f.got != "token" {
+				if got := serveEgress(t, io.Discard, append(env, envForgejoUser+"="+user)...)(); got != "answer" || <-f.got != "token\n" {
 					t.Errorf("user %q: the answer is %q", user, got)
 				}
 			}
@@ -207,6 +209,67 @@ func TestEgressEnds(t *testing.T) {
 	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("a connection of the ended service gives %v", err)
+	}
+}
+
+// Who is gone keeps no place that others need, whatever the forge does; nor does who has
+// the forge's answer.
+func TestEgressLetsGo(t *testing.T) {
+	forge, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer forge.Close()
+	e, err := NewEgress(from(envForgejoURL+"=http://"+forge.Addr().String()), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.slots = make(chan struct{}, 1)
+	near, err := net.Listen("unix", filepath.Join(t.TempDir(), "egress.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go e.Serve(t.Context(), near)
+	// next begins a connection and returns both its ends.
+	next := func() (session, far net.Conn) {
+		session, err := net.Dial("unix", near.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { session.Close() })
+		_ = forge.(*net.TCPListener).SetDeadline(time.Now().Add(20 * time.Second))
+		if far, err = forge.Accept(); err != nil {
+			t.Fatalf("there is no place: %v", err)
+		}
+		t.Cleanup(func() { far.Close() })
+		return session, far
+	}
+	session, _ := next()
+	session.Close()
+	session, far := next()
+	const answer = "an answer before all was asked"
+	_, _ = io.WriteString(far, answer)
+	far.Close()
+	if got, err := io.ReadAll(session); err != nil || string(got) != answer {
+		t.Errorf("got %q, %v", got, err)
+	}
+	next()
+}
+
+// All sessions have the connections that their proxies let through, and the unit has the
+// descriptors for them.
+func TestEgressHasRoomForAll(t *testing.T) {
+	unit, err := os.ReadFile("../../units/fjmcp-egress.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := regexp.MustCompile(`(?m)^LimitNOFILE=(\d+)$`).FindSubmatch(unit)
+	if limit == nil {
+		t.Fatal("there is no LimitNOFILE=")
+	}
+	const all, own = launchproto.MostSessions * launchproto.ForgeConnections, 100
+	if n, _ := strconv.Atoi(string(limit[1])); n < all*egressDescriptors+own || egressConnections < all {
+		t.Errorf("LimitNOFILE=%d and %d connections do not do for %d", n, egressConnections, all)
 	}
 }
 

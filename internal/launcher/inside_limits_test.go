@@ -22,7 +22,7 @@ func insideLimits(t *testing.T) {
 		{"fjmcp-sessions.slice", map[string]string{"MemoryHigh": "", "MemoryMax": "", "TasksMax": "32768", "CPUWeight": "50", "IOWeight": "50"}},
 		{"fjmcp-broker.service", map[string]string{"MemoryMax": bytes(1536 << 20), "TasksMax": "4096", "LimitCORE": "0", "LimitNOFILE": "65536"}},
 		{"fjmcp-launcher.service", map[string]string{"MemoryMax": bytes(256 << 20), "TasksMax": "64", "LimitCORE": "0", "LimitNOFILE": "8192"}},
-		{"fjmcp-egress.service", map[string]string{"MemoryMax": bytes(512 << 20), "TasksMax": "64", "LimitCORE": "0", "LimitNOFILE": "65536"}},
+		{"fjmcp-egress.service", map[string]string{"MemoryMax": bytes(1 << 30), "TasksMax": "64", "LimitCORE": "0", "LimitNOFILE": "131072"}},
 		{"fjmcp-unmount.service", map[string]string{"MemoryMax": bytes(256 << 20), "TasksMax": "64"}},
 		{"fjmcp-apply.service", map[string]string{"MemoryMax": bytes(256 << 20), "TasksMax": "64"}},
 	} {

@@ -128,11 +128,6 @@ func (l *loader) address(name, value, example string) {
 	}
 }
 
-// mostSessions is how many units one broker can be given back at its start: each has
-// three descriptors in systemd's store, whose names, of 18 bytes with the colon, come as
-// one string of the environment (execve(2): at most 128 KiB).
-const mostSessions = 2000
-
 // mostCalls is more than any forge answers in a minute.
 const mostCalls = 1_000_000
 
@@ -156,8 +151,8 @@ func (l *loader) limits() {
 		l.fault("%sCALLS_PER_MINUTE=%d: want 1 to %d, or 0 for no limit", prefix, r.CallsPerMinute, mostCalls)
 	}
 	switch {
-	case r.SessionsMax < 1 || r.SessionsMax > mostSessions:
-		l.fault("%sSESSIONS_MAX=%d: want 1 to %d", prefix, r.SessionsMax, mostSessions)
+	case r.SessionsMax < 1 || r.SessionsMax > launchproto.MostSessions:
+		l.fault("%sSESSIONS_MAX=%d: want 1 to %d", prefix, r.SessionsMax, launchproto.MostSessions)
 	case r.SessionsMax < r.SessionsPerUser:
 		l.fault("%sSESSIONS_MAX=%d: want at least %sSESSIONS_PER_USER, which is %d; raise the one or lower the "+
 			"other", prefix, r.SessionsMax, prefix, r.SessionsPerUser)

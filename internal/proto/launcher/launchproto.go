@@ -92,6 +92,15 @@ const (
 	MostStartTimeout  = 5 * time.Minute
 )
 
+// MostSessions is how many units one broker can be given back at its start: each has
+// three descriptors in systemd's store, whose names, of 18 bytes with the colon, come as
+// one string of the environment (execve(2): at most 128 KiB).
+const MostSessions = 2000
+
+// ForgeConnections are what one session has to the forge at once, at most. forgejo-mcp
+// carries out five calls at a time, each with one request after the other.
+const ForgeConnections = 8
+
 // What a session takes of the Limits. On their way are three descriptors: of the
 // network, the IPC namespace and the dynamic user. Threads are 12.2 on average on two
 // processors, seen with 1,000 sessions.

@@ -5,14 +5,15 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 )
 
 // What one backend may take of the proxy, and by it of the egress, which all sessions
-// share and which has 4,096 connections. forgejo-mcp carries out five calls at a time,
-// each with one request after the other.
+// share.
 const (
-	maxRequests    = 8  // in flight, and connections to the forge; the others wait
-	maxConnections = 32 // of the backend's, for each listener; the others are not accepted
+	maxRequests    = launchproto.ForgeConnections // in flight, too; the others wait
+	maxConnections = 32                           // of the backend's, for each listener; the others are not accepted
 
 	headerTimeout = 10 * time.Second // for the header of a request
 	idleTimeout   = 2 * time.Minute  // between two requests of a connection

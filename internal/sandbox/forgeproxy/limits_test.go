@@ -77,7 +77,7 @@ func TestRequestsInFlight(t *testing.T) {
 
 // Eight sessions that begin all they can leave room on the way that they share.
 func TestOthersGetThrough(t *testing.T) {
-	const room, hostile, each = 100, 8, 480 // in place of the egress's 4,096
+	const room, hostile, each = 100, 8, 480 // in place of the egress's
 	full, held := make(chan struct{}), atomic.Int32{}
 	release := make(chan struct{})
 	forge := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
