@@ -10,7 +10,7 @@ import (
 
 // chunk is as many bytes of a body as are looked at together. ReverseProxy copies by as
 // many.
-const chunk = 32 << 10
+const chunk = 64 << 10
 
 // buffers is an httputil.BufferPool.
 type buffers struct{ pool sync.Pool }
