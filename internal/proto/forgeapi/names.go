@@ -64,6 +64,10 @@ func (n *Names) head(s string) {
 	n.repository(owner, name)
 }
 
+// Across reports whether whatever the route is asked for is about several repositories, or
+// about ones that cannot be told.
+func (r Route) Across() bool { return r.Names == wordAcross }
+
 // NamesInBody reports whether Names needs the body's fields.
 func (d Decision) NamesInBody() bool {
 	return slices.ContainsFunc(d.meanings, func(m meaning) bool { return strings.Contains(m.names, inBody) })

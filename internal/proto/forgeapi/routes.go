@@ -25,6 +25,7 @@ type Route struct {
 	Path   string // as the package's comment says
 	Class  string
 	Open   bool     // unless a Policy says otherwise
+	Names  string   // words of the package's comment
 	Tools  []string // names of each Tool that uses it
 }
 
@@ -58,7 +59,7 @@ func cut(text string) (l line) {
 }
 
 func (l line) route() Route {
-	return Route{Method: l.method, Path: l.template, Class: l.class, Open: l.open, Tools: strings.Fields(l.tools)}
+	return Route{Method: l.method, Path: l.template, Class: l.class, Open: l.open, Names: l.names, Tools: strings.Fields(l.tools)}
 }
 
 // wider reports whether each path that other's template may stand for is one that l's may.

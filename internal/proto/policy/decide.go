@@ -11,8 +11,9 @@ import (
 type Request struct {
 	Write  bool             // may change something
 	Routes []forgeapi.Route // all that its path may mean
-	// What it concerns: repositories as owner/name, and owners for what belongs to them and
-	// to no repository. Across: several repositories, or ones that cannot be told.
+	// What it concerns: repositories as owner/name, or owner/* for some of the owner's that
+	// are not said, and owners for what belongs to them and to no repository. Across:
+	// several repositories, or ones that cannot be told.
 	Repositories, Owners []string
 	Across               bool
 }
@@ -185,7 +186,7 @@ func (p *place) denied(d *Cover) bool {
 		return true
 	}
 	for _, repo := range p.repositories {
-		if d.hasRepository(repo) {
+		if d.hasOneOf(repo) {
 			return true
 		}
 	}
@@ -195,4 +196,10 @@ func (p *place) denied(d *Cover) bool {
 		}
 	}
 	return false
+}
+
+// hasOneOf is hasRepository, and of owner/* whether it covers any repository of that owner.
+func (c *Cover) hasOneOf(repo string) bool {
+	owner, some := strings.CutSuffix(repo, "/"+forgeapi.AnyOf)
+	return c.hasRepository(repo) || some && slices.ContainsFunc(c.Repositories, func(r string) bool { return strings.HasPrefix(r, owner+"/") })
 }
