@@ -235,8 +235,8 @@ func (s *Session) obey(m control.Message) {
 	case control.TypeNoToken:
 		s.proxy.NoToken(m.Reason)
 	case control.TypeMode:
-		s.proxy.SetMode(m.Mode)
-		s.send(control.Message{Type: control.TypeAck, ID: m.ID})
+		key := s.proxy.SetMode(m.Mode, m.Limits)
+		s.send(control.Message{Type: control.TypeAck, ID: m.ID, Key: key})
 	case control.TypeAck:
 		s.acks.take(m.ID)
 	default:
@@ -267,10 +267,14 @@ func (s *Session) reportTouched(repo string) {
 }
 
 // reportRefused tells the broker and waits a moment until it knows.
-func (s *Session) reportRefused(reason control.Reason, id string) {
-	known, forget := s.acks.await(id)
+func (s *Session) reportRefused(r forgeproxy.Refusal) {
+	known, forget := s.acks.await(r.ID)
 	defer forget()
-	if s.send(control.Message{Type: control.TypeRefused, Reason: reason, ID: id}) != nil {
+	m := control.Message{Type: control.TypeRefused, Reason: r.Reason, ID: r.ID}
+	if r.Reason == control.ReasonPolicy {
+		m.Rule, m.Detail = r.Rule, r.Text
+	}
+	if s.send(m) != nil {
 		return // nobody is there to know
 	}
 	select {

@@ -13,6 +13,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
 // Answer is what a transport says to a request. The transports return it, or an error
@@ -147,8 +148,8 @@ func Message(err error) string { return tell(err).Text }
 
 // refusalText answers a tool call whose request to the forge was held back, in
 // words for the model and its user.
-func (xs *Exchanges) refusalText(reason control.Reason) string {
-	switch reason {
+func (xs *Exchanges) refusalText(refused unit.Refusal) string {
+	switch refused.Reason {
 	case control.ReasonReadOnly:
 		return "This connection to Forgejo is read-only, so this was refused and nothing was changed. " +
 			"To allow changes, disconnect this application at " + xs.PublicURL.String() + "/account and connect it again with read and write access."
@@ -156,7 +157,9 @@ func (xs *Exchanges) refusalText(reason control.Reason) string {
 		return "This server refused a request to Forgejo in a form that connected applications do not need. Nothing was sent. " +
 			"A name with unusual characters, such as a backslash or two dots, can be why; use Forgejo itself for that."
 	case control.ReasonForgeUnreachable, control.ReasonInternal:
-		return cmp.Or(reasons[reason], reasons[""])
+		return cmp.Or(reasons[refused.Reason], reasons[""])
+	case control.ReasonPolicy:
+		return "This was refused: " + refused.Text + ". The operator of this server decides what connected applications may do."
 	case control.ReasonTokenLeaked:
 		return "Forgejo's answer held the access token of this connection, so this server cut it off. Its operator finds this in the journal."
 	}

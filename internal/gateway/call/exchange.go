@@ -246,8 +246,9 @@ func (x *Exchange) response(e relay.Event, err error) ([]byte, Outcome) {
 	switch {
 	case err == nil && e.Raw == nil:
 		return nil, OutcomeCancelled
-	case err == nil && x.Call.Refusal() != "":
-		return mcp.ToolError(x.id, x.of.refusalText(x.Call.Refusal())), Outcome(x.Call.Refusal())
+	case err == nil && x.Call.Refusal().Reason != "":
+		refused := x.Call.Refusal()
+		return mcp.ToolError(x.id, x.of.refusalText(refused)), Outcome(refused.Reason)
 	case err == nil:
 		if e.Failed {
 			return e.Raw, outcomeError

@@ -17,8 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxPacket is the largest packet in bytes that is sent or taken.
-const MaxPacket = 64 << 10
+// MaxPacket is the largest packet in bytes that is sent or taken. There is room for the
+// limits of a login and those of today, and the kernel's bound is higher (socket(7),
+// wmem_default).
+const MaxPacket = 128 << 10
 
 // Conn is one end of a control socket. Its methods may be called from several
 // goroutines.

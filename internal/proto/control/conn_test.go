@@ -148,7 +148,7 @@ func TestBadPackets(t *testing.T) {
 		{"not JSON", secret, "is not a JSON message"},
 		{"wrong type", `{"type":"token","token":{"a":"` + secret + `"}}`, "is not a JSON message"},
 		{"no type", `{"token":"` + secret + `"}`, "has no type"},
-		{"too large", `{"type":"token","token":"` + strings.Repeat(secret, 20_000) + `"}`, "is larger than 65536 bytes"},
+		{"too large", `{"type":"token","token":"` + strings.Repeat(secret, 25_000) + `"}`, "is larger than 131072 bytes"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -178,7 +178,7 @@ func TestSendRefusesWhatCannotArrive(t *testing.T) {
 	a, _ := pair(t)
 	big := control.Message{Type: control.TypeToken, Token: strings.Repeat("s", control.MaxPacket)}
 	err := a.Send(t.Context(), big)
-	if err == nil || !strings.Contains(err.Error(), "at most 65536") || strings.Contains(err.Error(), "ssss") {
+	if err == nil || !strings.Contains(err.Error(), "at most 131072") || strings.Contains(err.Error(), "ssss") {
 		t.Fatalf("got %v", err)
 	}
 	if err := a.Send(t.Context(), control.Message{}); err == nil {

@@ -6,7 +6,10 @@
 // input; fjmcp-session reports what becomes of the child and of the forge.
 package control
 
-import "log/slog"
+import (
+	"encoding/json"
+	"log/slog"
+)
 
 // Type says what a Message is.
 type Type string
@@ -20,14 +23,16 @@ const (
 	// could not be renewed: ReasonForgeUnreachable or ReasonInternal. Then the 401 is
 	// not passed on.
 	TypeNoToken Type = "no_token"
-	// TypeMode sets what the proxy lets through. Fields Mode and ID. Until the
-	// first one comes it is read-only. Answered with TypeAck once in force. With the
-	// very first one, which is there before fjmcp-session is, comes the pipe that is
-	// to be the child's standard input, and field Output.
+	// TypeMode sets what the proxy lets through. Fields Mode, ID, and Limits where there
+	// is a policy. Until the first one comes it is read-only. Answered with TypeAck once
+	// in force, with field Key for the limits. With the very first one, which is there
+	// before fjmcp-session is, comes the pipe that is to be the child's standard input,
+	// and field Output.
 	TypeMode Type = "mode"
 )
 
-// TypeAck answers, in either direction, a message that has an ID. Field ID.
+// TypeAck answers, in either direction, a message that has an ID. Field ID, and Key in an
+// answer to TypeMode.
 const TypeAck Type = "ack"
 
 // Mode is what a session may do at the forge.
@@ -55,7 +60,8 @@ const (
 	TypeForbidden Type = "forbidden"
 	// TypeRefused says that the proxy did not send a request of the child to the
 	// forge, or cut off the answer. Fields Reason (see below) and ID, which
-	// stands in the answer the child is about to get. The proxy waits a moment
+	// stands in the answer the child is about to get; for ReasonPolicy also Rule, if one
+	// denies it, and Detail, which is for the user. The proxy waits a moment
 	// for TypeAck before it answers, so that the broker knows first.
 	TypeRefused Type = "refused"
 	// TypeTouched says that the proxy sends a request of the child about a repository to
@@ -93,6 +99,8 @@ const (
 	// ReasonDeniedRequest: it has a header, parameter, body or path that no client of the
 	// API needs.
 	ReasonDeniedRequest Reason = "denied_request"
+	// ReasonPolicy: the operator's policy does not allow it (package policy).
+	ReasonPolicy Reason = "policy"
 	// ReasonTokenLeaked: it was sent, and the answer, which held the token, was cut off.
 	ReasonTokenLeaked Reason = "token_leaked"
 	// ReasonForgeUnreachable and ReasonInternal, see below: the token has run out, and
@@ -128,7 +136,16 @@ type Message struct {
 	// MostOutput, besides OutputPerSecond.
 	Output int `json:"output,omitempty"`
 
+	// Limits are those of package policy, none for no policy. What cannot be read of them
+	// allows nothing.
+	Limits json.RawMessage `json:"limits,omitempty"`
+	// Key is policy.Limits.Key of what is in force. An fjmcp-session from before there were
+	// policies has none.
+	Key string `json:"key,omitempty"`
+
 	Repo string `json:"repo,omitempty"` // owner/name
+
+	Rule string `json:"rule,omitempty"` // name of a rule of the policy
 
 	Reason    Reason   `json:"reason,omitempty"`
 	Detail    string   `json:"detail,omitempty"`     // one line for the operator, free of secrets

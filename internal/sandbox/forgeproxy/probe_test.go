@@ -11,7 +11,7 @@ import (
 // In a probe's mode the version is told, and nothing reaches the forge, whatever is open.
 func TestProbing(t *testing.T) {
 	g := newGuarded(t, "open:everything")
-	g.SetMode(control.ModeProbe)
+	g.SetMode(control.ModeProbe, nil)
 	if status, body := g.send(t, "GET", "/git/api/v1/version", "", ""); status != http.StatusOK || !strings.Contains(body, `"version":`) {
 		t.Errorf("got %d %s", status, body)
 	}
@@ -26,7 +26,7 @@ func TestProbing(t *testing.T) {
 	if len(g.reached) != 0 {
 		t.Errorf("the forge got %q", g.reached)
 	}
-	g.SetMode(control.ModeReadOnly)
+	g.SetMode(control.ModeReadOnly, nil)
 	if g.send(t, "GET", "/git/api/v1/version", "", ""); len(g.reached) != 1 {
 		t.Errorf("in another mode the forge got %q", g.reached)
 	}

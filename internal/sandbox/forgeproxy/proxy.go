@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,13 +42,20 @@ type Config struct {
 	// until ctx ends.
 	Forbidden func(ctx context.Context)
 	// Refused tells of a request that is not sent to the forge, or of an answer that
-	// is cut off, before the backend hears of it. id stands in the answer to the
-	// backend, if it gets one.
-	Refused func(reason control.Reason, id string)
+	// is cut off, before the backend hears of it.
+	Refused func(Refusal)
 	// Touched, if set, is told of each repository that a request which goes to the forge
 	// names, as owner/name. It must not wait.
 	Touched func(repo string)
 	Log     *slog.Logger
+}
+
+// Refusal is a request that was not sent to the forge, or an answer that was cut off.
+type Refusal struct {
+	ID     string // stands in the answer to the backend, if it gets one
+	Reason control.Reason
+	Rule   string // of the policy that denies it, "" for none
+	Text   string // as in that answer
 }
 
 // Proxy is a backend's way out: a forward proxy for one origin that sets the
@@ -139,10 +147,17 @@ func (p *Proxy) SetToken(token string) error {
 	return nil
 }
 
-// SetMode is in force for every request that comes after it returns.
-func (p *Proxy) SetMode(m control.Mode) {
+// SetMode is in force for every request that comes after it returns. limits is what
+// policy.ParseLimits takes, nil for no policy; where it cannot be read, nothing is allowed.
+// It returns policy.Limits.Key of what is in force.
+func (p *Proxy) SetMode(m control.Mode, limits json.RawMessage) (key string) {
+	f, err := newForce(m, limits)
+	if err != nil {
+		p.log.Error("the policy's limits of this session cannot be read, so nothing is allowed", "error", err)
+	}
+	p.rules.force.Store(f)
 	p.probing.Store(m == control.ModeProbe)
-	p.rules.writable.Store(m == control.ModeReadWrite)
+	return f.limits.Key()
 }
 
 // NoToken tells the requests that wait for another token that none will come. The
@@ -296,7 +311,7 @@ func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 	var why *refusal
 	switch {
 	case errors.As(err, &why):
-		p.log.Warn("refused a request of the backend's", "reason", why.reason, "method", r.Method, "path", shown(r))
+		p.log.Warn("refused a request of the backend's", "reason", why.reason, "rule", why.rule, "method", r.Method, "path", shown(r))
 		p.rules.refuse(w, r, why)
 		return
 	case r.Context().Err() == nil:
@@ -309,7 +324,7 @@ func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 // leaked is for an answer of which a part is with the backend already.
 func (p *Proxy) leaked(r *http.Request) {
 	p.log.Warn("cut off an answer of the forge's", "reason", control.ReasonTokenLeaked, "method", r.Method, "path", shown(r))
-	p.rules.report(control.ReasonTokenLeaked)
+	p.rules.report(errLeaked)
 }
 
 // shown is a path for the log, of which the backend chose the length.

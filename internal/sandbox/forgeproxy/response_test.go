@@ -187,10 +187,10 @@ func TestLeaksAreCut(t *testing.T) {
 	var reported []control.Reason
 	var token string
 	for _, token = range []string{jwt, pat} {
-		p := newProxy(t, "", token, leaky, func(reason control.Reason, _ string) {
+		p := newProxy(t, "", token, leaky, func(r Refusal) {
 			mu.Lock()
 			defer mu.Unlock()
-			reported = append(reported, reason)
+			reported = append(reported, r.Reason)
 		})
 		at, _ := url.Parse(p.URL())
 		client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at), DisableKeepAlives: true}}
@@ -229,7 +229,7 @@ func TestLeaksAreCut(t *testing.T) {
 
 func TestThePreviousTokenIsCut(t *testing.T) {
 	var reports sync.Map
-	p := newProxy(t, "", pat, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, pat) }, func(r control.Reason, _ string) { reports.Store(r, true) })
+	p := newProxy(t, "", pat, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, pat) }, func(r Refusal) { reports.Store(r.Reason, true) })
 	if err := p.SetToken(jwt); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ const maxDiscard = 64 << 20
 // carries it on.
 type refusal struct {
 	reason control.Reason
+	rule   string // of the policy, "" for none
 	text   string
 }
 
@@ -31,26 +32,35 @@ func (r *refusal) Reason() control.Reason { return r.reason }
 const nothingSent = "; nothing was sent to the forge"
 
 var (
-	errReadOnly = &refusal{control.ReasonReadOnly, "this connection is read-only" + nothingSent}
-	errClosed   = &refusal{control.ReasonDeniedPath, "this part of the forge is closed to MCP clients, unless its operator opens it" + nothingSent}
-	errLeaked   = &refusal{control.ReasonTokenLeaked, "the forge's answer held the access token of this session, so it was cut off"}
+	errReadOnly = &refusal{reason: control.ReasonReadOnly, text: "this connection is read-only" + nothingSent}
+	errClosed   = &refusal{reason: control.ReasonDeniedPath, text: "this part of the forge is closed to MCP clients, unless its operator opens it" + nothingSent}
+	errLeaked   = &refusal{reason: control.ReasonTokenLeaked, text: "the forge's answer held the access token of this session, so it was cut off"}
 )
 
 // malformed refuses a request for what no client of the forge's API needs.
 func malformed(what string) *refusal {
-	return &refusal{control.ReasonDeniedRequest, what + nothingSent}
+	return &refusal{reason: control.ReasonDeniedRequest, text: what + nothingSent}
 }
 
 // rules decide which of the backend's requests go to the forge.
 type rules struct {
-	writable atomic.Bool // false until told otherwise
-	policy   forgeapi.Policy
-	refused  func(reason control.Reason, id string)
-	touched  func(repo string)
+	force   atomic.Pointer[force] // nil until the broker has said something: read-only
+	policy  forgeapi.Policy
+	refused func(Refusal)
+	touched func(repo string)
+}
+
+// now is what is in force.
+func (s *rules) now() *force {
+	if f := s.force.Load(); f != nil {
+		return f
+	}
+	return new(force)
 }
 
 // admit returns why r may not be sent, and makes of it what may. path is r's below the
-// forge's. A closed route is a stronger reason than the mode: more rights would not help.
+// forge's. A closed route and the policy are stronger reasons than the mode: more rights
+// would not help.
 func (s *rules) admit(r *http.Request, path string) error {
 	if r.URL.Opaque != "" || r.URL.User != nil {
 		return malformed("the request names a user or no path")
@@ -61,7 +71,12 @@ func (s *rules) admit(r *http.Request, path string) error {
 		return malformed(err.Error())
 	case !d.Open:
 		return errClosed
-	case !s.writable.Load() && r.Method != http.MethodGet && r.Method != http.MethodHead:
+	}
+	f := s.now()
+	if err := f.judge(r, path, d); err != nil {
+		return err
+	}
+	if !f.writable && writes(r) {
 		return errReadOnly
 	}
 	if err := clean(r, d); err != nil {
@@ -79,7 +94,7 @@ func (s *rules) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
 	if r.Body != nil {
 		io.Copy(io.Discard, io.LimitReader(r.Body, maxDiscard))
 	}
-	id := s.report(why.reason)
+	id := s.report(why)
 	status := http.StatusForbidden
 	switch why.reason {
 	case control.ReasonTokenLeaked, control.ReasonForgeUnreachable, control.ReasonInternal:
@@ -91,10 +106,10 @@ func (s *rules) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
 }
 
 // report returns the id under which the broker knows of a refusal.
-func (s *rules) report(reason control.Reason) string {
+func (s *rules) report(why *refusal) string {
 	id := rand.Text()
 	if s.refused != nil {
-		s.refused(reason, id)
+		s.refused(Refusal{ID: id, Reason: why.reason, Rule: why.rule, Text: why.text})
 	}
 	return id
 }

@@ -29,7 +29,7 @@ type guardedForge struct {
 	refused map[string]control.Reason // by id
 }
 
-func policy(t testing.TB, words string) forgeapi.Policy {
+func routes(t testing.TB, words string) forgeapi.Policy {
 	t.Helper()
 	p, err := forgeapi.ParsePolicy(words)
 	if err != nil {
@@ -38,7 +38,7 @@ func policy(t testing.TB, words string) forgeapi.Policy {
 	return p
 }
 
-func everything(t testing.TB) forgeapi.Policy { return policy(t, "open:everything") }
+func everything(t testing.TB) forgeapi.Policy { return routes(t, "open:everything") }
 
 func newGuarded(t *testing.T, words string) *guardedForge {
 	t.Helper()
@@ -52,17 +52,17 @@ func newGuarded(t *testing.T, words string) *guardedForge {
 		defer g.mu.Unlock()
 		g.reached = append(g.reached, r.Method+" "+r.RequestURI)
 		g.header, g.body = r.Header, string(body)
-	}, func(reason control.Reason, id string) {
+	}, func(r Refusal) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.refused[id] = reason
+		g.refused[r.ID] = r.Reason
 	})
 	g.refused = map[string]control.Reason{}
-	g.SetMode(control.ModeReadWrite)
+	g.SetMode(control.ModeReadWrite, nil)
 	return g
 }
 
-func newProxy(t testing.TB, words, token string, forge http.HandlerFunc, refused func(control.Reason, string)) *Proxy {
+func newProxy(t testing.TB, words, token string, forge http.HandlerFunc, refused func(Refusal)) *Proxy {
 	t.Helper()
 	s := httptest.NewServer(forge)
 	t.Cleanup(s.Close)
@@ -70,12 +70,12 @@ func newProxy(t testing.TB, words, token string, forge http.HandlerFunc, refused
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(Config{Forge: u, Token: token, Policy: policy(t, words), Log: slog.New(slog.DiscardHandler), Refused: refused, Forbidden: func(context.Context) {}})
+	p, err := New(Config{Forge: u, Token: token, Policy: routes(t, words), Log: slog.New(slog.DiscardHandler), Refused: refused, Forbidden: func(context.Context) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	p.SetMode(control.ModeReadWrite)
+	p.SetMode(control.ModeReadWrite, nil)
 	return p
 }
 
@@ -124,14 +124,14 @@ func (g *guardedForge) want(t *testing.T, reason control.Reason, method, path, h
 
 func TestMethodsByMode(t *testing.T) {
 	g := newGuarded(t, "")
-	g.rules.writable.Store(false)
+	g.rules.force.Store(nil)
 	modes := []struct {
 		set   control.Mode
 		write bool
 	}{{"", false}, {control.ModeReadWrite, true}, {control.ModeReadOnly, false}, {control.ModeReadWrite, true}, {"Read_Write", false}}
 	for _, mode := range modes {
 		if mode.set != "" {
-			g.SetMode(mode.set)
+			g.SetMode(mode.set, nil)
 		}
 		for method, path := range map[string]string{"GET": "/issues", "HEAD": "/issues", "POST": "/issues", "PUT": "/topics", "PATCH": "/issues/1", "DELETE": "/issues/1"} {
 			var reason control.Reason
@@ -147,7 +147,7 @@ func TestMethodsByMode(t *testing.T) {
 func TestClosedRoutes(t *testing.T) {
 	g := newGuarded(t, "")
 	for _, mode := range []control.Mode{control.ModeReadOnly, control.ModeReadWrite} {
-		g.SetMode(mode)
+		g.SetMode(mode, nil)
 		for _, request := range []string{
 			"GET /git/api/v1/user/keys", "POST /git/api/v1/user/keys", "GET /git/api/v1/user/keys?x=/api/v1/user", "POST /git/api/v1/users/alice/tokens",
 			"POST /git/api/v1/repos/a/b/hooks", "GET /git/api/v1/repos/a/b/hooks", "POST /git/api/v1/repos/a/b/push_mirrors", "PUT /git/api/v1/repos/a/b/collaborators/eve",

@@ -45,8 +45,8 @@ var errNone = errors.New("there is no other token")
 // unrenewed are the errors of requests that cannot be sent again though the login may be
 // good, so that the forge's 401 would be no fit answer.
 var unrenewed = map[control.Reason]*refusal{
-	control.ReasonForgeUnreachable: {control.ReasonForgeUnreachable, "the forge cannot be reached right now; nothing was done"},
-	control.ReasonInternal:         {control.ReasonInternal, "the access token has run out and cannot be renewed right now; nothing was done"},
+	control.ReasonForgeUnreachable: {reason: control.ReasonForgeUnreachable, text: "the forge cannot be reached right now; nothing was done"},
+	control.ReasonInternal:         {reason: control.ReasonInternal, text: "the access token has run out and cannot be renewed right now; nothing was done"},
 }
 
 func newTokens(first string) *tokens {

@@ -95,13 +95,13 @@ func secureProxy(t *testing.T, port string, trusted tls.Certificate) *Proxy {
 	}
 	p, err := New(Config{
 		Forge: &url.URL{Scheme: "https", Host: "forge.localhost:" + port}, CAFile: ca, Token: secret, Log: slog.New(slog.DiscardHandler),
-		Unauthorized: func() error { return nil }, Forbidden: func(context.Context) {}, Refused: func(control.Reason, string) {},
+		Unauthorized: func() error { return nil }, Forbidden: func(context.Context) {}, Refused: func(Refusal) {},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	p.SetMode(control.ModeReadWrite)
+	p.SetMode(control.ModeReadWrite, nil)
 	return p
 }
 
@@ -270,7 +270,7 @@ func TestSmuggledRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			forge, p := goodForge(t)
-			p.SetMode(control.ModeReadOnly)
+			p.SetMode(control.ModeReadOnly, nil)
 			conn, in := p.tunnelled(t, "forge.localhost")
 			go fmt.Fprintf(conn, "GET /api/v1/version HTTP/1.1\r\nHost: %s\r\n%s%s", p.origin.url.Host, head, strings.ReplaceAll(hidden, "forge.localhost", p.origin.url.Host))
 			for {

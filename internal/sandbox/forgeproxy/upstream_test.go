@@ -47,7 +47,7 @@ func proxied(t *testing.T, h http.HandlerFunc, renew func(*Proxy) error) (*http.
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	p.SetMode(control.ModeReadWrite)
+	p.SetMode(control.ModeReadWrite, nil)
 	at, _ := url.Parse(p.URL())
 	transport := &http.Transport{Proxy: http.ProxyURL(at)}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -147,7 +147,7 @@ func TestUnreachableForge(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	p.SetMode(control.ModeReadWrite)
+	p.SetMode(control.ModeReadWrite, nil)
 	at, _ := url.Parse(p.URL())
 	c := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at), DisableKeepAlives: true}}
 	status, body := post(t, c, u.String()+"/api/v1/user/repos", "")

@@ -67,14 +67,14 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// Settle has fjmcp-session confirm the unit's mode, after all that it reported
+// Settle has fjmcp-session confirm the unit's mode and limits, after all that it reported
 // meanwhile, and gives it the user's token of now, which may be another. Where
 // nothing is known of what the backend read last, it makes sure that the backend
 // follows. After an error the unit must be stopped.
 func (u *Unit) Settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, u.cfg.StartTimeout)
 	defer cancel()
-	err := u.setMode(ctx, u.spec.mode(), nil, 0)
+	err := u.setMode(ctx, u.spec.rights(), nil, 0)
 	if err == nil {
 		err = u.awaitMode(ctx)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 
-	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
@@ -14,7 +13,7 @@ import (
 type Call struct {
 	*relay.Call
 	unit    *Unit
-	refusal control.Reason
+	refused Refusal
 }
 
 // Call sends a request to the backend, as relay.Relay.StartNext does.
@@ -33,14 +32,14 @@ func (u *Unit) Pending() []*relay.Call { return u.relay.Pending() }
 func (c *Call) Next(ctx context.Context) (relay.Event, error) {
 	e, err := c.Call.Next(ctx)
 	if e.Final && e.Raw != nil {
-		c.refusal = c.unit.refusals.attribute(c.Call, e.Raw)
+		c.refused = c.unit.refusals.attribute(c.Call, e.Raw)
 	}
 	return e, err
 }
 
 // Refusal tells, after the final event, why a request that the tool made to the
-// forge was not sent; "" if none was held back.
-func (c *Call) Refusal() control.Reason { return c.refusal }
+// forge was not sent; its Reason is "" if none was held back.
+func (c *Call) Refusal() Refusal { return c.refused }
 
 // GrantDead reports whether the forge refused the user's login for good while
 // the call ran.

@@ -17,6 +17,7 @@ import (
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/policy"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
@@ -26,8 +27,11 @@ type child struct {
 	// answer gives the rest of the response to a request; "" is silence.
 	answer func(method string) string
 
+	older bool // fjmcp-session knows of no policy
+
 	mu    sync.Mutex
-	heard []string // lines
+	heard []string          // lines
+	modes []control.Message // of the broker's, in order
 	conns []io.Closer
 }
 
@@ -47,12 +51,27 @@ func (c *child) Start(_ context.Context, spec launchclient.Spec) error {
 	c.conns = []io.Closer{stdin, sock, orders}
 	go func() {
 		for err == nil {
-			_ = orders.Send(context.Background(), control.Message{Type: control.TypeAck, ID: m.ID})
+			_ = orders.Send(context.Background(), control.Message{Type: control.TypeAck, ID: m.ID, Key: c.take(m)})
 			m, err = orders.Receive(context.Background())
 		}
 	}()
 	go c.serve(stdin, sock)
 	return nil
+}
+
+// take notes a mode and returns the key of its limits.
+func (c *child) take(m control.Message) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.modes = append(c.modes, m)
+	if c.older || m.Limits == nil {
+		return ""
+	}
+	l, err := policy.ParseLimits(m.Limits)
+	if err != nil {
+		l = policy.Nothing
+	}
+	return l.Key()
 }
 
 func (c *child) Stop(context.Context, string) error {
@@ -95,11 +114,16 @@ func (c *child) methods() string {
 // run starts a unit whose backend answers so.
 func run(t *testing.T, probe time.Duration, answer func(method string) string) (*unit.Unit, *child) {
 	t.Helper()
-	c := &child{answer: answer}
+	return runAs(t, &child{answer: answer}, probe, nil)
+}
+
+// runAs starts a unit of c with limits.
+func runAs(t *testing.T, c *child, probe time.Duration, limits policy.Limits) (*unit.Unit, *child) {
+	t.Helper()
 	u, err := unit.New(unit.Config{
 		Launcher: c, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		IdleTimeout: time.Hour, StartTimeout: time.Minute, ProbeTimeout: probe,
-	}, unit.Spec{Session: "s", UserID: "u", User: "alice", MaxAge: time.Hour, Ended: func(*unit.Unit) {}})
+	}, unit.Spec{Session: "s", UserID: "u", User: "alice", Limits: limits, MaxAge: time.Hour, Ended: func(*unit.Unit) {}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,13 +15,25 @@ import (
 // mostRefusals bounds what a unit can have the broker remember.
 const mostRefusals = 100
 
-// refusal is a request that the proxy did not send, and the tool calls one of
-// which made it.
+// Refusal says why a request of a tool was not sent to the forge. The zero value is none.
+type Refusal struct {
+	Reason control.Reason
+	Rule   string // of the policy that denies it, "" for none
+	Text   string // for the user, where Reason is control.ReasonPolicy
+}
+
+// Bounds of what a Refusal holds, in bytes.
+const (
+	mostRule = 64
+	mostText = 1 << 10
+)
+
+// refusal is one, and the tool calls one of which made the request.
 type refusal struct {
-	id     string
-	reason control.Reason
-	calls  []*relay.Call // in flight when it was refused, and not answered yet
-	alone  bool          // there was just one
+	Refusal
+	id    string
+	calls []*relay.Call // in flight when it was refused, and not answered yet
+	alone bool          // there was just one
 }
 
 // refusals are those of a unit that belong to no answered call yet. The zero value has
@@ -31,27 +43,29 @@ type refusals struct {
 	all []refusal // oldest first
 }
 
-// note takes what the proxy reported while calls were in flight: the refused request's
-// id and the reason.
-func (rs *refusals) note(id string, reason control.Reason, calls []*relay.Call) {
+// note takes what the proxy reported of a request while calls were in flight.
+func (rs *refusals) note(m control.Message, calls []*relay.Call) {
 	calls = slices.DeleteFunc(slices.Clone(calls), func(c *relay.Call) bool { return c.Method != mcp.MethodToolsCall })
-	if len(calls) == 0 || id == "" {
+	if len(calls) == 0 || m.ID == "" {
 		return
 	}
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	rs.all = append(rs.all[max(0, len(rs.all)-mostRefusals+1):], refusal{id, reason, calls, len(calls) == 1})
+	rs.all = append(rs.all[max(0, len(rs.all)-mostRefusals+1):], refusal{
+		Refusal: Refusal{m.Reason, m.Rule[:min(len(m.Rule), mostRule)], m.Detail[:min(len(m.Detail), mostText)]},
+		id:      m.ID, calls: calls, alone: len(calls) == 1,
+	})
 }
 
 // attribute attributes at most one refusal to an answered call, strikes the call from the
-// others, and returns the reason, "" if there is none. The id in the answer is proof. A
+// others, and returns it, or none. The id in the answer is proof. A
 // backend may hide it, as forgejo-mcp does for some methods of its SDK that look at the
 // status only; then it is the call's if no other was in flight, or if the call failed.
-func (rs *refusals) attribute(c *relay.Call, answer []byte) control.Reason {
+func (rs *refusals) attribute(c *relay.Call, answer []byte) Refusal {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if len(rs.all) == 0 {
-		return ""
+		return Refusal{}
 	}
 	at := slices.IndexFunc(rs.all, func(r refusal) bool {
 		return slices.Contains(r.calls, c) && bytes.Contains(answer, []byte(r.id))
@@ -62,13 +76,13 @@ func (rs *refusals) attribute(c *relay.Call, answer []byte) control.Reason {
 			return slices.Contains(r.calls, c) && (failed || r.alone)
 		})
 	}
-	var reason control.Reason
+	var found Refusal
 	if at >= 0 {
-		reason = rs.all[at].reason
+		found = rs.all[at].Refusal
 		rs.all = slices.Delete(rs.all, at, at+1)
 	}
 	rs.strike(c)
-	return reason
+	return found
 }
 
 // strike removes an answered call from all refusals, and those left without one.
@@ -95,7 +109,7 @@ func (u *Unit) refused(m control.Message) {
 	if m.Reason == control.ReasonTokenLeaked {
 		u.cfg.Leaked(u.spec, u.Name())
 	}
-	u.refusals.note(m.ID, m.Reason, u.relay.Calls())
+	u.refusals.note(m, u.relay.Calls())
 	ctx, cancel := context.WithTimeout(context.Background(), ackTimeout)
 	defer cancel()
 	_ = u.near.Control.Send(ctx, control.Message{Type: control.TypeAck, ID: m.ID})

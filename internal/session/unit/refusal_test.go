@@ -21,7 +21,7 @@ func TestRefusalsAreAttributed(t *testing.T) {
 		want control.Reason
 	}
 	refused := func(id string, calls ...*relay.Call) refusal {
-		return refusal{id: id, reason: control.ReasonReadOnly, calls: calls, alone: len(calls) == 1}
+		return refusal{id: id, Refusal: Refusal{Reason: control.ReasonReadOnly}, calls: calls, alone: len(calls) == 1}
 	}
 	const ro = control.ReasonReadOnly
 	for _, tt := range []struct {
@@ -44,8 +44,8 @@ func TestRefusalsAreAttributed(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			rs := refusals{all: tt.refusals}
 			for i, x := range tt.answers {
-				if got := rs.attribute(x.call, []byte(x.raw)); got != x.want {
-					t.Errorf("answer %d: got %q, want %q", i, got, x.want)
+				if got := rs.attribute(x.call, []byte(x.raw)); got.Reason != x.want {
+					t.Errorf("answer %d: got %q, want %q", i, got.Reason, x.want)
 				}
 			}
 			if len(rs.all) != tt.left {

@@ -15,6 +15,7 @@ import (
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/policy"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
@@ -38,14 +39,15 @@ type Config struct {
 	ProbeTimeout time.Duration // for its answer to server/discover
 }
 
-// Spec is one unit. All fields but Subject, ReadOnly, Probe and Other are required.
+// Spec is one unit. All fields but Subject, ReadOnly, Limits, Probe and Other are required.
 type Spec struct {
 	Session  string // label for the journal
 	UserID   string
 	Subject  string // the forge's id of the user, for the journal
 	User     string // login name, for the journal
 	ReadOnly bool   // the mode it starts with
-	Probe    bool   // it is nobody's, see type Probe
+	Limits   policy.Limits
+	Probe    bool // it is nobody's, see type Probe
 	MaxAge   time.Duration
 
 	// Other is relay.Config.Other.
@@ -95,7 +97,7 @@ type Unit struct {
 	changes   uint64          // Tokens.Changes when token was looked at
 	last      control.Message // TypeFailed or TypeExited
 	unrenewed control.Reason  // see noteUnrenewed; "" for none
-	mode      *modeChange     // the latest
+	mode      *modeChange     // the latest, nil before the first
 }
 
 // New makes a unit's sockets and begins to attend to our ends of them. FetchToken and
@@ -109,7 +111,7 @@ func New(cfg Config, spec Spec) (*Unit, error) {
 	if err == nil {
 		u.far = far
 		// It waits in the socket for fjmcp-session, which is read-only without it.
-		err = u.setMode(context.Background(), spec.mode(), far.Stdin, cfg.Allowances.take(spec.UserID, u.born))
+		err = u.setMode(context.Background(), spec.rights(), far.Stdin, cfg.Allowances.take(spec.UserID, u.born))
 		far.Stdin.Close()
 	}
 	if err != nil {
@@ -282,7 +284,7 @@ func (u *Unit) take(msg control.Message) {
 	case control.TypeForbidden:
 		u.renewals.Go(func() { u.checkSuspended(msg.ID) })
 	case control.TypeAck:
-		u.modeConfirmed(msg.ID)
+		u.modeConfirmed(msg)
 	case control.TypeRefused:
 		u.refused(msg)
 	case control.TypeTouched:
