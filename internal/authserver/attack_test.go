@@ -128,7 +128,7 @@ func TestOtherTokensOpenNothing(t *testing.T) {
 	w.must(err)
 	for name, token := range map[string]string{"forgejo's": set.AccessToken, "forgejo's refresh token": set.RefreshToken, "a refresh token": refresh, "a client id": c.id} {
 		r := w.request(http.MethodPost, w.url+"/mcp", "", "Authorization", "Bearer "+token)
-		if _, err := w.server.Authenticate(r); !errors.Is(err, model.ErrNotFound) {
+		if _, err := w.server.Authenticate(r, w.at("/mcp")); !errors.Is(err, model.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

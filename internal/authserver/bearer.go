@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fjmcp/fjmcp-broker/internal/proto/endpoint"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -18,37 +19,50 @@ import (
 // ErrNoToken says that a request carries no bearer token at all.
 var ErrNoToken = errors.New("no bearer token")
 
-// Authenticate returns what the request's bearer token stands for. Only the
-// Authorization header is looked at (RFC 6750 §2.1). The error is ErrNoToken,
-// model.ErrNotFound, model.ErrExpired, model.ErrRevoked,
-// model.ErrForgejoGrantDead or a failure of the store; Challenge answers each of
-// them. A revocation in another process is seen within AccessMaxAge.
-func (s *Server) Authenticate(r *http.Request) (model.Access, error) {
+// OtherResource is a good token at an endpoint that it is not for: the resource that it is
+// bound to (RFC 8707).
+type OtherResource string
+
+func (o OtherResource) Error() string { return "a token for " + string(o) }
+
+// Authenticate returns what the bearer token of a request to an endpoint stands for. Only
+// the Authorization header is looked at (RFC 6750 §2.1). A token that is bound to a resource
+// is good there and at what is within it, any other everywhere. The error is ErrNoToken,
+// model.ErrNotFound, model.ErrExpired, model.ErrRevoked, model.ErrForgejoGrantDead, an
+// OtherResource or a failure of the store; Challenge answers each of them. A revocation in
+// another process is seen within AccessMaxAge.
+func (s *Server) Authenticate(r *http.Request, at endpoint.Path) (model.Access, error) {
 	header := r.Header.Get("Authorization")
 	scheme, token, _ := strings.Cut(header, " ")
 	token = strings.TrimSpace(token)
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return model.Access{}, ErrNoToken
 	}
-	return s.access.Access(r.Context(), model.Hash(token))
+	a, err := s.access.Access(r.Context(), model.Hash(token))
+	if err != nil {
+		return model.Access{}, err
+	}
+	if bound, ok := endpoint.Of(a.Resource); !ok || !at.Within(bound) {
+		return model.Access{}, OtherResource(a.Resource)
+	}
+	return a, nil
 }
 
-// Challenge says what to answer to a request to endpoint, mcp.PathStreamable or
-// mcp.PathSSE, maybe with a slash at its end, that Authenticate refused, or whose user
-// Forgejo no longer accepts: 401 with where to log in (RFC 9728 §5.1), which header is for
-// WWW-Authenticate. One that
+// Challenge says what to answer to a request to an endpoint that Authenticate refused, or
+// whose user Forgejo no longer accepts: 401 with where to log in (RFC 9728 §5.1), which
+// header is for WWW-Authenticate. One that
 // failed for model.ErrInsufficientScope gets 403 with the scope to ask for. A failure
 // that says nothing about the token is 503 without a header, since a client would throw
 // away a good one on 401.
-func (s *Server) Challenge(endpoint string, err error) (status int, header string, body *oauth.Error) {
+func (s *Server) Challenge(at endpoint.Path, err error) (status int, header string, body *oauth.Error) {
 	description := bearerFault(err)
 	if description == "" && !errors.Is(err, ErrNoToken) {
 		body = refusal(err)
 		return body.Status(), "", body
 	}
 	params := []string{
-		fmt.Sprintf("resource_metadata=%q", s.resourceMetadataURL(endpoint)),
-		fmt.Sprintf("scope=%q", strings.Join(model.Scopes(s.cfg.Forgejo.MayWrite()), " ")),
+		fmt.Sprintf("resource_metadata=%q", s.resourceMetadataURL(at)),
+		fmt.Sprintf("scope=%q", strings.Join(s.scopes(at), " ")),
 	}
 	status, body = http.StatusUnauthorized, oauth.Errorf("invalid_token", "%s", description)
 	if errors.Is(err, model.ErrInsufficientScope) {

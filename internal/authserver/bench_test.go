@@ -18,6 +18,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -48,7 +49,7 @@ func BenchmarkRefresh(b *testing.B) {
 	}
 	baseline := bob.Pair.Refresh
 	rotate := func() {
-		_, pair, err := st.Rotate(b.Context(), baseline, bob.Client, teststore.Pair(time.Now()), "")
+		_, pair, err := st.Rotate(b.Context(), baseline, bob.Client, teststore.Pair(time.Now()), store.Asked{})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -31,7 +31,7 @@ func (s *Server) authorizeDevice(r *http.Request, params oauth.Params, given oau
 	if !oauth.MayUse(client, oauth.GrantDevice) {
 		return nil, errNoDeviceGrant
 	}
-	resource, refused := oauth.MatchResources(s.resources(), params)
+	resource, refused := oauth.MatchResources(s.cfg.Issuer, params)
 	if refused != nil {
 		return nil, refused
 	}
@@ -39,7 +39,7 @@ func (s *Server) authorizeDevice(r *http.Request, params oauth.Params, given oau
 	deviceCode, userCode, now := model.NewToken(model.PrefixDevice), oauth.NewUserCode(), s.cfg.Now()
 	letters, _ := oauth.ParseUserCode(userCode)
 	err = s.cfg.Store.CreateDeviceRequest(ctx, store.DeviceRequest{
-		ID: model.NewID(), ClientID: client.ID, Requested: s.cfg.Requested(params.Get("scope")), Resource: resource,
+		ID: model.NewID(), ClientID: client.ID, Requested: s.cfg.Requested(params.Get("scope"), resource), Resource: s.cfg.Resource(resource),
 		Address: source, CreatedAt: now, ExpiresAt: now.Add(deviceTTL), Interval: pollInterval,
 	}, deviceCode, letters)
 	if err != nil {
@@ -74,7 +74,7 @@ func (s *Server) redeemDevice(ctx context.Context, req tokenRequest) (any, error
 	if !oauth.MayUse(req.client, oauth.GrantDevice) {
 		return nil, errNoDeviceGrant
 	}
-	resource, refused := oauth.MatchResources(s.resources(), req.params)
+	resource, refused := oauth.MatchResources(s.cfg.Issuer, req.params)
 	if refused != nil {
 		return nil, refused
 	}
@@ -82,7 +82,7 @@ func (s *Server) redeemDevice(ctx context.Context, req tokenRequest) (any, error
 	if err != nil {
 		return nil, err
 	}
-	if resource != "" && d.Resource != "" && resource != d.Resource {
+	if !sameResource(resource, d.Resource) {
 		return nil, oauth.Errorf(oauth.InvalidTarget, "resource is not that of the device authorization request")
 	}
 	answer, err := s.issue(ctx, req.client, "device code", func(pair store.Pair) (model.Grant, store.Pair, error) {

@@ -166,7 +166,7 @@ func TestDeviceRefusals(t *testing.T) {
 		"another's code":   {[]string{"device_code", other.code}, "invalid_grant", "another client"},
 		"as another":       {[]string{"client_id", other.client}, "invalid_grant", "another client"},
 		"not registered":   {[]string{"client_id", plain.id}, "unauthorized_client", "has not registered for"},
-		"another resource": {[]string{"resource", w.url + "/sse"}, "invalid_target", "not that of"},
+		"another resource": {[]string{"resource", w.url + "/mcp/x/issues"}, "invalid_target", "not that of"},
 	} {
 		t.Run(name, func(t *testing.T) { d.poll(tc.changes...).wantError(t, 400, tc.code, tc.text) })
 	}

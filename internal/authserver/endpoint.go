@@ -147,6 +147,10 @@ func bearerFault(err error) string {
 	if errors.Is(err, model.ErrInsufficientScope) {
 		return "this login may only read; log in again for " + model.GrantedScope("")
 	}
+	var other OtherResource
+	if errors.As(err, &other) {
+		return "this token is for " + string(other) + "; log in again for this address"
+	}
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {
 			return r.access

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/endpoint"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
@@ -31,6 +32,11 @@ func TestMetadata(t *testing.T) {
 			"/.well-known/oauth-authorization-server" + prefix + "/", "/.well-known/openid-configuration" + prefix + "/mcp/",
 			prefix + "/mcp/.well-known/oauth-authorization-server/",
 		}
+		for _, at := range endpoint.All() {
+			for _, suffix := range []string{"oauth-authorization-server", "openid-configuration"} {
+				server = append(server, "/.well-known/"+suffix+prefix+at.String(), "/.well-known/"+suffix+prefix+at.String()+"/", prefix+at.String()+"/.well-known/"+suffix)
+			}
+		}
 		for _, path := range server {
 			a := w.get(root+path, "Host", "evil.example")
 			v := a.json(t)
@@ -44,20 +50,29 @@ func TestMetadata(t *testing.T) {
 				t.Errorf("%s: jwks_uri %v", path, v["jwks_uri"])
 			}
 		}
-		for path, resource := range map[string]string{
-			"/.well-known/oauth-protected-resource":                   "/mcp",
-			"/.well-known/oauth-protected-resource" + prefix + "/mcp": "/mcp",
-			"/.well-known/oauth-protected-resource" + prefix + "/sse": "/sse",
-
-			"/.well-known/oauth-protected-resource" + prefix + "/mcp/": "/mcp/",
-			"/.well-known/oauth-protected-resource" + prefix + "/sse/": "/sse/",
-		} {
-			v := w.get(root + path).json(t)
-			if v["resource"] != w.url+resource || !reflect.DeepEqual(v["authorization_servers"], []any{w.url}) {
+		resources := map[string]endpoint.Path{"/.well-known/oauth-protected-resource": w.at("/mcp")}
+		for _, at := range endpoint.All() {
+			for _, slash := range []string{"", "/"} {
+				resources["/.well-known/oauth-protected-resource"+prefix+at.String()+slash] = w.at(at.String() + slash)
+			}
+		}
+		for path, at := range resources {
+			v, scopes := w.get(root+path).json(t), []any{"forgejo:read", "forgejo:write"}
+			if at.ReadOnly {
+				scopes = scopes[:1]
+			}
+			if v["resource"] != w.url+at.String() || !reflect.DeepEqual(v["authorization_servers"], []any{w.url}) || !reflect.DeepEqual(v["scopes_supported"], scopes) {
 				t.Errorf("%s: %v", path, v)
+			}
+			if name := v["resource_name"].(string); strings.HasSuffix(name, ", read only") != at.ReadOnly || !strings.Contains(name, at.Toolset) {
+				t.Errorf("%s: %s", path, name)
 			}
 		}
 		missing := []string{"/.well-known/unknown", "/.well-known/oauth-protected-resource/other", "/.well-known/openid-configuration/x", prefix + "/.well-known/x"}
+		for _, other := range []string{"/mcp/x/nothing", "/mcp/x/nothing/readonly", "/mcp/x/Issues", "/mcp/x", "/mcp/x/issues/x", "/sse/readonly", "/mcp/x/issues%2freadonly", "/mcp/readonly/readonly"} {
+			missing = append(missing, "/.well-known/oauth-protected-resource"+prefix+other, "/.well-known/oauth-authorization-server"+prefix+other, prefix+other+"/.well-known/openid-configuration")
+		}
+		missing = append(missing, "/.well-known/oauth-protected-resource"+prefix+"/mcp/x/%69ssues") // clients compare bytes
 		if prefix != "" {
 			missing = append(missing, "/register", "/token", "/authorize")
 		}
@@ -217,20 +232,22 @@ func TestChallenge(t *testing.T) {
 		{model.ErrExpired, 401, []string{`error="invalid_token"`, "expired"}, ""},
 		{model.ErrRevoked, 401, []string{`error="invalid_token"`}, ""},
 		{model.ErrForgejoGrantDead, 401, []string{`error="invalid_token"`}, ""},
+		{authserver.OtherResource("https://x.example/mcp/x/wiki"), 401, []string{`error="invalid_token"`, "this token is for https://x.example/mcp/x/wiki;"}, ""},
 		{model.ErrInsufficientScope, 403, []string{`scope="forgejo:read forgejo:write"`, `error="insufficient_scope"`}, ""},
 		{errors.New("disk full"), 503, nil, "Bearer"},
 	} {
-		status, header, body := w.server.Challenge("/mcp", tt.err)
+		status, header, body := w.server.Challenge(w.at("/mcp"), tt.err)
 		if status != tt.status || tt.not != "" && strings.Contains(header, tt.not) || strings.Contains(body.Description, "disk full") {
 			t.Errorf("%v: %d %s", tt.err, status, header)
 		}
 		if tt.status == 503 {
 			continue
 		}
-		for _, endpoint := range []string{"/mcp", "/sse", "/mcp/", "/sse/"} {
-			where := strings.TrimSuffix(w.url, "/p") + "/.well-known/oauth-protected-resource/p" + endpoint
-			if _, header, _ := w.server.Challenge(endpoint, tt.err); !strings.HasPrefix(header, `Bearer resource_metadata="`+where+`"`) {
-				t.Errorf("%s, %v: %s", endpoint, tt.err, header)
+		for path := range strings.FieldsSeq("/mcp /sse /mcp/ /sse/ /mcp/readonly /mcp/x/all/ /mcp/x/issues /mcp/x/issues/readonly/") {
+			where := strings.TrimSuffix(w.url, "/p") + "/.well-known/oauth-protected-resource/p" + path
+			_, header, _ := w.server.Challenge(w.at(path), tt.err)
+			if !strings.HasPrefix(header, `Bearer resource_metadata="`+where+`"`) || strings.Contains(header, `scope="forgejo:read"`) != strings.Contains(path, "readonly") {
+				t.Errorf("%s, %v: %s", path, tt.err, header)
 			}
 		}
 		for _, want := range tt.header {
@@ -247,7 +264,7 @@ func TestAuthenticateTakesOnlyTheHeader(t *testing.T) {
 	access, refresh := w.tokens(c, w.logIn(c))
 	r := httptest.NewRequest(http.MethodPost, "/mcp?access_token="+access, strings.NewReader("access_token="+access))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if _, err := w.server.Authenticate(r); err != authserver.ErrNoToken {
+	if _, err := w.server.Authenticate(r, w.at("/mcp")); err != authserver.ErrNoToken {
 		t.Errorf("a token in URL or form: %v", err)
 	}
 	if err := w.bearer(refresh); err != model.ErrNotFound {

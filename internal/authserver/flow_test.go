@@ -33,9 +33,7 @@ func TestCodeFlow(t *testing.T) {
 			if a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Access-Control-Allow-Origin") != "*" {
 				t.Errorf("headers %v", a.Header)
 			}
-			r := httptest.NewRequest(http.MethodPost, "/mcp", nil)
-			r.Header.Set("Authorization", "bearer "+v["access_token"].(string))
-			access, err := w.server.Authenticate(r)
+			access, err := w.access(v["access_token"].(string))
 			if err != nil || access.User.Name != "alice" || access.Client != "Test <Client>" || access.User.Forge != w.forge.URL {
 				t.Errorf("%+v, %v", access, err)
 			}

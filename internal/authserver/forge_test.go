@@ -314,7 +314,7 @@ func TestScopesThatOnlyRead(t *testing.T) {
 			t.Errorf("%s offers %s", path, got)
 		}
 	}
-	if _, header, _ := w.server.Challenge("/mcp", authserver.ErrNoToken); !strings.Contains(header, `scope="forgejo:read"`) {
+	if _, header, _ := w.server.Challenge(w.at("/mcp"), authserver.ErrNoToken); !strings.Contains(header, `scope="forgejo:read"`) {
 		t.Errorf("the challenge is %s", header)
 	}
 	made := w.do(newBrowser(), w.request(http.MethodPost, w.url+"/oauth/register", `{"redirect_uris":["http://127.0.0.1/cb"],"scope":"forgejo:read forgejo:write"}`)).json(t)

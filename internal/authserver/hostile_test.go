@@ -12,14 +12,14 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
-// endpoint is one endpoint with the parameters of a good request.
-type endpoint struct {
+// hostileEndpoint is one endpoint with the parameters of a good request.
+type hostileEndpoint struct {
 	method, path string
 	good         url.Values
 	json         string // a good body, of endpoints that take JSON
 }
 
-func hostileEndpoints(w *world) []endpoint {
+func hostileEndpoints(w *world) []hostileEndpoint {
 	c := w.newClient()
 	code := w.logIn(c)
 	_, refresh := w.tokens(c, w.logIn(c))
@@ -27,7 +27,7 @@ func hostileEndpoints(w *world) []endpoint {
 	authorize := c.authorizeQuery("resource", w.url+"/mcp", "scope", "openid")
 	document := c.authorizeQuery("client_id", appID)
 	decision := c.authorizeQuery("form_token", strings.Repeat("0", 64), "decision", "allow")
-	return []endpoint{
+	return []hostileEndpoint{
 		{"GET", "/oauth/authorize", authorize, ""}, {"GET", "/oauth/authorize", document, ""}, {"GET", "/authorize", authorize, ""},
 		{"POST", "/oauth/authorize", decision, ""}, {"POST", "/authorize", decision, ""},
 		{"GET", "/oauth/callback", url.Values{"state": {"x"}, "code": {"y"}, "error": {"access_denied"}}, ""},
@@ -83,7 +83,7 @@ func many() string {
 }
 
 // requests makes the hostile variants of a request to one endpoint.
-func (e endpoint) requests(w *world) map[string]*http.Request {
+func (e hostileEndpoint) requests(w *world) map[string]*http.Request {
 	list := map[string]*http.Request{}
 	for name := range e.good {
 		for kind, value := range hostileValues {
@@ -122,7 +122,7 @@ func with(v url.Values, name string, values ...string) url.Values {
 	return out
 }
 
-func (e endpoint) request(w *world, v url.Values) *http.Request {
+func (e hostileEndpoint) request(w *world, v url.Values) *http.Request {
 	switch {
 	case e.json != "":
 		return w.request(e.method, w.url+e.path, e.json, "Content-Type", "application/json")

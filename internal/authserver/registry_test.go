@@ -168,6 +168,10 @@ func TestIntrospection(t *testing.T) {
 		v["scope"] != "forgejo:read forgejo:write" || v["sub"] == "" || v["exp"] != float64(w.now().Unix()+14400) {
 		t.Errorf("%v", v)
 	}
+	bound, _ := w.bound(c, "/mcp/x/issues/readonly/")
+	if aud := ask(bound).json(t)["aud"]; v["aud"] != nil || aud != w.url+"/mcp/x/issues/readonly" {
+		t.Errorf("audiences %v and %v", v["aud"], aud)
+	}
 	for _, token := range []string{refresh, "unknown", rs.Secret} {
 		if a := ask(token); a.StatusCode != 200 || strings.TrimSpace(a.body) != `{"active":false}` {
 			t.Errorf("%d %s", a.StatusCode, a.body)

@@ -25,7 +25,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
@@ -82,7 +81,7 @@ func New(cfg Config) *Server {
 	s.door = front.New(shared, given)
 	s.registry = register.New(register.Config{Site: shared, FetchKeys: cfg.Documents != nil, Limit: limit(ratelimit.Register)})
 	s.login = authorize.New(authorize.Config{
-		Site: shared, Resources: s.resources(), Clients: s.clients, Addresses: addresses,
+		Site: shared, Clients: s.clients, Addresses: addresses,
 		Authorizations: limit(ratelimit.Authorize), Logins: limit(ratelimit.Login), UserCodes: limit(ratelimit.DeviceCode), Running: cfg.Running,
 	})
 	return s
@@ -94,16 +93,6 @@ func issuer(public *url.URL) string { return strings.TrimRight(public.String(), 
 
 // CallbackURL is the redirect URI to register at Forgejo.
 func CallbackURL(public *url.URL) string { return issuer(public) + oauth.PathCallback }
-
-// endpoints are the paths of the protected resources, the main one first.
-var endpoints = []string{mcp.PathStreamable, mcp.PathSSE}
-
-func (s *Server) resources() (list []string) {
-	for _, path := range endpoints {
-		list = append(list, s.cfg.Issuer+path)
-	}
-	return list
-}
 
 // audiences lists what a client may address its assertions to (RFC 7523 §3).
 func (s *Server) audiences() []string {

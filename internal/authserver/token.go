@@ -8,6 +8,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/endpoint"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -36,7 +37,7 @@ func (s *Server) redeem(ctx context.Context, req tokenRequest) (any, error) {
 	if code == "" {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "code is missing")
 	}
-	resource, refused := oauth.MatchResources(s.resources(), req.params)
+	resource, refused := oauth.MatchResources(s.cfg.Issuer, req.params)
 	if refused != nil {
 		return nil, refused
 	}
@@ -72,7 +73,7 @@ func (s *Server) issue(ctx context.Context, c model.Client, code string, redeem 
 // checkCode holds a token request against the authorization request behind the
 // code. Only what passes can consume the code, or revoke its family: someone
 // who has seen the code but not the verifier can do neither.
-func checkCode(req tokenRequest, resource string, g model.Grant, c store.Code) error {
+func checkCode(req tokenRequest, resource endpoint.Path, g model.Grant, c store.Code) error {
 	verifier := req.params.Get("code_verifier")
 	redirectURI := req.params.Get("redirect_uri")
 	switch {
@@ -84,10 +85,17 @@ func checkCode(req tokenRequest, resource string, g model.Grant, c store.Code) e
 		return oauth.Errorf(oauth.InvalidGrant, "code_verifier is missing")
 	case !oauth.VerifyPKCE(verifier, c.Challenge):
 		return oauth.Errorf(oauth.InvalidGrant, "code_verifier does not match the code_challenge")
-	case resource != "" && g.Resource != "" && resource != g.Resource:
+	case !sameResource(resource, g.Resource):
 		return oauth.Errorf(oauth.InvalidTarget, "resource is not that of the authorization request")
 	}
 	return nil
+}
+
+// sameResource reports whether a token request is for what the login was for. Where one of
+// them says nothing it is.
+func sameResource(asked endpoint.Path, login string) bool {
+	bound, ok := endpoint.Of(login)
+	return login == "" || asked == (endpoint.Path{}) || ok && asked.Within(bound) && bound.Within(asked)
 }
 
 // refresh is the refresh token grant (RFC 6749 §6), with rotation. A client that asks for
@@ -97,14 +105,17 @@ func (s *Server) refresh(ctx context.Context, req tokenRequest) (any, error) {
 	if token == "" {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "refresh_token is missing")
 	}
-	if _, refused := oauth.MatchResources(s.resources(), req.params); refused != nil {
+	resource, refused := oauth.MatchResources(s.cfg.Issuer, req.params)
+	if refused != nil {
 		return nil, refused
 	}
-	grant, pair, err := s.cfg.Store.Rotate(ctx, token, req.client, s.newPair(), req.params.Get("scope"))
-	if errors.Is(err, model.ErrBroaderScope) {
+	grant, pair, err := s.cfg.Store.Rotate(ctx, token, req.client, s.newPair(), store.Asked{Scope: req.params.Get("scope"), Resource: resource})
+	switch {
+	case errors.Is(err, model.ErrBroaderScope):
 		return nil, oauth.Errorf(oauth.InvalidScope, "this login may only read, as the client asked for; log in again for %s", model.ScopeWrite)
-	}
-	if err != nil {
+	case errors.Is(err, model.ErrOtherResource): // clients log in again upon this code, and not upon invalid_target
+		return nil, oauth.Errorf(oauth.InvalidGrant, "this login is for %s; log in again for %s", grant.Resource, s.cfg.Resource(resource))
+	case err != nil:
 		s.reportReuse(ctx, req.client, grant, "refresh token", err)
 		return nil, err
 	}
@@ -198,6 +209,6 @@ func (s *Server) introspect(ctx context.Context, req tokenRequest) (any, error) 
 	}
 	return oauth.Introspection{
 		Active: true, Scope: access.Scope, ClientID: access.ClientID, Username: access.User.Name, TokenType: "Bearer",
-		ExpiresAt: access.ExpiresAt.Unix(), Subject: access.User.Subject, Issuer: s.cfg.Issuer,
+		ExpiresAt: access.ExpiresAt.Unix(), Subject: access.User.Subject, Audience: access.Resource, Issuer: s.cfg.Issuer,
 	}, nil
 }

@@ -2,8 +2,10 @@ package authserver
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/endpoint"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
@@ -15,37 +17,53 @@ import (
 // type it. A resource's document names it as it was asked for: clients compare that
 // to the URL they were given (RFC 9728 §3.3).
 func (s *Server) wellKnown(mux *http.ServeMux) {
-	handle := func(path string, document func(slash string) http.Handler) {
-		mux.Handle(path, document(""))
-		mux.Handle(path+"/{$}", document("/"))
+	handle := func(path string, h http.HandlerFunc) {
+		served := httpserver.CORS(h, http.MethodGet)
+		mux.Handle(path, served)
+		mux.Handle(path+"/{$}", served)
 	}
-	server, openid := document(s.serverMetadata), document(s.openIDMetadata)
-	for suffix, of := range map[string]http.Handler{"oauth-authorization-server": server, "openid-configuration": openid} {
-		same := func(string) http.Handler { return of }
+	for suffix, of := range map[string]func() oauth.ServerMetadata{"oauth-authorization-server": s.serverMetadata, "openid-configuration": s.openIDMetadata} {
 		paths := map[string]bool{"/.well-known/" + suffix: true}
-		for _, tail := range append([]string{""}, endpoints...) {
+		for _, tail := range append([]string{""}, endpoint.Patterns...) {
 			paths["/.well-known/"+suffix+s.prefix+tail], paths[s.prefix+tail+"/.well-known/"+suffix] = true, true
 		}
 		for path := range paths {
-			handle(path, same)
+			handle(path, func(w http.ResponseWriter, r *http.Request) {
+				if toolset := r.PathValue("toolset"); toolset != "" && !endpoint.Offers(toolset) {
+					noDocument(w, r)
+					return
+				}
+				httpserver.WriteJSON(w, http.StatusOK, of())
+			})
 		}
 	}
-	resource := func(path string) func(string) http.Handler {
-		return func(slash string) http.Handler {
-			return document(func() oauth.ResourceMetadata { return s.resourceMetadata(path + slash) })
-		}
+	mux.Handle(resourcePath, httpserver.CORS(func(w http.ResponseWriter, _ *http.Request) {
+		httpserver.WriteJSON(w, http.StatusOK, s.resourceMetadata(endpoint.All()[0]))
+	}, http.MethodGet))
+	for _, pattern := range endpoint.Patterns {
+		handle(resourcePath+s.prefix+pattern, s.serveResource)
 	}
-	mux.Handle("/.well-known/oauth-protected-resource", resource(endpoints[0])(""))
-	for _, path := range endpoints {
-		handle("/.well-known/oauth-protected-resource"+s.prefix+path, resource(path))
-	}
-	unknown := httpserver.CORS(func(w http.ResponseWriter, _ *http.Request) {
-		httpserver.WriteJSON(w, http.StatusNotFound, map[string]string{"error": "not_found"})
-	}, http.MethodGet)
+	unknown := httpserver.CORS(noDocument, http.MethodGet)
 	mux.Handle("/.well-known/", unknown)
 	if s.prefix != "" {
 		mux.Handle(s.prefix+"/.well-known/", unknown)
 	}
+}
+
+const resourcePath = "/.well-known/oauth-protected-resource" // RFC 9728 §3
+
+// serveResource serves the document of the endpoint that its path names.
+func (s *Server) serveResource(w http.ResponseWriter, r *http.Request) {
+	at, err := endpoint.Parse(strings.TrimPrefix(r.URL.EscapedPath(), resourcePath+s.prefix))
+	if err != nil {
+		noDocument(w, r)
+		return
+	}
+	httpserver.WriteJSON(w, http.StatusOK, s.resourceMetadata(at))
+}
+
+func noDocument(w http.ResponseWriter, _ *http.Request) {
+	httpserver.WriteJSON(w, http.StatusNotFound, map[string]string{"error": "not_found"})
 }
 
 func (s *Server) serverMetadata() oauth.ServerMetadata {
@@ -84,29 +102,36 @@ func (s *Server) openIDMetadata() oauth.ServerMetadata {
 	return m
 }
 
-func (s *Server) resourceMetadata(path string) oauth.ResourceMetadata {
-	return oauth.ResourceMetadata{
-		Resource:               s.cfg.Issuer + path,
-		AuthorizationServers:   []string{s.cfg.Issuer},
-		ScopesSupported:        model.Scopes(s.cfg.Forgejo.MayWrite()),
-		BearerMethodsSupported: []string{"header"},
-		ResourceName:           "Forgejo at " + s.cfg.Forgejo.Origin(),
+func (s *Server) resourceMetadata(at endpoint.Path) oauth.ResourceMetadata {
+	name := "Forgejo at " + s.cfg.Forgejo.Origin()
+	if at.Toolset != "" {
+		name += ", " + at.Toolset
 	}
+	if at.ReadOnly {
+		name += ", read only"
+	}
+	return oauth.ResourceMetadata{
+		Resource:               s.cfg.Issuer + at.String(),
+		AuthorizationServers:   []string{s.cfg.Issuer},
+		ScopesSupported:        s.scopes(at),
+		BearerMethodsSupported: []string{"header"},
+		ResourceName:           name,
+	}
+}
+
+// scopes are those that a client of an endpoint may ask for.
+func (s *Server) scopes(at endpoint.Path) []string {
+	return model.Scopes(s.cfg.Forgejo.MayWrite() && !at.ReadOnly)
 }
 
 // resourceMetadataURL is where the challenge points to: path-inserted, at the
 // origin's root (RFC 9728 §3.1).
-func (s *Server) resourceMetadataURL(path string) string {
+func (s *Server) resourceMetadataURL(at endpoint.Path) string {
 	root := s.cfg.Issuer[:len(s.cfg.Issuer)-len(s.prefix)]
-	return root + "/.well-known/oauth-protected-resource" + s.prefix + path
+	return root + resourcePath + s.prefix + at.String()
 }
 
 // jwks is empty: there are no ID tokens, and access tokens are opaque.
 func (s *Server) jwks(w http.ResponseWriter, _ *http.Request) {
 	httpserver.WriteJSON(w, http.StatusOK, map[string][]string{"keys": {}})
-}
-
-// document serves what of returns, as JSON, to any origin.
-func document[T any](of func() T) http.Handler {
-	return httpserver.CORS(func(w http.ResponseWriter, _ *http.Request) { httpserver.WriteJSON(w, http.StatusOK, of()) }, http.MethodGet)
 }

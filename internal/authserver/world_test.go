@@ -28,6 +28,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/endpoint"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -324,11 +325,12 @@ func (w *world) throughForge(to string) string {
 	return back.URL.String()
 }
 
-// logIn walks a whole login and returns the code.
-func (w *world) logIn(c client) string {
+// logIn walks a whole login, with changes to the authorization request, and returns the
+// code.
+func (w *world) logIn(c client, changes ...string) string {
 	w.t.Helper()
 	b := newBrowser()
-	a := w.do(b, w.request(http.MethodGet, w.atForge(b, c.authorizeQuery()), ""))
+	a := w.do(b, w.request(http.MethodGet, w.atForge(b, c.authorizeQuery(changes...)), ""))
 	code := a.location(w.t).Query().Get("code")
 	if code == "" {
 		w.t.Fatalf("no code in %s", a.location(w.t))
@@ -353,10 +355,21 @@ func (w *world) bearer(token string) error {
 	return err
 }
 
-func (w *world) access(token string) (model.Access, error) {
-	r := httptest.NewRequest(http.MethodPost, w.url+"/mcp", nil)
-	r.Header.Set("Authorization", "Bearer "+token)
-	return w.server.Authenticate(r)
+func (w *world) access(token string) (model.Access, error) { return w.accessAt("/mcp", token) }
+
+// accessAt is access at another endpoint.
+func (w *world) accessAt(path, token string) (model.Access, error) {
+	r := httptest.NewRequest(http.MethodPost, w.url+path, nil)
+	r.Header.Set("Authorization", "bearer "+token)
+	return w.server.Authenticate(r, w.at(path))
+}
+
+// at is the endpoint of that path.
+func (w *world) at(path string) endpoint.Path {
+	w.t.Helper()
+	p, err := endpoint.Parse(path)
+	w.must(err)
+	return p
 }
 
 // wantError asserts an OAuth error.

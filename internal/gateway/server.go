@@ -2,9 +2,12 @@
 // authenticated by its bearer token before anything else is looked at, then
 // handed to the transport it speaks.
 //
-//	bearer ─▶ origin ─▶ path, method ─▶ body ─▶ streamable (a session's)
-//	                                          ├▶ stateless (nobody's)
-//	                                          └▶ httpsse
+//	path ─▶ bearer ─▶ origin ─▶ view ─▶ method ─▶ body ─▶ streamable (a session's)
+//	                                                     ├▶ stateless (nobody's)
+//	                                                     └▶ httpsse
+//
+// The path, which package endpoint reads, and two headers say how much the client wants to
+// see. That it wants to read only is held like a login that may do no more.
 package gateway
 
 import (
@@ -28,6 +31,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/httpsse"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/stateless"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/streamable"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/endpoint"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
@@ -38,8 +42,8 @@ import (
 // Authenticator checks bearer tokens and says how to challenge those without one; see
 // authserver.Server.
 type Authenticator interface {
-	Authenticate(*http.Request) (model.Access, error)
-	Challenge(endpoint string, err error) (status int, header string, body *oauth.Error)
+	Authenticate(*http.Request, endpoint.Path) (model.Access, error)
+	Challenge(endpoint.Path, error) (status int, header string, body *oauth.Error)
 }
 
 // Config is what a Handler is made of.
@@ -104,37 +108,35 @@ func (h *Handler) Resume(s *session.Session, calls []*session.Call) { h.exchange
 
 // Routes registers the endpoints, below the public URL's path.
 func (h *Handler) Routes(mux *http.ServeMux) {
-	for pattern, e := range map[string]endpoint{
-		mcp.PathStreamable:          {mcp.PathStreamable, h.serveStreamable},
-		mcp.PathStreamable + "/{$}": {mcp.PathStreamable + "/", h.serveStreamable}, // people type it so
-		mcp.PathSSE:                 {mcp.PathSSE, h.serveEvents},
-		mcp.PathSSE + "/{$}":        {mcp.PathSSE + "/", h.serveEvents},
-		mcp.PathMessages:            {mcp.PathSSE, h.serveMessages},
-	} {
+	handle := func(pattern string, serve func(*request) (call.Answer, error)) {
 		mux.HandleFunc(h.cfg.PublicURL.Path+pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, mcp.MaxBody)
-			q := &request{Request: r, resource: e.resource}
+			q := &request{Request: r}
 			defer q.release()
 			h.cors(w, r)
-			answer, err := h.guard(q, e.serve)
+			answer, err := h.guard(q, serve)
 			h.write(w, q, answer, err)
 		})
 	}
-}
-
-// endpoint is what serves a path once the client is known.
-type endpoint struct {
-	resource string // the protected resource it belongs to, as the client names it
-	serve    func(*request) (call.Answer, error)
+	for _, pattern := range endpoint.Patterns {
+		serve := h.serveStreamable
+		if pattern == mcp.PathSSE {
+			serve = h.serveEvents
+		}
+		handle(pattern, serve)
+		handle(pattern+"/{$}", serve) // people type it so
+	}
+	handle(mcp.PathMessages, h.serveMessages)
+	handle(mcp.PathStreamable+"/", h.serveStreamable) // of these all are unknown, which guard says
 }
 
 // request is one request on its way to its answer.
 type request struct {
 	*http.Request
-	resource string // that it is for
-	access   model.Access
-	id       json.RawMessage // of the JSON-RPC request in it, nil while there is none
-	held     *body           // what it holds in memory, nil for nothing
+	at     endpoint.Path // that it came to
+	access model.Access
+	id     json.RawMessage // of the JSON-RPC request in it, nil while there is none
+	held   *body           // what it holds in memory, nil for nothing
 }
 
 func (q *request) release() {
@@ -156,13 +158,28 @@ func (h *Handler) guard(q *request, serve func(*request) (call.Answer, error)) (
 	if err != nil {
 		return call.Answer{}, refuse(http.StatusBadRequest, err.Error())
 	}
-	if q.access, err = h.cfg.Auth.Authenticate(q.Request); err != nil {
+	if q.at, err = h.endpoint(q.Request); err != nil { // for nobody there is anything to log in to
+		return call.Answer{}, refuse(http.StatusNotFound, err.Error())
+	}
+	if q.access, err = h.cfg.Auth.Authenticate(q.Request, q.at); err != nil {
 		return call.Answer{}, h.unauthenticated(q.Request, err)
 	}
 	if !h.originAllowed(q.Header.Get("Origin")) {
 		return call.Answer{}, refuse(http.StatusForbidden, "this Origin may not use the endpoint")
 	}
+	if err := q.narrow(); err != nil {
+		return call.Answer{}, refuse(http.StatusBadRequest, err.Error())
+	}
 	return serve(q)
+}
+
+// endpoint is where a request came to. Messages are posted for the event stream's.
+func (h *Handler) endpoint(r *http.Request) (endpoint.Path, error) {
+	path := strings.TrimPrefix(r.URL.EscapedPath(), h.cfg.PublicURL.EscapedPath())
+	if path == mcp.PathMessages {
+		path = mcp.PathSSE
+	}
+	return endpoint.Parse(path)
 }
 
 // unauthenticated says why a request without a good token is refused. One that came

@@ -46,7 +46,7 @@ func TestPreflight(t *testing.T) {
 		"http://[::ffff:203.0.113.1]":                         false,
 		"https://mcp.example.org, http://a.b":                 false,
 	} {
-		r := httptest.NewRequest(http.MethodOptions, "/p/mcp", nil)
+		r := httptest.NewRequest(http.MethodOptions, "/p/mcp/x/issues/readonly", nil)
 		r.Header.Set("Access-Control-Request-Method", "POST")
 		r.Header.Set("Access-Control-Request-Headers", "authorization,mcp-param-owner, mcp-param-repo,x-other")
 		if origin != "" {
@@ -66,7 +66,7 @@ func TestPreflight(t *testing.T) {
 			t.Errorf("%q: Access-Control-Allow-Origin %q, want %q", origin, got, want)
 		}
 		names := header.Get("Access-Control-Allow-Headers")
-		for _, name := range []string{"Authorization", "Content-Type", "Accept", "Last-Event-ID", "Mcp-Session-Id", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Param-Owner", "Mcp-Param-Repo"} {
+		for _, name := range []string{"Authorization", "Content-Type", "Accept", "Last-Event-ID", "Mcp-Session-Id", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "X-MCP-Toolsets", "X-MCP-Readonly", "Mcp-Param-Owner", "Mcp-Param-Repo"} {
 			if allowed != strings.Contains(names, name) {
 				t.Errorf("%q: Access-Control-Allow-Headers %q, %s", origin, names, name)
 			}

@@ -50,7 +50,7 @@ func (h *Handler) refuse(w http.ResponseWriter, q *request, err error) {
 	switch {
 	case errors.As(err, &unauthenticated{}), errors.Is(err, model.ErrForgejoGrantDead),
 		errors.Is(err, model.ErrInsufficientScope), errors.Is(err, model.ErrRevoked):
-		status, header, body := h.cfg.Auth.Challenge(q.resource, err)
+		status, header, body := h.cfg.Auth.Challenge(q.at, err)
 		if header != "" {
 			w.Header().Set("WWW-Authenticate", header)
 		}

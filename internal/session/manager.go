@@ -146,7 +146,7 @@ func (m *Manager) create(ctx context.Context, id string, began time.Time, stream
 	s := newSession(m, streams, model.Session{
 		ID: id, UserID: access.User.ID, UserName: access.User.Name, Subject: access.User.Subject,
 		ClientID: access.ClientID, ClientName: access.Client, GrantID: access.GrantID, Kind: model.SessionClient,
-		Initialize: string(initialize.Raw), ReadOnly: model.ReadOnly(access.Scope), CreatedAt: began, LastUsedAt: m.cfg.Now(),
+		Initialize: string(initialize.Raw), ReadOnly: model.ReadOnly(access.Scope), ViewReadOnly: access.ViewReadOnly, CreatedAt: began, LastUsedAt: m.cfg.Now(),
 	})
 	ctx, a := s.attempt(ctx)
 	defer a.over()
@@ -225,15 +225,25 @@ func (m *Manager) LastInitialize(ctx context.Context, prefix string, access mode
 	return mcp.Parse([]byte(row.Initialize))
 }
 
+// ErrOtherView: a request in a session wants to read only, by its URL or a header, and the
+// one that began it did not, or the other way round.
+var ErrOtherView = errors.New("a session of another view")
+
 // Get returns the session that a client began under that id if it belongs to
 // access's user and client and may do no more than access, or is of access's grant and
-// so will do no more; model.ErrNotFound for any other.
+// so will do no more; model.ErrNotFound for any other. ErrOtherView: it is access's, and
+// may read only where access has not said so, or may write where it has.
 func (m *Manager) Get(ctx context.Context, id string, access model.Access) (*Session, error) {
 	s, err := m.lookup(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if s.row.Kind == model.SessionShared || s.row.UserID != access.User.ID || s.row.ClientID != access.ClientID || !s.covered(access) && !s.follows(access) {
+	switch {
+	case s.row.Kind == model.SessionShared, s.row.UserID != access.User.ID, s.row.ClientID != access.ClientID:
+		return nil, model.ErrNotFound
+	case s.row.ViewReadOnly != access.ViewReadOnly:
+		return nil, ErrOtherView
+	case !s.covered(access) && !s.follows(access):
 		return nil, model.ErrNotFound
 	}
 	if m.aged(s.row.CreatedAt) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -24,7 +25,7 @@ func BenchmarkRotate(b *testing.B) {
 	l := teststore.LogIn(b, s, "alice", time.Now())
 	token := l.Pair.Refresh
 	for b.Loop() {
-		_, p, err := s.Rotate(b.Context(), token, l.Client, teststore.Pair(time.Now()), "")
+		_, p, err := s.Rotate(b.Context(), token, l.Client, teststore.Pair(time.Now()), store.Asked{})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -38,7 +38,7 @@ func restoredLineage(t *testing.T, last int) *lineage {
 	saved := filepath.Join(t.TempDir(), "saved.db")
 	for n := 2; n <= newest; n++ {
 		c.Add(time.Minute)
-		_, p, err := s.Rotate(t.Context(), l.tokens[n-1], l.login.Client, teststore.Pair(c.Now()), "")
+		_, p, err := s.Rotate(t.Context(), l.tokens[n-1], l.login.Client, teststore.Pair(c.Now()), store.Asked{})
 		must(t, err)
 		if p.Generation != n {
 			t.Fatalf("generation %d, want %d", p.Generation, n)
@@ -60,7 +60,7 @@ func restoredLineage(t *testing.T, last int) *lineage {
 
 func (l *lineage) refresh(t *testing.T, token string) (string, error) {
 	t.Helper()
-	g, p, err := l.Rotate(t.Context(), token, l.login.Client, teststore.Pair(l.clock.Now()), "")
+	g, p, err := l.Rotate(t.Context(), token, l.login.Client, teststore.Pair(l.clock.Now()), store.Asked{})
 	if err == nil {
 		_, err := l.Access(t.Context(), model.Hash(p.Access))
 		must(t, err)
@@ -149,7 +149,7 @@ func TestUnknownTokensAreNothing(t *testing.T) {
 	l := restoredLineage(t, 0)
 	token := l.tokens[newest]
 	other := teststore.LogIn(t, l.Store, "bob", l.clock.Now())
-	_, _, err := l.Rotate(t.Context(), token, other.Client, teststore.Pair(l.clock.Now()), "")
+	_, _, err := l.Rotate(t.Context(), token, other.Client, teststore.Pair(l.clock.Now()), store.Asked{})
 	wantErr(t, err, model.ErrNotFound)
 	sealed, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(token, model.PrefixRefresh))
 	must(t, err)

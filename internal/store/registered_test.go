@@ -143,11 +143,11 @@ func TestLoginsAreBoundToTheirSecret(t *testing.T) {
 	}
 	_, pair, err := s.RedeemCode(t.Context(), code, with(s, mine), teststore.Pair(c.Now()))
 	must(t, err)
-	_, _, err = s.Rotate(t.Context(), pair.Refresh, with(s, others), teststore.Pair(c.Now()), "")
+	_, _, err = s.Rotate(t.Context(), pair.Refresh, with(s, others), teststore.Pair(c.Now()), store.Asked{})
 	wantErr(t, err, model.ErrNotFound)
-	_, _, err = s.Rotate(t.Context(), pair.Refresh, model.Client{ID: id}, teststore.Pair(c.Now()), "")
+	_, _, err = s.Rotate(t.Context(), pair.Refresh, model.Client{ID: id}, teststore.Pair(c.Now()), store.Asked{})
 	wantErr(t, err, model.ErrNotFound)
-	_, next, err := later.Rotate(t.Context(), pair.Refresh, with(later, mine), teststore.Pair(c.Now()), "")
+	_, next, err := later.Rotate(t.Context(), pair.Refresh, with(later, mine), teststore.Pair(c.Now()), store.Asked{})
 	must(t, err)
 	for _, secret := range []string{others, "", "fjs_", s.ClientSecret(id), mine + "x"} {
 		_, err = later.SecretHash(t.Context(), model.Client{ID: id}, secret)
@@ -201,7 +201,7 @@ func TestOldClientsGoOn(t *testing.T) {
 		if err != nil || first {
 			t.Errorf("%s: a new login: %v, the first: %v", tc.name, err, first)
 		}
-		_, _, err = s.Rotate(t.Context(), "refresh of "+tc.name, client, teststore.Pair(c.Now()), "")
+		_, _, err = s.Rotate(t.Context(), "refresh of "+tc.name, client, teststore.Pair(c.Now()), store.Asked{})
 		must(t, err)
 	}
 	// Who registered within a day may still be agreed to; who did not come goes as before,

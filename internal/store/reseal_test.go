@@ -66,7 +66,7 @@ func fill(t *testing.T, s *store.Store, name string) sealedWorld {
 	now := time.Now()
 	w := sealedWorld{login: teststore.LogIn(t, s, name, now), state: model.Hash("state " + name)}
 	var err error
-	_, w.second, err = s.Rotate(t.Context(), w.login.Pair.Refresh, w.login.Client, teststore.Pair(now), "")
+	_, w.second, err = s.Rotate(t.Context(), w.login.Pair.Refresh, w.login.Client, teststore.Pair(now), store.Asked{})
 	must(t, err)
 	must(t, s.CreateLogin(t.Context(), store.Login{StateHash: w.state, BrowserHash: []byte("b"), ClientID: w.login.Client.ID, Verifier: "verifier-" + name, ExpiresAt: now.Add(time.Hour)}))
 	must(t, s.KeepLoginSet(t.Context(), w.state, model.ForgejoTokens{AccessToken: "set-access-" + name, RefreshToken: "set-refresh-" + name}))
@@ -79,7 +79,7 @@ func (w sealedWorld) readable(t *testing.T, s *store.Store) bool {
 	ctx, name := t.Context(), w.login.User.Name
 	set, err1 := s.ForgejoTokens(ctx, w.login.User.ID)
 	login, err2 := s.Login(ctx, w.state)
-	_, again, err3 := s.Rotate(ctx, w.login.Pair.Refresh, w.login.Client, teststore.Pair(time.Now()), "")
+	_, again, err3 := s.Rotate(ctx, w.login.Pair.Refresh, w.login.Client, teststore.Pair(time.Now()), store.Asked{})
 	return err1 == nil && err2 == nil && err3 == nil && set.AccessToken == "forge-access-"+name && login.Verifier == "verifier-"+name &&
 		login.Set.RefreshToken == "set-refresh-"+name && again.Refresh == w.second.Refresh
 }

@@ -239,7 +239,7 @@ func TestNoSecretInTheFiles(t *testing.T) {
 	path, c := teststore.Path(t), newClock()
 	s := teststore.Open(t, path, c.Now)
 	l := teststore.LogIn(t, s, "alice", c.Now())
-	_, next, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), "")
+	_, next, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), store.Asked{})
 	must(t, err)
 	must(t, s.CreateLogin(t.Context(), store.Login{
 		StateHash: model.Hash("st"), BrowserHash: model.Hash("br"), ClientID: l.Client.ID,

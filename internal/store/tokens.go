@@ -11,6 +11,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/fjmcp/fjmcp-broker/internal/proto/endpoint"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store/database"
 	"github.com/fjmcp/fjmcp-broker/internal/store/sealed"
@@ -72,7 +73,7 @@ type accessView struct {
 }
 
 const accessQuery = `SELECT a.grant_id, a.refresh_hash, a.expires_at, COALESCE(r.first_used_at, 1) AS first_used_at,
-		g.revoked_at, EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id AND NOT f.withheld) AS alive, g.scope, g.requested, g.narrowed, g.ceiling, g.client_id, c.name AS client, u.id AS user_id, u.forge AS user_forge, u.subject AS user_subject, u.name AS user_name
+		g.revoked_at, EXISTS (SELECT 1 FROM forgejo_tokens f WHERE f.user_id = g.user_id AND NOT f.withheld) AS alive, g.scope, g.requested, g.narrowed, g.resource, g.ceiling, g.client_id, c.name AS client, u.id AS user_id, u.forge AS user_forge, u.subject AS user_subject, u.name AS user_name
 	FROM access_tokens a
 	JOIN grants g ON g.id = a.grant_id
 	JOIN clients c ON c.id = g.client_id
@@ -110,6 +111,18 @@ func markUsed(tx *gorm.DB, refreshHash []byte, now time.Time) error {
 	return tx.Exec("UPDATE refresh_tokens SET first_used_at = ? WHERE hash = ? AND first_used_at = 0", ms(now), refreshHash).Error
 }
 
+// Asked is what a client asks for with a refresh; the zero value for nothing.
+type Asked struct {
+	Scope    string
+	Resource endpoint.Path
+}
+
+// within reports whether what is asked for is not more than what the login was for.
+func (a Asked) within(resource string) bool {
+	bound, ok := endpoint.Of(resource)
+	return a.Resource == (endpoint.Path{}) || ok && a.Resource.Within(bound)
+}
+
 // Rotate trades a refresh token of the client by for its successor. The first call
 // stores next, with a refresh token that it makes, and returns it. Until the successor is
 // first used, as access or refresh token, and for Grace after that, further calls return
@@ -118,13 +131,14 @@ func markUsed(tx *gorm.DB, refreshHash []byte, now time.Time) error {
 // spent.
 //
 // A scope that names model.ScopeRead and not model.ScopeWrite narrows the grant, and with
-// it every token of the family, for good (RFC 6749 §6).
+// it every token of the family, for good (RFC 6749 §6). A resource does not: the successor
+// is for what the login was for.
 //
-// Errors: model.ErrBroaderScope, which changes nothing, model.ErrNotFound (unknown, or another client's or secret's), model.ErrRevoked,
+// Errors: model.ErrBroaderScope and model.ErrOtherResource, which change nothing, model.ErrNotFound (unknown, or another client's or secret's), model.ErrRevoked,
 // model.ErrExpired, model.ErrReused after the grace window (the family is
 // revoked and the grant returned), and model.ErrForgejoGrantDead when the user
 // has no Forgejo token set, which leaves the family as it is.
-func (s *Store) Rotate(ctx context.Context, refresh string, by model.Client, next Pair, scope string) (model.Grant, Pair, error) {
+func (s *Store) Rotate(ctx context.Context, refresh string, by model.Client, next Pair, asked Asked) (model.Grant, Pair, error) {
 	var g grantRow
 	var out Pair
 	var reused bool
@@ -139,7 +153,10 @@ func (s *Store) Rotate(ctx context.Context, refresh string, by model.Client, nex
 		if reused {
 			return s.revoke(tx, g.ID)
 		}
-		if err := narrow(tx, &g, scope); err != nil {
+		if !asked.within(g.Resource) {
+			return model.ErrOtherResource
+		}
+		if err := narrow(tx, &g, asked.Scope); err != nil {
 			return err
 		}
 		if err := continueRestored(tx, r, g); err != nil {
@@ -188,13 +205,14 @@ func (s *Store) refreshable(tx *gorm.DB, refresh string, by model.Client, g *gra
 
 // narrow has a grant only read from now on if a refresh asks for that. One that asks for
 // writing is refused where the client itself has asked for less before. Where the user
-// gave less it is not: clients repeat what they once asked for, and are told what they
-// have.
+// gave less, or the resource is one for reading, it is not: clients repeat what they once
+// asked for, and are told what they have.
 func narrow(tx *gorm.DB, g *grantRow, scope string) error {
+	bound, _ := endpoint.Of(g.Resource)
 	asked := strings.Fields(scope)
 	read, write := slices.Contains(asked, model.ScopeRead), slices.Contains(asked, model.ScopeWrite)
 	switch {
-	case write && model.ReadOnly(g.Requested):
+	case write && model.ReadOnly(g.Requested) && !bound.ReadOnly:
 		return model.ErrBroaderScope
 	case write || !read || model.ReadOnly(g.Scope):
 		return nil

@@ -42,7 +42,7 @@ func TestRotationGrace(t *testing.T) {
 			must(t, err)
 		},
 		"by its refresh token": func(s *store.Store, t *testing.T, l teststore.Login, p store.Pair, now time.Time) {
-			_, _, err := s.Rotate(t.Context(), p.Refresh, l.Client, teststore.Pair(now), "")
+			_, _, err := s.Rotate(t.Context(), p.Refresh, l.Client, teststore.Pair(now), store.Asked{})
 			must(t, err)
 		},
 	}
@@ -51,7 +51,7 @@ func TestRotationGrace(t *testing.T) {
 			s, c := open(t)
 			l := teststore.LogIn(t, s, "alice", c.Now())
 			rotate := func() (store.Pair, error) {
-				_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), "")
+				_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), store.Asked{})
 				return p, err
 			}
 			first, err := rotate()
@@ -82,10 +82,10 @@ func TestRotationGrace(t *testing.T) {
 func TestUnusedSuccessorGetsALivingAccessToken(t *testing.T) {
 	s, c := open(t)
 	l := teststore.LogIn(t, s, "alice", c.Now())
-	_, first, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), "")
+	_, first, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), store.Asked{})
 	must(t, err)
 	c.Add(2 * time.Hour)
-	_, second, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), "")
+	_, second, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), store.Asked{})
 	must(t, err)
 	if second.Refresh != first.Refresh || second.Access == first.Access {
 		t.Error("want the same refresh token with a new access token")
@@ -98,7 +98,7 @@ func TestCollectForgetsSealedSuccessors(t *testing.T) {
 	path, c := teststore.Path(t), newClock()
 	s := teststore.Open(t, path, c.Now)
 	l := teststore.LogIn(t, s, "alice", c.Now())
-	_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), "")
+	_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), store.Asked{})
 	must(t, err)
 	_, err = s.Access(t.Context(), model.Hash(p.Access))
 	must(t, err)
@@ -107,7 +107,7 @@ func TestCollectForgetsSealedSuccessors(t *testing.T) {
 	if n := count(t, path, "SELECT count(*) FROM refresh_tokens WHERE successor_sealed IS NOT NULL"); n != 0 {
 		t.Errorf("%d sealed successors are left", n)
 	}
-	_, _, err = s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), "")
+	_, _, err = s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), store.Asked{})
 	wantErr(t, err, model.ErrReused)
 }
 
@@ -116,7 +116,7 @@ func TestRotateRefusals(t *testing.T) {
 	l := teststore.LogIn(t, s, "alice", c.Now())
 	other := teststore.LogIn(t, s, "bob", c.Now())
 	rotate := func(token, client string) error {
-		_, _, err := s.Rotate(t.Context(), token, model.Client{ID: client}, teststore.Pair(c.Now()), "")
+		_, _, err := s.Rotate(t.Context(), token, model.Client{ID: client}, teststore.Pair(c.Now()), store.Asked{})
 		return err
 	}
 	wantErr(t, rotate("unknown", l.Client.ID), model.ErrNotFound)
@@ -144,7 +144,7 @@ func TestRevokeToken(t *testing.T) {
 	if err != nil || kind != store.KindRefresh {
 		t.Errorf("kind %q, %v", kind, err)
 	}
-	_, _, err = s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), "")
+	_, _, err = s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), store.Asked{})
 	wantErr(t, err, model.ErrRevoked)
 }
 
@@ -238,7 +238,7 @@ func TestConcurrentRotationMakesOneSuccessor(t *testing.T) {
 	var mu sync.Mutex
 	pairs := map[store.Pair]int{}
 	ok, _ := race(t, 100, stores, func(s *store.Store) error {
-		_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), "")
+		_, p, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), store.Asked{})
 		mu.Lock()
 		defer mu.Unlock()
 		pairs[p]++

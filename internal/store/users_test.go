@@ -44,7 +44,7 @@ func (u underway) grant(now time.Time) model.Grant {
 func (u underway) uses(ctx context.Context, now time.Time) map[string]error {
 	all := map[string]error{}
 	_, all["bearer"] = u.s.Access(ctx, model.Hash(u.Pair.Access))
-	_, _, all["refresh"] = u.s.Rotate(ctx, u.Pair.Refresh, u.Login.Client, teststore.Pair(now), "")
+	_, _, all["refresh"] = u.s.Rotate(ctx, u.Pair.Refresh, u.Login.Client, teststore.Pair(now), store.Asked{})
 	_, _, all["code"] = u.s.RedeemCode(ctx, u.code, u.Login.Client, teststore.Pair(now))
 	_, all["login under way"] = u.s.FinishLogin(ctx, u.begun, u.grant(now), store.Code{Hash: model.Hash(model.NewID())})
 	all["account login under way"] = u.s.FinishAccountLogin(ctx, u.begun2, store.AccountSession{Hash: model.Hash(model.NewID()), UserID: u.User.ID})
@@ -172,7 +172,7 @@ func TestBlockRacesLogins(t *testing.T) {
 				if err := alice.anew(t, now); err != nil && !errors.Is(err, model.ErrBlocked) && !errors.Is(err, model.ErrRevoked) {
 					t.Error(err)
 				}
-				_, _, err := s.Rotate(t.Context(), alice.Pair.Refresh, alice.Login.Client, teststore.Pair(now), "")
+				_, _, err := s.Rotate(t.Context(), alice.Pair.Refresh, alice.Login.Client, teststore.Pair(now), store.Asked{})
 				if err != nil && !errors.Is(err, model.ErrRevoked) && !errors.Is(err, model.ErrForgejoGrantDead) {
 					t.Error(err)
 				}

@@ -127,8 +127,8 @@ func (h *Handler) readRequest(a *authorization, p oauth.Params) (refused *oauth.
 	case !oauth.ValidChallenge(a.Challenge):
 		return oauth.Errorf(oauth.InvalidRequest, "code_challenge is not the base64url form of a SHA-256 hash")
 	}
-	a.Requested = h.cfg.Requested(p.Get("scope"))
-	a.Resource, refused = oauth.MatchResources(h.cfg.Resources, p)
+	resource, refused := oauth.MatchResources(h.cfg.Issuer, p)
+	a.Requested, a.Resource = h.cfg.Requested(p.Get("scope"), resource), h.cfg.Resource(resource)
 	return refused
 }
 

@@ -15,8 +15,7 @@ import (
 // Config is what a Handler needs. All fields but the limiters and Running are required.
 type Config struct {
 	*site.Site
-	Resources []string // endpoint URLs a client may ask for (RFC 8707)
-	Clients   *clientauth.Clients
+	Clients *clientauth.Clients
 	// Authorizations limits consent pages, Logins the answers to them and logins
 	// to the account page.
 	Authorizations, Logins *ratelimit.Limiter

@@ -19,6 +19,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/endpoint"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -124,12 +125,24 @@ func (s *Site) Serve(handle func(*http.Request) (Answer, error), broken *Refusal
 	}
 }
 
-// Requested is the scope that a client is taken to have asked for.
-func (s *Site) Requested(scope string) string {
-	if !s.Forgejo.MayWrite() {
+// Requested is the scope that a client is taken to have asked for, with a login for that
+// resource: one that only reads asks for no more.
+func (s *Site) Requested(scope string, resource endpoint.Path) string {
+	switch {
+	case resource.ReadOnly:
+		scope = model.ScopeRead
+	case !s.Forgejo.MayWrite():
 		scope = "" // no client is to come back and ask for more
 	}
 	return model.GrantedScope(scope)
+}
+
+// Resource is the URL of an endpoint as it is kept with a login, "" for the zero value.
+func (s *Site) Resource(at endpoint.Path) string {
+	if at == (endpoint.Path{}) {
+		return ""
+	}
+	return s.Issuer + at.String()
 }
 
 // DeviceURL is the page where users enter the code of a device.

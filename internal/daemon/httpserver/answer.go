@@ -25,7 +25,7 @@ func AllowOrigin(w http.ResponseWriter, r *http.Request, origin, methods, maxAge
 // allowedHeaders is what MCP clients send, and of the family Mcp-Param-* what r asks
 // for, since only whole names can be allowed.
 func allowedHeaders(r *http.Request) string {
-	list := "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name"
+	list := "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, X-MCP-Toolsets, X-MCP-Readonly"
 	for name := range strings.SplitSeq(r.Header.Get("Access-Control-Request-Headers"), ",") {
 		name = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))
 		if strings.HasPrefix(name, "Mcp-Param-") && len(list) < 4096 {
@@ -59,7 +59,7 @@ func CORS(h http.HandlerFunc, method string) http.Handler {
 
 // singletons are the headers that are read here and have one value at most. A proxy in
 // front may have gone by another one of several.
-var singletons = []string{"Authorization", "Content-Type", "Last-Event-Id", "Mcp-Protocol-Version", "Mcp-Session-Id", "Origin"}
+var singletons = []string{"Authorization", "Content-Type", "Last-Event-Id", "Mcp-Protocol-Version", "Mcp-Session-Id", "Origin", "X-Mcp-Readonly"}
 
 // ErrRepeated: a header that has one value at most stands more than once (RFC 9110 §5.3).
 type ErrRepeated string

@@ -76,6 +76,8 @@ var failures = []struct {
 	text         string
 }{
 	{model.ErrNotFound, http.StatusNotFound, mcp.CodeSessionNotFound, 0, mcp.SessionNotFound},
+	{session.ErrOtherView, http.StatusBadRequest, mcp.CodeInvalidRequest, 0,
+		"this session began with another wish to read only; use the same address and the same " + mcp.HeaderReadOnly + " header for all of a session, or send initialize for another"},
 	{mcp.ErrNotJSON, http.StatusBadRequest, mcp.CodeParseError, 0, ""},
 	{mcp.ErrNotMessage, http.StatusBadRequest, mcp.CodeInvalidRequest, 0, ""},
 	{ErrNoMethod, http.StatusOK, mcp.CodeMethodNotFound, 0, "method not found: it is not of this session's revision"},

@@ -234,10 +234,11 @@ func (x *Exchange) Renew(from time.Time) {
 }
 
 // mayAskForMore reports whether the client itself asked for less than it wants to
-// do. Where the user gave less, it would come back with as much.
+// do. Where the user gave less, or the URL is one for reading, it would come back with as
+// much.
 func (x *Exchange) mayAskForMore(outcome Outcome) bool {
 	asked := x.access.Requested
-	return outcome == Outcome(control.ReasonReadOnly) && asked != "" && model.ReadOnly(asked)
+	return outcome == Outcome(control.ReasonReadOnly) && asked != "" && model.ReadOnly(asked) && !x.access.ViewReadOnly
 }
 
 // response is what to send at the end of a call and its outcome; nil when the

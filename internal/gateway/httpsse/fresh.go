@@ -27,6 +27,7 @@ var errTooManyStreams = &call.Fault{
 // fresh is an open stream that has no session yet.
 type fresh struct {
 	id, user, client string
+	reads            bool            // it was opened to read only, see model.Access
 	streams          *eventstore.Hub // the session's, once there is one
 
 	mu      sync.Mutex // held while the session begins
@@ -49,10 +50,12 @@ func (h *Handler) join(id string, access model.Access) (*fresh, error) {
 	case f == nil && h.freshOfLocked(access.User.ID) >= maxFresh:
 		return nil, errTooManyStreams
 	case f == nil:
-		f = &fresh{id: id, user: access.User.ID, client: access.ClientID, streams: session.NewStreams()}
+		f = &fresh{id: id, user: access.User.ID, client: access.ClientID, reads: access.ViewReadOnly, streams: session.NewStreams()}
 		h.fresh[id] = f
 	case !f.of(access):
 		return nil, model.ErrNotFound
+	case f.reads != access.ViewReadOnly:
+		return nil, session.ErrOtherView
 	}
 	f.listeners++
 	return f, nil

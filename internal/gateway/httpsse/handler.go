@@ -56,8 +56,11 @@ func (h *Handler) Post(r *http.Request, access model.Access, m mcp.Message) (cal
 		return h.pass(r, s, access, m)
 	}
 	f := h.find(id, access)
-	if f == nil || !errors.Is(err, model.ErrNotFound) {
+	switch {
+	case f == nil || !errors.Is(err, model.ErrNotFound):
 		return call.Answer{}, err
+	case f.reads != access.ViewReadOnly:
+		return call.Answer{}, session.ErrOtherView
 	}
 	return h.first(r, f, access, m)
 }

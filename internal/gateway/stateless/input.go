@@ -74,7 +74,7 @@ func (q *request) park(x *call.Exchange) []byte {
 }
 
 func (q *request) claim() claim {
-	return claim{UserID: q.access.User.ID, GrantID: q.access.GrantID, ClientID: q.access.ClientID, Request: digest(q.Message)}
+	return claim{UserID: q.access.User.ID, GrantID: q.access.GrantID, ClientID: q.access.ClientID, Request: digest(q.Message), Reads: q.access.ViewReadOnly}
 }
 
 // inputRequired is the result that asks the client (2026-07-28, schema

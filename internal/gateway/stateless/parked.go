@@ -113,6 +113,7 @@ func (l *parking) removeLocked(id string) bool {
 type claim struct {
 	UserID, GrantID, ClientID string
 	Request                   [sha256.Size]byte // see digest
+	Reads                     bool              // it reads only, by its URL or a header
 }
 
 // parkedState is what a requestState holds.

@@ -65,10 +65,11 @@ func TestStatesOfOthersAreRefused(t *testing.T) {
 	c := &parked{}
 	state := parkTest(t, l, "s", c)
 	for name, other := range map[string]claim{
-		"user":    {"x", "g", "c", [32]byte{1}},
-		"grant":   {"u", "x", "c", [32]byte{1}},
-		"client":  {"u", "g", "x", [32]byte{1}},
-		"request": {"u", "g", "c", [32]byte{2}},
+		"user":    {"x", "g", "c", [32]byte{1}, false},
+		"grant":   {"u", "x", "c", [32]byte{1}, false},
+		"client":  {"u", "g", "x", [32]byte{1}, false},
+		"request": {"u", "g", "c", [32]byte{2}, false},
+		"view":    {"u", "g", "c", [32]byte{1}, true},
 	} {
 		if _, err := l.Take(state, other, anyone); !errors.Is(err, errState) {
 			t.Errorf("another %s: %v", name, err)

@@ -88,6 +88,13 @@ const (
 	HeaderParamPrefix     = "Mcp-Param-"
 )
 
+// Headers by which a client says, with each request, how much of a server it wants to see.
+// Other servers of forges have them too.
+const (
+	HeaderToolsets = "X-MCP-Toolsets" // names of toolsets, with commas between them
+	HeaderReadOnly = "X-MCP-Readonly" // true or false
+)
+
 // MaxBody bounds a request, and all of a user at once, in bytes.
 const MaxBody = 64 << 20
 

@@ -44,6 +44,8 @@ var (
 	// ErrBroaderScope says that a refresh asked for more than the client had asked
 	// for before.
 	ErrBroaderScope = errors.New("more than was asked for before")
+	// ErrOtherResource says that a refresh asks for a resource that the login was not for.
+	ErrOtherResource = errors.New("another resource than that of the login")
 	// ErrInsufficientScope says that the client asked for fewer rights than what
 	// it wants to do needs. Asking for more helps.
 	ErrInsufficientScope = errors.New("insufficient scope")
@@ -114,7 +116,12 @@ type Access struct {
 	Requested string    // by the client, see Grant
 	Narrowed  bool      // the grant's tokens could write once, see Grant
 	Ceiling   string    // of the grant, see there
+	Resource  string    // what the token is for alone, see Grant; empty for all
 	ExpiresAt time.Time `gorm:"serializer:ms"`
+
+	// ViewReadOnly says that this request wants to read only, by its URL or a header. Scope
+	// is that of reading then, whatever the token could do. It is not stored.
+	ViewReadOnly bool `gorm:"-"`
 }
 
 // SessionKind says whom a session serves.
@@ -146,10 +153,13 @@ type Session struct {
 	Protocol   string      // negotiated MCP protocol version
 	Initialize string      // the client's initialize request, replayed when a unit starts anew; empty if shared
 	ReadOnly   bool        // nothing of it may write at the forge
-	LogLevel   string      // the client's last logging/setLevel request, replayed likewise
-	Server     string      // what the backend of a shared one says of itself, JSON
-	CreatedAt  time.Time   `gorm:"autoCreateTime:false;serializer:ms"`
-	LastUsedAt time.Time   `gorm:"serializer:ms"`
+	// ViewReadOnly: its client began it so by a URL or a header, see Access, and all requests
+	// in it have to say the same.
+	ViewReadOnly bool
+	LogLevel     string    // the client's last logging/setLevel request, replayed likewise
+	Server       string    // what the backend of a shared one says of itself, JSON
+	CreatedAt    time.Time `gorm:"autoCreateTime:false;serializer:ms"`
+	LastUsedAt   time.Time `gorm:"serializer:ms"`
 }
 
 // Named is an organization or a team of the forge. Only the number says which one it is.

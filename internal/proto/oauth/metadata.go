@@ -57,5 +57,6 @@ type Introspection struct {
 	TokenType string `json:"token_type,omitempty"`
 	ExpiresAt int64  `json:"exp,omitempty"` // seconds since 1970
 	Subject   string `json:"sub,omitempty"`
+	Audience  string `json:"aud,omitempty"` // the resource that it is bound to, if any
 	Issuer    string `json:"iss,omitempty"`
 }

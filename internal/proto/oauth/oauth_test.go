@@ -179,25 +179,62 @@ func TestAllowedSchemes(t *testing.T) {
 }
 
 func TestMatchResource(t *testing.T) {
-	endpoints := []string{"https://b.example/x/mcp", "https://b.example/x/sse"}
 	for given, want := range map[string]string{
-		"https://b.example/x/mcp":      endpoints[0],
-		"https://b.example/x/mcp/":     endpoints[0],
-		"https://B.Example:443/x/mcp":  endpoints[0],
-		"https://b.example/x/sse":      endpoints[1],
-		"https://b.example/x":          "",
-		"https://b.example/x/MCP":      "",
-		"http://b.example/x/mcp":       "",
-		"https://b.example:444/x/mcp":  "",
-		"https://evil.example/x/mcp":   "",
-		"https://b.example/x/mcp#f":    "",
-		"https://u@b.example/x/mcp":    "",
-		"https://b.example/x/mcp?q=1":  "",
-		"https://b.example/x/..%2fmcp": "",
-		"x":                            "",
+		"https://b.example/x/mcp":                     "/mcp",
+		"https://b.example/x/mcp/":                    "/mcp",
+		"https://B.Example:443/x/mcp":                 "/mcp",
+		"https://b.example/x/sse":                     "/sse",
+		"https://b.example/x/mcp/readonly":            "/mcp/readonly",
+		"https://b.example/x/mcp/x/issues/":           "/mcp/x/issues",
+		"https://B.example/x/mcp/x/issues/readonly":   "/mcp/x/issues/readonly",
+		"https://b.example/x/mcp/x/all":               "/mcp/x/all",
+		"https://b.example/x/mcp/x/Issues":            "",
+		"https://b.example/x/mcp/x/%69ssues":          "",
+		"https://b.example/x/mcp/x/nothing":           "",
+		"https://b.example/x/mcp/x/../x/issues":       "",
+		"https://b.example/x/mcp//":                   "",
+		"https://b.example/x/sse/readonly":            "",
+		"https://b.example/x":                         "",
+		"https://b.example/xmcp":                      "",
+		"https://b.example/mcp":                       "",
+		"https://b.example/x/MCP":                     "",
+		"http://b.example/x/mcp":                      "",
+		"https://b.example:444/x/mcp":                 "",
+		"https://evil.example/x/mcp":                  "",
+		"https://b.example.evil.example/x/mcp":        "",
+		"https://b.example/x/mcp#f":                   "",
+		"https://u@b.example/x/mcp":                   "",
+		"https://b.example/x/mcp?q=1":                 "",
+		"https://b.example/x/..%2fmcp":                "",
+		"x":                                           "",
+		"https://b.example/x/mcp/x/issues/readonly/x": "",
 	} {
-		if got, ok := MatchResource(endpoints, given); got != want || ok != (want != "") {
-			t.Errorf("%s: %q, want %q", given, got, want)
+		if got, err := MatchResource("https://b.example/x", given); got.String() != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, want %q; %v", given, got, want, err)
+		}
+	}
+}
+
+// Of several resources the token is for the one that holds the others.
+func TestMatchResources(t *testing.T) {
+	const issuer = "https://b.example"
+	for given, want := range map[string]string{
+		"": "", "/mcp": "/mcp", "/mcp /sse": "/mcp", "/sse /mcp/": "/sse", "/mcp/x/issues /mcp": "/mcp", "/mcp /mcp/x/issues/readonly /mcp/readonly": "/mcp",
+		"/mcp/x/issues/readonly /mcp/readonly": "/mcp/readonly", "/mcp/x/issues /mcp/x/wiki /mcp/x/all": "/mcp/x/all",
+		"/mcp/x/issues /mcp/x/wiki": "one resource", "/mcp/x/issues /mcp/readonly": "one resource", "/mcp /other": "does not protect", "/mcp /": "does not protect", "/mcp/x/nothing /mcp": "toolsets",
+	} {
+		v := url.Values{}
+		for path := range strings.FieldsSeq(given) {
+			v.Add("resource", issuer+path)
+		}
+		p, _ := ParseParams(v)
+		got, err := MatchResources(issuer, p)
+		if strings.Contains(want, "/") || want == "" {
+			if err != nil || got.String() != want {
+				t.Errorf("%s: %q, %v", given, got, err)
+			}
+		} else if err == nil || err.Code != InvalidTarget || !strings.Contains(err.Description, want) {
+			t.Errorf("%s: %q, %v", given, got, err)
 		}
 	}
 }

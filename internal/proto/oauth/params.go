@@ -4,11 +4,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/fjmcp/fjmcp-broker/internal/proto/endpoint"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forge"
 )
 
@@ -35,34 +37,42 @@ func (p Params) Resources() []string {
 	return slices.DeleteFunc(slices.Clone(p.values["resource"]), func(r string) bool { return r == "" })
 }
 
-// MatchResource finds the endpoint URL that a resource indicator (RFC 8707)
-// names. Host case, a default port and one trailing slash are ignored, as
-// clients' URL libraries add or drop them.
-func MatchResource(endpoints []string, resource string) (string, bool) {
-	want, ok := canonicalResource(resource)
-	if !ok {
-		return "", false
+// MatchResource finds the endpoint of the server at issuer that a resource indicator (RFC
+// 8707) names. Host case, a default port and one trailing slash are ignored, as clients'
+// URL libraries add or drop them.
+func MatchResource(issuer, resource string) (endpoint.Path, error) {
+	given, ours := canonicalResource(resource)
+	server, valid := canonicalResource(issuer)
+	path, below := strings.CutPrefix(given, server)
+	found, err := endpoint.Parse(path)
+	main := endpoint.All()[0].String()
+	if !ours || !valid || !below || err != nil && !strings.HasPrefix(path, main+"/") {
+		return endpoint.Path{}, fmt.Errorf("this server does not protect the resource %q; use %s", resource, issuer+main)
 	}
-	for _, e := range endpoints {
-		if have, ok := canonicalResource(e); ok && have == want {
-			return e, true
-		}
-	}
-	return "", false
+	return found.Bare(), err
 }
 
-// MatchResources picks the endpoint that a request names, "" when it names none.
-// A foreign one is invalid_target (RFC 8707 §2).
-func MatchResources(endpoints []string, p Params) (string, *Error) {
-	var found string
+// MatchResources picks the endpoint that a request names, the zero value when it names none.
+// Of several it is the one that holds all others: a token is for one. A foreign one, and
+// several that none of them holds, are invalid_target (RFC 8707 §2).
+func MatchResources(issuer string, p Params) (endpoint.Path, *Error) {
+	var all []endpoint.Path
 	for _, given := range p.Resources() {
-		r, ok := MatchResource(endpoints, given)
-		if !ok {
-			return "", Errorf(InvalidTarget, "this server does not protect the resource %q; use %s", given, endpoints[0])
+		r, err := MatchResource(issuer, given)
+		if err != nil {
+			return endpoint.Path{}, Errorf(InvalidTarget, "%v", err)
 		}
-		found = r
+		all = append(all, r)
 	}
-	return found, nil
+	for _, r := range all {
+		if !slices.ContainsFunc(all, func(o endpoint.Path) bool { return !o.Within(r) }) {
+			return r, nil
+		}
+	}
+	if len(all) > 0 {
+		return endpoint.Path{}, Errorf(InvalidTarget, "a token is for one resource; name one that holds the others, such as %s", issuer+endpoint.All()[0].String())
+	}
+	return endpoint.Path{}, nil
 }
 
 func canonicalResource(raw string) (string, bool) {
@@ -71,7 +81,7 @@ func canonicalResource(raw string) (string, bool) {
 		return "", false
 	}
 	forge.Normalize(u)
-	return u.Scheme + "://" + strings.TrimSuffix(u.Host, ":") + strings.TrimSuffix(u.EscapedPath(), "/"), true
+	return u.Scheme + "://" + strings.TrimSuffix(u.Host, ":") + u.EscapedPath(), true
 }
 
 // S256 is the only PKCE method served (RFC 7636 §4.2).

@@ -25,7 +25,8 @@ var (
 	makes    = map[string][]int{"New": {0}, "Errorf": {0}}
 	speakers = []speaker{
 		{"internal/gateway", map[string][]int{"NewFault": {2}, "refuse": {1}, "methodNotAllowed": {1}},
-			[]string{"failures", "reasons", "forgejoDown", "noBackend", "refusalText", "errTooManyStreams", "errParkingFull", "errState", "errGone"}},
+			[]string{"failures", "reasons", "forgejoDown", "noBackend", "refusalText", "errTooManyStreams", "errParkingFull", "errState", "errGone", "narrow", "readsOnly", "toolsets"}},
+		{"internal/proto/endpoint", nil, []string{"unknown"}},
 		{"internal/proto/mcp", nil, []string{"SessionNotFound", "ErrNotJSON", "ErrNotMessage"}},
 		{"internal/authserver", map[string][]int{"Refuse": {2, 3}, "refusal": {0, 1}}, []string{"explain", "refusals", "bearerFault", "Challenge", "noCode", "unknownCode", "told"}},
 		{"internal/forgejo/errors.go", nil, []string{"kinds"}},

@@ -58,7 +58,7 @@ func (r response) field(name string) string {
 
 // register returns a new public client.
 func (w *world) register(ctx context.Context) (id string, err error) {
-	r, err := w.fetch(ctx, "POST", w.broker.URL+"/oauth/register",
+	r, err := w.fetch(ctx, "POST", w.url+"/oauth/register",
 		strings.NewReader(`{"client_name":"raw","redirect_uris":["`+loginclient.RedirectURI+`","http://127.0.0.1/`+fmt.Sprint(rand.Uint64())+`"],"token_endpoint_auth_method":"none"}`), "Content-Type", "application/json")
 	if err == nil && r.status != 201 {
 		err = fmt.Errorf("registration: %d %s", r.status, r.body)
@@ -67,7 +67,7 @@ func (w *world) register(ctx context.Context) (id string, err error) {
 }
 
 func (w *world) authorizeURL(client string) string {
-	return w.broker.URL + "/oauth/authorize?" + url.Values{
+	return w.url + "/oauth/authorize?" + url.Values{
 		"response_type": {"code"}, "client_id": {client}, "redirect_uri": {loginclient.RedirectURI}, "state": {"s"},
 		"code_challenge": {challenge()}, "code_challenge_method": {"S256"},
 	}.Encode()

@@ -10,6 +10,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/restore"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -58,7 +59,7 @@ func (sc *scene) standing(t *testing.T, logins ...teststore.Login) string {
 	s := teststore.Open(t, filepath.Join(sc.dir, database), nil)
 	var names []string
 	for _, l := range logins {
-		_, _, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(time.Now()), "")
+		_, _, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(time.Now()), store.Asked{})
 		sessions, listErr := s.UserSessions(t.Context(), l.User.ID)
 		if (err == nil) != (len(sessions) == 1) || listErr != nil {
 			t.Errorf("%s refreshes: %v, and has sessions %v", l.User.Name, err, sessions)
@@ -103,7 +104,7 @@ func TestReplayOfLess(t *testing.T) {
 	if a, err := s.Access(t.Context(), model.Hash(sc.bob.Pair.Access)); err != nil || !model.ReadOnly(a.Scope) {
 		t.Errorf("the narrowed login has %q, %v", a.Scope, err)
 	}
-	if _, _, err := s.Rotate(t.Context(), sc.bob.Pair.Refresh, sc.bob.Client, teststore.Pair(time.Now()), ""); !errors.Is(err, model.ErrReused) {
+	if _, _, err := s.Rotate(t.Context(), sc.bob.Pair.Refresh, sc.bob.Client, teststore.Pair(time.Now()), store.Asked{}); !errors.Is(err, model.ErrReused) {
 		t.Errorf("a token that was replaced five times since: %v", err)
 	}
 }
