@@ -21,6 +21,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/policy"
 	"github.com/fjmcp/fjmcp-broker/internal/sandbox/confine"
 )
 
@@ -64,8 +65,11 @@ type Config struct {
 	ForgejoURL          *url.URL // no trailing slash
 	ForgejoClientSecret string
 	ForgejoScopes       []string
-	Routes              forgeapi.Policy // which of the forge's routes sessions may use
-	Launcher            string          // LauncherSystemd or LauncherProcess
+	Routes              forgeapi.Policy  // which of the forge's routes sessions may use
+	PolicyFile          string           // where the policy is, or would be
+	Policy              *policy.Document // what it says; nil for no policy
+	policyNeeded        bool             // it must be there
+	Launcher            string           // LauncherSystemd or LauncherProcess
 	StateDir            string
 	StoreKey            []byte         // 32 bytes
 	storeKeyFile        string         // that it is mended in
@@ -87,6 +91,7 @@ type raw struct {
 	ForgejoURL      string `env:"FORGEJO_URL"`
 	ForgejoScopes   string `env:"FORGEJO_SCOPES"`
 	Routes          string `env:"FORGEJO_ROUTES"`
+	Policy          string `env:"POLICY"` // "" for DefaultPolicy, if there is one
 	Launcher        string `env:"LAUNCHER"`
 	RequireLandlock string `env:"REQUIRE_LANDLOCK" envDefault:"off"`
 	StateDir        string `env:"STATE_DIR"`
@@ -114,9 +119,10 @@ type loader struct {
 	raw    raw
 	faults []string
 
-	booted       bool // systemd is PID 1
-	landlock     bool // the kernel has it
-	unregistered bool // there is no OAuth2 application yet
+	policyFile   string // where a policy is that is not set
+	booted       bool   // systemd is PID 1
+	landlock     bool   // the kernel has it
+	unregistered bool   // there is no OAuth2 application yet
 }
 
 func (l *loader) fault(format string, args ...any) {
@@ -142,7 +148,7 @@ func Check(environ []string, given map[string]Credential) (*Config, error) {
 
 func newLoader(environ []string, given map[string]Credential) *loader {
 	_, err := os.Stat("/run/systemd/system") // sd_booted(3)
-	return &loader{env: env.ToMap(environ), given: given, booted: err == nil, landlock: confine.Landlock()}
+	return &loader{env: env.ToMap(environ), given: given, policyFile: DefaultPolicy, booted: err == nil, landlock: confine.Landlock()}
 }
 
 func (l *loader) load() (*Config, error) {
@@ -157,6 +163,7 @@ func (l *loader) load() (*Config, error) {
 	c.ForgejoURL = l.forgejoURL(c.Launcher)
 	c.ForgejoScopes = l.scopes()
 	c.Routes = l.routes()
+	l.policy(c)
 	c.AllowedOrigins = l.allowedOrigins()
 	c.RedirectSchemes = l.redirectSchemes()
 	c.TrustedProxies = l.trustedProxies()

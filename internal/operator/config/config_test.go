@@ -39,7 +39,7 @@ func settings(t *testing.T, booted, landlock bool, changes ...string) (*Config, 
 		}
 		env[name] = value
 	}
-	return (&loader{env: env, booted: booted, landlock: landlock}).load()
+	return (&loader{env: env, policyFile: filepath.Join(dir, "policy.toml"), booted: booted, landlock: landlock}).load()
 }
 
 func write(t *testing.T, path string, b []byte) {

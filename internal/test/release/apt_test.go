@@ -160,6 +160,7 @@ func looksWhole(t *testing.T, c *nspawn.Container) {
 		test -f doc/fjmcp-broker/docs/operations.md
 		test -f doc/fjmcp-broker/examples/Caddyfile
 		test -f doc/fjmcp-broker/examples/fjmcp.conf
+		test -f doc/fjmcp-broker/examples/policy.toml
 		test -f bash-completion/completions/fjmcpctl
 		test -f zsh/vendor-completions/_fjmcpctl
 		test -f fish/vendor_completions.d/fjmcpctl.fish
