@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/policy"
 )
 
 // Sentinel errors. Adapters wrap them with %w; the HTTP side maps each to an
@@ -122,6 +124,8 @@ type Access struct {
 	// ViewReadOnly says that this request wants to read only, by its URL or a header. Scope
 	// is that of reading then, whatever the token could do. It is not stored.
 	ViewReadOnly bool `gorm:"-"`
+
+	Limits policy.Limits `gorm:"-"` // of today, by the operator's policy; not stored
 }
 
 // SessionKind says whom a session serves.

@@ -3,6 +3,7 @@ package rawjson
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 )
 
@@ -31,6 +32,29 @@ func TestWithout(t *testing.T) {
 	} {
 		if got := Without([]byte(object), "a"); string(got) != want {
 			t.Errorf("%s: got %s, want %s", object, got, want)
+		}
+	}
+}
+
+func TestItems(t *testing.T) {
+	for doc, want := range map[string]string{
+		` [ ]`:                              ``,
+		`[1]`:                               `1`,
+		"[ {\"a\":[1,2]} ,\n\"]\" , null]":  `{"a":[1,2]}|"]"|null`,
+		`[[],[[1]],"\\",-1.5e3 ,{"}":"{"}]`: `[]|[[1]]|"\\"|-1.5e3|{"}":"{"}`,
+	} {
+		items, ok := Items([]byte(doc), 0)
+		var got []string
+		for _, at := range items {
+			got = append(got, string(at.Of([]byte(doc))))
+		}
+		if s := strings.Join(got, "|"); !ok || s != want {
+			t.Errorf("%s: got %s, %v; want %s", doc, s, ok, want)
+		}
+	}
+	for _, doc := range []string{``, `{}`, `"[1]"`, `null`} {
+		if items, ok := Items([]byte(doc), 0); ok || items != nil {
+			t.Errorf("%s: got %v", doc, items)
 		}
 	}
 }

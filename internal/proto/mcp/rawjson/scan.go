@@ -69,6 +69,23 @@ func (w *Walker) Next() bool {
 	return true
 }
 
+// Items are the values of the array at from in a valid document, white space before it
+// skipped. ok is false when no array is there.
+func Items(doc []byte, from int) (items []Span, ok bool) {
+	i := SkipSpace(doc, from)
+	if i >= len(doc) || doc[i] != '[' {
+		return nil, false
+	}
+	for i = SkipSpace(doc, i+1); doc[i] != ']'; {
+		end := skipValue(doc, i)
+		items = append(items, Span{i, end})
+		if i = SkipSpace(doc, end); doc[i] == ',' {
+			i = SkipSpace(doc, i+1)
+		}
+	}
+	return items, true
+}
+
 // Find returns the span of the value at path below the object that begins at
 // from. Of repeated keys the last counts, as with encoding/json.
 func Find(doc []byte, from int, path ...string) Span {
