@@ -59,6 +59,7 @@ type Event struct {
 	ResultBytes    string
 	DurationUsec   string // from the request to its end
 	Trace          string // W3C traceparent
+	Rule           string // of the operator's policy, that refused it
 
 	operator string // from the context, see By
 	number   string // in the order of what happened
@@ -228,7 +229,7 @@ func (e Event) fields() []slog.Attr {
 		slog.String("FJMCP_REPO", e.Repo), slog.String("FJMCP_ISSUE", e.Issue), slog.String("FJMCP_REPOS_SEEN", e.ReposSeen),
 		slog.String("FJMCP_REPOS_POSSIBLE", e.ReposPossible), slog.String("FJMCP_ARGUMENTS_BYTES", e.ArgumentsBytes),
 		slog.String("FJMCP_RESULT_BYTES", e.ResultBytes), slog.String("FJMCP_DURATION_USEC", e.DurationUsec),
-		slog.String("FJMCP_TRACEPARENT", e.Trace),
+		slog.String("FJMCP_TRACEPARENT", e.Trace), slog.String("FJMCP_RULE", e.Rule),
 	}
 	fields := all[:0]
 	for _, f := range all {

@@ -39,6 +39,7 @@ type Event struct {
 	ArgumentBytes int64      `json:"arguments_bytes,omitempty"`
 	ResultBytes   int64      `json:"result_bytes,omitempty"`
 	Trace         string     `json:"traceparent,omitempty"`
+	Rule          string     `json:"rule,omitempty"` // of the policy
 	Operator      string     `json:"operator,omitempty"`
 	Number        int64      `json:"number,omitempty"` // in its run, from 1 on; 0 from a broker before 0.3.0
 	Run           string     `json:"run,omitempty"`    // of the broker: its invocation ID
@@ -59,7 +60,7 @@ var fields = []string{
 	"FJMCP_TIME", "FJMCP_EVENT", "FJMCP_NUMBER", "FJMCP_USER", "FJMCP_USER_ID", "FJMCP_CLIENT", "FJMCP_CLIENT_ID",
 	"FJMCP_GRANT", "FJMCP_GENERATION", "FJMCP_READ_ONLY", "FJMCP_ADDRESS", "FJMCP_SESSION", "FJMCP_UNIT", "FJMCP_TOOL", "FJMCP_PROMPT", "FJMCP_RESOURCE",
 	"FJMCP_REPO", "FJMCP_ISSUE", "FJMCP_REPOS_SEEN", "FJMCP_REPOS_POSSIBLE", "FJMCP_ARGUMENTS_BYTES",
-	"FJMCP_RESULT_BYTES", "FJMCP_DURATION_USEC", "FJMCP_TRACEPARENT", "FJMCP_OUTCOME", "FJMCP_DETAIL", "FJMCP_OPERATOR",
+	"FJMCP_RESULT_BYTES", "FJMCP_DURATION_USEC", "FJMCP_TRACEPARENT", "FJMCP_RULE", "FJMCP_OUTCOME", "FJMCP_DETAIL", "FJMCP_OPERATOR",
 }
 
 // parse reads an entry. The broker writes no field twice and no value that is not clean.
@@ -152,6 +153,8 @@ func (e *Event) text(name string) *string {
 		return &e.Issue
 	case "FJMCP_TRACEPARENT":
 		return &e.Trace
+	case "FJMCP_RULE":
+		return &e.Rule
 	case "FJMCP_OUTCOME":
 		return &e.Outcome
 	case "FJMCP_DETAIL":

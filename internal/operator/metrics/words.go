@@ -45,7 +45,7 @@ func (w words) with(more words) words {
 var (
 	failureReasons = newWords("backend_missing", "backend_not_executable", "backend_too_old", "forge_unreachable", "token_refused",
 		"crashed", "internal", "timeout", "launcher", "protocol", "error", "crash_loop")
-	callOutcomes = newWords("ok", "error", "left", "timeout", "cancelled", "incapable", "unanswered", "read_only", "policy", "denied_path",
+	callOutcomes = newWords("ok", "error", "left", "timeout", "cancelled", "incapable", "unanswered", "read_only", "hidden", "policy", "denied_path",
 		"denied_request", "token_leaked", "failed", "rate_limited").with(failureReasons)
 	loginOutcomes = newWords("ok", "down", "grant_dead", "misconfigured", "suspended", "blocked", "revoked", "scope_too_broad", "scope_too_narrow",
 		"denied", "other_browser", "not_stored", "too_often", "error") // of refreshes, too
