@@ -3,6 +3,7 @@ package store_test
 import (
 	"database/sql"
 	"errors"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,7 +23,7 @@ func TestAccess(t *testing.T) {
 		User: l.User, ClientID: l.Client.ID, Client: "test client", GrantID: l.Grant.ID,
 		Scope: "forgejo:read forgejo:write", ExpiresAt: l.Pair.AccessExpiresAt,
 	}
-	if a != want {
+	if !reflect.DeepEqual(a, want) {
 		t.Errorf("got %+v\nwant %+v", a, want)
 	}
 	_, err = s.Access(t.Context(), model.Hash(l.Pair.Refresh))
