@@ -207,3 +207,17 @@ func BenchmarkNames(b *testing.B) {
 		}
 	}
 }
+
+// TestToolsAcross: those that find, list or change what is in several repositories.
+func TestToolsAcross(t *testing.T) {
+	for name, want := range map[string]bool{
+		"search_issues": true, "search_repos": true, "list_my_repos": true, "check_notifications": true,
+		"mark_notification_read": true, "download_issue_attachment": true, "add_team_repo": true,
+		"create_repo": false, "list_repo_issues": false, "create_issue": false, "get_my_user_info": false,
+		"get_forgejo_mcp_server_version": false, "merge_pull_request": false,
+	} {
+		if tool, ok := ToolNamed(name); !ok || tool.Across() != want {
+			t.Errorf("%s (known: %v): got %v", name, ok, tool.Across())
+		}
+	}
+}

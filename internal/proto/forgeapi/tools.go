@@ -57,6 +57,25 @@ var byTool = sync.OnceValue(func() map[string][]Route {
 	return m
 })
 
+var acrossTools = sync.OnceValue(func() map[string]bool {
+	m := make(map[string]bool)
+	for _, t := range AllTools() {
+		routes := slices.Clone(t.Routes())
+		if t.Reads() {
+			m[t.Name] = slices.ContainsFunc(routes, Route.Across)
+			continue
+		}
+		routes = slices.DeleteFunc(routes, func(r Route) bool { return r.Method == "GET" })
+		m[t.Name] = len(routes) > 0 && !slices.ContainsFunc(routes, func(r Route) bool { return !r.Across() })
+	}
+	return m
+})
+
+// Across reports whether the tool can do nothing without a request that concerns several
+// repositories: to read it needs all of its routes, to change something one of those that
+// do.
+func (t Tool) Across() bool { return acrossTools()[t.Name] }
+
 // ToolNamed returns the tool, or the resource template, of exactly that name.
 func ToolNamed(name string) (Tool, bool) {
 	t, ok := byName()[name]

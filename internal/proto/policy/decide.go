@@ -62,7 +62,13 @@ func (v *Verdict) or(other Verdict) {
 }
 
 // Tool decides for the view: whether there is a repository for which t may be used.
-func (l Limits) Tool(t forgeapi.Tool) Verdict { return l.may(t, !t.Reads(), somewhere) }
+func (l Limits) Tool(t forgeapi.Tool) Verdict { return l.use(t, somewhere) }
+
+// use decides whether t may do at p what it is for.
+func (l Limits) use(t forgeapi.Tool, p place) Verdict {
+	p.across = p.across || t.Across()
+	return l.may(t, !t.Reads(), p)
+}
 
 // Unknown decides of a tool that the forge's table does not know. It is taken to change
 // something, and to be each of the tools that a denial names.
@@ -73,12 +79,12 @@ func (l Limits) Connect() Verdict { return l.anything(somewhere) }
 
 // anything decides whether there is a tool that may be used at p.
 func (l Limits) anything(p place) Verdict {
-	refused := l.may(unknown, true, p)
+	refused := l.use(unknown, p)
 	if refused.Allowed {
 		return refused
 	}
 	for _, t := range forgeapi.AllTools() {
-		v := l.may(t, !t.Reads(), p)
+		v := l.use(t, p)
 		if v.Allowed {
 			return v
 		}

@@ -144,3 +144,24 @@ func TestGlob(t *testing.T) {
 		}
 	}
 }
+
+// TestToolsAcrossRepositories are not seen where repositories are limited.
+func TestToolsAcrossRepositories(t *testing.T) {
+	all, some := Cover{}, Cover{Owners: []string{"acme"}}
+	deny := Cover{Rule: "no", Repositories: []string{"acme/secret"}}
+	for _, c := range []struct {
+		rights Rights
+		want   Verdict
+	}{
+		{Rights{Grants: []Cover{all}}, Verdict{true, ""}},
+		{Rights{Grants: []Cover{some}}, Verdict{}},
+		{Rights{Grants: []Cover{all}, Denials: []Cover{deny}}, Verdict{false, "no"}},
+	} {
+		if got := (Limits{c.rights}).Tool(tool(t, "search_repos")); got != c.want {
+			t.Errorf("%+v: got %+v, want %+v", c.rights, got, c.want)
+		}
+		if got := (Limits{c.rights}).Tool(tool(t, "list_repo_issues")); !got.Allowed {
+			t.Errorf("%+v: got %+v for one repository", c.rights, got)
+		}
+	}
+}

@@ -73,7 +73,7 @@ func (q Question) decide(l Limits) Verdict {
 		return l.anything(q.place())
 	}
 	t, _ := forgeapi.ToolNamed(q.Tool)
-	return l.may(t, !t.Reads(), q.place())
+	return l.use(t, q.place())
 }
 
 func (q Question) place() place {
@@ -96,6 +96,7 @@ func (q Question) match(rule *Rule) Match {
 		m.Tool = c.hasTool(t) || t.Name == "" && rule.Deny
 	}
 	p := q.place()
+	p.across = p.across || t.Across()
 	if rule.Deny {
 		m.Place = p.denied(&c)
 	} else {

@@ -63,6 +63,7 @@ func TestExplain(t *testing.T) {
 		{Question{"create_wiki_page", ""}, "no-wiki-writing: reading-access developers issues-tool no-secret-place no-wiki-writing!"},
 		{Question{"", ""}, "yes: reading! developers! issues! no-secret-place no-wiki-writing-access-tool"},
 		{Question{"", "acme/secret"}, "no-secret: reading developers issues-place no-secret! no-wiki-writing-access-tool"},
+		{Question{"search_issues", ""}, "no-secret: reading developers-place issues-place no-secret! no-wiki-writing-access-tool"},
 		{Question{"invented", "acme/site"}, "no-wiki-writing: reading-access developers issues-tool-place no-secret-place no-wiki-writing!"},
 	} {
 		e, err := rules.Explain(alice, c.q)
@@ -119,7 +120,7 @@ func TestExplanationIsTheDecision(t *testing.T) {
 		limits := Limits{mustFor(t, d, m)}
 		switch tool, known := forgeapi.ToolNamed(q.Tool); {
 		case q.Tool != "" && q.Repository != "":
-			request := Request{Write: !tool.Reads(), Routes: []forgeapi.Route{{Tools: []string{q.Tool}}}, Repositories: []string{q.Repository}}
+			request := Request{Write: !tool.Reads(), Across: tool.Across(), Routes: []forgeapi.Route{{Tools: []string{q.Tool}}}, Repositories: []string{q.Repository}}
 			if got := limits.Request(request); got != e.Verdict {
 				t.Fatalf("got %+v, want %+v", e.Verdict, got)
 			}

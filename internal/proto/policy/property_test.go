@@ -29,7 +29,7 @@ func some[T comparable](t *rapid.T, label string, from ...T) []T {
 	return rapid.SliceOfNDistinct(rapid.SampledFrom(from), 1, 2, rapid.ID).Draw(t, label)
 }
 
-var ruleTools = []string{"list_repo_issues", "create_issue", "list_wiki_pages", "create_wiki_page", "forgejo://repo/{owner}/{repo}"}
+var ruleTools = []string{"list_repo_issues", "create_issue", "list_wiki_pages", "create_wiki_page", "forgejo://repo/{owner}/{repo}", "search_repos"}
 
 func drawRule(t *rapid.T, i int) Rule {
 	r := Rule{
@@ -74,7 +74,7 @@ func drawMember(t *rapid.T) Member {
 func drawRequest(t *rapid.T) Request {
 	q := Request{
 		Write:        rapid.Bool().Draw(t, "write"),
-		Repositories: some(t, "of repositories", "acme/site", "Acme/Docs", "acme/s", "other/site", "other/a-b", "third/site", "acme"),
+		Repositories: some(t, "of repositories", "acme/site", "Acme/Docs", "acme/s", "other/site", "other/a-b", "third/site", "acme", "acme/*", "other/*"),
 		Owners:       some(t, "of owners", "acme", "OTHER", "third"),
 		Across:       rapid.IntRange(0, 5).Draw(t, "across") == 0,
 	}
@@ -127,7 +127,11 @@ func (n naive) covers(r Rule, tool string, write bool, kind, what string) bool {
 	what = strings.ToLower(what)
 	switch kind {
 	case "repository":
+		oneOf := strings.HasSuffix(what, "/*") // some of that owner's
 		for _, pattern := range r.Repositories {
+			if oneOf && r.Deny && strings.HasPrefix(pattern, what[:len(what)-1]) {
+				places = true
+			}
 			places = places || regexp.MustCompile("^"+strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, "[^/]*")+"$").MatchString(what)
 		}
 		places = places || slices.Contains(r.Owners, what[:strings.Index(what, "/")])
@@ -311,7 +315,7 @@ func TestNothingIsHiddenThatIsAllowed(t *testing.T) {
 			seen := len(route.Tools) == 0
 			for _, name := range route.Tools {
 				tool, _ := forgeapi.ToolNamed(name)
-				seen = seen || l.Tool(tool).Allowed || q.Write == tool.Reads()
+				seen = seen || l.Tool(tool).Allowed || q.Write == tool.Reads() || tool.Across() && !q.Across
 			}
 			if !seen {
 				t.Fatalf("%v are hidden", route.Tools)
