@@ -3,14 +3,10 @@ package policy
 import (
 	"bytes"
 	"errors"
-	"regexp"
 	"sort"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 )
-
-// beginning is how a line looks that begins an expression, and is none of a list.
-var beginning = regexp.MustCompile(`^[ \t]*(\[|[A-Za-z_-]+[ \t]*=)`)
 
 // expressions reads a file's expressions, those too that follow a faulty one. The library
 // reads no more than one expression at a time, so that it can be told to go on elsewhere.
@@ -80,7 +76,7 @@ func (e *expressions) resume(faulty int) bool {
 		line++
 	}
 	for line = max(line+1, faulty); line <= len(e.lines); line++ {
-		if beginning.Match(e.lineText(line)) {
+		if begins(e.lineText(line)) {
 			e.ended, e.at = line-1, e.lines[line-1]
 			e.Reset(e.text[e.at:])
 			return true
@@ -100,4 +96,11 @@ func (e *expressions) lineText(line int) []byte {
 		end = e.lines[line]
 	}
 	return e.text[e.lines[line-1]:end]
+}
+
+// begins reports whether a line looks as if it began an expression, and were none of a list.
+func begins(line []byte) bool {
+	line = bytes.TrimLeft(line, " \t")
+	key, _, assigned := bytes.Cut(line, []byte("="))
+	return bytes.HasPrefix(line, []byte("[")) || assigned && isMadeOf(string(bytes.TrimRight(key, " \t")), nameChars, len(line))
 }

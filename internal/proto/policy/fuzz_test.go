@@ -29,7 +29,7 @@ func FuzzParse(f *testing.F) {
 		}
 		names, grants := map[string]bool{}, 0
 		for _, r := range doc.Rules {
-			if names[r.Name] || !ruleName.MatchString(r.Name) || len(r.subjects()) == 0 && !r.Everyone && !r.Administrators ||
+			if names[r.Name] || !isRule(r.Name) || len(r.subjects()) == 0 && !r.Everyone && !r.Administrators ||
 				r.Deny && (r.ReadOnly || r.Administrators || len(r.Organizations)+len(r.Teams) > 0) || !r.Deny && r.WritesOnly {
 				t.Errorf("%+v means nothing", r)
 			}

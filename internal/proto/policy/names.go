@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,17 +9,22 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
 )
 
-var (
-	ruleName    = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
-	accountName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,100}$`)
-	teamName    = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`)
-	repoPattern = regexp.MustCompile(`^[A-Za-z0-9_.*-]{1,100}$`)
+const (
+	lowerCase = "abcdefghijklmnopqrstuvwxyz0123456789"
+	nameChars = lowerCase + "ABCDEFGHIJKLMNOPQRSTUVWXYZ_.-"
 )
+
+// isMadeOf reports whether s has 1 to most bytes, all of chars.
+func isMadeOf(s, chars string, most int) bool {
+	return s != "" && len(s) <= most && strings.Trim(s, chars) == ""
+}
+
+func isRule(s string) bool { return isMadeOf(s, lowerCase+"-", 64) }
 
 // dots are no names: a path with them leads elsewhere.
 func isDots(s string) bool { return s == "." || s == ".." }
 
-func isAccount(s string) bool { return accountName.MatchString(s) && !isDots(s) }
+func isAccount(s string) bool { return isMadeOf(s, nameChars, 100) && !isDots(s) }
 
 func parseUser(s string) (Name, error) {
 	text, id, err := cutID(s)
@@ -41,7 +45,7 @@ func parseOrganization(s string) (Name, error) {
 func parseTeam(s string) (Name, error) {
 	text, id, err := cutID(s)
 	org, team, _ := strings.Cut(text, "/")
-	if err == nil && (!isAccount(org) || !teamName.MatchString(team) || isDots(team)) {
+	if err == nil && (!isAccount(org) || !isMadeOf(team, nameChars, 255) || isDots(team)) {
 		err = fmt.Errorf("%.100q is no team: want organization/team, and after it perhaps # and the id", s)
 	}
 	return Name{strings.ToLower(text), id}, err
@@ -63,7 +67,7 @@ func cutID(s string) (string, int64, error) {
 func parseRepository(s string) (string, error) {
 	owner, name, _ := strings.Cut(s, "/")
 	switch {
-	case !isAccount(owner) || !repoPattern.MatchString(name) || isDots(name):
+	case !isAccount(owner) || !isMadeOf(name, nameChars+"*", 100) || isDots(name):
 		return "", fmt.Errorf("%.100q is no repository: want owner/name, where * in the name stands for any characters; leave out repositories and owners for all", s)
 	case strings.HasSuffix(strings.ToLower(name), ".git"):
 		return "", fmt.Errorf("%.100q: write the repository's name without .git", s)

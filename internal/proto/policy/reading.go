@@ -81,7 +81,7 @@ func (r *reading) setName(v value) {
 	if !ok {
 		return
 	}
-	if !ruleName.MatchString(name) {
+	if !isRule(name) {
 		v.fault("%.100q is no rule's name: want 1 to 64 of a-z, 0-9 and -", name)
 		return
 	}
