@@ -1,8 +1,12 @@
 package session_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/session"
 )
 
 // A call that stands in line does not keep a broader token from raising the mode.
@@ -25,6 +29,37 @@ func TestRaisingDoesNotWaitForTheLine(t *testing.T) {
 	}
 	if all := w.units(); len(all) != 1 || all[0] == first {
 		t.Errorf("units %q", all)
+	}
+}
+
+// What began a session to read only, or not, is wanted of each request in it, also after the
+// process has ended. Others' requests learn nothing by it.
+func TestViewOfASessionStays(t *testing.T) {
+	w := start(t, "standin")
+	reads, writes, narrow := w.begin(w.reading()), w.begin(w.access), w.begin(w.reader())
+	stranger := w.reading()
+	stranger.User.ID = "somebody else"
+	for range 2 {
+		for _, tt := range []struct {
+			id     string
+			access model.Access
+			want   error
+		}{
+			{reads.ID(), w.reading(), nil}, {reads.ID(), w.access, session.ErrOtherView}, {reads.ID(), w.reader(), session.ErrOtherView},
+			{writes.ID(), w.access, nil}, {writes.ID(), w.reading(), session.ErrOtherView},
+			{narrow.ID(), w.reader(), nil}, {narrow.ID(), w.reading(), session.ErrOtherView},
+			{reads.ID(), stranger, model.ErrNotFound}, {writes.ID(), stranger, model.ErrNotFound},
+		} {
+			if s, err := w.Get(t.Context(), tt.id, tt.access); !errors.Is(err, tt.want) || (s == nil) != (tt.want != nil) {
+				t.Errorf("%s with %+v: %v, %v", tt.id, tt.access, s, err)
+			}
+		}
+		w.restart()
+	}
+	s, err := w.Get(t.Context(), reads.ID(), w.reading())
+	w.must(err)
+	if w.works(s, w.reading()); !s.ReadOnly() {
+		t.Error("a token that may write has raised a session for reading")
 	}
 }
 

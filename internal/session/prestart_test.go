@@ -217,7 +217,13 @@ func TestUnitAheadHasTheLoginsMode(t *testing.T) {
 	if s := w.create(w.reader()); !s.ReadOnly() || w.Waiting() != 1 {
 		t.Errorf("read-only %v, %d wait", s.ReadOnly(), w.Waiting())
 	}
-	if s := w.create(w.access); s.ReadOnly() || w.Waiting() != 0 || len(w.launches.all()) != 2 {
+	if s := w.create(w.reading()); !s.ReadOnly() || w.Waiting() != 1 {
+		t.Errorf("at an address for reading: read-only %v, %d wait", s.ReadOnly(), w.Waiting())
+	}
+	if s, err := w.Shared(t.Context(), w.reading()); err != nil || !s.ReadOnly() || w.Waiting() != 1 {
+		t.Errorf("without a session, for reading: read-only %v, %d wait, %v", s.ReadOnly(), w.Waiting(), err)
+	}
+	if s := w.create(w.access); s.ReadOnly() || w.Waiting() != 0 || len(w.launches.all()) != 3 {
 		t.Errorf("read-only %v, %d wait", s.ReadOnly(), w.Waiting())
 	}
 }

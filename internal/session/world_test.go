@@ -132,6 +132,13 @@ func (w *world) reader() model.Access {
 	return a
 }
 
+// reading is the access of a request that wants to read only.
+func (w *world) reading() model.Access {
+	access := w.access
+	access.Scope, access.ViewReadOnly = model.ScopeRead, true
+	return access
+}
+
 func (w *world) shared(access model.Access) *session.Session {
 	w.t.Helper()
 	s, err := w.Shared(w.t.Context(), access)

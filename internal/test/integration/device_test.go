@@ -89,8 +89,9 @@ func TestDeviceLogin(t *testing.T) {
 
 var verification = regexp.MustCompile(`http://\S+/device\?user_code=\S+`)
 
-// mcp-remote, which finds all by itself and registers, logs in by a code, and calls a tool.
-// A second run has the tokens of the first.
+// mcp-remote, which finds all by itself and registers, logs in by a code at the address of a
+// toolset, and calls a tool. A second run has the tokens of the first, which are for that
+// address.
 func TestMcpRemoteLogsInByACode(t *testing.T) {
 	dir, err := npm.Install(t.Context(), "testdata/npm")
 	if errors.Is(err, exec.ErrNotFound) {
@@ -105,7 +106,7 @@ func TestMcpRemoteLogsInByACode(t *testing.T) {
 	connect := func() (*mcp.ClientSession, error) {
 		modules := filepath.Join(dir, "node_modules")
 		node := filepath.Join(modules, "node-linux-"+strings.Replace(runtime.GOARCH, "amd64", "x64", 1), "bin", "node")
-		cmd := exec.Command(node, filepath.Join(modules, "mcp-remote", "dist", "proxy.js"), w.url+"/mcp", "--device-code")
+		cmd := exec.Command(node, filepath.Join(modules, "mcp-remote", "dist", "proxy.js"), w.url+"/mcp/x/users/readonly", "--device-code")
 		cmd.Env, cmd.Stderr = []string{"HOME=" + home, "MCP_REMOTE_CONFIG_DIR=" + home, "PATH=" + os.Getenv("PATH")}, said
 		return mcp.NewClient(&mcp.Implementation{Name: "x", Version: "1"}, nil).Connect(t.Context(), &mcp.CommandTransport{Command: cmd}, nil)
 	}
@@ -141,5 +142,8 @@ func TestMcpRemoteLogsInByACode(t *testing.T) {
 	entering.Wait()
 	if n := strings.Count(said.String(), "To authorize this client, visit:"); n != 1 {
 		t.Errorf("asked for a login %d times", n)
+	}
+	if got := w.query("SELECT group_concat(resource || ' ' || requested) FROM grants"); got != w.url+"/mcp/x/users/readonly forgejo:read" {
+		t.Errorf("logged in for %s", got)
 	}
 }

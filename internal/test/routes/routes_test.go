@@ -30,11 +30,14 @@ var routes = map[string]route{
 	"GET /.well-known/oauth-protected-resource/mcp": {"authserver daemon", ""},
 	"GET /.well-known/oauth-protected-resource/sse": {"authserver daemon", ""},
 	"GET /.well-known/oauth-authorization-server":   {"authserver daemon", ""},
-	"POST /oauth/register":                          {"authserver store daemon", ""},
-	"GET /oauth/authorize":                          {"authserver store daemon", ""},
-	"POST /oauth/authorize":                         {"authserver store daemon", ""},
-	"GET /oauth/callback":                           {"authserver forgejo store daemon", ""},
-	"POST /oauth/token":                             {"authserver session store daemon", "launcher forgejo"},
+
+	"GET /.well-known/oauth-protected-resource/mcp/x/users/readonly": {"authserver daemon", ""},
+
+	"POST /oauth/register":  {"authserver store daemon", ""},
+	"GET /oauth/authorize":  {"authserver store daemon", ""},
+	"POST /oauth/authorize": {"authserver store daemon", ""},
+	"GET /oauth/callback":   {"authserver forgejo store daemon", ""},
+	"POST /oauth/token":     {"authserver session store daemon", "launcher forgejo"},
 
 	"POST /mcp initialize":                {"gateway authserver session daemon", "launcher forgejo store"},
 	"POST /mcp notifications/initialized": {"gateway authserver session", "store"},
@@ -44,6 +47,12 @@ var routes = map[string]route{
 
 	"POST /mcp tools/call 2026-07-28 first": {"gateway authserver session store daemon", "launcher forgejo"}, // the session's start, not the request's
 	"POST /mcp tools/call 2026-07-28":       {"gateway authserver session daemon", "store"},
+
+	"POST /mcp/x/users/readonly initialize":                {"gateway authserver session daemon", "launcher forgejo store"},
+	"POST /mcp/x/users/readonly notifications/initialized": {"gateway authserver session", "store"},
+	"POST /mcp/x/users/readonly tools/call":                {"gateway authserver session daemon", "store"},
+	"GET /mcp/x/users/readonly":                            {"gateway authserver session proto", "store"},
+	"DELETE /mcp/x/users/readonly":                         {"gateway authserver session store daemon", "launcher"},
 
 	"GET /sse":                  {"gateway authserver session store proto daemon", ""},
 	"POST /messages initialize": {"gateway authserver session store daemon", "launcher forgejo"},
@@ -58,6 +67,7 @@ func TestRoutes(t *testing.T) {
 	w.callStateless(c, "")
 	w.must(c.Close())
 	w.must(w.call(loginclient.ConnectSSE, "/sse").Close())
+	w.must(w.call(loginclient.Connect, "/mcp/x/users/readonly").Close())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, ways := range w.routes {
