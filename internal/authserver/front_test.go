@@ -24,7 +24,8 @@ func TestFrontPage(t *testing.T) {
 				for _, want := range []string{
 					`<code class="copy">` + w.url + "/mcp</code>", `href="` + w.url + `/account"`, `href="` + w.forge.URL + `"`,
 					`href="vscode:mcp/install?%7B`, `href="vscode-insiders:mcp/install?%7B`, `href="cursor://anysphere.cursor-deeplink/mcp/install?name=forgejo&amp;config=`,
-					`href="lmstudio://add_mcp?name=forgejo&amp;config=`, `href="goose://extension?url=http%3A%2F%2F`, "<title>Connect an application",
+					`href="lmstudio://add_mcp?name=forgejo&amp;config=`, `id="fewer"`,
+					`<code class="copy">` + w.url + "/mcp/readonly</code>", `<code class="copy">` + w.url + "/mcp/x/issues</code>", `<code class="copy">` + w.url + "/mcp/x/issues/readonly</code>", "<code>files</code>", `href="goose://extension?url=http%3A%2F%2F`, "<title>Connect an application",
 				} {
 					if !strings.Contains(a.body, want) {
 						t.Errorf("%s%s: the page lacks %s\n%s", prefix, path, want, a.body)
@@ -67,7 +68,7 @@ func TestFrontPageOfAReadingServer(t *testing.T) {
 	w := newWorld(t)
 	w.scopes = []string{"read:repository", "read:user"}
 	w.restart()
-	if a := w.get(w.url + "/"); !strings.Contains(a.body, "read what your account can read") || strings.Contains(a.body, "change anything") {
+	if a := w.get(w.url + "/"); !strings.Contains(a.body, "read what your account can read") || strings.Contains(a.body, "change anything") || !strings.Contains(a.body, "/mcp/x/issues<") || strings.Contains(a.body, "/readonly") {
 		t.Error(a.body)
 	}
 }

@@ -138,7 +138,8 @@ const (
 func (h *Handler) accountPage(user model.User, secret string, connections []store.Connection, done string) pages.Account {
 	a := pages.Account{
 		User: user.Name, Now: h.cfg.Now(), Settings: template.URL(h.cfg.Forgejo.ApplicationsURL()),
-		All: h.form("Yes, disconnect all", secret, purposeDisconnect, ""), Logout: h.form("Log out", secret, purposeLogout, ""),
+		Fewer: h.cfg.Issuer + "/#fewer",
+		All:   h.form("Yes, disconnect all", secret, purposeDisconnect, ""), Logout: h.form("Log out", secret, purposeLogout, ""),
 	}
 	for _, c := range connections {
 		a.Connections = append(a.Connections, h.connection(user, secret, c))

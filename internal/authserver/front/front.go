@@ -11,11 +11,14 @@ package front
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/endpoint"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
@@ -37,9 +40,36 @@ func New(s *site.Site, name string) *Door {
 	}
 	d.page = pages.Front{
 		Endpoint: d.endpoint, SSE: s.Issuer + mcp.PathSSE, Account: s.AccountURL(), ReadOnly: !s.Forgejo.MayWrite(),
-		Links: c.Links(), Commands: c.Commands(),
+		Links: c.Links(), Commands: c.Commands(), Views: views(s), Toolsets: otherToolsets(),
 	}.Render(d.frame)
 	return d
+}
+
+// example is the toolset that stands in the addresses of the page.
+const example = "issues"
+
+// views are the addresses that show fewer tools.
+func views(s *site.Site) (list []pages.View) {
+	for _, at := range endpoint.All() {
+		shows := ""
+		switch {
+		case at.ReadOnly && !s.Forgejo.MayWrite(): // as any other does
+		case at.String() == mcp.PathStreamable+"/readonly":
+			shows = "Only tools that read"
+		case at.Toolset == example && at.ReadOnly:
+			shows = "One group, only tools that read"
+		case at.Toolset == example:
+			shows = "One group of tools"
+		}
+		if shows != "" {
+			list = append(list, pages.View{Shows: shows, URL: s.Issuer + at.String()})
+		}
+	}
+	return list
+}
+
+func otherToolsets() []string {
+	return slices.DeleteFunc(forgeapi.Toolsets(), func(name string) bool { return name == example })
 }
 
 // Routes registers the page, below prefix, and the icon of all pages.

@@ -172,6 +172,12 @@ type Command struct {
 	Then   string // to enter in the client afterwards, "" for nothing
 }
 
+// View is an address that shows fewer tools.
+type View struct {
+	Shows string // what is there
+	URL   string
+}
+
 // Front is the page of who knows no more than the address.
 type Front struct {
 	Endpoint string // URL
@@ -180,6 +186,8 @@ type Front struct {
 	ReadOnly bool   // the server lets nobody change anything
 	Links    []Action
 	Commands []Command
+	Views    []View
+	Toolsets []string // that can stand in a view's URL in place of its own
 }
 
 // Title is the heading and window title.
@@ -217,6 +225,7 @@ type Account struct {
 	Logout      Form
 	// Settings is where the user can revoke the server at the forge.
 	Settings template.URL
+	Fewer    string // URL of what is said about addresses that show fewer tools
 }
 
 // Title is the heading and window title.

@@ -44,6 +44,9 @@ func TestReadOnlyToDisconnect(t *testing.T) {
 	w.openAccount(b, "alice")
 	b.see("Walking client", "Read only", "127.0.0.1:33418", "1 open, 1 running")
 	b.inspect("account-one")
+	b.press("Give it an address that shows fewer.")
+	b.see("Fewer tools", w.url+"/mcp/x/issues")
+	b.open(w.url + "/account")
 	// The login to the page has replaced Forgejo's token set. The client goes on.
 	if text, failed, err = call(ctx, client, "get_my_user_info", nil); err != nil || failed {
 		t.Fatalf("after the login to the account page: %q, %v", text, err)

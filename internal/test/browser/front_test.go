@@ -12,7 +12,7 @@ func TestFrontPage(t *testing.T) {
 	b.open(w.url)
 	host := strings.TrimPrefix(w.url, "https://")
 	b.see("Connect an application – "+host, "With one click", "VS Code", "claude mcp add --scope user --transport http forgejo "+w.url+"/mcp",
-		"Any other application", strings.TrimPrefix(w.forge.URL, "http://"))
+		"Any other application", "Fewer tools", w.url+"/mcp/x/issues/readonly", strings.TrimPrefix(w.forge.URL, "http://"))
 	b.inspect("front")
 	b.press("Show my applications")
 	b.see("Log in to see which applications")
