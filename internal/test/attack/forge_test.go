@@ -44,7 +44,9 @@ func (f *forge) around(next http.Handler) http.Handler {
 		case ours && reflections[kind] != nil:
 			reflections[kind](w, r, strings.TrimPrefix(r.Header.Get("Authorization"), "token "))
 		case ours && kind == "slow":
-			f.wait(r)
+			f.wait(r.Context().Done())
+		case ours && kind == "stuck":
+			f.wait(nil)
 		case ours && kind == "unauthorized":
 			w.WriteHeader(http.StatusUnauthorized)
 		case ours && kind == "said":
@@ -87,7 +89,8 @@ func (f *forge) since(mark int) (all []arrival) {
 	return all
 }
 
-func (f *forge) wait(r *http.Request) {
+// wait returns when gone is closed, or upon release.
+func (f *forge) wait(gone <-chan struct{}) {
 	f.mu.Lock()
 	if f.released == nil {
 		f.released = make(chan struct{})
@@ -97,7 +100,7 @@ func (f *forge) wait(r *http.Request) {
 	f.mu.Unlock()
 	select {
 	case <-released:
-	case <-r.Context().Done():
+	case <-gone:
 	}
 	f.mu.Lock()
 	f.slow--

@@ -229,5 +229,26 @@ func childLimits() []attack {
 			err := w.works()
 			return verdict(err == nil && most <= 64, "%s opened, %d at the forge, %v", opened, most, err)
 		}},
+		{who: "C", name: "leave requests that the forge does not answer in sessions that end", right: "their connections end with them", out: func(w *world) result {
+			defer w.forge.release()
+			pid := w.pid("fjmcp-egress.service")
+			descriptors := func() int {
+				n, err := strconv.Atoi(strings.TrimSpace(w.run(fmt.Sprintf("ls /proc/%d/fd | wc -l", pid))))
+				w.must(err)
+				return n
+			}
+			const sessions, each, connection = 4, 8, 6 // descriptors
+			before, waiting := descriptors(), w.forge.waiting()
+			for i := range sessions {
+				c := w.connect("alice", "")
+				w.call(c, "hoard", map[string]any{"Times": each, "Path": repository + "stuck"})
+				if !eventually(func() bool { return w.forge.waiting() == waiting+(i+1)*each }) {
+					return verdict(false, "cannot try: %d requests wait", w.forge.waiting())
+				}
+				w.must(c.Close())
+			}
+			ended := eventually(func() bool { return descriptors() < before+each*connection })
+			return verdict(ended, "%d descriptors more by %d sessions that ended", descriptors()-before, sessions)
+		}},
 	}
 }
