@@ -83,7 +83,7 @@ func TestEndpointsAreServed(t *testing.T) {
 	}
 }
 
-// What is no endpoint is so to everybody: nothing asks for a login, and none is served.
+// What is not an endpoint is so to everybody: nothing asks for a login, and none is served.
 func TestOtherPathsAreNotServed(t *testing.T) {
 	long := "/mcp/x/" + strings.Repeat("a", 100_000)
 	for _, prefix := range []string{"", "/p"} {

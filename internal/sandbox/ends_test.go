@@ -37,7 +37,7 @@ func TestNoBrokerEndsTheSession(t *testing.T) {
 	}
 }
 
-// While no broker reads, for however long, the session goes on, and the next one
+// While no broker reads, for however long, the session continues, and the next one
 // finds what was said meanwhile.
 func TestTheNextBrokerIsTold(t *testing.T) {
 	forge := newForge(t)

@@ -154,7 +154,7 @@ func TestUnauthorizedWhenTheBrokerIsGone(t *testing.T) {
 	r.want(control.TypeReady)
 	s := r.connect()
 	r.control.Close()
-	mustCall(t, s, "get_my_user_info", nil, `"alice"`) // the session goes on
+	mustCall(t, s, "get_my_user_info", nil, `"alice"`) // the session continues
 	forge.refuse(alice)
 	if text, failed := call(t, s, "get_my_user_info", nil); !failed || !strings.Contains(text, "cannot be renewed right now; nothing was done") {
 		t.Fatalf("got %q", text)

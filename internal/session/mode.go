@@ -76,7 +76,7 @@ func (s *Session) adjust(ctx context.Context, access model.Access) error {
 		err = s.confirm(ctx, u)
 	}
 	if err != nil {
-		m.cfg.Log.Info("starting a session's unit anew to change its mode", "unit", u.Name(), "cause", err)
+		m.cfg.Log.Info("starting a session's unit anew to change its mode", "unit", u.Name(), "error", err)
 		u.Stop(context.WithoutCancel(ctx))
 	}
 	return nil

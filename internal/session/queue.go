@@ -84,7 +84,7 @@ func (q *queue) failed(ctx context.Context, err error) {
 	q.spent, q.err = q.last, err
 }
 
-// lead waits for the head for what is no request.
+// lead waits for the head for what is not a request.
 func (q *queue) lead() (leave func()) {
 	_ = q.head.Acquire(context.Background(), 1) // fails only with its context
 	return func() { q.head.Release(1) }

@@ -101,7 +101,7 @@ func (s *Store) spent(tx *gorm.DB, r familyToken, g grantRow) (bool, error) {
 	return false, nil
 }
 
-// continueRestored decides by the first token that comes how a restored family goes on. One
+// continueRestored decides by the first token that comes how a restored family continues. One
 // that was made after the backup takes the place of all that came before.
 func continueRestored(tx *gorm.DB, r familyToken, g grantRow) error {
 	if g.Restored != restoredAsIs {

@@ -139,7 +139,7 @@ func startProxy(t *testing.T, to netip.AddrPort, refuse *atomic.Bool) *proxy {
 	return p
 }
 
-// Through a proxy all is asked of it, by name; what is no name of the outside is not.
+// Through a proxy all is asked of it, by name; what is not a name of the outside is not.
 func TestProxy(t *testing.T) {
 	web, refuse := fakeweb.Start(t), &atomic.Bool{}
 	p := startProxy(t, web.Address, refuse)

@@ -242,7 +242,7 @@ func (t *Tokens) refresh(ctx context.Context, userID string, set model.ForgejoTo
 	})
 }
 
-// flight has do done once for all that ask for the same key meanwhile. It goes on
+// flight has do done once for all that ask for the same key meanwhile. It continues
 // when those have left.
 func (t *Tokens) flight(ctx context.Context, key string, do func(context.Context) (model.ForgejoTokens, error)) (model.ForgejoTokens, error) {
 	t.work.Add(1)

@@ -23,7 +23,7 @@ var kinds = map[string]audit.Kind{
 }
 
 // about is what the audit says of a request besides who made it: names and sizes, of
-// arguments nothing but a repository and a number. It is JSON for the process that goes on
+// arguments nothing but a repository and a number. It is JSON for the process that continues
 // with the call.
 type about struct {
 	Tool, Prompt string
@@ -81,7 +81,7 @@ func (a *about) readArguments(object json.RawMessage) {
 }
 
 func text(raw json.RawMessage) (s string) {
-	_ = json.Unmarshal(raw, &s) // what is no string is no name
+	_ = json.Unmarshal(raw, &s) // what is not a string is no name
 	return s
 }
 

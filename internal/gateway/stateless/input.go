@@ -120,7 +120,7 @@ func (q *request) retried() (*parked, error) {
 }
 
 // resume continues with a parked call. What the client leaves unanswered, or answers
-// with what is no result, is asked again.
+// with what is not a result, is asked again.
 func (q *request) resume(p *parked) (call.Answer, error) {
 	q.session, q.server = p.session, p.server
 	q.askToLog()

@@ -151,7 +151,7 @@ func digest(m mcp.Message) [sha256.Size]byte {
 	params := map[string]any{}
 	d := json.NewDecoder(bytes.NewReader(m.Params()))
 	d.UseNumber()
-	_ = d.Decode(&params) // what is no object has no such members
+	_ = d.Decode(&params) // what is not an object has no such members
 	for _, name := range []string{"_meta", "inputResponses", "requestState"} {
 		delete(params, name)
 	}

@@ -140,7 +140,7 @@ func FuzzStamp(f *testing.F) {
 func keepsMeta(t *testing.T, before, after json.RawMessage) {
 	t.Helper()
 	was, is := map[string]json.RawMessage{}, map[string]json.RawMessage{}
-	_ = json.Unmarshal(before, &was) // what is no object gives way
+	_ = json.Unmarshal(before, &was) // what is not an object gives way
 	if err := json.Unmarshal(after, &is); err != nil || is[mcp.MetaServerInfo] == nil {
 		t.Fatalf("_meta %s became %s", before, after)
 	}

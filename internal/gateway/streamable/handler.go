@@ -107,7 +107,7 @@ func (h *Handler) call(r *http.Request, s *session.Session, access model.Access,
 }
 
 // batch relays the messages of one JSON array: each request's response goes to
-// one common stream, and so does the error of what is no message.
+// one common stream, and so does the error of what is not a message.
 func (h *Handler) batch(r *http.Request, s *session.Session, access model.Access, all []json.RawMessage) call.Answer {
 	var requests []mcp.Message
 	var begun []*call.Exchange

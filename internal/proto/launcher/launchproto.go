@@ -168,7 +168,7 @@ const CredentialName = "forgejo-token"
 // UnitName is what systemd calls the unit of that id.
 func UnitName(id string) string { return unitPrefix + id + unitSuffix }
 
-// UnitID is the id of the unit of that name; ok is false for what is no session's unit.
+// UnitID is the id of the unit of that name; ok is false for what is not a session's unit.
 func UnitID(name string) (id string, ok bool) {
 	id = strings.TrimSuffix(strings.TrimPrefix(name, unitPrefix), unitSuffix)
 	return id, UnitName(id) == name && CheckID(id) == nil

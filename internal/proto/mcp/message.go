@@ -379,7 +379,7 @@ func (m Message) ErrorField(name string) json.RawMessage {
 // none.
 func (m Message) ErrorCode() int {
 	var code int
-	_ = json.Unmarshal(m.ErrorField("code"), &code) // what is no integer is no code
+	_ = json.Unmarshal(m.ErrorField("code"), &code) // what is not an integer is no code
 	return code
 }
 

@@ -238,6 +238,8 @@ func (h *Hub) Save() Saved {
 // and streams that were open can be appended to (Hub.Log).
 func Restore(limit int, s Saved) (*Hub, error) {
 	h := newHub(limit, s.Name)
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, saved := range s.Logs {
 		if saved.ID < 0 || saved.First < 0 || h.logs[saved.ID] != nil {
 			return nil, errors.New("cannot restore the event streams: not a state that was saved")

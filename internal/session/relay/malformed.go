@@ -8,7 +8,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 )
 
-// handleMalformed takes what is no message.
+// handleMalformed takes what is not a message.
 func (r *Relay) handleMalformed(raw []byte, err error) {
 	r.faults.Note("backend wrote something that is not a JSON-RPC message; skipped it", "bytes", len(raw), "error", err)
 	var about mcp.Outline

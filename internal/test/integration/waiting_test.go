@@ -46,7 +46,7 @@ func TestUnusableAnswers(t *testing.T) {
 	}
 }
 
-// What is no UTF-8 is not passed to a backend.
+// What is not UTF-8 is not passed to a backend.
 func TestRequestsThatAreNotUTF8(t *testing.T) {
 	w := start(t, "standin")
 	c := w.mustConnect("alice")

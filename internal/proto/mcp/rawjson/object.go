@@ -46,7 +46,7 @@ func With(object json.RawMessage, set ...Member) json.RawMessage {
 	return Splice(object, Span{at + 1, at + 1}, added)
 }
 
-// Without returns a JSON object without a member. What is no object is returned
+// Without returns a JSON object without a member. What is not an object is returned
 // as it is.
 func Without(object json.RawMessage, name string) json.RawMessage {
 	w, ok := Walk(object, 0)
