@@ -130,41 +130,57 @@ func (r *Rights) size() int {
 // tools only, or in their repositories only, one with both says the same. Denials are left
 // apart, so that each refusal names its rule.
 func (r *Rights) simplify() {
-	r.Grants = merge(r.Grants, func(c Cover) Cover { c.Repositories, c.Owners = nil, nil; return c }, func(a, b *Cover) {
-		all := a.allRepositories() || b.allRepositories()
-		a.Repositories, a.Owners = union(all, a.Repositories, b.Repositories), union(all, a.Owners, b.Owners)
-	})
-	r.Grants = merge(r.Grants, func(c Cover) Cover { c.Toolsets, c.Tools = nil, nil; return c }, func(a, b *Cover) {
-		all := a.allTools() || b.allTools()
-		a.Toolsets, a.Tools = union(all, a.Toolsets, b.Toolsets), union(all, a.Tools, b.Tools)
-	})
+	r.Grants = merge(r.Grants, (*Cover).places)
+	r.Grants = merge(r.Grants, (*Cover).tools)
 	slices.SortFunc(r.Grants, func(a, b Cover) int { return strings.Compare(a.text(), b.text()) })
 	slices.SortFunc(r.Denials, func(a, b Cover) int { return strings.Compare(a.Rule, b.Rule) })
 }
 
-// merge joins into one those of which rest says the same.
-func merge(covers []Cover, rest func(Cover) Cover, join func(a, b *Cover)) []Cover {
+func (c *Cover) places() []*[]string { return []*[]string{&c.Repositories, &c.Owners} }
+func (c *Cover) tools() []*[]string  { return []*[]string{&c.Toolsets, &c.Tools} }
+
+// merge joins those that differ in nothing but the lists of part, which are for all where
+// they are empty. The lists of covers stay as they are.
+func merge(covers []Cover, part func(*Cover) []*[]string) []Cover {
 	var merged []Cover
 	at := make(map[string]int)
 	for _, c := range covers {
-		key := rest(c)
-		text := key.text()
-		if i, ok := at[text]; ok {
-			join(&merged[i], &c)
-			continue
+		rest := c
+		for _, list := range part(&rest) {
+			*list = nil
 		}
-		at[text] = len(merged)
-		merged = append(merged, c)
+		text := rest.text()
+		i, ok := at[text]
+		if !ok {
+			i = len(merged)
+			at[text], merged = i, append(merged, rest)
+		}
+		extend(part(&merged[i]), part(&c), !ok)
+	}
+	for i := range merged {
+		for _, list := range part(&merged[i]) {
+			*list = sorted(*list)
+		}
 	}
 	return merged
 }
 
-// union is sorted; it is empty where all are covered.
-func union(all bool, a, b []string) []string {
-	if all {
-		return nil
+// extend adds the lists of more to those of whole, of which first says that they have none
+// yet.
+func extend(whole, more []*[]string, first bool) {
+	if !first && isAll(whole) {
+		return
 	}
-	return sorted(slices.Concat(a, b))
+	all := isAll(more)
+	for i, list := range whole {
+		if *list = append(*list, *more[i]...); all {
+			*list = nil
+		}
+	}
+}
+
+func isAll(lists []*[]string) bool {
+	return !slices.ContainsFunc(lists, func(list *[]string) bool { return len(*list) > 0 })
 }
 
 func (c *Cover) text() string {

@@ -82,6 +82,20 @@ func BenchmarkFor(b *testing.B) {
 	}
 }
 
+// BenchmarkForMany is what one user's rights cost who has 1,000 rules of their own.
+func BenchmarkForMany(b *testing.B) {
+	d := &Document{}
+	for i := range 1000 {
+		d.Rules = append(d.Rules, Rule{Users: []Name{{"alice", 7}}, Repositories: []string{fmt.Sprint("acme/", i)}})
+	}
+	rules := d.Compile(nil)
+	for b.Loop() {
+		if _, err := rules.For(Member{ID: 7}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkLoad is what reading and indexing a file costs.
 func BenchmarkLoad(b *testing.B) {
 	text := []byte(large(10_000))
