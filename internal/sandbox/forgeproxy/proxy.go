@@ -283,6 +283,9 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request) {
 	if r.Body != http.NoBody {
 		r.Body = &timedBody{ReadCloser: r.Body, control: control, pause: pauseTimeout, end: time.Now().Add(bodyTimeout)}
 	}
+	// What is left of the body is read now: with full duplex, net/http would else come to its
+	// end while it waits for the connection's next request, and panic.
+	defer func() { r.Body.Close() }()
 	if err := p.rules.admit(r, path); err != nil {
 		p.failed(w, r, err)
 		return

@@ -100,7 +100,18 @@ func upload(body io.ReadCloser, boundary string) (io.ReadCloser, string) {
 	go func() {
 		w.CloseWithError(copyForm(form, multipart.NewReader(body, boundary)))
 	}()
-	return r, form.FormDataContentType()
+	return &uploaded{r, body}, form.FormDataContentType()
+}
+
+// uploaded is a form that is written anew, and closes the body that it is made of.
+type uploaded struct {
+	*io.PipeReader
+	body io.Closer
+}
+
+func (u *uploaded) Close() error {
+	u.PipeReader.Close()
+	return u.body.Close()
 }
 
 func copyForm(to *multipart.Writer, from *multipart.Reader) error {

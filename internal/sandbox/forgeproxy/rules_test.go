@@ -2,10 +2,12 @@ package forgeproxy
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -261,6 +263,37 @@ func TestParametersAndBodies(t *testing.T) {
 	files := got.MultipartForm.File["attachment"]
 	if len(files) != 1 || files[0].Filename != `"x".png` || files[0].Header.Get("Content-Type") != "image/png" || len(got.MultipartForm.Value) != 0 || strings.Contains(g.body, "preamble") {
 		t.Errorf("the forge got %q", g.body)
+	}
+}
+
+// The connection of an upload in chunks, as forgejo-mcp sends it, is good for the next request.
+func TestUploadsInChunks(t *testing.T) {
+	p := newProxy(t, "", "t", func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }, nil)
+	at, err := url.Parse(p.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at)}}
+	defer client.CloseIdleConnections()
+	for i := range 500 {
+		r, w := io.Pipe()
+		form := multipart.NewWriter(w)
+		go func() {
+			part, err := form.CreateFormFile("attachment", "x.png")
+			if err == nil {
+				_, err = io.WriteString(part, "contents")
+			}
+			w.CloseWithError(cmp.Or(err, form.Close()))
+		}()
+		resp, err := client.Post(p.origin.url.String()+"/api/v1/repos/a/b/issues/1/assets", form.FormDataContentType(), r)
+		if err != nil {
+			t.Fatalf("upload %d: %v", i, err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("upload %d: %s", i, resp.Status)
+		}
 	}
 }
 
