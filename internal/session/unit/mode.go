@@ -62,7 +62,7 @@ func (u *Unit) SetMode(ctx context.Context, readOnly bool, limits policy.Limits)
 	ctx, cancel := context.WithTimeout(ctx, modeTimeout)
 	defer cancel()
 	before, after := u.rights(), Spec{ReadOnly: readOnly, Limits: limits}.rights()
-	changed := before.limits.Key() != limits.Key()
+	changed := u.LimitsKey() != limits.Key()
 	if readOnly && !changed {
 		return u.putInForce(ctx, after)
 	}
@@ -87,8 +87,9 @@ var errUnsure = errors.New("it is not known what the backend still works on")
 type modeChange struct {
 	id       string
 	rights   rights
+	key      string        // of the limits
 	answered chan struct{} // closed by the first answer to id
-	key      string        // of the limits that are in force, as the answer says; constant then
+	inForce  string        // the key of the limits in force, as the answer says; constant then
 }
 
 // rights are those that were set last.
@@ -102,7 +103,14 @@ func (u *Unit) rights() rights {
 }
 
 // LimitsKey is policy.Limits.Key of those that are in force, or on their way.
-func (u *Unit) LimitsKey() string { return u.rights().limits.Key() }
+func (u *Unit) LimitsKey() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.mode == nil {
+		return u.spec.Limits.Key()
+	}
+	return u.mode.key
+}
 
 func (u *Unit) putInForce(ctx context.Context, r rights) error {
 	if err := u.setMode(ctx, r, nil, 0); err != nil {
@@ -114,7 +122,7 @@ func (u *Unit) putInForce(ctx context.Context, r rights) error {
 // setMode sends the mode with its limits, and with the first one the backend's standard input
 // and what the unit may write to its log at once. It is in force when awaitMode returns nil.
 func (u *Unit) setMode(ctx context.Context, r rights, stdin *os.File, output int) error {
-	c := &modeChange{id: rand.Text(), rights: r, answered: make(chan struct{})}
+	c := &modeChange{id: rand.Text(), rights: r, key: r.limits.Key(), answered: make(chan struct{})}
 	u.mu.Lock()
 	u.mode = c
 	u.mu.Unlock()
@@ -141,7 +149,7 @@ func (u *Unit) awaitMode(ctx context.Context) error {
 	if err := u.await(ctx, c.answered); err != nil {
 		return err
 	}
-	if c.key != c.rights.limits.Key() {
+	if c.inForce != c.key {
 		return errOtherLimits
 	}
 	return nil
@@ -152,7 +160,7 @@ func (u *Unit) modeConfirmed(answer control.Message) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if answer.ID != "" && u.mode != nil && u.mode.id == answer.ID {
-		u.mode.key = answer.Key
+		u.mode.inForce = answer.Key
 		close(u.mode.answered)
 		u.mode.id = ""
 	}
