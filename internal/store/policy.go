@@ -15,6 +15,20 @@ func (s *Store) Membership(ctx context.Context, userID string) (model.Membership
 	return take[model.Membership](s.db.Reader(ctx), "user_id = ?", userID)
 }
 
+// Memberships returns what is known of all users, in no order.
+func (s *Store) Memberships(ctx context.Context) (all []model.Membership, err error) {
+	if err = s.db.Reader(ctx).Find(&all).Error; err != nil {
+		return nil, fmt.Errorf("cannot read what users are members of: %w", err)
+	}
+	return all, nil
+}
+
+// UserNamed returns the user whom a forge knew by that name, in any case, when it last told,
+// or model.ErrNotFound.
+func (s *Store) UserNamed(ctx context.Context, forge, name string) (model.User, error) {
+	return take[model.User](s.db.Reader(ctx), "forge = ? AND lower(name) = lower(?)", forge, name)
+}
+
 // PutMembership replaces what is known of a user, unless it is of an earlier question.
 func (s *Store) PutMembership(ctx context.Context, m model.Membership) error {
 	err := s.db.Update(ctx, func(db *gorm.DB) error {

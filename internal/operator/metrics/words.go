@@ -48,7 +48,7 @@ var (
 	callOutcomes = newWords("ok", "error", "left", "timeout", "cancelled", "incapable", "unanswered", "read_only", "hidden", "policy", "denied_path",
 		"denied_request", "token_leaked", "failed", "rate_limited").with(failureReasons)
 	loginOutcomes = newWords("ok", "down", "grant_dead", "misconfigured", "suspended", "blocked", "revoked", "scope_too_broad", "scope_too_narrow",
-		"denied", "other_browser", "not_stored", "too_often", "error") // of refreshes, too
+		"denied", "other_browser", "policy", "not_stored", "too_often", "error") // of refreshes, too
 	stopReasons = newWords("deleted", "max_age", "revoked", "suspended", "blocked", "operator", "dormant", "abandoned")
 )
 

@@ -51,6 +51,8 @@ var (
 	// ErrInsufficientScope says that the client asked for fewer rights than what
 	// it wants to do needs. Asking for more helps.
 	ErrInsufficientScope = errors.New("insufficient scope")
+	// ErrPolicy says that the operator's policy does not let the user connect.
+	ErrPolicy = errors.New("refused by the policy")
 )
 
 // User is one person of the forge. Forge and Subject identify it; Name may
@@ -125,7 +127,8 @@ type Access struct {
 	// is that of reading then, whatever the token could do. It is not stored.
 	ViewReadOnly bool `gorm:"-"`
 
-	Limits policy.Limits `gorm:"-"` // of today, by the operator's policy; not stored
+	Limits    policy.Limits `gorm:"-"` // of today, by the operator's policy; not stored
+	LimitsKey string        `gorm:"-"` // Limits.Key()
 }
 
 // SessionKind says whom a session serves.
