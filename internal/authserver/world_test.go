@@ -25,12 +25,14 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/rights"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/operator"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/endpoint"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/policy"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
@@ -63,6 +65,7 @@ type world struct {
 	schemes   oauth.Schemes                // that those allow
 	devices   bool                         // they serve the device authorization grant
 	upstream  *tokens.Tokens
+	policy    string // that servers made from now on have; none if empty
 	mux       atomic.Pointer[http.ServeMux]
 }
 
@@ -136,11 +139,18 @@ func (w *world) newServer(public *url.URL, st *store.Store) *authserver.Server {
 	tokens, err := tokens.New(tokens.Config{Store: st, Forgejo: forge, Now: w.now, Log: log, Audit: events})
 	w.must(err)
 	w.upstream = tokens
+	may := rights.New(rights.Config{Store: st, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: w.now})
+	w.t.Cleanup(may.Close)
+	if w.policy != "" {
+		doc, err := policy.Parse([]byte(w.policy))
+		w.must(err)
+		w.must(may.Load(w.t.Context(), doc))
+	}
 	return authserver.New(authserver.Config{
 		Documents: w.documents,
 		Addresses: &ratelimit.Addresses{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		PublicURL: public, Site: site.Site{
-			Store: st, Forgejo: forge, Tokens: tokens, Audit: events, Log: log, Now: w.now, Schemes: w.schemes, DeviceGrant: w.devices,
+			Store: st, Forgejo: forge, Tokens: tokens, Rights: may, Audit: events, Log: log, Now: w.now, Schemes: w.schemes, DeviceGrant: w.devices,
 			Revoked: func(context.Context, string) { w.ended.Add(1) },
 		},
 		AccessTTL: 4 * time.Hour, RefreshTTL: 720 * time.Hour,

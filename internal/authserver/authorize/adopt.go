@@ -92,8 +92,14 @@ func (h *Handler) save(ctx context.Context, login store.Login) {
 	if err == nil {
 		user, err = h.adopt(ctx, set)
 	}
+	kept := err == nil || errors.Is(err, errNarrower)
+	if kept && login.ClientID != "" {
+		if _, refused := h.ceiling(ctx, user, set); errors.Is(refused, model.ErrPolicy) {
+			kept, err = false, refused
+		}
+	}
 	switch {
-	case err == nil, errors.Is(err, errNarrower):
+	case kept:
 		h.cfg.Log.InfoContext(ctx, "kept the forgejo tokens of a login that was cut off", "user", user.Name)
 		if login.ClientID == "" { // it was to the account page, and nothing may need the set
 			h.cfg.Unneeded(ctx, user.ID, user.Name)

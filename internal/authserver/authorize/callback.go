@@ -44,15 +44,20 @@ func (h *Handler) callback(r *http.Request) (site.Answer, error) {
 		return h.denied(client, login, "at forgejo")
 	}
 	user, err := h.logIn(r.Context(), &login, query)
+	var grant model.Grant
 	switch {
-	case err != nil && !(account && identified(user, err)):
-		return site.Answer{}, h.failed(r, login, client, user, err)
-	case account:
+	case account && (err == nil || identified(user, err)): // whoever may not connect may disconnect
 		return h.signedIn(r, login, user)
-	case login.DeviceID != "":
-		return h.finishDevice(r, login, client, user)
+	case err == nil:
+		grant, err = h.grant(r.Context(), login, client, user)
 	}
-	return h.finish(r, login, client, user)
+	switch {
+	case err != nil:
+		return site.Answer{}, h.failed(r, login, client, user, err)
+	case login.DeviceID != "":
+		return h.finishDevice(r, login, client, user, grant)
+	}
+	return h.finish(r, login, client, user, grant)
 }
 
 // errOtherBrowser says that a callback came to a browser that did not start the
@@ -134,8 +139,8 @@ func (h *Handler) exchange(ctx context.Context, login *store.Login, query url.Va
 }
 
 // finish makes the grant and returns to the client with a code.
-func (h *Handler) finish(r *http.Request, login store.Login, client model.Client, user model.User) (site.Answer, error) {
-	code, grant := model.NewToken(model.PrefixCode), h.grant(login, client, user)
+func (h *Handler) finish(r *http.Request, login store.Login, client model.Client, user model.User, grant model.Grant) (site.Answer, error) {
+	code := model.NewToken(model.PrefixCode)
 	first, err := h.cfg.Store.FinishLogin(r.Context(), login.StateHash, grant, store.Code{
 		Hash: model.Hash(code), RedirectURI: login.RedirectURI, Challenge: login.Challenge, ExpiresAt: grant.CreatedAt.Add(codeTTL),
 	})
@@ -145,12 +150,23 @@ func (h *Handler) finish(r *http.Request, login store.Login, client model.Client
 	return site.Answer{Location: h.back(login, url.Values{"code": {code}}), Events: loggedIn(first, user, client, grant)}, nil
 }
 
-// grant is what a login leads to.
-func (h *Handler) grant(login store.Login, client model.Client, user model.User) model.Grant {
+// grant is what a login leads to, if the policy lets the user do anything.
+func (h *Handler) grant(ctx context.Context, login store.Login, client model.Client, user model.User) (model.Grant, error) {
+	ceiling, err := h.ceiling(context.WithoutCancel(ctx), user, login.Set)
 	return model.Grant{
 		ID: model.NewID(), UserID: user.ID, ClientID: client.ID, CreatedAt: h.cfg.Now(),
-		Scope: login.Scope, Requested: login.Requested, Resource: login.Resource,
+		Scope: login.Scope, Requested: login.Requested, Resource: login.Resource, Ceiling: ceiling,
+	}, err
+}
+
+// ceiling is what the policy lets the user do. The token set of a user whom it lets do
+// nothing, which is model.ErrPolicy, is dropped at once: nothing of that user's can use it.
+func (h *Handler) ceiling(ctx context.Context, user model.User, set model.ForgejoTokens) (string, error) {
+	ceiling, err := h.cfg.Rights.AtLogin(ctx, user, set.AccessToken)
+	if errors.Is(err, model.ErrPolicy) {
+		err = errors.Join(err, h.cfg.Tokens.Discard(ctx, user.ID, set))
 	}
+	return ceiling, err
 }
 
 // loggedIn are the events of a login: the last is about itself. first says that it is the

@@ -216,9 +216,9 @@ func (h *Handler) deniedAtForgejo(ctx context.Context, login store.Login, client
 }
 
 // finishDevice makes the grant, which the device fetches.
-func (h *Handler) finishDevice(r *http.Request, login store.Login, client model.Client, user model.User) (site.Answer, error) {
+func (h *Handler) finishDevice(r *http.Request, login store.Login, client model.Client, user model.User, grant model.Grant) (site.Answer, error) {
 	d, err := h.cfg.Store.DeviceRequest(r.Context(), login.DeviceID)
-	first, grant := false, h.grant(login, client, user)
+	first := false
 	switch {
 	case errors.Is(err, model.ErrNotFound):
 		err = model.ErrExpired

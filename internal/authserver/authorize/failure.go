@@ -4,11 +4,13 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/pages"
 	"github.com/fjmcp/fjmcp-broker/internal/authserver/site"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/rights"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -28,7 +30,7 @@ func (h *Handler) failed(r *http.Request, l store.Login, client model.Client, us
 	if f.revoke {
 		refused.Actions = append(refused.Actions, pages.Link("Open Forgejo's settings", h.cfg.Forgejo.ApplicationsURL()))
 	}
-	if !errors.Is(err, model.ErrBlocked) {
+	if !errors.Is(err, model.ErrBlocked) && !errors.Is(err, model.ErrPolicy) {
 		refused.Actions = append(refused.Actions, pages.Link("Try again", again))
 	}
 	if narrower {
@@ -36,6 +38,10 @@ func (h *Handler) failed(r *http.Request, l store.Login, client model.Client, us
 	}
 	e := site.Event(audit.LoginFailed, user, client)
 	e.Outcome, e.Detail, e.Failed = f.outcome, err.Error(), true
+	var byPolicy *rights.Refused
+	if errors.As(err, &byPolicy) {
+		e.Rule = byPolicy.Rule
+	}
 	switch {
 	case l.DeviceID != "":
 		e.Detail = "by a code: " + e.Detail
@@ -87,7 +93,19 @@ func resumable(err error) bool {
 	if errors.As(err, &e) {
 		return e.Kind == forgejo.Down || e.Kind == forgejo.Misconfigured
 	}
-	return !errors.Is(err, errNarrower) && !errors.Is(err, model.ErrBlocked) && !errors.Is(err, model.ErrRevoked)
+	final := []error{errNarrower, model.ErrBlocked, model.ErrRevoked, model.ErrPolicy}
+	return !slices.ContainsFunc(final, func(f error) bool { return errors.Is(err, f) })
+}
+
+// refusedBy tells a person of the policy's refusal: no more of it than the rule's name.
+func (h *Handler) refusedBy(err error) string {
+	var refused *rights.Refused
+	if errors.As(err, &refused) && refused.Rule != "" {
+		return "The rule '" + refused.Rule + "' of this server does not let your account connect applications, so nothing was connected, " +
+			"and this server has forgotten what it was given at " + h.cfg.ForgeHost() + ". If you think that this is a mistake, ask the administrators of " + h.cfg.ForgeHost() + "."
+	}
+	return "No rule of this server lets your account connect applications, so nothing was connected, " +
+		"and this server has forgotten what it was given at " + h.cfg.ForgeHost() + ". If you think that this is a mistake, ask the administrators of " + h.cfg.ForgeHost() + "."
 }
 
 // failure is what a failed login looks like from outside.
@@ -107,6 +125,8 @@ func (h *Handler) explain(err error) failure {
 			"The operator of this server has blocked your account, so no application can use it here, and nothing was connected. " +
 				"If you think that this is a mistake, ask the administrators of " + h.cfg.ForgeHost() + ".",
 			oauth.AccessDenied, "blocked", false}
+	case errors.Is(err, model.ErrPolicy):
+		return failure{http.StatusForbidden, "Your account may not connect here", h.refusedBy(err), oauth.AccessDenied, "policy", false}
 	case errors.Is(err, model.ErrRevoked):
 		return failure{http.StatusForbidden, "This login was ended",
 			"While you were logging in, the operator of this server ended all logins of your account. Nothing was connected. You can log in again.",

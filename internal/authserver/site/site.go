@@ -18,6 +18,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/rights"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/endpoint"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
@@ -27,7 +28,7 @@ import (
 
 const maxForm = 64 << 10 // bytes
 
-// Site is what all handlers work with. All fields but Name, Schemes and DeviceGrant are
+// Site is what all handlers work with. All fields but Name, Rights, Schemes and DeviceGrant are
 // required.
 type Site struct {
 	Issuer  string // public URL of the server, without trailing slash; set by authserver
@@ -35,6 +36,7 @@ type Site struct {
 	Store   *store.Store
 	Forgejo *forgejo.Client
 	Tokens  *tokens.Tokens
+	Rights  *rights.Rights // nil for no policy
 	Audit   *audit.Logger
 	Log     *slog.Logger
 	Now     func() time.Time

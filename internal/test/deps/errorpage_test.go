@@ -28,7 +28,7 @@ var (
 			[]string{"failures", "reasons", "forgejoDown", "noBackend", "refusalText", "errTooManyStreams", "errParkingFull", "errState", "errGone", "narrow", "readsOnly", "toolsets"}},
 		{"internal/proto/endpoint", nil, []string{"unknown"}},
 		{"internal/proto/mcp", nil, []string{"SessionNotFound", "ErrNotJSON", "ErrNotMessage"}},
-		{"internal/authserver", map[string][]int{"Refuse": {2, 3}, "refusal": {0, 1}}, []string{"explain", "refusals", "bearerFault", "Challenge", "noCode", "unknownCode", "told"}},
+		{"internal/authserver", map[string][]int{"Refuse": {2, 3}, "refusal": {0, 1}}, []string{"explain", "refusedBy", "refusals", "bearerFault", "Challenge", "noCode", "unknownCode", "told"}},
 		{"internal/forgejo/errors.go", nil, []string{"kinds"}},
 		{"cmd/fjmcp-broker", map[string][]int{"refuse": {3}}, nil},
 		{"cmd/fjmcpctl", makes, nil},
