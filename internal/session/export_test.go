@@ -46,3 +46,15 @@ func Negotiate(initialize, answer mcp.Message) (offer, told mcp.Message) {
 
 // Awakened is the id of the session's running unit.
 func (s *Session) Awakened() string { return s.running().ID() }
+
+// Bound is the key of the limits that the session's running unit has, by the session's
+// word and by the unit's; both "none" without one.
+func (s *Session) Bound() (session, unit string) {
+	u := s.running()
+	if u == nil {
+		return "none", "none"
+	}
+	s.limits.mu.Lock()
+	defer s.limits.mu.Unlock()
+	return s.limits.key, u.LimitsKey()
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/rights"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	launchproto "github.com/fjmcp/fjmcp-broker/internal/proto/launcher"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -18,15 +19,16 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 )
 
-// Config is what a Manager is made of. All fields but StartFailed and AfterFunc are
+// Config is what a Manager is made of. All fields but Rights, StartFailed and AfterFunc are
 // required.
 type Config struct {
 	// Config is what all units have in common. Its Leaked and Allowances are
 	// the Manager's own; a StartTimeout of 0 means 30 s, a ProbeTimeout of 0 means 2 s.
 	unit.Config
 
-	Store *store.Store
-	Audit *audit.Logger
+	Store  *store.Store
+	Audit  *audit.Logger
+	Rights *rights.Rights // nil for no policy
 
 	MaxAge  time.Duration // a session older than this ends
 	PerUser int           // running units of one user
@@ -70,6 +72,7 @@ func New(cfg Config) *Manager {
 	m := &Manager{sessions: map[string]*Session{}, shared: map[sharedKey]*Session{}, attempts: map[*Session]*attempt{}, units: map[string]member{}}
 	cfg.Allowances = new(unit.Allowances)
 	cfg.Tokens.Lost(m.loginLost)
+	cfg.Rights.Changed(m.rightsChanged)
 	cfg.Leaked = func(of unit.Spec, name string) {
 		cfg.Audit.Event(context.Background(), audit.Event{
 			Kind: audit.TokenLeaked, User: cfg.Store.Known(context.Background(), of.UserID).Name, UserID: of.Subject, ReadOnly: audit.YesNo(of.ReadOnly), Session: of.Session, Unit: name, Outcome: "cut_off"})
@@ -230,9 +233,10 @@ func (m *Manager) LastInitialize(ctx context.Context, prefix string, access mode
 var ErrOtherView = errors.New("a session of another view")
 
 // Get returns the session that a client began under that id if it belongs to
-// access's user and client and may do no more than access, or is of access's grant and
-// so will do no more; model.ErrNotFound for any other. ErrOtherView: it is access's, and
-// may read only where access has not said so, or may write where it has.
+// access's user and client, is bound as access is by the policy, and may do no more than
+// access, or is of access's grant and so will do no more; model.ErrNotFound for any other.
+// ErrOtherView: it is access's, and may read only where access has not said so, or may
+// write where it has.
 func (m *Manager) Get(ctx context.Context, id string, access model.Access) (*Session, error) {
 	s, err := m.lookup(ctx, id)
 	if err != nil {
@@ -245,6 +249,9 @@ func (m *Manager) Get(ctx context.Context, id string, access model.Access) (*Ses
 		return nil, ErrOtherView
 	case !s.covered(access) && !s.follows(access):
 		return nil, model.ErrNotFound
+	}
+	if alike, err := s.boundAlike(ctx, access); err != nil || !alike {
+		return nil, cmp.Or(err, model.ErrNotFound)
 	}
 	if m.aged(s.row.CreatedAt) {
 		if err := m.end(ctx, s, tooOld); err != nil {

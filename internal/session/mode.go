@@ -71,7 +71,7 @@ func (s *Session) adjust(ctx context.Context, access model.Access) error {
 	if u == nil {
 		return nil
 	}
-	err := u.SetMode(ctx, readOnly, nil)
+	err := s.setMode(ctx, u, readOnly)
 	if err == nil {
 		err = s.confirm(ctx, u)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/policy"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
@@ -44,7 +45,11 @@ func newPrestart(cfg Config) *prestart {
 // Start has a unit started for the first session of a login. It does not wait, and
 // does nothing where one waits already, too many do, or the launcher has just failed.
 func (p *prestart) Start(access model.Access) {
-	w, err := p.add(access)
+	within, err := p.cfg.Rights.Standing(p.ctx, access.User.ID, access.GrantID) // asked about at the login
+	var w *prestartUnit
+	if err == nil && within.Limits.Connect().Allowed {
+		w, err = p.add(access, within.Limits)
+	}
 	if err != nil {
 		p.cfg.Log.Info("cannot start a session's unit ahead", "user", access.User.Name, "error", err)
 	}
@@ -72,7 +77,7 @@ func (p *prestart) Start(access model.Access) {
 
 // add makes a unit and a place for it, where it waits for its session, a timer, or the
 // end of the login.
-func (p *prestart) add(access model.Access) (*prestartUnit, error) {
+func (p *prestart) add(access model.Access, within policy.Limits) (*prestartUnit, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.cfg.Now()
@@ -87,7 +92,7 @@ func (p *prestart) add(access model.Access) (*prestartUnit, error) {
 	w := &prestartUnit{prestart: p, session: rand.Text(), access: access, began: now, launched: make(chan struct{})}
 	var err error
 	w.Unit, err = unit.New(p.cfg.Config, unit.Spec{
-		Session: model.SessionLabel(w.session), UserID: access.User.ID, Subject: access.User.Subject, User: access.User.Name, ReadOnly: model.ReadOnly(access.Scope), MaxAge: p.cfg.MaxAge,
+		Session: model.SessionLabel(w.session), UserID: access.User.ID, Subject: access.User.Subject, User: access.User.Name, ReadOnly: model.ReadOnly(access.Scope), Limits: within, MaxAge: p.cfg.MaxAge,
 		Other: w.hear, Ended: w.ended,
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,10 +23,11 @@ type Session struct {
 	label   string        // by which the journal knows it
 	row     model.Session // UnitID, LastUsedAt, ReadOnly, LogLevel, Server and Protocol under manager.mu, the rest constant
 
-	gate  sync.RWMutex // read-held while a call begins, written while the mode is raised
-	queue *queue       // its head starts units, so that concurrent requests start one
-	unit  *unit.Unit   // under manager.mu; nil while dormant
-	done  chan struct{}
+	gate   sync.RWMutex // read-held while a call begins, written while the mode is raised
+	limits limits       // of its unit
+	queue  *queue       // its head starts units, so that concurrent requests start one
+	unit   *unit.Unit   // under manager.mu; nil while dormant
+	done   chan struct{}
 
 	circuit breaker // under manager.mu
 
@@ -149,8 +151,8 @@ func (s *Session) use(ctx context.Context, access model.Access, do func(u *unit.
 	}
 	s.gate.RLock()
 	defer s.gate.RUnlock()
-	if !s.covered(access) {
-		return model.ErrNotFound
+	if alike, err := s.boundAlike(ctx, access); err != nil || !alike || !s.covered(access) {
+		return cmp.Or(err, model.ErrNotFound)
 	}
 	u, err := s.try(ctx, do)
 	if u == nil || !errors.Is(err, relay.ErrClosed) {
@@ -177,7 +179,11 @@ func (s *Session) try(ctx context.Context, do func(u *unit.Unit, placed func()) 
 		}
 		defer leave()
 	}
-	if err := u.Prepare(ctx); err != nil {
+	_, err := s.align(ctx, u, s.manager.cfg.Rights.OfLogin)
+	if err == nil {
+		err = u.Prepare(ctx)
+	}
+	if err != nil {
 		return u, err
 	}
 	return u, do(u, leave)

@@ -9,6 +9,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/policy"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
 
@@ -62,11 +63,11 @@ func (m *Manager) start(ctx context.Context, s *Session, begin beginning) (*unit
 	return u, nil
 }
 
-// spec is what the session's units have in common.
-func (s *Session) spec() unit.Spec {
+// spec is a unit of the session's, within what bounds it.
+func (s *Session) spec(within policy.Limits) unit.Spec {
 	m := s.manager
 	return unit.Spec{
-		Session: s.Label(), UserID: s.row.UserID, Subject: s.row.Subject, User: s.userName(), ReadOnly: s.ReadOnly(),
+		Session: s.Label(), UserID: s.row.UserID, Subject: s.row.Subject, User: s.userName(), ReadOnly: s.ReadOnly(), Limits: within,
 		MaxAge: s.row.CreatedAt.Add(m.cfg.MaxAge).Sub(m.cfg.Now()),
 		Other:  s.hear, Ended: s.unitEnded,
 	}
@@ -150,7 +151,10 @@ func (m *Manager) first(ctx, whole context.Context, s *Session, begin beginning)
 				return nil, err
 			}
 		}
-		if err = begin.with(ctx, whole, u); err == nil {
+		if _, err = s.align(ctx, u, m.cfg.Rights.OfLogin); err == nil {
+			err = begin.with(ctx, whole, u)
+		}
+		if err == nil {
 			return u, nil
 		}
 		if !ahead || ctx.Err() != nil {
@@ -199,7 +203,11 @@ func (m *Manager) prestarted(ctx context.Context, s *Session) (*unit.Unit, error
 
 // launch makes a unit, finds a place for it and has it started.
 func (m *Manager) launch(ctx context.Context, s *Session) (*unit.Unit, error) {
-	u, err := unit.New(m.cfg.Config, s.spec())
+	within, err := m.cfg.Rights.OfLogin(ctx, s.row.UserID, s.row.GrantID)
+	if err != nil {
+		return nil, err
+	}
+	u, err := unit.New(m.cfg.Config, s.spec(within.Limits))
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +240,15 @@ func (begin beginning) with(ctx, whole context.Context, u *unit.Unit) error {
 // adopt continues with a unit of the process before, which serves s and needs no place
 // to be free for it. unit.Unit.Attend must follow.
 func (m *Manager) adopt(left unit.Left, s *Session) (*unit.Unit, error) {
-	u, err := unit.Adopt(m.cfg.Config, s.spec(), left)
+	within, err := m.cfg.Rights.Standing(context.Background(), s.row.UserID, s.row.GrantID)
+	if err == nil && !within.Limits.Connect().Allowed {
+		err = model.ErrPolicy
+	}
+	if err != nil {
+		left.Close()
+		return nil, err
+	}
+	u, err := unit.Adopt(m.cfg.Config, s.spec(within.Limits), left)
 	if err != nil {
 		return nil, err
 	}

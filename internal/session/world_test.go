@@ -12,6 +12,7 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/rights"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
@@ -84,6 +85,8 @@ func start(t *testing.T, backend string) *world {
 		},
 		Store: w.store, Audit: events, MaxAge: 24 * time.Hour, PerUser: 5, Max: 10,
 	}
+	w.cfg.Rights = rights.New(rights.Config{Store: w.store, Forgejo: client, Tokens: tokens, Audit: events, Log: log, Now: w.now})
+	t.Cleanup(w.cfg.Rights.Close)
 	w.Manager = session.New(w.cfg)
 	t.Cleanup(func() {
 		w.Shutdown(context.Background())

@@ -28,13 +28,16 @@ type Left struct {
 	Used  time.Time  // when a request last came for it
 }
 
+// Close is for one that is not adopted.
+func (l Left) Close() { closeAll(l.Files) }
+
 // followTimeout bounds the wait for a backend that may have read half a line.
 const followTimeout = 5 * time.Second
 
 // Adopt continues with a unit of a process before. Nothing but the calls of its State
 // is attended to yet: Attend and then Settle must follow, for which Prepare waits.
 func Adopt(cfg Config, spec Spec, left Left) (*Unit, error) {
-	defer closeAll(left.Files)
+	defer left.Close()
 	if left.Epoch > relay.MaxEpoch {
 		return nil, errors.New("cannot adopt the unit: it has had too many processes")
 	}

@@ -81,10 +81,25 @@ func addForgeTools(s *mcp.Server, f *forge) {
 		Title string `json:"title"`
 		Body  string `json:"body,omitempty"`
 		Delay int    `json:"delay_ms,omitempty" jsonschema:"how long to wait first"`
+		// Behind has it answered at once, and what it does done when nobody asks for it: the
+		// version is asked for first, and who the user is when all is done.
+		Behind bool `json:"behind,omitempty"`
 	}
 	add(s, "create_issue", "Create an issue", func(ctx context.Context, in newIssue) (string, error) {
 		time.Sleep(time.Duration(in.Delay) * time.Millisecond)
-		return f.call(ctx, http.MethodPost, in.path("/issues"), map[string]string{"title": in.Title, "body": in.Body})
+		create := func(ctx context.Context) (string, error) {
+			return f.call(ctx, http.MethodPost, in.path("/issues"), map[string]string{"title": in.Title, "body": in.Body})
+		}
+		if !in.Behind {
+			return create(ctx)
+		}
+		go func() {
+			ctx := context.Background()
+			_, _ = f.call(ctx, http.MethodGet, "/version", nil)
+			_, _ = create(ctx)
+			_, _ = f.call(ctx, http.MethodGet, "/user", nil)
+		}()
+		return "in a while", nil
 	})
 	type pullRequest struct {
 		repository
