@@ -19,6 +19,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/systemd"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/rights"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo/tokens"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway"
 	launchclient "github.com/fjmcp/fjmcp-broker/internal/launcher/client"
@@ -31,6 +32,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/metrics"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	forgeurl "github.com/fjmcp/fjmcp-broker/internal/proto/forge"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/policy"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -53,6 +55,7 @@ type server struct {
 	metrics  *metrics.Metrics      // nil where nobody can scrape
 	store    *store.Store
 	tokens   *tokens.Tokens
+	rights   *rights.Rights
 	launcher launchclient.Launcher
 	sessions *session.Manager
 	auth     *authserver.Server
@@ -120,6 +123,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	if err := s.tokens.CheckScopes(ctx); err != nil {
 		return err
 	}
+	s.rights = rights.New(rights.Config{Store: s.store, Forgejo: forge, Tokens: s.tokens, Audit: events, Log: log})
 	if s.launcher, err = newLauncher(cfg, log); err != nil {
 		return err
 	}
@@ -131,9 +135,12 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 			Launcher: s.launcher, Tokens: s.tokens, Log: log, Now: time.Now, Keeper: keeper(cfg),
 			IdleTimeout: cfg.SessionIdleTimeout, StartTimeout: cfg.StartTimeout,
 		},
-		Store: s.store, Audit: events, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
+		Store: s.store, Audit: events, Rights: s.rights, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
 		StartFailed: func(why control.Reason) { s.health.Again(checks.AfterStart(why)) },
 	})
+	if err := s.startPolicy(ctx, cfg); err != nil {
+		return err
+	}
 	var forgejoVersion atomic.Value
 	forgejoVersion.Store("")
 	looks := []health.Check{
@@ -163,14 +170,14 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		Now: time.Now, Revoked: s.endGrant, Believed: addresses.Believed, ForgejoVersion: func() string { return forgejoVersion.Load().(string) },
 	})
 	s.auth = authserver.New(authserver.Config{
-		Site:      site.Site{Name: cfg.SiteName, Store: s.store, Forgejo: forge, Tokens: s.tokens, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant, Schemes: cfg.RedirectSchemes, DeviceGrant: cfg.DeviceGrant},
+		Site:      site.Site{Name: cfg.SiteName, Store: s.store, Forgejo: forge, Tokens: s.tokens, Rights: s.rights, Audit: events, Log: log, Now: time.Now, Revoked: s.endGrant, Schemes: cfg.RedirectSchemes, DeviceGrant: cfg.DeviceGrant},
 		PublicURL: cfg.PublicURL, AccessTTL: cfg.AccessTokenTTL, RefreshTTL: cfg.RefreshTokenTTL, Documents: documents,
 		Addresses: addresses, Redeemed: s.sessions.Prestart, Running: s.sessions.Running,
 	})
 	mux := http.NewServeMux()
 	s.auth.Routes(mux)
 	s.mcp = gateway.New(gateway.Config{
-		PublicURL: cfg.PublicURL, AllowedOrigins: cfg.AllowedOrigins, Auth: s.auth, Sessions: s.sessions, Keys: keys, Audit: events, Log: log,
+		PublicURL: cfg.PublicURL, AllowedOrigins: cfg.AllowedOrigins, Auth: s.auth, Sessions: s.sessions, Rights: s.rights, Keys: keys, Audit: events, Log: log,
 		FailedBearers:  ratelimit.New(ratelimit.Config{Rule: ratelimit.Bearer, Addresses: addresses, Audit: events, Now: time.Now}),
 		Calls:          ratelimit.NewUsers(cfg.CallsPerMinute, time.Now),
 		RequestTimeout: cfg.RequestTimeout,
@@ -184,6 +191,20 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		Store: s.store, StateDir: cfg.StateDir, Health: s.health, Audit: events,
 	})
 	return nil
+}
+
+// startPolicy returns a *config.Error for a policy that is not fit for this broker.
+func (s *server) startPolicy(ctx context.Context, cfg *config.Config) error {
+	err := s.rights.Start(ctx, cfg.Policy)
+	var faults *policy.Error
+	if !errors.As(err, &faults) {
+		return err
+	}
+	e := &config.Error{}
+	for _, fault := range faults.Faults {
+		e.Faults = append(e.Faults, cfg.PolicyFile+": "+fault)
+	}
+	return e
 }
 
 // forPeople has mux tell browsers of errors by pages. What is wrong with health is told by
@@ -201,6 +222,7 @@ func (s *server) forPeople(mux *http.ServeMux) http.Handler {
 
 // release closes what assemble has opened.
 func (s *server) release() {
+	s.rights.Close()
 	if s.launcher != nil {
 		_ = s.launcher.Close()
 	}

@@ -115,6 +115,7 @@ func (s *server) close() error {
 	_ = systemd.Notify(systemd.Stopping)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	s.rights.Close()
 	s.sessions.Shutdown(ctx)
 	if err := s.tokens.Close(ctx); err != nil {
 		s.log.Error(err.Error())

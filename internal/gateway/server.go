@@ -27,6 +27,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/httpserver"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/rights"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/httpsse"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/stateless"
@@ -51,7 +52,8 @@ type Config struct {
 	PublicURL *url.URL
 	Auth      Authenticator
 	Sessions  *session.Manager
-	Keys      *seal.Keyring // for what clients keep for us
+	Rights    *rights.Rights // nil for no policy
+	Keys      *seal.Keyring  // for what clients keep for us
 	Audit     *audit.Logger
 	Log       *slog.Logger
 
@@ -167,10 +169,25 @@ func (h *Handler) guard(q *request, serve func(*request) (call.Answer, error)) (
 	if !h.originAllowed(q.Header.Get("Origin")) {
 		return call.Answer{}, refuse(http.StatusForbidden, "this Origin may not use the endpoint")
 	}
+	if err := h.cfg.Rights.Limit(q.Context(), &q.access); err != nil {
+		return call.Answer{}, h.unauthenticated(q.Request, err)
+	}
+	if v := q.access.Limits.Connect(); !v.Allowed {
+		return call.Answer{}, refuse(http.StatusForbidden, mayNothing(v.Rule))
+	}
 	if err := q.narrow(); err != nil {
 		return call.Answer{}, refuse(http.StatusBadRequest, err.Error())
 	}
 	return serve(q)
+}
+
+// mayNothing tells a user whom the policy lets do nothing at all. rule is "" where none
+// grants anything.
+func mayNothing(rule string) string {
+	if rule != "" {
+		return "the rule '" + rule + "' of this server does not let your account do anything; ask its operator"
+	}
+	return "no rule of this server lets your account do anything; ask its operator"
 }
 
 // endpoint is where a request came to. Messages are posted for the event stream's.
