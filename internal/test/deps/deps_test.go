@@ -70,6 +70,7 @@ var only = map[string][]string{
 	module + "internal/store/sqlite": {"internal/store"},
 	"github.com/godbus/":             {"internal/daemon/systemd", "internal/launcher"},
 	"github.com/prometheus/":         {"internal/operator/metrics"},
+	"github.com/pelletier/":          {"internal/proto/policy"},
 }
 
 func under(path string, dirs ...string) bool {
