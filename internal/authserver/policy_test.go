@@ -53,15 +53,17 @@ func TestPolicyRefusesLogin(t *testing.T) {
 	}
 }
 
-// A device's user is told so, too.
+// A device's user is told so, too, and so is the device.
 func TestPolicyRefusesDevice(t *testing.T) {
 	w := newDeviceWorld(t)
 	w.underPolicy(onlyBob)
 	b := newBrowser()
-	page := w.do(b, w.request(http.MethodGet, w.deviceAtForge(b, w.ask(""), "alice"), "", "Accept", "text/html"))
+	d := w.ask("")
+	page := w.do(b, w.request(http.MethodGet, w.deviceAtForge(b, d, "alice"), "", "Accept", "text/html"))
 	if page.StatusCode != http.StatusForbidden || !strings.Contains(page.body, "Your account may not connect here") || w.keptTokens() != 0 {
 		t.Errorf("%d, %d token sets\n%s", page.StatusCode, w.keptTokens(), page.body)
 	}
+	d.poll().wantError(t, 400, "access_denied", "")
 }
 
 // What membership grants at the login is the grant's ceiling.

@@ -1,6 +1,7 @@
 package authorize
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -30,7 +31,10 @@ func (h *Handler) failed(r *http.Request, l store.Login, client model.Client, us
 	if f.revoke {
 		refused.Actions = append(refused.Actions, pages.Link("Open Forgejo's settings", h.cfg.Forgejo.ApplicationsURL()))
 	}
-	if !errors.Is(err, model.ErrBlocked) && !errors.Is(err, model.ErrPolicy) {
+	switch {
+	case errors.Is(err, model.ErrPolicy): // who may not connect may disconnect
+		refused.Actions = append(refused.Actions, pages.Link("Show my applications", h.cfg.AccountURL()))
+	case !errors.Is(err, model.ErrBlocked):
 		refused.Actions = append(refused.Actions, pages.Link("Try again", again))
 	}
 	if narrower {
@@ -45,6 +49,7 @@ func (h *Handler) failed(r *http.Request, l store.Login, client model.Client, us
 	switch {
 	case l.DeviceID != "":
 		e.Detail = "by a code: " + e.Detail
+		h.refuseDevice(r.Context(), l.DeviceID, err)
 	case l.ClientID == "":
 		e.Detail = "for the account page: " + e.Detail
 	default:
@@ -53,6 +58,17 @@ func (h *Handler) failed(r *http.Request, l store.Login, client model.Client, us
 	h.cfg.Log.WarnContext(r.Context(), "login failed", "user", user.Name, "client", e.Client, "error", e.Detail)
 	refused.Events = []audit.Event{e}
 	return refused
+}
+
+// refuseDevice has a device whose user the policy lets do nothing stop asking. Whoever it is
+// to be for in that user's place begins anew.
+func (h *Handler) refuseDevice(ctx context.Context, id string, why error) {
+	if !errors.Is(why, model.ErrPolicy) {
+		return
+	}
+	if err := h.cfg.Store.DenyDeviceRequest(ctx, id); err != nil && !errors.Is(err, model.ErrNotFound) {
+		h.cfg.Log.WarnContext(ctx, "cannot deny the request of a device", "error", err)
+	}
 }
 
 // resumeURL leads back to the callback, without Forgejo's code: the login has
