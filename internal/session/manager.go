@@ -169,7 +169,7 @@ func (m *Manager) create(ctx context.Context, id string, began time.Time, stream
 		return nil, response, nil
 	}
 	m.mu.Lock()
-	s.row.UnitID, s.row.Protocol = u.ID(), answer.ResultString("protocolVersion")
+	s.row.UnitID, s.row.Protocol, s.row.Server = u.ID(), answer.ResultString("protocolVersion"), said(answer)
 	m.mu.Unlock()
 	if err := m.cfg.Store.CreateSession(ctx, s.row); err != nil {
 		u.Stop(ctx)

@@ -2,11 +2,13 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
@@ -32,6 +34,28 @@ func (s *Session) attach(ctx context.Context, u *unit.Unit, server Server) error
 		return u.Ask(ctx, method, map[string]string{"uri": uri})
 	}
 	return s.subscriptions.Attach(ctx, ask, can)
+}
+
+// ListsChanged tells the session's clients that what they see of its lists may have changed:
+// of each list that the answer to initialize, or to server/discover, has promised to tell.
+func (s *Session) ListsChanged() {
+	s.manager.mu.Lock()
+	promised := s.row.Server
+	s.manager.mu.Unlock()
+	var server Server
+	if json.Unmarshal([]byte(promised), &server) != nil { // it has not run yet, or is of a broker that promised nothing
+		return
+	}
+	for _, method := range mcp.ListsChanged(server.Capabilities) {
+		raw := mcp.NewNotification(method, []byte("{}"))
+		if s.row.Kind != model.SessionShared {
+			s.streams.Own().Append(raw)
+		} else if u := s.running(); server.Modern && u != nil {
+			u.Announce(method)
+		} else if m, err := mcp.Parse(raw); err == nil {
+			s.subscriptions.Publish(m)
+		}
+	}
 }
 
 // logLevel has a shared session's backend log from the lowest level that any

@@ -228,6 +228,12 @@ func (m Message) CheckResponse() error {
 // WithID returns the message's bytes with another id. The message must have one.
 func (m Message) WithID(id json.RawMessage) []byte { return rawjson.Splice(m.Raw, m.id, id) }
 
+// Renumbered is the message with another id. It must have one.
+func (m Message) Renumbered(id json.RawMessage) Message { return m.with(m.id, id) }
+
+// ResultAt is where the result begins in Raw, 0 when there is none.
+func (m Message) ResultAt() int { return m.result.From }
+
 // WithParam returns the message with the value at path below params replaced;
 // the message itself when nothing stands there. value must be valid JSON.
 func (m Message) WithParam(value json.RawMessage, path ...string) Message {

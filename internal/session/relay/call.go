@@ -59,6 +59,7 @@ type Call struct {
 type Event struct {
 	Raw    []byte `json:"raw,omitempty"`    // nil in the final event of a call that ended without a response
 	Final  bool   `json:"final,omitempty"`  // nothing follows
+	At     int    `json:"at,omitempty"`     // where the result begins in Raw; 0 without one
 	Result int    `json:"result,omitempty"` // bytes of the result that the child gave
 	Failed bool   `json:"failed,omitempty"` // the response is an error, or the result of a tool that failed
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp/rawjson"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay/lines"
 )
 
@@ -113,7 +114,8 @@ func (c *Call) response(m mcp.Message) Event {
 		m = m.WithResultField(c.ClientID, "_meta", mcp.MetaSubscriptionID)
 	}
 	failed := m.IsError() || c.Method == mcp.MethodToolsCall && m.Failed()
-	return Event{Raw: m.WithID(c.ClientID), Final: true, Result: size, Failed: failed}
+	m = m.Renumbered(c.ClientID)
+	return Event{Raw: m.Raw, Final: true, At: m.ResultAt(), Result: size, Failed: failed}
 }
 
 // handleNotification routes what the child says besides its answers. Progress and
@@ -152,6 +154,18 @@ func (c *Call) notice(m mcp.Message) []byte {
 		return nil
 	}
 	return m.WithParam(c.ClientID, "_meta", mcp.MetaSubscriptionID).Raw
+}
+
+// Announce gives each standing call a notification that is not the child's.
+func (r *Relay) Announce(method string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.calls {
+		if c.standing {
+			meta := rawjson.With(nil, rawjson.Member{Name: mcp.MetaSubscriptionID, Value: c.ClientID})
+			c.offerLocked(Event{Raw: mcp.NewNotification(method, rawjson.With(nil, rawjson.Member{Name: "_meta", Value: meta}))})
+		}
+	}
 }
 
 // forward hands m to the call that id names.

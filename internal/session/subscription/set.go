@@ -133,7 +133,8 @@ func (s *Set) wanted(uri string) bool {
 	return false
 }
 
-// Subscribe opens a subscription to what of f the backend can tell. Errors:
+// Subscribe opens a subscription to what of f can be told: changes of all lists that the
+// backend has, since what may be seen of them changes as well. Errors:
 // ErrTooMany, ErrURITooLong, ErrEnded, or the backend's. Attach comes first.
 func (s *Set) Subscribe(ctx context.Context, f Filter) (*Subscription, error) {
 	s.talk.Lock()
@@ -145,7 +146,7 @@ func (s *Set) Subscribe(ctx context.Context, f Filter) (*Subscription, error) {
 	for _, uri := range f.URIs {
 		sub.uris[uri] = true
 	}
-	sub.honoured = Filter{Tools: f.Tools && s.can.ToolsChanged, Prompts: f.Prompts && s.can.PromptsChanged, Resources: f.Resources && s.can.ResourcesChanged}
+	sub.honoured = Filter{Tools: f.Tools && s.can.Tools, Prompts: f.Prompts && s.can.Prompts, Resources: f.Resources && s.can.Resources}
 	if err := s.add(sub); err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func (b *backend) log() string {
 var all = subscription.Filter{Tools: true, Prompts: true, Resources: true}
 
 // able is a backend that can tell of everything.
-var able = unit.Supports{ToolsChanged: true, PromptsChanged: true, ResourcesChanged: true, ResourcesSubscribe: true}
+var able = unit.Supports{Tools: true, Prompts: true, Resources: true, ResourcesSubscribe: true}
 
 func newSet(t *testing.T, b *backend, can unit.Supports) *subscription.Set {
 	t.Helper()
@@ -131,9 +131,9 @@ func TestResourcesAreCounted(t *testing.T) {
 	waitLog(t, b, "+a +b +no:c -a -b +b")
 }
 
-func TestOnlyWhatTheBackendTellsIsHonoured(t *testing.T) {
+func TestOnlyWhatThereIsIsHonoured(t *testing.T) {
 	b := &backend{}
-	s := newSet(t, b, unit.Supports{PromptsChanged: true})
+	s := newSet(t, b, unit.Supports{Prompts: true})
 	sub := subscribe(t, s, subscription.Filter{Tools: true, Prompts: true, Resources: true, URIs: []string{"a"}})
 	if h := sub.Honoured(); h.Tools || !h.Prompts || h.Resources || len(h.URIs) > 0 || b.log() != "" {
 		t.Errorf("honoured %+v, asked %q", h, b.log())

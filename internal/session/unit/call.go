@@ -25,6 +25,9 @@ func (u *Unit) Call(ctx context.Context, request mcp.Message, placed func()) (*C
 	return &Call{Call: c, unit: u}, nil
 }
 
+// Announce is relay.Relay.Announce.
+func (u *Unit) Announce(method string) { u.relay.Announce(method) }
+
 // Pending returns the calls that InFlight counts, oldest first.
 func (u *Unit) Pending() []*relay.Call { return u.relay.Pending() }
 

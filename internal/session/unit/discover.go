@@ -172,6 +172,9 @@ type Server struct {
 // Supports are the capabilities that somebody here acts on.
 type Supports struct {
 	Logging            bool // logging/setLevel
+	Tools              bool // has such a list
+	Prompts            bool
+	Resources          bool
 	ToolsChanged       bool // tells when the list of tools has changed
 	PromptsChanged     bool
 	ResourcesChanged   bool
@@ -187,8 +190,9 @@ func (s Server) Supports() Supports {
 	_ = json.Unmarshal(all["tools"], &tools)
 	_ = json.Unmarshal(all["prompts"], &prompts)
 	_ = json.Unmarshal(all["resources"], &resources)
+	has := func(capability string) bool { return len(all[capability]) > 0 && all[capability][0] == '{' }
 	return Supports{
-		Logging:      len(all["logging"]) > 0 && all["logging"][0] == '{',
+		Logging: has("logging"), Tools: has("tools"), Prompts: has("prompts"), Resources: has("resources"),
 		ToolsChanged: tools.ListChanged, PromptsChanged: prompts.ListChanged,
 		ResourcesChanged: resources.ListChanged, ResourcesSubscribe: resources.Subscribe,
 	}
