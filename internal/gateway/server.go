@@ -32,6 +32,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/httpsse"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/stateless"
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/streamable"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/view"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/endpoint"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
@@ -90,7 +91,7 @@ func New(cfg Config) *Handler {
 	draining := make(chan struct{})
 	exchanges := &call.Exchanges{
 		PublicURL: cfg.PublicURL, Sessions: cfg.Sessions, Audit: cfg.Audit, Log: cfg.Log,
-		Calls: cfg.Calls, Timeout: cfg.RequestTimeout, Draining: draining,
+		Lists: view.NewCache(), Calls: cfg.Calls, Timeout: cfg.RequestTimeout, Draining: draining,
 	}
 	return &Handler{
 		cfg: cfg, origins: append([]string{own}, cfg.AllowedOrigins...), bodies: newBodies(mcp.MaxBody),

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/view"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/forgeapi"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp/rawjson"
@@ -23,8 +24,8 @@ var kinds = map[string]audit.Kind{
 }
 
 // about is what the audit says of a request besides who made it: names and sizes, of
-// arguments nothing but a repository and a number. It is JSON for the process that continues
-// with the call.
+// arguments nothing but a repository and a number; and what the client may see of the
+// result. It is JSON for the process that continues with the call.
 type about struct {
 	Tool, Prompt string
 	Resource     string // what kind of resource is read
@@ -32,6 +33,10 @@ type about struct {
 	Issue        string // number of the issue or pull request that they name
 	Arguments    int    // their bytes
 	Trace        string // W3C traceparent
+
+	Rule string // of the policy, that refuses the request
+
+	Filter *view.Filter `json:",omitempty"` // of a request for a list
 }
 
 func newAbout(h http.Header, m mcp.Message) (a about) {

@@ -18,8 +18,10 @@ import (
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/ratelimit"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/view"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
+	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp/rawjson"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
@@ -33,6 +35,7 @@ type Exchanges struct {
 	Sessions  *session.Manager
 	Audit     *audit.Logger
 	Log       *slog.Logger
+	Lists     *view.Cache      // what clients see of what backends list
 	Calls     *ratelimit.Users // what of kinds each user may do; nil for all
 	Timeout   time.Duration    // for a response, counted from the last sign of life
 	Draining  <-chan struct{}  // closed when streams that would never end shall end
@@ -73,6 +76,9 @@ func (xs *Exchanges) exchange(s *session.Session, access model.Access, id json.R
 func (xs *Exchanges) request(r *http.Request, s *session.Session, access model.Access, m mcp.Message) *Exchange {
 	x := xs.exchange(s, access, m.ID(), m.Method, time.Now())
 	x.about, x.address = newAbout(r.Header, m), audit.Address(r.Context())
+	if view.Lists(m.Method) {
+		x.about.Filter = view.For(r.Context(), access)
+	}
 	return x
 }
 
@@ -84,7 +90,7 @@ func (xs *Exchanges) Refused(r *http.Request, s *session.Session, access model.A
 // Begin sends the request, which r brought, to the session. An error has been audited as
 // far as it is to be, unless it is audit.ErrMute. The caller calls Done in the end. Errors
 // are ErrTimeout, ErrNoMethod, audit.ErrMute, a Fault where the user calls too often, and
-// those of session.Session.Call.
+// those of Allow and of session.Session.Call.
 func (xs *Exchanges) Begin(r *http.Request, s *session.Session, access model.Access, m mcp.Message) (*Exchange, error) {
 	if m.Method == mcp.MethodListen && !s.Shared() {
 		return nil, ErrNoMethod
@@ -96,6 +102,9 @@ func (xs *Exchanges) Begin(r *http.Request, s *session.Session, access model.Acc
 		if err := xs.limit(r, s, access, m); err != nil {
 			return nil, err
 		}
+	}
+	if err := xs.Allow(r, s, access, m); err != nil {
+		return nil, err
 	}
 	x := xs.request(r, s, access, m)
 	ctx, cancel := context.WithDeadlineCause(r.Context(), x.deadline, ErrTimeout)
@@ -249,12 +258,13 @@ func (x *Exchange) response(e relay.Event, err error) ([]byte, Outcome) {
 		return nil, OutcomeCancelled
 	case err == nil && x.Call.Refusal().Reason != "":
 		refused := x.Call.Refusal()
+		x.about.Rule = refused.Rule
 		return mcp.ToolError(x.id, x.of.refusalText(refused)), Outcome(refused.Reason)
 	case err == nil:
 		if e.Failed {
 			return e.Raw, outcomeError
 		}
-		return e.Raw, outcomeOK
+		return x.shown(e), outcomeOK
 	case errors.Is(err, relay.ErrSuspended):
 		return mcp.ErrorResponse(x.id, mcp.CodeServerError, Message(err)), outcomeFailed
 	case errors.Is(err, relay.ErrClosed):
@@ -265,6 +275,15 @@ func (x *Exchange) response(e relay.Event, err error) ([]byte, Outcome) {
 	}
 	x.Call.Cancel("no response in time")
 	return mcp.ErrorResponse(x.id, mcp.CodeServerError, Message(ErrTimeout)), outcomeTimeout
+}
+
+// shown is the response with what the client may see of what the backend lists.
+func (x *Exchange) shown(e relay.Event) []byte {
+	if x.about.Filter == nil || e.At == 0 {
+		return e.Raw
+	}
+	at := rawjson.Span{From: e.At, To: e.At + e.Result}
+	return rawjson.Splice(e.Raw, at, x.of.Lists.List(x.method, x.about.Filter, at.Of(e.Raw)))
 }
 
 // audit records a request of one of kinds; other methods only read what there is to use.
@@ -290,7 +309,7 @@ func (x *Exchange) event() audit.Event {
 		Client: x.access.Client, ClientID: model.ShortID(x.access.ClientID), Address: x.address,
 		ReadOnly: audit.YesNo(x.session.ReadOnly()), Session: x.session.Label(),
 		Tool: x.about.Tool, Prompt: x.about.Prompt, Resource: x.about.Resource,
-		Repo: x.about.Repo, Issue: x.about.Issue,
+		Repo: x.about.Repo, Issue: x.about.Issue, Rule: x.about.Rule,
 		ArgumentsBytes: audit.Count(x.about.Arguments), Trace: x.about.Trace,
 	}
 }

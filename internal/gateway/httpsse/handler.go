@@ -128,10 +128,11 @@ func (h *Handler) again(r *http.Request, f *fresh, access model.Access, m mcp.Me
 	return h.pass(r, s, access, m)
 }
 
-// refuse answers a request that could not begin: what is about the client's token
-// or its session by a status, the rest on the stream.
+// refuse answers a request that could not begin: what is about the client's login or its
+// session by a status, the rest on the stream, also that its token does not reach: clients
+// of this revision know of no way to ask for more.
 func (h *Handler) refuse(own *eventstore.Log, id json.RawMessage, err error) (call.Answer, error) {
-	for _, told := range []error{model.ErrForgejoGrantDead, model.ErrInsufficientScope, model.ErrRevoked, model.ErrNotFound, context.Canceled} {
+	for _, told := range []error{model.ErrForgejoGrantDead, model.ErrRevoked, model.ErrNotFound, context.Canceled} {
 		if errors.Is(err, told) {
 			return call.Answer{}, err
 		}

@@ -237,13 +237,10 @@ func (t *toolParams) Of(s *session.Session, m mcp.Message) []headerParam {
 	return t.by[s][m.ParamString("name")]
 }
 
-// Remember takes the answer to a tools/list: instead of what was, unless it is a
+// Remember takes the result of a tools/list: instead of what was, unless it is a
 // further page of the same list. It is forgotten when done is closed, with the session.
-func (t *toolParams) Remember(s *session.Session, done <-chan struct{}, list, answer mcp.Message) {
-	if answer.IsError() {
-		return
-	}
-	found := headerParams(answer.Result())
+func (t *toolParams) Remember(s *session.Session, done <-chan struct{}, list mcp.Message, result json.RawMessage) {
+	found := headerParams(result)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	known, ok := t.by[s]

@@ -1,6 +1,7 @@
 package stateless
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -109,7 +110,9 @@ func (q *request) retried() (*parked, error) {
 	if !q.isRetry() {
 		return nil, nil
 	}
-	p, err := q.h.parked.Take(q.ParamString("requestState"), q.claim(), func(p *parked) error { return q.checkParams(p.session) })
+	p, err := q.h.parked.Take(q.ParamString("requestState"), q.claim(), func(p *parked) error {
+		return cmp.Or(q.h.Allow(q.r, p.session, q.access, q.Message), q.checkParams(p.session))
+	})
 	switch {
 	case errors.Is(err, errState):
 		return nil, nil

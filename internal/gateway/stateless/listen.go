@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/fjmcp/fjmcp-broker/internal/gateway/call"
+	"github.com/fjmcp/fjmcp-broker/internal/gateway/view"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/mcp/rawjson"
 	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
@@ -32,6 +34,7 @@ func (q *request) listen() (call.Answer, error) {
 	if err != nil {
 		return call.Answer{}, invalid(err)
 	}
+	f.URIs = q.seen(f.URIs)
 	ctx, cancel := q.whileServing()
 	sub, err := q.session.Subscribe(ctx, q.access, f)
 	switch {
@@ -98,10 +101,24 @@ func (q *request) closed() *last {
 		rawjson.Member{Name: "resultType", Value: []byte(`"complete"`)}, rawjson.Member{Name: "_meta", Value: q.tag(nil)}))}}
 }
 
+// seen leaves out resources that are hidden, which are not honoured.
+func (q *request) seen(uris []string) []string {
+	f := view.For(q.r.Context(), q.access)
+	return slices.DeleteFunc(uris, func(uri string) bool { return f.Resource(uri).Hidden() })
+}
+
 // passListen answers subscriptions/listen with what a backend of 2026-07-28 says
-// to it.
+// to it, and the broker beside it. What is wrong with the request, it says.
 func (q *request) passListen() (call.Answer, error) {
-	x, err := q.h.Begin(q.r, q.session, q.access, q.Message)
+	q.filter, _ = readFilter(q.Message)
+	m := q.Message
+	if n := len(q.filter.URIs); n > 0 {
+		if seen := q.seen(q.filter.URIs); len(seen) < n {
+			uris, _ := json.Marshal(seen)
+			m = m.WithParam(uris, "notifications", "resourceSubscriptions")
+		}
+	}
+	x, err := q.h.Begin(q.r, q.session, q.access, m)
 	if err != nil {
 		return call.Answer{}, err
 	}
@@ -112,6 +129,43 @@ func (q *request) passListen() (call.Answer, error) {
 		cancel()
 	}
 	return answer, err
+}
+
+// listened is what of a notification who listens to a modern backend is told. The broker
+// tells of all lists that the backend has, once it was told that they are listened to.
+func (q *request) listened(m mcp.Message) []byte {
+	switch m.Method {
+	case mcp.MethodAcknowledged:
+		q.acked = true
+		return m.WithParam(q.honoured(m.Param("notifications")), "notifications").Raw
+	case mcp.MethodToolsChanged:
+		return q.told(m, q.filter.Tools)
+	case mcp.MethodPromptsChanged:
+		return q.told(m, q.filter.Prompts)
+	case mcp.MethodResourcesChanged:
+		return q.told(m, q.filter.Resources)
+	}
+	return m.Raw
+}
+
+func (q *request) told(m mcp.Message, asked bool) []byte {
+	if !asked || !q.acked {
+		return nil
+	}
+	return m.Raw
+}
+
+// honoured adds to what a modern backend honours of the filter what the broker does.
+func (q *request) honoured(notifications json.RawMessage) json.RawMessage {
+	can := q.server.Supports()
+	for name, does := range map[string]bool{
+		"toolsListChanged": q.filter.Tools && can.Tools, "promptsListChanged": q.filter.Prompts && can.Prompts, "resourcesListChanged": q.filter.Resources && can.Resources,
+	} {
+		if does {
+			notifications = rawjson.With(notifications, rawjson.Member{Name: name, Value: []byte("true")})
+		}
+	}
+	return notifications
 }
 
 // tag is a _meta with the subscription's id, which is the request's.

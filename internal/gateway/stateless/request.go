@@ -12,6 +12,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
 )
 
 // request is one request on its way to its answer.
@@ -26,6 +27,9 @@ type request struct {
 	session *session.Session
 	server  session.Server
 	streams bool // the answer has become a stream
+
+	filter subscription.Filter // what a listener asks a modern backend for
+	acked  bool                // and whether it was told what it gets of that
 
 	asked   []question // what the backend wants of the client, oldest first
 	askedAt time.Time  // the oldest
@@ -86,8 +90,11 @@ func (q *request) serveLegacy() (call.Answer, error) {
 }
 
 // checkParams holds the headers of a tools/call against its arguments, as far as the
-// session's tools want it.
+// session's tools want it. Who calls a tool that is hidden cannot know, and is told that.
 func (q *request) checkParams(s *session.Session) error {
+	if call.Hides(q.r, q.access, q.Message) {
+		return nil
+	}
 	if err := checkParamHeaders(q.r.Header, q.Message, q.h.tools.Of(s, q.Message)); err != nil {
 		return mismatch(err)
 	}
@@ -195,6 +202,9 @@ func (q *request) next(ctx context.Context, x *call.Exchange) ([]byte, *last) {
 			x.Cancel(ctx, call.OutcomeCancelled)
 			return nil, q.closed()
 		case err != nil || e.Final:
+			if q.Method == mcp.MethodToolsList && e.At > 0 { // all that there are, whatever is shown
+				q.h.tools.Remember(q.session, q.session.Done(), q.Message, e.Raw[e.At:e.At+e.Result])
+			}
 			end := q.end(x.End(ctx, e, err))
 			end.answer.Done = x.Done
 			return nil, end
@@ -240,8 +250,8 @@ func (q *request) end(raw []byte, instead error) *last {
 	if err != nil { // nothing to answer
 		return &last{answer: call.Silence()}
 	}
-	if q.Method == mcp.MethodToolsList {
-		q.h.tools.Remember(q.session, q.session.Done(), q.Message, m)
+	if q.Method == mcp.MethodDiscover && q.server.Modern {
+		m = m.WithResultField(mcp.TellsOfLists(m.ResultField("capabilities")), "capabilities")
 	}
 	if asks, err := q.openURLs(m); asks != nil || err != nil {
 		return &last{call.Answer{Raw: asks}, err}
@@ -274,6 +284,8 @@ func (q *request) event(x *call.Exchange, e relay.Event) ([]byte, error) {
 	case m.Method == mcp.MethodCancelled:
 		q.asked = slices.DeleteFunc(q.asked, func(o question) bool { return o.key == m.ParamString("requestId") })
 		return nil, nil
+	case q.Method == mcp.MethodListen:
+		return q.listened(m), nil
 	case !q.wants(m):
 		return nil, nil
 	}

@@ -93,7 +93,7 @@ func discovered(id json.RawMessage, server session.Server) []byte {
 	set := []rawjson.Member{
 		{Name: "resultType", Value: []byte(`"complete"`)},
 		{Name: "supportedVersions", Value: versions},
-		{Name: "capabilities", Value: rawjson.Without(rawjson.With(server.Capabilities), "tasks")},
+		{Name: "capabilities", Value: rawjson.Without(rawjson.With(mcp.TellsOfLists(server.Capabilities)), "tasks")},
 	}
 	if server.Instructions != nil {
 		set = append(set, rawjson.Member{Name: "instructions", Value: server.Instructions})

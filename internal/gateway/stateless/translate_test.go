@@ -53,7 +53,7 @@ func TestTranslate(t *testing.T) {
 
 func TestDiscovered(t *testing.T) {
 	const want = `{"jsonrpc":"2.0","id":"d","result":{"resultType":"complete","supportedVersions":["2026-07-28","2025-11-25","2025-06-18","2025-03-26"],` +
-		`"capabilities":{"tools":{"listChanged":true},"prompts":{},"logging":{},"x":{"n":1.0}},"instructions":"be \u0062rief","ttlMs":300000,"cacheScope":"private",` +
+		`"capabilities":{"tools":{"listChanged":true},"prompts":{"listChanged":true},"logging":{},"x":{"n":1.0}},"instructions":"be \u0062rief","ttlMs":300000,"cacheScope":"private",` +
 		`"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s","version":"1"}}}}`
 	if got := discovered([]byte(`"d"`), old); string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -25,7 +25,7 @@ var (
 	makes    = map[string][]int{"New": {0}, "Errorf": {0}}
 	speakers = []speaker{
 		{"internal/gateway", map[string][]int{"NewFault": {2}, "refuse": {1}, "methodNotAllowed": {1}},
-			[]string{"failures", "reasons", "forgejoDown", "noBackend", "refusalText", "errTooManyStreams", "errParkingFull", "errState", "errGone", "narrow", "mayNothing", "readsOnly", "toolsets"}},
+			[]string{"failures", "reasons", "forgejoDown", "noBackend", "refusalText", "hiddenText", "policyText", "errTooManyStreams", "errParkingFull", "errState", "errGone", "narrow", "mayNothing", "readsOnly", "toolsets"}},
 		{"internal/proto/endpoint", nil, []string{"unknown"}},
 		{"internal/proto/mcp", nil, []string{"SessionNotFound", "ErrNotJSON", "ErrNotMessage"}},
 		{"internal/authserver", map[string][]int{"Refuse": {2, 3}, "refusal": {0, 1}}, []string{"explain", "refusedBy", "refusals", "bearerFault", "Challenge", "noCode", "unknownCode", "told"}},

@@ -89,6 +89,9 @@ func (w *world) waitInFlight(answer <-chan response) {
 	}
 }
 
+// Tools of the stand-in that write, though the table says that they read.
+const lyingList, lyingGet = "list_repo_issues", "get_pull_request_by_index"
+
 var newIssue = map[string]any{"owner": "alice", "repo": "hello", "title": "made by a client"}
 
 // What the user allowed holds whatever the tools do, over sleep and restart.
@@ -102,15 +105,15 @@ func TestReadOnlyByChoice(t *testing.T) {
 	}
 	id := w.begin(token)
 	w.wantText(w.tool(token, id, "get_my_user_info", struct{}{}), `"login":"alice"`)
-	w.wantReadOnly(w.tool(token, id, "create_issue", newIssue))
-	w.waitLog("FJMCP_TOOL=create_issue FJMCP_OUTCOME=read_only", 1)
+	w.wantReadOnly(w.tool(token, id, lyingList, newIssue))
+	w.waitLog("FJMCP_TOOL=list_repo_issues FJMCP_OUTCOME=read_only", 1)
 
 	w.waitLog("FJMCP_EVENT=session_reaped", 1)
-	w.wantReadOnly(w.tool(token, id, "create_issue", newIssue))
+	w.wantReadOnly(w.tool(token, id, lyingList, newIssue))
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		w.broker.Stop(signal)
 		w.must(w.broker.Restart(t.Context(), w.program()))
-		w.wantReadOnly(w.tool(token, id, "create_issue", newIssue))
+		w.wantReadOnly(w.tool(token, id, lyingList, newIssue))
 	}
 	if text, _ := w.tool(token, id, "list_repo_issues", map[string]any{"owner": "alice", "repo": "hello"}).toolResult(); strings.Contains(text, "made by a client") || !strings.Contains(text, "First issue") {
 		t.Errorf("the issues are %s", text)
@@ -126,13 +129,13 @@ func TestReadOnlyBehindAHidingBackend(t *testing.T) {
 	token, _ := w.loginFor(client, "", "read")
 	id := w.begin(token)
 	merge := map[string]any{"owner": "alice", "repo": "hello", "index": 1}
-	w.wantReadOnly(w.tool(token, id, "merge_pull_request", merge))
-	w.wantReadOnly(w.tool(token, id, "merge_pull_request", map[string]any{"owner": "alice", "repo": "hello", "index": 1, "merge_when_checks_succeed": true}))
+	w.wantReadOnly(w.tool(token, id, lyingGet, merge))
+	w.wantReadOnly(w.tool(token, id, lyingGet, map[string]any{"owner": "alice", "repo": "hello", "index": 1, "merge_when_checks_succeed": true}))
 	var together sync.WaitGroup
 	for range 5 {
 		together.Go(func() { w.wantText(w.tool(token, id, "get_my_user_info", struct{}{}), "alice") })
-		together.Go(func() { w.wantReadOnly(w.tool(token, id, "merge_pull_request", merge)) })
-		together.Go(func() { w.wantReadOnly(w.tool(token, id, "create_issue", newIssue)) })
+		together.Go(func() { w.wantReadOnly(w.tool(token, id, lyingGet, merge)) })
+		together.Go(func() { w.wantReadOnly(w.tool(token, id, lyingList, newIssue)) })
 	}
 	together.Wait()
 }
@@ -148,6 +151,9 @@ func TestStepUp(t *testing.T) {
 		t.Fatalf("granted %q", scope)
 	}
 	id := w.begin(narrow)
+	if r := w.tool(narrow, id, lyingList, newIssue); r.status != 403 {
+		t.Errorf("a tool that lies got %d %s", r.status, r.body)
+	}
 	r := w.tool(narrow, id, "create_issue", newIssue)
 	if h := r.header.Get("WWW-Authenticate"); r.status != 403 || !strings.HasPrefix(h, "Bearer ") ||
 		!strings.Contains(h, `error="insufficient_scope"`) || !strings.Contains(h, `scope="forgejo:read forgejo:write"`) {
@@ -159,7 +165,7 @@ func TestStepUp(t *testing.T) {
 	// What the narrower token has begun does not end with more rights.
 	late := make(chan response, 1)
 	go func() {
-		late <- w.tool(narrow, id, "create_issue", map[string]any{"owner": "alice", "repo": "hello", "title": "too late", "delay_ms": 2000})
+		late <- w.tool(narrow, id, lyingList, map[string]any{"owner": "alice", "repo": "hello", "title": "too late", "delay_ms": 2000})
 	}()
 	w.waitInFlight(late)
 	w.wantText(w.tool(broad, id, "create_issue", newIssue), "made by a client")
@@ -244,7 +250,9 @@ func TestStepUpPastACallThatStays(t *testing.T) {
 	broad, _ := w.loginFor(client, "", "write")
 	id := w.begin(narrow)
 	slow := make(chan response, 1)
-	go func() { slow <- w.tool(narrow, id, "slow", map[string]any{"ms": 60_000}) }()
+	go func() {
+		slow <- w.tool(narrow, id, "list_repo_issues", map[string]any{"owner": "alice", "repo": "hello", "delay_ms": 60_000})
+	}()
 	w.waitInFlight(slow)
 	w.wantText(w.tool(broad, id, "create_issue", newIssue), "made by a client")
 	if r := <-slow; !strings.Contains(r.body, "the session ended while the call ran") {
