@@ -9,6 +9,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store/database"
 )
 
 // standing is the condition of a grant, named g, that can still be used: it is
@@ -160,12 +161,15 @@ func (userRow) TableName() string { return "users" }
 func (s *Store) UpsertUser(ctx context.Context, forge, subject, name string) (model.User, error) {
 	var u model.User
 	err := s.db.Update(ctx, func(tx *gorm.DB) error {
+		if err := database.Serial(tx); err != nil { // two who take one name do not see each other
+			return err
+		}
 		fresh := userRow{User: model.User{ID: model.NewID(), Forge: forge, Subject: subject, Name: name}}
 		if err := tx.Raw("SELECT COALESCE(MAX(named_at), 0) + 1 FROM users WHERE subject = ?", subject).Scan(&fresh.NamedAt).Error; err != nil {
 			return err
 		}
 		fresh.NamedAt = max(fresh.NamedAt, ms(s.now()))
-		err := tx.Exec("UPDATE users SET name = '' WHERE forge = ? AND name = ? COLLATE NOCASE AND subject <> ?", forge, name, subject).Error
+		err := tx.Exec("UPDATE users SET name = '' WHERE forge = ? AND lower(name) = ? AND name <> '' AND subject <> ?", forge, database.Lower(name), subject).Error
 		if err != nil {
 			return err
 		}

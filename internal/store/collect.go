@@ -34,7 +34,7 @@ func (s *Store) Collect(ctx context.Context) error {
 		{"DELETE FROM account_sessions WHERE idle_at < ? OR expires_at < ?", []any{ms(now), ms(now)}},
 		{"DELETE FROM assertions WHERE expires_at < ?", []any{ms(now)}},
 		{"DELETE FROM memberships WHERE asked_at < ?", []any{ago(keepRevoked)}},
-		{"DELETE FROM leases WHERE expires_at < ?", []any{ago(keepSpent)}},
+		{"DELETE FROM leases WHERE expires_at < ? - ?", []any{s.db.Now(now), keepSpent.Milliseconds()}},
 		{"DELETE FROM access_tokens WHERE expires_at < ?", []any{ago(keepSpent)}},
 		{"DELETE FROM refresh_tokens WHERE expires_at < ?", []any{ago(keepSpent)}},
 		{"DELETE FROM codes WHERE expires_at < ?", []any{ago(keepSpent)}},

@@ -18,9 +18,10 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store/sealed"
 )
 
-// Options says where the database is and how to seal in it. Path and Keys are required.
+// Options says where the database is and how to seal in it. Path or DSN, and Keys, are required.
 type Options struct {
-	Path string           // of the database file; made when absent
+	Path string           // of SQLite's file; made when absent
+	DSN  string           // in place of Path: libpq's connection string of PostgreSQL, a secret
 	Keys *seal.Keyring    // seals what must be read back
 	Now  func() time.Time // time.Now when nil
 	// Timed is told how long each read took, up to its first row, and each write, with the
@@ -29,15 +30,15 @@ type Options struct {
 }
 
 // Store is the database. It is safe for concurrent use, and several processes
-// may have the same file open.
+// may have the same open.
 type Store struct {
 	db   *database.DB
 	keys *seal.Keyring
 	now  func() time.Time
 }
 
-// Open opens the database at o.Path, makes it when absent, and brings its
-// tables up to date. It refuses a file or directory that another user could
+// Open opens the database, makes SQLite's file when absent, and brings the tables up to
+// date. It refuses a file or directory that another user could
 // change, a database that a newer version wrote, and one that was sealed with other
 // keys (sealed.ErrWrongKey).
 func Open(ctx context.Context, o Options) (*Store, error) {
@@ -48,7 +49,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the store: %w", err)
 	}
-	db, err := database.Open(ctx, path, o.Timed)
+	db, err := database.Open(ctx, path, o.DSN, o.Timed)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +63,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Path is where the database is, absolute.
+// Path is where the database is: a file, absolute, or host and name.
 func (s *Store) Path() string { return s.db.Path() }
 
 // Close ends all connections.

@@ -10,7 +10,7 @@ import (
 
 // Summary is what an operator wants to know of a database.
 type Summary struct {
-	Path   string
+	Path   string // see Store.Path
 	Schema string // the latest migration
 	Counts
 	sealed.Sum
@@ -18,7 +18,7 @@ type Summary struct {
 
 // Counts is how much there is of everything.
 type Counts struct {
-	Bytes int64 `gorm:"-"` // of the file and its log
+	Bytes int64 `gorm:"-"` // of the file and its log, or of the database
 
 	Users, Clients int
 	Grants         int // logins that can still be used
@@ -35,7 +35,7 @@ func (s *Store) Count(ctx context.Context) (n Counts, err error) {
 	if err = counts.Scan(&n).Error; err != nil {
 		return n, fmt.Errorf("cannot count what is in the database: %w", err)
 	}
-	n.Bytes, err = s.db.Size()
+	n.Bytes, err = s.db.Size(ctx)
 	return n, err
 }
 

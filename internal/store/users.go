@@ -23,13 +23,13 @@ type UserUse struct {
 	LastUsedAt  time.Time `gorm:"serializer:ms"` // see lastUse; likewise
 }
 
-const usersQuery = `SELECT k.subject,
+const usersQuery = `SELECT * FROM (SELECT k.subject,
 		COALESCE((SELECT u.name FROM users u WHERE u.subject = k.subject ORDER BY u.named_at DESC LIMIT 1), '') AS name,
 		COALESCE(b.blocked_at, 0) AS blocked_at, COALESCE(b.blocked_by, '') AS blocked_by,
 		COALESCE((SELECT MAX(g.created_at) FROM grants g JOIN users u ON u.id = g.user_id WHERE u.subject = k.subject AND g.redeemed_at > 0), 0) AS last_login_at,
 		COALESCE((SELECT MAX(` + lastUse + `) FROM grants g JOIN users u ON u.id = g.user_id WHERE u.subject = k.subject), 0) AS last_used_at
-	FROM (SELECT subject FROM users UNION SELECT subject FROM blocks) k LEFT JOIN blocks b ON b.subject = k.subject
-	ORDER BY name = '', name COLLATE NOCASE, k.subject`
+	FROM (SELECT subject FROM users UNION SELECT subject FROM blocks) k LEFT JOIN blocks b ON b.subject = k.subject) a
+	ORDER BY name = '', lower(name), subject`
 
 // Users returns all users who have logged in or are blocked, by name.
 func (s *Store) Users(ctx context.Context) ([]UserUse, error) {
@@ -59,7 +59,7 @@ const grantsQuery = `SELECT g.*, u.subject, u.name AS user_name, c.name AS clien
 
 // Grants returns the grants of all users that can still be used, by user, the oldest first.
 func (s *Store) Grants(ctx context.Context) ([]GrantUse, error) {
-	return s.grants(s.db.Reader(ctx), " ORDER BY u.name COLLATE NOCASE, u.subject, g.created_at, g.id")
+	return s.grants(s.db.Reader(ctx), " ORDER BY lower(u.name), u.subject, g.created_at, g.id")
 }
 
 // grants returns those that more, a part of a statement, chooses of all that stand.
@@ -116,6 +116,9 @@ func (s *Store) RevokeUser(ctx context.Context, subject string) (end UserEnd, er
 // reports whether the user was not blocked before.
 func (s *Store) BlockUser(ctx context.Context, subject, by string) (end UserEnd, fresh bool, err error) {
 	err = s.db.Update(ctx, func(tx *gorm.DB) error {
+		if err := database.Serial(tx); err != nil { // with UpsertUser: there may be no row of the user yet
+			return err
+		}
 		res := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&blockRow{Subject: subject, BlockedAt: ms(s.now()), BlockedBy: by})
 		if res.Error != nil {
 			return res.Error

@@ -8,16 +8,17 @@ package database
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
+	"github.com/fjmcp/fjmcp-broker/internal/store/postgres"
 	"github.com/fjmcp/fjmcp-broker/internal/store/schema"
 	"github.com/fjmcp/fjmcp-broker/internal/store/sqlite"
 )
@@ -34,34 +35,51 @@ const (
 // DB is a database that is up to date. It is safe for concurrent use, and several
 // processes may use the same.
 type DB struct {
-	path  string
+	engine
 	write *gorm.DB
 	read  *gorm.DB
-	close func() error
 	timed func(Operation, time.Duration) // may be nil
 	gen   generation
 }
 
-// Open opens the SQLite database at path, which is absolute, makes it when absent, and
-// brings its tables up to date. timed is told how long each read took, up to its first row,
-// and each write, with the commit and what it waited for; it may be nil.
-func Open(ctx context.Context, path string, timed func(Operation, time.Duration)) (*DB, error) {
-	file, err := sqlite.Open(ctx, path, schema.Migrate)
+// engine is what SQLite and PostgreSQL do each in its own way.
+type engine interface {
+	// Path is where the database is: a file, absolute, or host and name.
+	Path() string
+	// Size is how much room the database takes, with its log if that is its own, in bytes.
+	Size(ctx context.Context) (int64, error)
+	// Now is the moment by the clock that all who share the database look at, in ms since
+	// 1970, as a part of a statement. clock is the caller's, which counts for SQLite.
+	Now(clock time.Time) clause.Expr
+
+	close() error
+	isolation() []*sql.TxOptions
+	retry(ctx context.Context, fn func() error) error
+	rewrite() []string // statements that leave nothing of what was overwritten
+}
+
+// Open opens the SQLite database at path, which is absolute, and makes it when absent; or,
+// where there is a connection string dsn, that database of PostgreSQL. It brings the tables
+// up to date. timed is told how long each read took, up to its first row, and each write,
+// with the commit and what it waited for; it may be nil.
+func Open(ctx context.Context, path, dsn string, timed func(Operation, time.Duration)) (*DB, error) {
+	open := func(ctx context.Context) (*DB, error) { return openFile(ctx, path) }
+	if dsn != "" {
+		open = func(ctx context.Context) (*DB, error) { return openServer(ctx, dsn) }
+	}
+	d, err := open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{path: path, write: file.Write, read: file.Read, close: file.Close, timed: timed}
+	d.timed = timed
 	if err := errors.Join(d.timeReads(), d.gen.prepare(ctx, d.read)); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-// Path is where the database is, absolute.
-func (d *DB) Path() string { return d.path }
-
 // Close ends all connections.
-func (d *DB) Close() error { return errors.Join(d.gen.close(), d.close()) }
+func (d *DB) Close() error { return errors.Join(d.gen.close(), d.engine.close()) }
 
 // Reader is for statements that only read, outside a transaction.
 func (d *DB) Reader(ctx context.Context) *gorm.DB { return d.read.WithContext(ctx) }
@@ -76,7 +94,7 @@ func (d *DB) Update(ctx context.Context, fn func(tx *gorm.DB) error) error {
 				return err
 			}
 			return tx.Raw(GenerationQuery).Row().Scan(&gen)
-		})
+		}, d.isolation()...)
 	})
 	if err == nil {
 		d.gen.note(gen)
@@ -100,33 +118,18 @@ func (d *DB) writing(ctx context.Context, fn func(db *gorm.DB) error) error {
 	if d.timed != nil {
 		defer func(began time.Time) { d.timed(Write, time.Since(began)) }(time.Now())
 	}
-	return sqlite.RetryBusy(ctx, func() error { return fn(d.write.WithContext(ctx)) })
+	return d.retry(ctx, func() error { return fn(d.write.WithContext(ctx)) })
 }
 
-// Rewrite copies what is in use to a new file and empties the log, since both hold what
-// was overwritten. Readers continue meanwhile, writers wait.
+// Rewrite copies what is in use to new files, since the old ones hold what was
+// overwritten, and empties the log, if it is the database's own. Writers wait meanwhile.
 func (d *DB) Rewrite(ctx context.Context) error {
-	for _, sql := range []string{"VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"} {
+	for _, sql := range d.rewrite() {
 		if err := d.writing(ctx, func(db *gorm.DB) error { return db.Exec(sql).Error }); err != nil {
 			return fmt.Errorf("cannot write the database anew: %w", err)
 		}
 	}
 	return nil
-}
-
-// Size is how much room the database takes, with its log, in bytes.
-func (d *DB) Size() (sum int64, err error) {
-	for _, path := range []string{d.path, d.path + "-wal"} {
-		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return sum, fmt.Errorf("cannot look at the database: %w", err)
-		}
-		sum += info.Size()
-	}
-	return sum, nil
 }
 
 // timeReads puts a clock around what gorm does for each statement of the readers.
@@ -154,12 +157,28 @@ func Locked(tx *gorm.DB) *gorm.DB {
 	return tx.Clauses(clause.Locking{Strength: "NO KEY UPDATE"}).Session(&gorm.Session{})
 }
 
+// Serial has one transaction at a time go on from here, for what no row decides yet.
+func Serial(tx *gorm.DB) error {
+	var one int64
+	return Locked(tx).Table("generation").Select("id").Take(&one).Error
+}
+
+// Lower folds ASCII, as lower does in a statement.
+func Lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
 // Error turns gorm's words into the broker's: model.ErrNotFound and model.ErrBlocked.
 func Error(err error) error {
 	switch {
 	case errors.Is(err, gorm.ErrRecordNotFound):
 		return model.ErrNotFound
-	case sqlite.Raised(err, schema.UserBlocked):
+	case sqlite.Raised(err, schema.UserBlocked), postgres.Raised(err, schema.UserBlocked):
 		return model.ErrBlocked
 	}
 	return err

@@ -1,4 +1,5 @@
-// Package schema is the tables of the database, as versioned migrations.
+// Package schema is the tables of the database, as versioned migrations, in the dialects of
+// SQLite and PostgreSQL.
 package schema
 
 import (
@@ -13,10 +14,10 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/oauth"
 )
 
-// migrations run in order, all in one immediate transaction, so that of two
+// sqlite are the migrations of SQLite. They run in order, all in one immediate transaction, so that of two
 // processes that start together one migrates and the other finds it done. Never
 // change one that was released: add another.
-var migrations = []*gormigrate.Migration{
+var sqlite = []*gormigrate.Migration{
 	{ID: "0001_base", Migrate: statements(
 		`CREATE TABLE clients (
 			id TEXT PRIMARY KEY,
@@ -329,6 +330,11 @@ var migrations = []*gormigrate.Migration{
 		`ALTER TABLE users ADD COLUMN named_at INTEGER NOT NULL DEFAULT 0`,
 		`UPDATE users SET named_at = rowid`,
 	)},
+	{ID: "0021_folded_names", Migrate: statements(
+		// By an expression that other databases have as well. It folds ASCII, as NOCASE does.
+		`DROP INDEX users_by_name`,
+		`CREATE UNIQUE INDEX users_by_name ON users (forge, lower(name)) WHERE name <> ''`,
+	)},
 }
 
 // UserBlocked is what a statement fails with that would give a blocked user anything.
@@ -342,6 +348,16 @@ func refuseBlocked(table string) string {
 		BEGIN SELECT RAISE(ABORT, '` + UserBlocked + `'); END`
 }
 
+func isPostgres(db *gorm.DB) bool { return db.Name() == "postgres" }
+
+// of returns the migrations in the database's dialect.
+func of(db *gorm.DB) []*gormigrate.Migration {
+	if isPostgres(db) {
+		return postgres
+	}
+	return sqlite
+}
+
 // Unknown returns the first migration of a database that is not one of this version, or "".
 func Unknown(db *gorm.DB) (string, error) {
 	var ids []string
@@ -349,7 +365,7 @@ func Unknown(db *gorm.DB) (string, error) {
 		return "", fmt.Errorf("it is no database of fjmcp: %w", err)
 	}
 	for _, id := range ids {
-		if !slices.ContainsFunc(migrations, func(m *gormigrate.Migration) bool { return m.ID == id }) {
+		if !slices.ContainsFunc(of(db), func(m *gormigrate.Migration) bool { return m.ID == id }) {
 			return id, nil
 		}
 	}
@@ -393,12 +409,17 @@ func statements(list ...string) gormigrate.MigrateFunc {
 func Migrate(db *gorm.DB) error {
 	// gormigrate does not look whether a transaction of its own has begun.
 	err := db.Transaction(func(tx *gorm.DB) error {
+		if isPostgres(tx) {
+			if err := one(tx); err != nil {
+				return err
+			}
+		}
 		return gormigrate.New(tx, &gormigrate.Options{
 			TableName:                 "migrations",
 			IDColumnName:              "id",
 			ValidateUnknownMigrations: true,
-		}, migrations).Migrate()
-	})
+		}, of(tx)).Migrate()
+	}, options(db)...)
 	if errors.Is(err, gormigrate.ErrUnknownPastMigration) {
 		return errors.New("cannot open the database: a newer version of fjmcp wrote it; install that version again or restore a backup")
 	}

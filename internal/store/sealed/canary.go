@@ -28,8 +28,7 @@ func CheckKey(ctx context.Context, db *database.DB, keys *seal.Keyring) error {
 		return err
 	}
 	return db.Update(ctx, func(tx *gorm.DB) error {
-		var one int // caller at a time
-		if err := database.Locked(tx).Table("generation").Select("id").Take(&one).Error; err != nil {
+		if err := database.Serial(tx); err != nil {
 			return err
 		}
 		if fits, err := HasCanary(tx, keys); fits || err != nil { // another process was faster
