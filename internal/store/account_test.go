@@ -11,7 +11,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
-func TestConnections(t *testing.T) {
+func TestConnections(t *testing.T) { teststore.Both(t, testConnections) }
+
+func testConnections(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000).UTC()
 	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
 	ctx := t.Context()
@@ -48,7 +50,9 @@ func TestConnections(t *testing.T) {
 }
 
 // Two logins of one client are one connection, which may write if one may.
-func TestConnectionOfSeveralLogins(t *testing.T) {
+func TestConnectionOfSeveralLogins(t *testing.T) { teststore.Both(t, testConnectionOfSeveralLogins) }
+
+func testConnectionOfSeveralLogins(t *testing.T) {
 	now := time.Now().Truncate(time.Millisecond)
 	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
 	l := teststore.LogIn(t, s, "alice", now)
@@ -75,7 +79,9 @@ func again(t *testing.T, s *store.Store, l teststore.Login, scope string, at tim
 	must(t, err)
 }
 
-func TestDisconnect(t *testing.T) {
+func TestDisconnect(t *testing.T) { teststore.Both(t, testDisconnect) }
+
+func testDisconnect(t *testing.T) {
 	s := teststore.Open(t, teststore.Path(t), nil)
 	ctx, now := t.Context(), time.Now()
 	first, second := teststore.LogIn(t, s, "alice", now), teststore.LogIn(t, s, "alice", now)
@@ -111,7 +117,9 @@ func TestDisconnect(t *testing.T) {
 	}
 }
 
-func TestAccountSession(t *testing.T) {
+func TestAccountSession(t *testing.T) { teststore.Both(t, testAccountSession) }
+
+func testAccountSession(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
 	user := teststore.LogIn(t, s, "alice", now).User

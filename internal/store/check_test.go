@@ -15,6 +15,7 @@ import (
 )
 
 // Check writes: it fails where no more can be written, and works again when that is over.
+// Of SQLite's file, whose file system is full.
 func TestCheckWrites(t *testing.T) {
 	path := teststore.Path(t)
 	s := teststore.Open(t, path, nil)
@@ -37,6 +38,7 @@ func TestCheckWrites(t *testing.T) {
 }
 
 // What another process's lock keeps from writing does not wait for longer than it may.
+// Of SQLite, which locks the whole file.
 func TestCheckWhileLocked(t *testing.T) {
 	path := teststore.Path(t)
 	s := teststore.Open(t, path, nil)

@@ -10,7 +10,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
-func TestEveryFieldOfAClientIsKept(t *testing.T) {
+func TestEveryFieldOfAClientIsKept(t *testing.T) { teststore.Both(t, testEveryFieldOfAClientIsKept) }
+
+func testEveryFieldOfAClientIsKept(t *testing.T) {
 	s := teststore.Open(t, teststore.Path(t), nil)
 	want := model.Client{
 		ID: "https://app.example/client.json", Kind: model.ClientDocument, Name: "App", SecretHash: []byte("hash"), AuthMethod: "private_key_jwt",
@@ -33,7 +35,9 @@ func TestEveryFieldOfAClientIsKept(t *testing.T) {
 	}
 }
 
-func TestRemoveClientEndsItsGrants(t *testing.T) {
+func TestRemoveClientEndsItsGrants(t *testing.T) { teststore.Both(t, testRemoveClientEndsItsGrants) }
+
+func testRemoveClientEndsItsGrants(t *testing.T) {
 	now := time.Now()
 	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
 	alice, bob := teststore.LogIn(t, s, "alice", now), teststore.LogIn(t, s, "bob", now)
@@ -65,6 +69,10 @@ func TestRemoveClientEndsItsGrants(t *testing.T) {
 }
 
 func TestCollectKeepsTheOperatorsClients(t *testing.T) {
+	teststore.Both(t, testCollectKeepsTheOperatorsClients)
+}
+
+func testCollectKeepsTheOperatorsClients(t *testing.T) {
 	now := time.Now()
 	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
 	for _, kind := range []model.ClientKind{model.ClientRegistered, model.ClientDocument, model.ClientOperator} {
@@ -90,7 +98,9 @@ func TestCollectKeepsTheOperatorsClients(t *testing.T) {
 	}
 }
 
-func TestUseAssertionOnce(t *testing.T) {
+func TestUseAssertionOnce(t *testing.T) { teststore.Both(t, testUseAssertionOnce) }
+
+func testUseAssertionOnce(t *testing.T) {
 	now := time.Now()
 	path := teststore.Path(t)
 	a := teststore.Open(t, path, func() time.Time { return now })

@@ -12,6 +12,10 @@ import (
 // After a start every statement is new. Writers that prepare the same one while
 // a transaction goes on must not keep it from ending.
 func TestFirstWritesDuringATransaction(t *testing.T) {
+	teststore.Both(t, testFirstWritesDuringATransaction)
+}
+
+func testFirstWritesDuringATransaction(t *testing.T) {
 	path := teststore.Path(t)
 	l := teststore.LogIn(t, teststore.Open(t, path, nil), "alice", time.Now())
 	s := teststore.Open(t, path, nil)

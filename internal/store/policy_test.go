@@ -13,7 +13,9 @@ import (
 )
 
 // What a slow question has brought does not replace what a later one has.
-func TestMemberships(t *testing.T) {
+func TestMemberships(t *testing.T) { teststore.Both(t, testMemberships) }
+
+func testMemberships(t *testing.T) {
 	s := teststore.Open(t, teststore.Path(t), nil)
 	now := time.Now().Truncate(time.Millisecond).UTC()
 	l := teststore.LogIn(t, s, "alice", now)
@@ -32,7 +34,9 @@ func TestMemberships(t *testing.T) {
 	}
 }
 
-func TestPolicyNames(t *testing.T) {
+func TestPolicyNames(t *testing.T) { teststore.Both(t, testPolicyNames) }
+
+func testPolicyNames(t *testing.T) {
 	s := teststore.Open(t, teststore.Path(t), nil)
 	var many []store.PolicyName
 	for i := range 2*1000 + 1 {
@@ -59,7 +63,9 @@ func TestPolicyNames(t *testing.T) {
 
 // A ceiling is the grant's, and every access of it has it. What changes it shows in the
 // generation, by which accesses are kept.
-func TestCeiling(t *testing.T) {
+func TestCeiling(t *testing.T) { teststore.Both(t, testCeiling) }
+
+func testCeiling(t *testing.T) {
 	path := teststore.Path(t)
 	s := teststore.Open(t, path, nil)
 	now := time.Now()

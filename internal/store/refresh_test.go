@@ -3,15 +3,12 @@ package store_test
 import (
 	"bytes"
 	"encoding/base64"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
-	"github.com/fjmcp/fjmcp-broker/internal/store/snapshot"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -19,6 +16,7 @@ import (
 // refreshed until the fourth, and restored.
 type lineage struct {
 	*store.Store
+	place  string
 	clock  *clock
 	login  teststore.Login
 	tokens []string // by generation; there is no 0
@@ -26,16 +24,19 @@ type lineage struct {
 
 const copied, newest = 2, 4
 
-// restoredLineage restores it; the journal says that the last token was of that
-// generation, if not 0.
 func restoredLineage(t *testing.T, last int) *lineage {
+	t.Helper()
+	return backedUp(t).restored(t, last)
+}
+
+// backedUp has no store yet, and its place is that of the backup.
+func backedUp(t *testing.T) *lineage {
 	t.Helper()
 	path, c := teststore.Path(t), newClock()
 	l := &lineage{clock: c, tokens: []string{""}}
 	s := teststore.Open(t, path, c.Now)
 	l.login = teststore.LogIn(t, s, "alice", c.Now())
 	l.tokens = append(l.tokens, l.login.Pair.Refresh)
-	saved := filepath.Join(t.TempDir(), "saved.db")
 	for n := 2; n <= newest; n++ {
 		c.Add(time.Minute)
 		_, p, err := s.Rotate(t.Context(), l.tokens[n-1], l.login.Client, teststore.Pair(c.Now()), store.Asked{})
@@ -45,12 +46,23 @@ func restoredLineage(t *testing.T, last int) *lineage {
 		}
 		l.tokens = append(l.tokens, p.Refresh)
 		if n == copied {
-			_, err := snapshot.Take(t.Context(), s.Path(), saved, teststore.Keys(t))
-			must(t, err)
+			must(t, s.Close())
+			l.place = teststore.Copy(t, path)
+			s = teststore.Open(t, path, c.Now)
 		}
 	}
+	must(t, s.Close())
 	c.Add(time.Hour)
-	l.Store = teststore.Open(t, saved, c.Now)
+	return l
+}
+
+// restored restores a copy of the backup; the journal says that the last token was of that
+// generation, if not 0.
+func (backup *lineage) restored(t *testing.T, last int) *lineage {
+	t.Helper()
+	c := &clock{t: backup.clock.Now()}
+	l := &lineage{clock: c, place: teststore.Copy(t, backup.place), login: backup.login, tokens: backup.tokens}
+	l.Store = teststore.Open(t, l.place, c.Now)
 	must(t, l.Restored(t.Context(), store.Restore{Operator: "root (uid 0)"}))
 	if last > 0 {
 		must(t, l.Replaced(t.Context(), l.login.Grant.ID, last))
@@ -73,9 +85,12 @@ func (l *lineage) refresh(t *testing.T, token string) (string, error) {
 
 // A client continues with the token that it got after the backup, in which there is
 // nothing of it, and so does one that has not come since.
-func TestRestoredLoginContinues(t *testing.T) {
+func TestRestoredLoginContinues(t *testing.T) { teststore.Both(t, testRestoredLoginContinues) }
+
+func testRestoredLoginContinues(t *testing.T) {
+	backup := backedUp(t)
 	for n := copied; n <= newest; n++ {
-		l := restoredLineage(t, 0)
+		l := backup.restored(t, 0)
 		next, err := l.refresh(t, l.tokens[n])
 		if err != nil {
 			t.Fatalf("with token %d: %v", n, err)
@@ -96,7 +111,10 @@ func TestRestoredLoginContinues(t *testing.T) {
 
 // Whatever two tokens come, the thief's first or the client's, the second shows that there
 // are two, and ends the login. What the journal says was replaced counts for nothing.
-func TestRestoredLoginIsNotTwos(t *testing.T) {
+func TestRestoredLoginIsNotTwos(t *testing.T) { teststore.Both(t, testRestoredLoginIsNotTwos) }
+
+func testRestoredLoginIsNotTwos(t *testing.T) {
+	backup := backedUp(t)
 	for _, last := range []int{0, newest} {
 		for one := 1; one <= newest; one++ {
 			for two := 1; two <= newest; two++ {
@@ -105,7 +123,7 @@ func TestRestoredLoginIsNotTwos(t *testing.T) {
 				if one == two || last == 0 && one == copied-1 && two == copied {
 					continue
 				}
-				l := restoredLineage(t, last)
+				l := backup.restored(t, last)
 				_, err := l.refresh(t, l.tokens[one])
 				if last > 0 && one < last-1 {
 					wantErr(t, err, model.ErrReused)
@@ -130,22 +148,25 @@ func TestRestoredLoginIsNotTwos(t *testing.T) {
 
 // After a second restore, of a backup from after the first, a token from before the first
 // is no newer one, whatever its generation.
-func TestRestoredTwice(t *testing.T) {
+func TestRestoredTwice(t *testing.T) { teststore.Both(t, testRestoredTwice) }
+
+func testRestoredTwice(t *testing.T) {
 	l := restoredLineage(t, 0)
 	if _, err := l.refresh(t, l.tokens[copied]); err != nil { // the line of tokens[copied+1] ends here
 		t.Fatal(err)
 	}
-	saved := filepath.Join(t.TempDir(), "saved.db")
-	_, err := snapshot.Take(t.Context(), l.Path(), saved, teststore.Keys(t))
-	must(t, err)
+	must(t, l.Close())
+	saved := teststore.Copy(t, l.place)
 	l.Store = teststore.Open(t, saved, l.clock.Now)
 	must(t, l.Restored(t.Context(), store.Restore{}))
-	_, err = l.refresh(t, l.tokens[copied+1])
+	_, err := l.refresh(t, l.tokens[copied+1])
 	wantErr(t, err, model.ErrReused)
 }
 
 // Only the token of a grant that was restored, to its client, in its time, unchanged.
-func TestUnknownTokensAreNothing(t *testing.T) {
+func TestUnknownTokensAreNothing(t *testing.T) { teststore.Both(t, testUnknownTokensAreNothing) }
+
+func testUnknownTokensAreNothing(t *testing.T) {
 	l := restoredLineage(t, 0)
 	token := l.tokens[newest]
 	other := teststore.LogIn(t, l.Store, "bob", l.clock.Now())
@@ -164,11 +185,12 @@ func TestUnknownTokensAreNothing(t *testing.T) {
 		wantErr(t, err, model.ErrNotFound)
 	}
 	// An access token is none, and what is sealed for another purpose is none.
-	set := query(t, l.Path(), "SELECT hex(sealed) FROM canary")
-	if len(set) != 1 {
-		t.Fatal("there is no canary")
-	}
-	_, err = l.refresh(t, model.PrefixRefresh+set[0])
+	db, err := openSQL(l.place)
+	must(t, err)
+	defer db.Close()
+	var canary []byte
+	must(t, db.QueryRow("SELECT sealed FROM canary").Scan(&canary))
+	_, err = l.refresh(t, model.PrefixRefresh+base64.RawURLEncoding.EncodeToString(canary))
 	wantErr(t, err, model.ErrNotFound)
 	l.clock.Add(24 * time.Hour)
 	_, err = l.refresh(t, token)
@@ -176,7 +198,7 @@ func TestUnknownTokensAreNothing(t *testing.T) {
 
 	// Nor is one of a database that was not restored, but copied behind its back.
 	never := restoredLineage(t, 0)
-	query(t, never.Path(), "UPDATE grants SET restored = 0")
+	query(t, never.place, "UPDATE grants SET restored = 0")
 	_, err = never.refresh(t, never.tokens[newest])
 	wantErr(t, err, model.ErrNotFound)
 	_, err = never.refresh(t, never.tokens[copied])
@@ -185,7 +207,9 @@ func TestUnknownTokensAreNothing(t *testing.T) {
 
 // A client that gives back a token that the database does not know ends its login all the
 // same (RFC 7009).
-func TestRestoredLoginIsGivenBack(t *testing.T) {
+func TestRestoredLoginIsGivenBack(t *testing.T) { teststore.Both(t, testRestoredLoginIsGivenBack) }
+
+func testRestoredLoginIsGivenBack(t *testing.T) {
 	l := restoredLineage(t, 0)
 	g, kind, err := l.RevokeToken(t.Context(), l.tokens[newest], l.login.Client.ID)
 	if err != nil || kind != store.KindRefresh || g.ID != l.login.Grant.ID {
@@ -198,8 +222,11 @@ func TestRestoredLoginIsGivenBack(t *testing.T) {
 }
 
 // No token tells anything, and the database none.
-func TestRefreshTokensTellNothing(t *testing.T) {
-	s, c := open(t)
+func TestRefreshTokensTellNothing(t *testing.T) { teststore.Both(t, testRefreshTokensTellNothing) }
+
+func testRefreshTokensTellNothing(t *testing.T) {
+	path, c := teststore.Path(t), newClock()
+	s := teststore.Open(t, path, c.Now)
 	l := teststore.LogIn(t, s, "alice", c.Now())
 	sealed, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(l.Pair.Refresh, model.PrefixRefresh))
 	must(t, err)
@@ -208,13 +235,7 @@ func TestRefreshTokensTellNothing(t *testing.T) {
 			t.Errorf("%q stands in it", text)
 		}
 	}
-	files, err := filepath.Glob(s.Path() + "*")
-	must(t, err)
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		must(t, err)
-		if bytes.Contains(text, []byte(l.Pair.Refresh)) || bytes.Contains(text, sealed) {
-			t.Errorf("%s has it", name)
-		}
+	if text := onDisk(t, path); bytes.Contains(text, []byte(l.Pair.Refresh)) || bytes.Contains(text, sealed) || !bytes.Contains(text, []byte(l.Grant.ID)) {
+		t.Error("it is on disk, or not even its grant")
 	}
 }

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"bytes"
-	"database/sql"
 	"errors"
 	"reflect"
 	"slices"
@@ -47,7 +46,9 @@ func rows(t *testing.T, s *store.Store) []store.ClientUse {
 }
 
 // A client that registers itself has no row until a user has logged in for it.
-func TestTheFirstLoginMakesTheRow(t *testing.T) {
+func TestTheFirstLoginMakesTheRow(t *testing.T) { teststore.Both(t, testTheFirstLoginMakesTheRow) }
+
+func testTheFirstLoginMakesTheRow(t *testing.T) {
 	s, c := open(t)
 	id := register(t, s)
 	want := said
@@ -72,7 +73,9 @@ func TestTheFirstLoginMakesTheRow(t *testing.T) {
 }
 
 // A broker with another key does not know the id, but the row.
-func TestAnotherKeyKnowsTheRow(t *testing.T) {
+func TestAnotherKeyKnowsTheRow(t *testing.T) { teststore.Both(t, testAnotherKeyKnowsTheRow) }
+
+func testAnotherKeyKnowsTheRow(t *testing.T) {
 	c, path := newClock(), teststore.Path(t)
 	before := openAt(t, path, "a", c.Now)
 	after := rekeyed(t, path, c.Now)
@@ -91,7 +94,9 @@ func TestAnotherKeyKnowsTheRow(t *testing.T) {
 
 // An id that the operator has removed stays dead, whoever shows it, also when nothing else
 // is left of the client. Registered again, the same has another id.
-func TestRemovedIDsStayDead(t *testing.T) {
+func TestRemovedIDsStayDead(t *testing.T) { teststore.Both(t, testRemovedIDsStayDead) }
+
+func testRemovedIDsStayDead(t *testing.T) {
 	s, c := open(t)
 	var dead []string
 	for range 3 {
@@ -128,6 +133,10 @@ func TestRemovedIDsStayDead(t *testing.T) {
 // Equal registrations share an id. A login is its own secret's all the same, also when
 // the key that made the secret is gone.
 func TestLoginsAreBoundToTheirSecret(t *testing.T) {
+	teststore.Both(t, testLoginsAreBoundToTheirSecret)
+}
+
+func testLoginsAreBoundToTheirSecret(t *testing.T) {
 	c, path := newClock(), teststore.Path(t)
 	s := openAt(t, path, "a", c.Now)
 	later := rekeyed(t, path, c.Now)
@@ -159,9 +168,10 @@ func TestLoginsAreBoundToTheirSecret(t *testing.T) {
 }
 
 // Clients of a database that version 0.2.0 wrote go on, with their secrets and logins.
+// Of SQLite: no version before wrote to PostgreSQL.
 func TestOldClientsGoOn(t *testing.T) {
 	path := fixture(t, "0.2.0.sql")
-	db, err := sql.Open("sqlite", path)
+	db, err := openSQL(path)
 	must(t, err)
 	// Names that were stored before they were held against the rules of today.
 	for id, name := range map[string]string{"an invisible one": "\u3164\u2800", "a hidden part": "Name\U000e0041"} {
@@ -215,6 +225,7 @@ func TestOldClientsGoOn(t *testing.T) {
 }
 
 // Of two users whom an earlier version knew by one name, it is the one's who logged in last.
+// Of SQLite: no version before wrote to PostgreSQL.
 func TestOldNamesAreOneUsers(t *testing.T) {
 	path := fixture(t, "0.2.0.sql")
 	sqlAt(t, path, `INSERT INTO users VALUES ('aaaa', 'https://forge.example', '7', 'Alice'), ('zzzz', 'https://forge.example', '8', 'alice'),

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"database/sql"
 	"errors"
 	"flag"
 	"os"
@@ -23,6 +22,7 @@ var writeFixture = flag.Bool("write-fixture", false, "write testdata/<version of
 
 // TestReleasedDatabases: a database of each released version, and of the one that comes,
 // opens, is whole, has the tables that a new one has, and gives what was sealed in it.
+// Of SQLite: no version before wrote to PostgreSQL.
 func TestReleasedDatabases(t *testing.T) {
 	changelog, err := os.ReadFile("../../debian/changelog")
 	must(t, err)
@@ -73,7 +73,7 @@ func fixture(t *testing.T, name string) (path string) {
 	}
 	path = teststore.Path(t)
 	must(t, os.WriteFile(path, nil, 0o600))
-	db, err := sql.Open("sqlite", path)
+	db, err := openSQL(path)
 	must(t, err)
 	_, err = db.ExecContext(t.Context(), string(text))
 	must(t, errors.Join(err, db.Close()))
@@ -83,7 +83,7 @@ func fixture(t *testing.T, name string) (path string) {
 // query returns the first column of the rows.
 func query(t *testing.T, path, q string) (column []string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
+	db, err := openSQL(path)
 	must(t, err)
 	defer db.Close()
 	rows, err := db.QueryContext(t.Context(), q)

@@ -14,6 +14,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 	"github.com/fjmcp/fjmcp-broker/internal/store/sealed"
+	"github.com/fjmcp/fjmcp-broker/internal/test/testpostgres"
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
@@ -36,7 +37,9 @@ func tryOpen(t *testing.T, path, letters string, now func() time.Time) (*store.S
 	keys := keysOf(letters)
 	ring, err := seal.NewKeyring(keys[0], keys[1:]...)
 	must(t, err)
-	return store.Open(t.Context(), store.Options{Path: path, Keys: ring, Now: now})
+	o := teststore.At(path)
+	o.Keys, o.Now = ring, now
+	return store.Open(t.Context(), o)
 }
 
 // rekeyed opens a store of key a with key b alone, after a change of the key.
@@ -92,10 +95,15 @@ func mark(t *testing.T, letter string) []byte {
 	return ring.Seal(nil, nil)[:5]
 }
 
-// onDisk is all that a thief of the state directory gets.
+// onDisk is all that a thief of the state directory gets, or of the server's disk.
 func onDisk(t *testing.T, path string) (all []byte) {
 	t.Helper()
-	files, err := filepath.Glob(path + "*")
+	pattern := path + "*"
+	if !teststore.IsFile(path) {
+		testpostgres.Exec(t, path, "CHECKPOINT")
+		pattern = filepath.Join(testpostgres.Directory(), "data/base", query(t, path, "SELECT oid FROM pg_database WHERE datname = current_database()")[0], "*")
+	}
+	files, err := filepath.Glob(pattern)
 	must(t, err)
 	for _, f := range files {
 		b, err := os.ReadFile(f)
@@ -105,7 +113,9 @@ func onDisk(t *testing.T, path string) (all []byte) {
 	return all
 }
 
-func TestResealMovesEverything(t *testing.T) {
+func TestResealMovesEverything(t *testing.T) { teststore.Both(t, testResealMovesEverything) }
+
+func testResealMovesEverything(t *testing.T) {
 	path := teststore.Path(t)
 	before := openWith(t, path, "a")
 	var worlds []sealedWorld
@@ -137,6 +147,10 @@ func TestResealMovesEverything(t *testing.T) {
 // A value that no key reads is counted and deleted, and stops nothing: its user logs in
 // anew, and nothing has to be said of it again.
 func TestResealDeletesWhatItCannotRead(t *testing.T) {
+	teststore.Both(t, testResealDeletesWhatItCannotRead)
+}
+
+func testResealDeletesWhatItCannotRead(t *testing.T) {
 	path := teststore.Path(t)
 	kept := fill(t, openWith(t, path, "a"), "kept")
 	lost := fill(t, openWith(t, path, "xa"), "lost")
@@ -165,7 +179,9 @@ func TestResealDeletesWhatItCannotRead(t *testing.T) {
 }
 
 // What other processes write meanwhile, and an end in the middle, lose nothing.
-func TestResealUnderUse(t *testing.T) {
+func TestResealUnderUse(t *testing.T) { teststore.Both(t, testResealUnderUse) }
+
+func testResealUnderUse(t *testing.T) {
 	path := teststore.Path(t)
 	first := openWith(t, path, "a")
 	var worlds []sealedWorld
@@ -211,6 +227,10 @@ func TestResealUnderUse(t *testing.T) {
 
 // A database copied elsewhere tells no secret, with whatever key it is opened.
 func TestACopiedDatabaseTellsNothing(t *testing.T) {
+	teststore.Both(t, testACopiedDatabaseTellsNothing)
+}
+
+func testACopiedDatabaseTellsNothing(t *testing.T) {
 	path := teststore.Path(t)
 	s := openWith(t, path, "a")
 	w := fill(t, s, "alice")
@@ -223,12 +243,10 @@ func TestACopiedDatabaseTellsNothing(t *testing.T) {
 			t.Errorf("the files hold %q", secret)
 		}
 	}
-	copied := filepath.Join(t.TempDir(), "fjmcp.db")
-	for _, suffix := range []string{"", "-wal"} {
-		b, err := os.ReadFile(path + suffix)
-		must(t, err)
-		must(t, os.WriteFile(copied+suffix, b, 0o600))
+	if !teststore.IsFile(path) {
+		must(t, s.Close())
 	}
+	copied := teststore.Copy(t, path)
 	_, err := tryOpen(t, copied, "z", nil)
 	wantErr(t, err, sealed.ErrWrongKey)
 	if !w.readable(t, openWith(t, copied, "a")) {

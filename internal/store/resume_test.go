@@ -38,7 +38,9 @@ func resume(t *testing.T, s *store.Store, unit string) store.Resumed {
 // What a process wrote down is given out once, sealed on disk, and only for the
 // unit it was written for. Every process has its own epoch, also after one that
 // wrote nothing.
-func TestResumeSessions(t *testing.T) {
+func TestResumeSessions(t *testing.T) { teststore.Both(t, testResumeSessions) }
+
+func testResumeSessions(t *testing.T) {
 	path := teststore.Path(t)
 	s := openWith(t, path, "a")
 	l := teststore.LogIn(t, s, "alice", time.Now())
@@ -81,7 +83,9 @@ func TestResumeSessions(t *testing.T) {
 }
 
 // States of units that are gone, and of sessions that ended, do not stay.
-func TestCollectSessionStates(t *testing.T) {
+func TestCollectSessionStates(t *testing.T) { teststore.Both(t, testCollectSessionStates) }
+
+func testCollectSessionStates(t *testing.T) {
 	path := teststore.Path(t)
 	s := openWith(t, path, "a")
 	l := teststore.LogIn(t, s, "alice", time.Now())
@@ -103,6 +107,10 @@ func TestCollectSessionStates(t *testing.T) {
 
 // A process that dies while it raises a session's mode leaves the unit to nobody.
 func TestRaisedSessionsAreNotResumedHalfway(t *testing.T) {
+	teststore.Both(t, testRaisedSessionsAreNotResumedHalfway)
+}
+
+func testRaisedSessionsAreNotResumedHalfway(t *testing.T) {
 	s := openWith(t, teststore.Path(t), "a")
 	l := teststore.LogIn(t, s, "alice", time.Now())
 	must(t, s.CreateSession(t.Context(), model.Session{ID: "s", UnitID: "u", UserID: l.User.ID, ClientID: l.Client.ID, GrantID: l.Grant.ID, ReadOnly: true}))

@@ -12,7 +12,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
-func TestSessionLists(t *testing.T) {
+func TestSessionLists(t *testing.T) { teststore.Both(t, testSessionLists) }
+
+func testSessionLists(t *testing.T) {
 	s, c := open(t)
 	alice, bob := teststore.LogIn(t, s, "alice", c.Now()), teststore.LogIn(t, s, "bob", c.Now())
 	begin := func(l teststore.Login, id, unit string, used time.Duration) {
@@ -63,6 +65,7 @@ func TestSessionLists(t *testing.T) {
 }
 
 // What asks for some sessions does not read all of them.
+// Of SQLite, whose plans do not depend on how many rows there are.
 func TestSessionListsUseIndexes(t *testing.T) {
 	s, _ := open(t)
 	l := teststore.LogIn(t, s, "alice", time.Now())

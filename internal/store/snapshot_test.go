@@ -25,6 +25,7 @@ func ringOf(t *testing.T, letters string) *seal.Keyring {
 
 // A snapshot is whole and of one moment while others write: a login is in it with all
 // that belongs to it, or not at all.
+// Of SQLite's file.
 func TestSnapshotWhileOthersWrite(t *testing.T) {
 	path := teststore.Path(t)
 	s := openAt(t, path, "k", nil)
@@ -69,6 +70,7 @@ func TestSnapshotWhileOthersWrite(t *testing.T) {
 	writers.Wait()
 }
 
+// Of SQLite's file.
 func TestSnapshotTakesNoFileThatIsThere(t *testing.T) {
 	s, _ := open(t)
 	path := filepath.Join(t.TempDir(), "there")
@@ -79,6 +81,7 @@ func TestSnapshotTakesNoFileThatIsThere(t *testing.T) {
 	}
 }
 
+// Of SQLite's file.
 func TestInspectRefuses(t *testing.T) {
 	path := teststore.Path(t)
 	furnish(t, path)

@@ -3,7 +3,6 @@ package store_test
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,6 +61,7 @@ func open(t *testing.T) (*store.Store, *clock) {
 	return teststore.Open(t, teststore.Path(t), c.Now), c
 }
 
+// Of SQLite's file.
 func TestFileModes(t *testing.T) {
 	keys, err := seal.NewKeyring(make([]byte, seal.KeySize))
 	must(t, err)
@@ -130,17 +130,21 @@ func checkModes(t *testing.T, dir string) {
 	}
 }
 
-func TestNewerDatabaseIsRefused(t *testing.T) {
+func TestNewerDatabaseIsRefused(t *testing.T) { teststore.Both(t, testNewerDatabaseIsRefused) }
+
+func testNewerDatabaseIsRefused(t *testing.T) {
 	path := teststore.Path(t)
 	teststore.Open(t, path, nil)
-	db, err := sql.Open("sqlite", path)
+	db, err := openSQL(path)
 	must(t, err)
 	defer db.Close()
 	_, err = db.Exec("INSERT INTO migrations (id) VALUES ('9999_future')")
 	must(t, err)
 	keys, err := seal.NewKeyring(make([]byte, seal.KeySize))
 	must(t, err)
-	_, err = store.Open(t.Context(), store.Options{Path: path, Keys: keys})
+	o := teststore.At(path)
+	o.Keys = keys
+	_, err = store.Open(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), "newer version") {
 		t.Errorf("error is %v", err)
 	}
@@ -148,17 +152,23 @@ func TestNewerDatabaseIsRefused(t *testing.T) {
 
 // Where no transaction can begin, as while another program keeps the database locked, that
 // is an error and no crash.
-func TestOpenIsCutOff(t *testing.T) {
+func TestOpenIsCutOff(t *testing.T) { teststore.Both(t, testOpenIsCutOff) }
+
+func testOpenIsCutOff(t *testing.T) {
 	keys, err := seal.NewKeyring(make([]byte, seal.KeySize))
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err = store.Open(ctx, store.Options{Path: teststore.Path(t), Keys: keys}); !errors.Is(err, context.Canceled) {
+	o := teststore.At(teststore.Path(t))
+	o.Keys = keys
+	if _, err = store.Open(ctx, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}
 }
 
-func TestManyOpenAtOnce(t *testing.T) {
+func TestManyOpenAtOnce(t *testing.T) { teststore.Both(t, testManyOpenAtOnce) }
+
+func testManyOpenAtOnce(t *testing.T) {
 	path := teststore.Path(t)
 	var wg sync.WaitGroup
 	for range 6 {
@@ -171,7 +181,9 @@ func TestManyOpenAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-func TestUpsertUser(t *testing.T) {
+func TestUpsertUser(t *testing.T) { teststore.Both(t, testUpsertUser) }
+
+func testUpsertUser(t *testing.T) {
 	s, _ := open(t)
 	first, err := s.UpsertUser(t.Context(), "https://f", "3", "alice")
 	must(t, err)
@@ -190,7 +202,9 @@ func TestUpsertUser(t *testing.T) {
 }
 
 // A name is one user's at a time: whoever is known by another's name of now has lost it.
-func TestNamesAreTakenOver(t *testing.T) {
+func TestNamesAreTakenOver(t *testing.T) { teststore.Both(t, testNamesAreTakenOver) }
+
+func testNamesAreTakenOver(t *testing.T) {
 	s, _ := open(t)
 	dora, err := s.UpsertUser(t.Context(), "https://f", "5", "dora")
 	must(t, err)
@@ -214,7 +228,9 @@ func TestNamesAreTakenOver(t *testing.T) {
 	}
 }
 
-func TestForgejoTokens(t *testing.T) {
+func TestForgejoTokens(t *testing.T) { teststore.Both(t, testForgejoTokens) }
+
+func testForgejoTokens(t *testing.T) {
 	s, c := open(t)
 	u, err := s.UpsertUser(t.Context(), "https://f", "3", "alice")
 	must(t, err)
@@ -235,7 +251,9 @@ func TestForgejoTokens(t *testing.T) {
 }
 
 // TestNoSecretInTheFiles logs in, rotates, and greps the bytes on disk.
-func TestNoSecretInTheFiles(t *testing.T) {
+func TestNoSecretInTheFiles(t *testing.T) { teststore.Both(t, testNoSecretInTheFiles) }
+
+func testNoSecretInTheFiles(t *testing.T) {
 	path, c := teststore.Path(t), newClock()
 	s := teststore.Open(t, path, c.Now)
 	l := teststore.LogIn(t, s, "alice", c.Now())
@@ -245,12 +263,7 @@ func TestNoSecretInTheFiles(t *testing.T) {
 		StateHash: model.Hash("st"), BrowserHash: model.Hash("br"), ClientID: l.Client.ID,
 		Verifier: "our-own-verifier", ExpiresAt: c.Now().Add(time.Hour),
 	}))
-	var disk []byte
-	for _, name := range []string{path, path + "-wal"} {
-		b, err := os.ReadFile(name)
-		must(t, err)
-		disk = append(disk, b...)
-	}
+	disk := onDisk(t, path)
 	if !bytes.Contains(disk, []byte("test client")) {
 		t.Fatal("the client's name is not on disk: the search below would prove nothing")
 	}
@@ -263,7 +276,9 @@ func TestNoSecretInTheFiles(t *testing.T) {
 	}
 }
 
-func TestLogins(t *testing.T) {
+func TestLogins(t *testing.T) { teststore.Both(t, testLogins) }
+
+func testLogins(t *testing.T) {
 	s, c := open(t)
 	l := teststore.LogIn(t, s, "alice", c.Now())
 	want := store.Login{
@@ -306,6 +321,7 @@ func TestLogins(t *testing.T) {
 	must(t, s.DropLogin(t.Context(), want.StateHash))
 }
 
+// Of SQLite, which has the caller's clock; see TestLeaseByTheServersClock.
 func TestLease(t *testing.T) {
 	s, c := open(t)
 	steps := []struct {
@@ -333,7 +349,9 @@ func TestLease(t *testing.T) {
 	}
 }
 
-func TestSessions(t *testing.T) {
+func TestSessions(t *testing.T) { teststore.Both(t, testSessions) }
+
+func testSessions(t *testing.T) {
 	s, c := open(t)
 	l := teststore.LogIn(t, s, "alice", c.Now())
 	want := model.Session{
@@ -377,7 +395,9 @@ func TestSessions(t *testing.T) {
 
 // Two processes that ask for a grant's shared session get the same, one for each
 // mode, and none of a grant that has ended.
-func TestSharedSessions(t *testing.T) {
+func TestSharedSessions(t *testing.T) { teststore.Both(t, testSharedSessions) }
+
+func testSharedSessions(t *testing.T) {
 	path := teststore.Path(t)
 	one, other := teststore.Open(t, path, nil), teststore.Open(t, path, nil)
 	l := teststore.LogIn(t, one, "alice", time.Now())
@@ -418,7 +438,9 @@ func TestSharedSessions(t *testing.T) {
 	wantErr(t, err, model.ErrRevoked)
 }
 
-func TestCollect(t *testing.T) {
+func TestCollect(t *testing.T) { teststore.Both(t, testCollect) }
+
+func testCollect(t *testing.T) {
 	s, c := open(t)
 	ctx := context.Background()
 	l := teststore.LogIn(t, s, "alice", c.Now())
@@ -460,6 +482,7 @@ func newSession(t testing.TB, s *store.Store, l teststore.Login) model.Session {
 }
 
 // Whatever the verb, also one that is wrong for it, no secret is printed.
+// It needs no database.
 func TestSecretsPrintRedacted(t *testing.T) {
 	for _, v := range []any{
 		store.Pair{Access: "SECRET", Refresh: "SECRET"}, store.Login{Verifier: "SECRET", ClientState: "SECRET"},

@@ -9,7 +9,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
-func TestSummary(t *testing.T) {
+func TestSummary(t *testing.T) { teststore.Both(t, testSummary) }
+
+func testSummary(t *testing.T) {
 	path := teststore.Path(t)
 	fill(t, openWith(t, path, "o"), "old")
 	lost := fill(t, openWith(t, path, "lo"), "lost")
@@ -27,7 +29,7 @@ func TestSummary(t *testing.T) {
 	got.Bytes, got.Schema = 0, ""
 	// Of each: a token set, a login's verifier and set, a rotated token's successor,
 	// which goes with the grant.
-	want := store.Summary{Path: path, Counts: store.Counts{Users: 3, Clients: 2, Grants: 2, Dormant: got.Dormant}, Sum: sealed.Sum{Sealed: 11, Older: 4, Unreadable: 4}}
+	want := store.Summary{Path: s.Path(), Counts: store.Counts{Users: 3, Clients: 2, Grants: 2, Dormant: got.Dormant}, Sum: sealed.Sum{Sealed: 11, Older: 4, Unreadable: 4}}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -43,7 +45,9 @@ func TestSummary(t *testing.T) {
 }
 
 // Logins that have run out are not counted.
-func TestSummaryKnowsTheTime(t *testing.T) {
+func TestSummaryKnowsTheTime(t *testing.T) { teststore.Both(t, testSummaryKnowsTheTime) }
+
+func testSummaryKnowsTheTime(t *testing.T) {
 	now := time.Now()
 	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
 	teststore.LogIn(t, s, "alice", now)
@@ -54,7 +58,9 @@ func TestSummaryKnowsTheTime(t *testing.T) {
 }
 
 // A user whose tokens the forge has refused is lost for as long as a login of hers stands.
-func TestGranted(t *testing.T) {
+func TestGranted(t *testing.T) { teststore.Both(t, testGranted) }
+
+func testGranted(t *testing.T) {
 	now := time.Now()
 	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
 	alice, bob := fill(t, s, "alice"), fill(t, s, "bob")

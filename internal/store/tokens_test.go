@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"database/sql"
 	"errors"
 	"reflect"
 	"sync"
@@ -14,7 +13,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/test/teststore"
 )
 
-func TestAccess(t *testing.T) {
+func TestAccess(t *testing.T) { teststore.Both(t, testAccess) }
+
+func testAccess(t *testing.T) {
 	s, c := open(t)
 	l := teststore.LogIn(t, s, "alice", c.Now())
 	a, err := s.Access(t.Context(), model.Hash(l.Pair.Access))
@@ -36,7 +37,9 @@ func TestAccess(t *testing.T) {
 	wantErr(t, err, model.ErrRevoked)
 }
 
-func TestRotationGrace(t *testing.T) {
+func TestRotationGrace(t *testing.T) { teststore.Both(t, testRotationGrace) }
+
+func testRotationGrace(t *testing.T) {
 	use := map[string]func(*store.Store, *testing.T, teststore.Login, store.Pair, time.Time){
 		"by its access token": func(s *store.Store, t *testing.T, _ teststore.Login, p store.Pair, _ time.Time) {
 			_, err := s.Access(t.Context(), model.Hash(p.Access))
@@ -81,6 +84,10 @@ func TestRotationGrace(t *testing.T) {
 }
 
 func TestUnusedSuccessorGetsALivingAccessToken(t *testing.T) {
+	teststore.Both(t, testUnusedSuccessorGetsALivingAccessToken)
+}
+
+func testUnusedSuccessorGetsALivingAccessToken(t *testing.T) {
 	s, c := open(t)
 	l := teststore.LogIn(t, s, "alice", c.Now())
 	_, first, err := s.Rotate(t.Context(), l.Pair.Refresh, l.Client, teststore.Pair(c.Now()), store.Asked{})
@@ -96,6 +103,10 @@ func TestUnusedSuccessorGetsALivingAccessToken(t *testing.T) {
 }
 
 func TestCollectForgetsSealedSuccessors(t *testing.T) {
+	teststore.Both(t, testCollectForgetsSealedSuccessors)
+}
+
+func testCollectForgetsSealedSuccessors(t *testing.T) {
 	path, c := teststore.Path(t), newClock()
 	s := teststore.Open(t, path, c.Now)
 	l := teststore.LogIn(t, s, "alice", c.Now())
@@ -112,7 +123,9 @@ func TestCollectForgetsSealedSuccessors(t *testing.T) {
 	wantErr(t, err, model.ErrReused)
 }
 
-func TestRotateRefusals(t *testing.T) {
+func TestRotateRefusals(t *testing.T) { teststore.Both(t, testRotateRefusals) }
+
+func testRotateRefusals(t *testing.T) {
 	s, c := open(t)
 	l := teststore.LogIn(t, s, "alice", c.Now())
 	other := teststore.LogIn(t, s, "bob", c.Now())
@@ -130,7 +143,9 @@ func TestRotateRefusals(t *testing.T) {
 	wantErr(t, rotate(other.Pair.Refresh, other.Client.ID), model.ErrExpired)
 }
 
-func TestRevokeToken(t *testing.T) {
+func TestRevokeToken(t *testing.T) { teststore.Both(t, testRevokeToken) }
+
+func testRevokeToken(t *testing.T) {
 	s, c := open(t)
 	l := teststore.LogIn(t, s, "alice", c.Now())
 	_, _, err := s.RevokeToken(t.Context(), l.Pair.Access, "another client")
@@ -149,7 +164,9 @@ func TestRevokeToken(t *testing.T) {
 	wantErr(t, err, model.ErrRevoked)
 }
 
-func TestCodeRefusals(t *testing.T) {
+func TestCodeRefusals(t *testing.T) { teststore.Both(t, testCodeRefusals) }
+
+func testCodeRefusals(t *testing.T) {
 	s, c := open(t)
 	l := teststore.LogIn(t, s, "alice", c.Now())
 	code := model.NewToken(model.PrefixCode)
@@ -206,7 +223,7 @@ func race(t *testing.T, n int, stores [2]*store.Store, fn func(*store.Store) err
 
 func count(t *testing.T, path, query string) (n int) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
+	db, err := openSQL(path)
 	must(t, err)
 	defer db.Close()
 	must(t, db.QueryRow(query).Scan(&n))
@@ -214,6 +231,10 @@ func count(t *testing.T, path, query string) (n int) {
 }
 
 func TestConcurrentRedemptionMakesOneFamily(t *testing.T) {
+	teststore.Both(t, testConcurrentRedemptionMakesOneFamily)
+}
+
+func testConcurrentRedemptionMakesOneFamily(t *testing.T) {
 	path, c := teststore.Path(t), newClock()
 	stores := [2]*store.Store{teststore.Open(t, path, c.Now), teststore.Open(t, path, c.Now)}
 	l := teststore.LogIn(t, stores[0], "alice", c.Now())
@@ -233,6 +254,10 @@ func TestConcurrentRedemptionMakesOneFamily(t *testing.T) {
 }
 
 func TestConcurrentRotationMakesOneSuccessor(t *testing.T) {
+	teststore.Both(t, testConcurrentRotationMakesOneSuccessor)
+}
+
+func testConcurrentRotationMakesOneSuccessor(t *testing.T) {
 	path, c := teststore.Path(t), newClock()
 	stores := [2]*store.Store{teststore.Open(t, path, c.Now), teststore.Open(t, path, c.Now)}
 	l := teststore.LogIn(t, stores[0], "alice", c.Now())

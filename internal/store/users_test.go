@@ -71,7 +71,9 @@ func (u underway) accountAnew(t *testing.T, now time.Time) error {
 
 // What ends of a user ends at once, whatever stage it is at, and nothing of another user.
 // Only a block is in the way of what begins later.
-func TestUserEnds(t *testing.T) {
+func TestUserEnds(t *testing.T) { teststore.Both(t, testUserEnds) }
+
+func testUserEnds(t *testing.T) {
 	for name, way := range map[string]struct {
 		end   func(context.Context, *store.Store, string) (store.UserEnd, error)
 		after error // of a new login
@@ -120,7 +122,9 @@ func TestUserEnds(t *testing.T) {
 
 // A block is of a number. It holds before the user was ever here, and under another name or
 // another URL of the forge; who comes under the name is somebody else.
-func TestBlockIsOfTheNumber(t *testing.T) {
+func TestBlockIsOfTheNumber(t *testing.T) { teststore.Both(t, testBlockIsOfTheNumber) }
+
+func testBlockIsOfTheNumber(t *testing.T) {
 	s := teststore.Open(t, teststore.Path(t), nil)
 	ctx := t.Context()
 	_, _, err := s.BlockUser(ctx, "7", "root (uid 0)")
@@ -155,7 +159,9 @@ func TestBlockIsOfTheNumber(t *testing.T) {
 
 // Whichever of a block and a login's end comes first: no grant of the user stands, and no
 // token of the forge is kept.
-func TestBlockRacesLogins(t *testing.T) {
+func TestBlockRacesLogins(t *testing.T) { teststore.Both(t, testBlockRacesLogins) }
+
+func testBlockRacesLogins(t *testing.T) {
 	path := teststore.Path(t)
 	s, other := teststore.Open(t, path, nil), teststore.Open(t, path, nil)
 	for range 20 {
@@ -190,7 +196,9 @@ func TestBlockRacesLogins(t *testing.T) {
 	}
 }
 
-func TestRevokeGrants(t *testing.T) {
+func TestRevokeGrants(t *testing.T) { teststore.Both(t, testRevokeGrants) }
+
+func testRevokeGrants(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	s := teststore.Open(t, teststore.Path(t), func() time.Time { return now })
 	ctx := t.Context()

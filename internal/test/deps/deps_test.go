@@ -57,20 +57,22 @@ var aside = []string{"internal/test", "internal/tools"}
 
 // linked says what a program must not link, by prefixes of import paths.
 var linked = map[string][]string{
-	"cmd/fjmcp-launcher": {"net/http", "gorm.io/", module + "internal/proto/oauth", module + "internal/store"},
-	"cmd/fjmcp-session":  {"gorm.io/", "github.com/godbus/", module + "internal/store"},
-	"cmd/fjmcpctl":       {"gorm.io/", "github.com/godbus/", "github.com/prometheus/"},
+	"cmd/fjmcp-launcher": {"net/http", "gorm.io/", "github.com/jackc/", module + "internal/proto/oauth", module + "internal/store"},
+	"cmd/fjmcp-session":  {"gorm.io/", "github.com/jackc/", "github.com/godbus/", module + "internal/store"},
+	"cmd/fjmcpctl":       {"gorm.io/", "github.com/jackc/", "github.com/godbus/", "github.com/prometheus/"},
 	"cmd/fjmcp-broker":   {"github.com/godbus/"},
 }
 
 // only says who alone may import something, by prefixes of import paths.
 var only = map[string][]string{
-	"gorm.io/":                       {"internal/store"},
-	module + "internal/store/schema": {"internal/store"},
-	module + "internal/store/sqlite": {"internal/store"},
-	"github.com/godbus/":             {"internal/daemon/systemd", "internal/launcher"},
-	"github.com/prometheus/":         {"internal/operator/metrics"},
-	"github.com/pelletier/":          {"internal/proto/policy"},
+	"gorm.io/":                         {"internal/store"},
+	"github.com/jackc/":                {"internal/store", "internal/test/testpostgres"},
+	module + "internal/store/schema":   {"internal/store"},
+	module + "internal/store/sqlite":   {"internal/store"},
+	module + "internal/store/postgres": {"internal/store"},
+	"github.com/godbus/":               {"internal/daemon/systemd", "internal/launcher"},
+	"github.com/prometheus/":           {"internal/operator/metrics"},
+	"github.com/pelletier/":            {"internal/proto/policy"},
 }
 
 func under(path string, dirs ...string) bool {

@@ -4,18 +4,100 @@ package teststore
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
+	"github.com/fjmcp/fjmcp-broker/internal/test/testpostgres"
 )
 
-// Path returns the path of a new database.
+// Both runs a test twice, on SQLite and on PostgreSQL: Path gives each its own database.
+// The package's TestMain calls testpostgres.Main.
+func Both(t *testing.T, test func(t *testing.T)) {
+	t.Run("sqlite", test)
+	t.Run("postgres", test)
+}
+
+// BenchmarkBoth is Both for benchmarks.
+func BenchmarkBoth(b *testing.B, benchmark func(b *testing.B)) {
+	b.Run("sqlite", benchmark)
+	b.Run("postgres", benchmark)
+}
+
+// IsFile reports whether the place that Path returned is SQLite's file.
+func IsFile(place string) bool { return !strings.HasPrefix(place, "postgres://") }
+
+// At are options of a store at a place that Path returned.
+func At(place string) store.Options {
+	if IsFile(place) {
+		return store.Options{Path: place}
+	}
+	return store.Options{DSN: place}
+}
+
+// Copy returns the place of a copy of the database, which no store may have open.
+func Copy(t testing.TB, place string) string {
+	t.Helper()
+	if !IsFile(place) {
+		return testpostgres.Database(t, place)
+	}
+	copied := filepath.Join(t.TempDir(), "fjmcp.db")
+	for _, suffix := range []string{"", "-wal"} {
+		text, err := os.ReadFile(place + suffix)
+		if err == nil {
+			err = os.WriteFile(copied+suffix, text, 0o600)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	return copied
+}
+
+var template struct {
+	sync.Mutex
+	place string
+}
+
+// filled is a database that has the tables and nothing in them, which is copied faster than
+// made.
+func filled(t testing.TB) string {
+	t.Helper()
+	template.Lock()
+	defer template.Unlock()
+	if template.place == "" {
+		place := testpostgres.Database(t, "")
+		o := At(place)
+		o.Keys = Keys(t)
+		s, err := store.Open(context.Background(), o)
+		if err == nil {
+			err = s.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		testpostgres.Exec(t, place, "DELETE FROM canary", "VACUUM FULL canary")
+		template.place = place
+	}
+	return template.place
+}
+
+// Path returns the place of a new database: the path of a file; or, in a test that Both
+// runs on PostgreSQL, a connection string.
 func Path(t testing.TB) string {
 	t.Helper()
+	if slices.Contains(strings.Split(t.Name(), "/"), "postgres") {
+		return testpostgres.Database(t, filled(t))
+	}
 	return filepath.Join(t.TempDir(), "fjmcp.db")
 }
 
@@ -33,7 +115,9 @@ func Keys(t testing.TB) *seal.Keyring {
 // of the test. now may be nil.
 func Open(t testing.TB, path string, now func() time.Time) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{Path: path, Keys: Keys(t), Now: now})
+	o := At(path)
+	o.Keys, o.Now = Keys(t), now
+	s, err := store.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
