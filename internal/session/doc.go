@@ -18,7 +18,7 @@
 // A unit that starts has its place before it is launched, so that its credential is
 // found when PID 1 asks. Where all places are taken, the longest idle unit that serves
 // a session is stopped. During a drain none is started, nor after Shutdown. A
-// backend that dies again and again is not started again at once (breaker.go).
+// backend that dies again and again is not started again at once (package startup).
 //
 // # Pre-start
 //

@@ -37,7 +37,7 @@ func (m *Manager) end(ctx context.Context, s *Session, why string) error {
 
 // finish is end for a session whose start, if one is under way, is not to be cut short.
 func (m *Manager) finish(ctx context.Context, s *Session, why string) error {
-	defer s.queue.lead()()
+	defer s.queue.Lead()()
 	if s.ended() {
 		return nil
 	}

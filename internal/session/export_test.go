@@ -27,11 +27,7 @@ func (m *Manager) Loaded() int {
 }
 
 // Waiting counts the requests that wait for a unit, or have one started.
-func (s *Session) Waiting() int {
-	s.queue.mu.Lock()
-	defer s.queue.mu.Unlock()
-	return s.queue.size
-}
+func (s *Session) Waiting() int { return s.queue.Waiting() }
 
 // Negotiate is what a backend is offered for a client's initialize, and what the client
 // is told of the backend's answer.

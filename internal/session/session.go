@@ -13,6 +13,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/proto/model"
 	"github.com/fjmcp/fjmcp-broker/internal/session/eventstore"
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
+	"github.com/fjmcp/fjmcp-broker/internal/session/startup"
 	"github.com/fjmcp/fjmcp-broker/internal/session/subscription"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 )
@@ -23,13 +24,13 @@ type Session struct {
 	label   string        // by which the journal knows it
 	row     model.Session // UnitID, LastUsedAt, ReadOnly, LogLevel, Server and Protocol under manager.mu, the rest constant
 
-	gate   sync.RWMutex // read-held while a call begins, written while the mode is raised
-	limits limits       // of its unit
-	queue  *queue       // its head starts units, so that concurrent requests start one
-	unit   *unit.Unit   // under manager.mu; nil while dormant
+	gate   sync.RWMutex   // read-held while a call begins, written while the mode is raised
+	limits limits         // of its unit
+	queue  *startup.Queue // its head starts units, so that concurrent requests start one
+	unit   *unit.Unit     // under manager.mu; nil while dormant
 	done   chan struct{}
 
-	circuit breaker // under manager.mu
+	circuit startup.Breaker // under manager.mu
 
 	streams *eventstore.Hub
 
@@ -169,9 +170,9 @@ func (s *Session) use(ctx context.Context, access model.Access, do func(u *unit.
 // It returns the unit it tried.
 func (s *Session) try(ctx context.Context, do func(u *unit.Unit, placed func()) error) (*unit.Unit, error) {
 	u, leave := s.running(), func() {}
-	if u == nil || s.queue.busy() {
+	if u == nil || s.queue.Waiting() > 0 {
 		var err error
-		if leave, err = s.queue.join(ctx); err != nil {
+		if leave, err = s.queue.Join(ctx); err != nil {
 			return nil, err
 		}
 		if u, err = s.awake(ctx, leave); err != nil {
@@ -223,7 +224,7 @@ func (s *Session) awake(ctx context.Context, leave func()) (*unit.Unit, error) {
 	go func() {
 		u, err := s.awaken(starting)
 		if err != nil {
-			s.queue.failed(starting, err)
+			s.queue.Failed(starting, err)
 			leave()
 		}
 		open()
@@ -322,7 +323,7 @@ func NewStreams() *eventstore.Hub { return eventstore.NewHub(streamMemory) }
 
 func newSession(m *Manager, streams *eventstore.Hub, row model.Session) *Session {
 	return &Session{
-		manager: m, label: model.SessionLabel(row.ID), row: row, queue: newQueue(), done: make(chan struct{}),
+		manager: m, label: model.SessionLabel(row.ID), row: row, queue: startup.NewQueue(), done: make(chan struct{}),
 		streams: streams, subscriptions: subscription.NewSet(),
 	}
 }

@@ -1,4 +1,4 @@
-package session
+package startup
 
 import (
 	"testing"
@@ -17,7 +17,7 @@ func TestCircuit(t *testing.T) {
 		"not so long ago":     {{0, s, 0}, {1 * s, s, 0}, {2 * s, s, 10 * s}, {5*min + 11*s, s, 20 * s}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var c breaker
+			var c Breaker
 			begin := time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)
 			for i, d := range deaths {
 				now := begin.Add(d.at)

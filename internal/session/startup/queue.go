@@ -1,4 +1,4 @@
-package session
+package startup
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/session/relay"
 )
 
-// queue is where the requests to a dormant session wait, in order of arrival, while
+// Queue is where the requests to a dormant session wait, in order of arrival, while
 // the one at its head starts a unit.
-type queue struct {
+type Queue struct {
 	head *semaphore.Weighted // serves in order of arrival
 
 	mu    sync.Mutex
@@ -22,19 +22,21 @@ type queue struct {
 	err   error  // what it failed with
 }
 
-func newQueue() *queue { return &queue{head: semaphore.NewWeighted(1)} }
+// NewQueue returns an empty Queue.
+func NewQueue() *Queue { return &Queue{head: semaphore.NewWeighted(1)} }
 
-// busy reports whether a request would overtake others if it did not join.
-func (q *queue) busy() bool {
+// Waiting counts those that wait for the head or are there. A request that does not join
+// while there are any overtakes them.
+func (q *Queue) Waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.size > 0
+	return q.size
 }
 
-// join waits for the head, and returns what is to be called, once or more, to leave it.
+// Join waits for the head, and returns what is to be called, once or more, to leave it.
 // Errors: ctx's, or that of a start that failed meanwhile: who waited for it shares its
 // end, lest each has to wait for another.
-func (q *queue) join(ctx context.Context) (leave func(), err error) {
+func (q *Queue) Join(ctx context.Context) (leave func(), err error) {
 	q.mu.Lock()
 	q.size++
 	q.last++
@@ -56,7 +58,7 @@ func (q *queue) join(ctx context.Context) (leave func(), err error) {
 }
 
 // outcome is how a start that failed since a request joined ended, if one did.
-func (q *queue) outcome(number uint64) error {
+func (q *Queue) outcome(number uint64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if number > q.spent {
@@ -65,7 +67,7 @@ func (q *queue) outcome(number uint64) error {
 	return q.err
 }
 
-func (q *queue) shrink() {
+func (q *Queue) shrink() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.size--; q.size == 0 {
@@ -73,9 +75,9 @@ func (q *queue) shrink() {
 	}
 }
 
-// failed tells those that wait how the start at the head ended, unless that is the
+// Failed tells those that wait how the start at the head ended, unless that is the
 // request's own matter.
-func (q *queue) failed(ctx context.Context, err error) {
+func (q *Queue) Failed(ctx context.Context, err error) {
 	if ctx.Err() != nil || errors.Is(err, relay.ErrClosed) {
 		return
 	}
@@ -84,8 +86,8 @@ func (q *queue) failed(ctx context.Context, err error) {
 	q.spent, q.err = q.last, err
 }
 
-// lead waits for the head for what is not a request.
-func (q *queue) lead() (leave func()) {
+// Lead waits for the head for what is not a request.
+func (q *Queue) Lead() (leave func()) {
 	_ = q.head.Acquire(context.Background(), 1) // fails only with its context
 	return func() { q.head.Release(1) }
 }
