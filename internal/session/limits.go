@@ -47,8 +47,18 @@ func (s *Session) align(ctx context.Context, u *unit.Unit, what bound) (rights.B
 			return b, relay.ErrClosed
 		}
 	}
-	s.limits.unit, s.limits.key = u, b.Key
+	s.givenLocked(u, b.Key)
 	return b, nil
+}
+
+// givenLocked notes what u has now, and has the session's clients told that their lists are
+// others if they have seen those of before. Called with limits.mu held.
+func (s *Session) givenLocked(u *unit.Unit, key string) {
+	others := s.limits.unit != nil && s.limits.key != key
+	s.limits.unit, s.limits.key = u, key
+	if others {
+		s.ListsChanged()
+	}
 }
 
 // setMode gives u the session's mode within what holds now.
@@ -60,7 +70,7 @@ func (s *Session) setMode(ctx context.Context, u *unit.Unit, readOnly bool) erro
 		err = u.SetMode(ctx, readOnly, b.Limits)
 	}
 	if err == nil {
-		s.limits.unit, s.limits.key = u, b.Key
+		s.givenLocked(u, b.Key)
 	}
 	return err
 }

@@ -112,6 +112,9 @@ func TestPolicyChangesUnderARunningSession(t *testing.T) {
 			w.until("the child asks", func() bool { return w.forge.Waiting() > 0 })
 			w.under(noIssues)
 			w.inLine(s)
+			if name == "client" && !strings.Contains(said(s), "notifications/tools/list_changed") {
+				t.Error("its client is not told that its tools are others")
+			}
 			w.forge.ClearFaults()
 			w.until("the child has done", func() bool { return w.forge.Requests("/api/v1/user") > who })
 			w.written(1)
@@ -133,6 +136,17 @@ func TestPolicyChangesUnderARunningSession(t *testing.T) {
 			}
 		})
 	}
+}
+
+// said is what the session's streams hold for its client.
+func said(s *session.Session) string {
+	var all strings.Builder
+	for _, l := range s.Streams().Save().Logs {
+		for _, m := range l.Messages {
+			all.Write(m)
+		}
+	}
+	return all.String()
 }
 
 // Two logins of a user and a client have different ceilings: each keeps to its own, and
