@@ -34,7 +34,7 @@ type result struct {
 // comes last.
 func attacks() []attack {
 	return slices.Concat(
-		childFiles(), childProcesses(), childCalls(), childNetwork(), childEgress(), childRoutes(), childHeaders(), childReflection(), childReadOnly(),
+		childFiles(), childProcesses(), childCalls(), childNetwork(), childEgress(), childRoutes(), childHeaders(), childReflection(), childReadOnly(), childPolicy(),
 		localFiles(), localBus(), localProcesses(),
 		brokerFiles(), brokerCalls(), brokerLauncher(), brokerOutside(),
 		networkRegistration(), networkAuthorize(), networkTokens(), networkHTTP(), networkSSRF(),

@@ -50,6 +50,7 @@ type world struct {
 	forge *forge
 
 	alice, bob, reader *loginclient.Client // alice's child attacks, bob is another user, reader may only read
+	limited            *loginclient.Client // whom a policy fences in; nil before, see fenced
 
 	secrets []string          // tokens and keys
 	facts   facts             // what attackers are told
