@@ -29,6 +29,11 @@ func (s *Store) UserNamed(ctx context.Context, forge, name string) (model.User, 
 	return take[model.User](s.db.Reader(ctx), "forge = ? AND lower(name) = lower(?)", forge, name)
 }
 
+// UserNumbered returns the user of a forge by its number there, or model.ErrNotFound.
+func (s *Store) UserNumbered(ctx context.Context, forge, subject string) (model.User, error) {
+	return take[model.User](s.db.Reader(ctx), "forge = ? AND subject = ?", forge, subject)
+}
+
 // PutMembership replaces what is known of a user, unless it is of an earlier question.
 func (s *Store) PutMembership(ctx context.Context, m model.Membership) error {
 	err := s.db.Update(ctx, func(db *gorm.DB) error {

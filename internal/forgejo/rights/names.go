@@ -50,8 +50,9 @@ func (r *Rights) store(ctx context.Context, ids map[policy.Subject]int64) error 
 	return r.cfg.Store.SetPolicyNames(ctx, list)
 }
 
-// lookUp asks the forge for the id of a name, 0 if none can be seen.
-func (r *Rights) lookUp(ctx context.Context, s policy.Subject) (int64, error) {
+// LookUp asks the forge for the id of a user or an organization by name, without a login; 0
+// if none can be seen so. The error is a *forgejo.Error.
+func (r *Rights) LookUp(ctx context.Context, s policy.Subject) (int64, error) {
 	if s.Kind == policy.Organization {
 		return r.cfg.Forgejo.OrganizationID(ctx, s.Text)
 	}
@@ -71,7 +72,7 @@ func (r *Rights) lookUpAll(ctx context.Context, list []policy.Subject) []found {
 	group.SetLimit(lookUpsAtOnce)
 	for i, s := range list {
 		group.Go(func() error {
-			all[i].id, all[i].err = r.lookUp(ctx, s)
+			all[i].id, all[i].err = r.LookUp(ctx, s)
 			return nil
 		})
 	}

@@ -26,16 +26,21 @@ func (l *loader) policy(c *Config) {
 		l.fault("%sPOLICY=%q: want an absolute path", prefix, c.PolicyFile)
 		return
 	}
-	var err error
+	doc, err := c.ReadPolicy()
+	if err == nil && doc != nil {
+		err = unaskable(doc, c.ForgejoScopes)
+	}
 	var faults *policy.Error
-	if c.Policy, err = c.ReadPolicy(); errors.As(err, &faults) {
+	if errors.As(err, &faults) {
 		for _, f := range faults.Faults {
 			l.fault("%s: %s", c.PolicyFile, f)
 		}
 	}
+	c.Policy = doc
 }
 
-// ReadPolicy reads the policy as it is now, nil for none. The error is a *policy.Error.
+// ReadPolicy reads the policy as it is now, nil for none. The error is a *policy.Error. What
+// the forge has to tell for it is not looked at.
 func (c *Config) ReadPolicy() (*policy.Document, error) {
 	text, err := readPolicy(c.PolicyFile)
 	if errors.Is(err, fs.ErrNotExist) && !c.policyNeeded {
@@ -44,14 +49,7 @@ func (c *Config) ReadPolicy() (*policy.Document, error) {
 	if err != nil {
 		return nil, &policy.Error{Faults: []string{err.Error()}}
 	}
-	doc, err := policy.Parse(text)
-	if err != nil {
-		return nil, err
-	}
-	if faults := unaskable(doc, c.ForgejoScopes); len(faults) > 0 {
-		return nil, &policy.Error{Faults: faults}
-	}
-	return doc, nil
+	return policy.Parse(text)
 }
 
 // readPolicy returns fs.ErrNotExist only where nothing has the name: with a link that leads
@@ -98,7 +96,8 @@ func trusted(f *os.File) error {
 
 // unaskable says by what membership rules grant that the forge does not tell with a token
 // of scopes, of each kind at its first rule.
-func unaskable(doc *policy.Document, scopes []string) (faults []string) {
+func unaskable(doc *policy.Document, scopes []string) error {
+	var faults []string
 	opened := strings.Join(scopes, " ")
 	for _, by := range []struct {
 		key   string
@@ -115,5 +114,8 @@ func unaskable(doc *policy.Document, scopes []string) (faults []string) {
 				doc.Rules[i].Line, by.key, prefix, strings.Join(by.scope, " and ")))
 		}
 	}
-	return faults
+	if len(faults) == 0 {
+		return nil
+	}
+	return &policy.Error{Faults: faults}
 }

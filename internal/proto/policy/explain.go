@@ -36,7 +36,7 @@ func (r *Rules) Explain(m Member, q Question) (Explanation, error) {
 	if err != nil {
 		return Explanation{}, err
 	}
-	e := Explanation{Verdict: q.decide(Limits{rights})}
+	e := Explanation{Verdict: q.Decide(Limits{rights})}
 	for i := range r.doc.Rules {
 		rule := &r.doc.Rules[i]
 		by := r.by(rule, m)
@@ -68,7 +68,8 @@ func (r *Rules) by(rule *Rule, m Member) []string {
 	return by
 }
 
-func (q Question) decide(l Limits) Verdict {
+// Decide answers the question under l.
+func (q Question) Decide(l Limits) Verdict {
 	if q.Tool == "" {
 		return l.anything(q.place())
 	}
