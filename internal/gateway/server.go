@@ -80,6 +80,7 @@ type Handler struct {
 	streamable *streamable.Handler
 	httpsse    *httpsse.Handler
 	stateless  *stateless.Handler
+	refused    refusals
 
 	draining chan struct{}
 	drain    sync.Once
@@ -99,6 +100,7 @@ func New(cfg Config) *Handler {
 		streamable: &streamable.Handler{Exchanges: exchanges},
 		stateless:  stateless.New(exchanges, cfg.Keys),
 		httpsse:    httpsse.New(exchanges),
+		refused:    refusals{audit: cfg.Audit, told: map[string]time.Time{}},
 	}
 }
 
@@ -174,6 +176,7 @@ func (h *Handler) guard(q *request, serve func(*request) (call.Answer, error)) (
 		return call.Answer{}, h.unauthenticated(q.Request, err)
 	}
 	if v := q.access.Limits.Connect(); !v.Allowed {
+		h.refused.tell(q.Context(), q.access, v.Rule)
 		return call.Answer{}, refuse(http.StatusForbidden, mayNothing(v.Rule))
 	}
 	if err := q.narrow(); err != nil {

@@ -44,6 +44,8 @@ const (
 	Interrupted       Kind = "audit_interrupted"
 	BackupMade        Kind = "backup_made"
 	Restored          Kind = "restored"
+	PolicyLoaded      Kind = "policy_loaded"
+	PolicyRefused     Kind = "policy_refused"
 )
 
 // Woken is the Detail of a SessionStarted for a session that was dormant.
@@ -89,4 +91,6 @@ var messageIDs = map[Kind]string{
 	Interrupted:       "8da01e30efac4f05aa8396adf0e0c239",
 	BackupMade:        "85381c8c3d3540efab17e0bc79c48d9e",
 	Restored:          "608f3889dcd149a9b1222dd552524ac1",
+	PolicyLoaded:      "99657cae09d846c7a8849d712fbb14ef",
+	PolicyRefused:     "4be342744d0e453385f58a324f1df740",
 }

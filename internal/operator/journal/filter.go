@@ -17,6 +17,7 @@ type Filter struct {
 	Client  string // name or ID
 	Session string
 	Tool    string
+	Rule    string // of the policy, that refused it
 	Repo    string // owner/name: that the arguments name, or that the call touched, or may have
 	Outcome string
 	Failed  bool // only what failed
@@ -30,6 +31,7 @@ func (f *Filter) Match(e Event) bool {
 		(f.Client == "" || strings.EqualFold(e.Client, f.Client) || e.ClientID != "" && e.ClientID == model.ShortID(f.Client)) &&
 		(f.Session == "" || e.Session == f.Session) &&
 		(f.Tool == "" || e.Tool == f.Tool) &&
+		(f.Rule == "" || e.Rule == f.Rule) &&
 		(f.Repo == "" || f.isRepo(e)) &&
 		(f.Outcome == "" || e.Outcome == f.Outcome) &&
 		(!f.Failed || e.Failed)

@@ -9,7 +9,7 @@ import (
 
 func TestFilter(t *testing.T) {
 	e := Event{Kind: audit.ToolCall, User: "Alice", UserID: "7", Client: "Some Editor", ClientID: "abc", Session: "s1", Tool: "t", Repo: "a/b",
-		ReposSeen: []string{"c/d"}, ReposPossible: []string{"e/f", "+"}, Outcome: "ok"}
+		ReposSeen: []string{"c/d"}, ReposPossible: []string{"e/f", "+"}, Outcome: "ok", Rule: "no-wiki"}
 	failed, old := e, e
 	failed.Failed = true
 	old.UserID = "" // of a broker before 0.3.0
@@ -31,6 +31,8 @@ func TestFilter(t *testing.T) {
 		{Filter{Session: "s"}, false, false, false},
 		{Filter{Tool: "t", Outcome: "ok"}, true, true, true},
 		{Filter{Tool: "T"}, false, false, false},
+		{Filter{Rule: "no-wiki"}, true, true, true},
+		{Filter{Rule: "no"}, false, false, false},
 		{Filter{Outcome: "error"}, false, false, false},
 		{Filter{Failed: true}, false, true, false},
 		{Filter{Repo: "A/B"}, true, true, true},
