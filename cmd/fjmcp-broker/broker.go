@@ -32,7 +32,6 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/operator/metrics"
 	"github.com/fjmcp/fjmcp-broker/internal/proto/control"
 	forgeurl "github.com/fjmcp/fjmcp-broker/internal/proto/forge"
-	"github.com/fjmcp/fjmcp-broker/internal/proto/policy"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/session/unit"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -138,9 +137,6 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		Store: s.store, Audit: events, Rights: s.rights, MaxAge: cfg.SessionMaxAge, PerUser: cfg.SessionsPerUser, Max: cfg.SessionsMax,
 		StartFailed: func(why control.Reason) { s.health.Again(checks.AfterStart(why)) },
 	})
-	if err := s.startPolicy(ctx, cfg); err != nil {
-		return err
-	}
 	var forgejoVersion atomic.Value
 	forgejoVersion.Store("")
 	looks := []health.Check{
@@ -151,6 +147,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 		}),
 		checks.Launcher(s.launcher.Check, func() { s.health.Again(checks.NameBackend) }),
 		checks.Audit(s.audit.Check),
+		checks.Policy(func(ctx context.Context) error { return s.operator.LookAtPolicy(ctx) }),
 		checks.Backend(s.sessions.Probe, cfg.StartTimeout),
 		outside.Forge(forge.Version, func(v string) { forgejoVersion.Store(v) }),
 		outside.Application(forge.CheckClient),
@@ -166,7 +163,7 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	s.health = health.New(health.Config{Log: log, Now: time.Now, Checks: looks, Systemd: cfg.Launcher == config.LauncherSystemd})
 	addresses := &ratelimit.Addresses{Trusted: cfg.TrustedProxies, Log: log}
 	s.operator = operator.New(operator.Config{
-		Settings: cfg, Sessions: s.sessions, Store: s.store, Keys: keys, Health: s.health, Audit: events, Log: log,
+		Settings: cfg, Rights: s.rights, PolicyLoaded: s.metrics.Rules, Sessions: s.sessions, Store: s.store, Keys: keys, Health: s.health, Audit: events, Log: log,
 		Now: time.Now, Revoked: s.endGrant, Believed: addresses.Believed, ForgejoVersion: func() string { return forgejoVersion.Load().(string) },
 	})
 	s.auth = authserver.New(authserver.Config{
@@ -188,23 +185,9 @@ func (s *server) assemble(ctx context.Context, cfg *config.Config) error {
 	s.handler = addresses.Audited(s.metrics.Requests(s.forPeople(mux)))
 	s.metrics.Attend(metrics.Sources{
 		Sessions: s.sessions, SessionsMax: cfg.SessionsMax, PerUser: cfg.SessionsPerUser,
-		Store: s.store, StateDir: cfg.StateDir, Health: s.health, Audit: events,
+		Store: s.store, StateDir: cfg.StateDir, Health: s.health, Audit: events, Policy: s.operator.PolicyStatus,
 	})
-	return nil
-}
-
-// startPolicy returns a *config.Error for a policy that is not fit for this broker.
-func (s *server) startPolicy(ctx context.Context, cfg *config.Config) error {
-	err := s.rights.Start(ctx, cfg.Policy)
-	var faults *policy.Error
-	if !errors.As(err, &faults) {
-		return err
-	}
-	e := &config.Error{}
-	for _, fault := range faults.Faults {
-		e.Faults = append(e.Faults, cfg.PolicyFile+": "+fault)
-	}
-	return e
+	return s.operator.StartPolicy(ctx)
 }
 
 // forPeople has mux tell browsers of errors by pages. What is wrong with health is told by

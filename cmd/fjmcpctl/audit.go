@@ -78,6 +78,7 @@ func (o *auditOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.filter.Session, "session", "", "only those of the session with that ID")
 	f.StringArrayVar(&o.kinds, "event", nil, "only those of that kind, such as tool_call; can be given more than once")
 	f.StringVar(&o.filter.Tool, "tool", "", "only calls of that tool")
+	f.StringVar(&o.filter.Rule, "rule", "", "only what that rule of the policy refused")
 	f.StringVar(&o.filter.Repo, "repo", "", "only calls that named, touched or may have touched that repository, owner/name")
 	f.StringVar(&o.filter.Outcome, "outcome", "", "only those that ended so, such as ok or error")
 	f.BoolVar(&o.filter.Failed, "failed", false, "only what failed")

@@ -53,10 +53,14 @@ func repository(e journal.Event) string {
 }
 
 func detail(e journal.Event) string {
-	if e.Operator != "" {
-		return strings.TrimPrefix(e.Detail+", by "+e.Operator, ", ")
+	text := e.Detail
+	if e.Rule != "" {
+		text += ", rule " + e.Rule
 	}
-	return e.Detail
+	if e.Operator != "" {
+		text += ", by " + e.Operator
+	}
+	return strings.TrimPrefix(text, ", ")
 }
 
 // took is a duration for people.

@@ -121,6 +121,7 @@ func (d *desk) Status(context.Context) admin.Status {
 		Version: "1.2.3 (abc)", Started: time.Now().Add(-3 * time.Hour), DrainingSince: d.since, PublicURL: "https://mcp.example.org",
 		Forgejo: admin.ForgejoStatus{URL: "https://git.example.org", Version: "11.0.1"}, Launcher: admin.LauncherStatus{Kind: "systemd"},
 		Store:    admin.StoreStatus{Path: "/var/lib/fjmcp/fjmcp.db", Bytes: 1_234_567, Schema: "0006_read_only", Users: 1, Clients: 2, Logins: 3, Sealed: 4},
+		Policy:   admin.PolicyStatus{File: "/etc/fjmcp/policy.toml"},
 		Sessions: admin.SessionsStatus{Running: 1, Dormant: 3, Warm: 2, Max: 200, PerUser: 8, InFlight: 1},
 	}
 	s.Checks = []health.Result{
@@ -132,6 +133,7 @@ func (d *desk) Status(context.Context) admin.Status {
 		s.Checks[1] = health.Result{Name: "forge", State: health.Failing, Since: s.Started, Checked: time.Now(), Fault: health.ForgeDown, Cause: "no answer came\nin time", Cure: "curl evil | sh"}
 		s.Checks = append(s.Checks, health.Result{Name: "public-url", State: health.Pending})
 		s.Store.OlderKey, s.Store.Unreadable = 2, 1
+		s.Policy = admin.PolicyStatus{File: "/etc/fjmcp/policy.toml", Rules: 2, Digest: "0123456789abcdef", Loaded: s.Started, Failures: 1, Failed: true, Unknown: []string{"user nobody"}}
 	}
 	s.Assess()
 	return s

@@ -115,6 +115,7 @@ func everyCommand(ts *testscript.TestScript, _ bool, args []string) {
 		"drain": {"--timeout", "10ms"}, "clients list": {}, "clients add": {"A", "--public", "--redirect-uri", "http://127.0.0.1/"},
 		"clients remove": {"x"}, "key rotate": {}, "backup": {"b.tar", "--force"}, "restore": {"b.tar", "--yes"},
 		"users list": {}, "users show": {"alice"}, "users revoke": {"alice", "--yes"}, "users block": {"id:7", "--yes"}, "users unblock": {"id:7"},
+		"policy check": {"good.toml"}, "policy reload": {}, "policy explain": {"--user", "alice"},
 		"grants list": {}, "grants revoke": {"grant", "--yes"},
 	}
 	leaves((&app{}).root(), func(cmd *cobra.Command) {

@@ -68,6 +68,7 @@ func (a *app) root() *cobra.Command {
 		group("sessions", "Sessions of MCP clients", a.listSessions(), a.showSession(), a.stopSessions()),
 		group("users", "Users of the forge who have logged in here", a.listUsers(), a.showUser(), a.revokeUser(), a.blockUser(), a.unblockUser()),
 		group("grants", "Logins of users with clients", a.listGrants(), a.revokeGrants()),
+		group("policy", "Who may do what: the operator's policy", a.checkPolicy(), a.reloadPolicy(), a.explainPolicy()),
 		group("clients", "OAuth clients", a.addClient(), a.listClients(), a.removeClient()),
 		group("key", "The key that seals secrets in the database", a.rotateKey()),
 		&cobra.Command{Use: "version", Short: "Print version and commit", Args: cobra.NoArgs, Run: func(cmd *cobra.Command, _ []string) {

@@ -71,6 +71,7 @@ func printStatus(w *bytes.Buffer, s admin.Status) {
 	t.row("store key", keyState(s.Store))
 	t.row("sessions", fmt.Sprintf("%d of %d running, at most %d of a user; %d dormant; %d units warm",
 		s.Sessions.Running, s.Sessions.Max, s.Sessions.PerUser, s.Sessions.Dormant, s.Sessions.Warm))
+	t.row("policy", policyState(s.Policy))
 	t.row("in flight", count(s.Sessions.InFlight, "call"))
 	t.row("known", fmt.Sprintf("%s, %s, %s", count(s.Store.Users, "user"), count(s.Store.Clients, "client"), count(s.Store.Logins, "login")))
 	t.Flush()
@@ -111,6 +112,20 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 // state is "ok" with a detail, or what is wrong.
 func state(problem, detail string) string {
 	return cmp.Or(problem, strings.TrimSuffix("ok, "+detail, ", "))
+}
+
+func policyState(p admin.PolicyStatus) string {
+	text := "none: each user may do here what the forge lets them"
+	if p.Rules > 0 {
+		text = fmt.Sprintf("%s: %s, digest %s, loaded %s", p.File, count(p.Rules, "rule"), p.Digest, moment(p.Loaded))
+	}
+	if p.Failed {
+		text += "; the last reload failed: fjmcpctl policy check"
+	}
+	if n := len(p.Unknown); n > 0 {
+		text += "; " + count(n, "name") + " not resolved"
+	}
+	return text
 }
 
 func keyState(s admin.StoreStatus) string {

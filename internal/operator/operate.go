@@ -18,6 +18,7 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/version"
 	"github.com/fjmcp/fjmcp-broker/internal/forgejo"
+	"github.com/fjmcp/fjmcp-broker/internal/forgejo/rights"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/config"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
@@ -26,9 +27,10 @@ import (
 	"github.com/fjmcp/fjmcp-broker/internal/store/seal"
 )
 
-// Config is what an Operator is made of. All fields are required.
+// Config is what an Operator is made of. All fields are required, unless they say so.
 type Config struct {
 	Settings *config.Config
+	Rights   *rights.Rights
 	Sessions *session.Manager
 	Store    *store.Store
 	Keys     *seal.Keyring // of Store
@@ -40,6 +42,8 @@ type Config struct {
 	Now            func() time.Time
 	// Revoked is told of every grant that ends with its client.
 	Revoked func(ctx context.Context, grantID string)
+	// PolicyLoaded is told the names of the policy's rules when one is in force; may be nil.
+	PolicyLoaded func(rules []string)
 	// Believed reports whether the X-Forwarded-For of a request counts.
 	Believed func(*http.Request) bool
 }
@@ -52,6 +56,7 @@ type Operator struct {
 	release  sync.Once
 	trials   trials
 	backup   sync.Mutex // held while one is made
+	policy   policing
 }
 
 var _ admin.Operator = (*Operator)(nil)
@@ -102,6 +107,7 @@ func (o *Operator) Status(ctx context.Context) admin.Status {
 		s.Store, s.Sessions = o.counts(ctx)
 		return nil
 	})
+	s.Policy = o.PolicyStatus()
 	s.Checks = o.cfg.Health.Look(ctx)
 	_ = counted.Wait()
 	s.Forgejo.Version = o.cfg.ForgejoVersion()

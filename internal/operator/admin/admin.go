@@ -65,6 +65,10 @@ type Operator interface {
 	UnblockUser(ctx context.Context, who string) (User, error)
 	ListGrants(context.Context) ([]Grant, error)
 	RevokeGrants(ctx context.Context, ids []string) (Revoked, error)
+	// What is wrong with a policy is in the answer, not in the error.
+	CheckPolicy(context.Context, PolicyText) (PolicyCheck, error)
+	ReloadPolicy(context.Context) (PolicyLoad, error)
+	ExplainPolicy(context.Context, PolicyQuestion) (PolicyAnswer, error)
 	// Trial opens a path below the public URL, for one request.
 	Trial(context.Context) (Trial, error)
 	// Backup makes a backup (package archive) and writes it to what begin returns, which it
@@ -141,6 +145,13 @@ func Handler(o Operator, log *slog.Logger) http.Handler {
 		"POST /grants/revoke": {"revoke grants", reading(func(ctx context.Context, req idsRequest) (any, error) {
 			return o.RevokeGrants(ctx, req.IDs)
 		})},
+		"POST /policy/check": {"check the policy", reading(func(ctx context.Context, t PolicyText) (any, error) {
+			return o.CheckPolicy(ctx, t)
+		})},
+		"POST /policy/reload": {"load the policy", func(r *http.Request) (any, error) { return o.ReloadPolicy(r.Context()) }},
+		"POST /policy/explain": {"explain the policy", reading(func(ctx context.Context, q PolicyQuestion) (any, error) {
+			return o.ExplainPolicy(ctx, q)
+		})},
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { e.serve(w, r, log) })
 	}
@@ -212,7 +223,7 @@ type failure struct {
 	Error string `json:"error"`
 }
 
-const maxBody = 1 << 20 // bytes
+const maxBody = 8 << 20 // bytes; a policy of 1 MiB as JSON has up to six times as many
 
 // reading has do work with the request's body.
 func reading[T any](do func(context.Context, T) (any, error)) func(*http.Request) (any, error) {

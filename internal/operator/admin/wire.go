@@ -198,6 +198,7 @@ type Status struct {
 	Launcher  LauncherStatus `json:"launcher"`
 	Store     StoreStatus    `json:"store"`
 	Sessions  SessionsStatus `json:"sessions"`
+	Policy    PolicyStatus   `json:"policy"`
 
 	// Checks are what a new user needs.
 	Checks []health.Result `json:"checks"`

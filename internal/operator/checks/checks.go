@@ -21,6 +21,7 @@ import (
 const (
 	NameBackend   = "forgejo-mcp"
 	NameDocuments = "client-documents"
+	NamePolicy    = "policy"
 )
 
 // localTimeout bounds a look at what is on this machine.
@@ -107,6 +108,12 @@ func launcherProblem(err error) error {
 		return &health.Problem{Fault: health.BackendMissing, Cause: err.Error()}
 	}
 	return &health.Problem{Fault: health.LauncherFails, Cause: err.Error()}
+}
+
+// Policy looks whether the policy in force is that of the file, and all of its names are
+// known. Users are served by what is in force all the same.
+func Policy(look Look) health.Check {
+	return health.Check{Name: NamePolicy, Every: time.Minute, Fresh: time.Minute, Polled: true, Run: look}
 }
 
 // endTimeout is longer than a session takes to end.

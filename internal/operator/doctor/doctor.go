@@ -131,7 +131,7 @@ func (d *Doctor) Examine(ctx context.Context) Report {
 	}{
 		{"settings", d.settings}, {"units", d.units}, {"limits", d.limits}, {"permissions", d.permissions}, {"forgejo-mcp", d.program},
 		{"disk", d.disk}, {"journal", d.journal}, {"sandbox", d.sandbox},
-		{"forge", d.forge}, {"oauth-application", d.application}, {"redirect-uri", d.redirect}, {"users", d.users}, {"clock", d.clock},
+		{"forge", d.forge}, {"oauth-application", d.application}, {"redirect-uri", d.redirect}, {"users", d.users}, {"policy-file", d.policy}, {"clock", d.clock},
 		{"proxy", d.proxy},
 	} {
 		if slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Name == look.name }) {

@@ -118,6 +118,9 @@ func TestFindings(t *testing.T) {
 		"a forge from a backup": {func(w *world) { w.desk.status.Store = admin.StoreStatus{Users: 5, UsersLost: 3} }, "users", warning, "the tokens of 3 of 5 users", "they log in the next time", Well},
 		"a few who have left":   {func(w *world) { w.desk.status.Store = admin.StoreStatus{Users: 50, UsersLost: 3, UsersBroader: 2} }, "users", warning, "2 users have granted more", "/user/settings/applications and log in again, or set", Well},
 		"narrower scopes":       {func(w *world) { w.desk.status.Store = admin.StoreStatus{Users: 5, UsersNarrower: 4} }, "users", warning, "4 users have granted less", "revoke the application at", Well},
+		"a name of the policy that somebody else has": {func(w *world) {
+			w.desk.policy = admin.PolicyCheck{File: "/etc/fjmcp/policy.toml", Rules: 1, Faults: []string{`line 3: users: "alice" was id 7 and is id 9 at the forge now`}}
+		}, "policy-file", failing, `/etc/fjmcp/policy.toml: line 3: users: "alice" was id 7`, "systemctl reload fjmcp-broker.service", Failing},
 		"an encrypted key": {func(w *world) {
 			w.says["systemctl cat"] += "LoadCredentialEncrypted=store-key:" + credentials + "/store-key.cred\n"
 			w.says["systemd-creds decrypt"] = strings.Repeat("k", 31)

@@ -25,6 +25,10 @@ const (
 	PublicURLProxy       Fault = "public-url-proxy"
 	PublicURLSilent      Fault = "public-url-silent"
 	NoWayOut             Fault = "no-way-out"
+	PolicyFaulty         Fault = "policy-faulty"
+	PolicyGone           Fault = "policy-gone"
+	PolicyUnloaded       Fault = "policy-unloaded"
+	PolicyNames          Fault = "policy-names"
 )
 
 const probeLog = "journalctl --namespace=+fjmcp FJMCP_SESSION=healthprobe _SYSTEMD_SLICE=fjmcp-sessions.slice -n 20"
@@ -55,6 +59,11 @@ var cures = map[Fault]string{
 
 	NoWayOut: "let the broker reach port 443 of public addresses, or name the proxy that does in FJMCP_BROKER_CLIENT_METADATA_PROXY, " +
 		"or set FJMCP_BROKER_CLIENT_METADATA_DOCUMENTS=off, then systemctl restart fjmcp-broker.service",
+
+	PolicyFaulty:   "fjmcpctl policy check tells all faults; mend them, then systemctl reload fjmcp-broker.service",
+	PolicyGone:     "put the file back; if everybody is to have all rights, systemctl restart fjmcp-broker.service",
+	PolicyUnloaded: "fjmcpctl policy check, then systemctl reload fjmcp-broker.service",
+	PolicyNames:    "mend the forge, or write their numbers in the policy (alice#7), then systemctl reload fjmcp-broker.service",
 }
 
 // Cure says what mends the fault; "" for one that is not known.
@@ -75,6 +84,7 @@ var withoutSystemd = strings.NewReplacer(
 	"systemctl status fjmcp-broker.service fjmcp-broker.socket", itsLog+" says why",
 	"is the broker enabled? systemctl enable --now fjmcp-broker.socket", "start the broker, and give --socket its admin.sock, in FJMCP_BROKER_STATE_DIR",
 	"systemctl restart fjmcp-broker.service", "start the broker anew",
+	"systemctl reload fjmcp-broker.service", "fjmcpctl policy reload",
 	"systemctl restart fjmcp-broker.socket", "start the broker anew",
 	" in /etc/fjmcp/broker.env", "",
 	"/etc/fjmcp/credentials/", "the credential ",

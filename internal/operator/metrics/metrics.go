@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,6 +53,8 @@ type Metrics struct {
 	forge        *prometheus.CounterVec   // endpoint, code
 	forgeTime    *prometheus.HistogramVec // endpoint
 	storeTime    *prometheus.HistogramVec // operation
+	policy       *prometheus.CounterVec   // rule
+	rules        atomic.Pointer[words]    // values of its label
 	prefix       string
 	read, writes prometheus.Observer // of storeTime
 }
@@ -71,6 +74,9 @@ func New(prefix string) *Metrics {
 		[]float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}, "kind")
 	m.failures = m.counter("session_failures_total", "Units that did not start, or ended by themselves.", "reason")
 	m.stops = m.counter("session_stops_total", "Sessions that ended for good, or whose unit was stopped.", "reason")
+	m.policy = m.counter("policy_refusals_total", "Calls, connections and logins that the policy refused, by the rule that denies them; empty where no rule grants them.", "rule")
+	m.policy.WithLabelValues("")
+	m.rules.Store(&words{})
 	m.requests = m.counter("http_requests_total", "Requests to the broker that were answered.", "handler", "code")
 	m.forge = m.counter("forge_requests_total", "Requests of the broker itself to the forge.", "endpoint", "code")
 	m.forgeTime = m.histogram("forge_request_duration_seconds", "Time of such a request to the head of its answer.",
@@ -157,9 +163,40 @@ func (m *Metrics) Audit(events *audit.Logger) {
 // methods are those of calls, by the events that tell of them.
 var methods = map[audit.Kind]string{audit.ToolCall: "tools/call", audit.ResourceRead: "resources/read", audit.PromptGet: "prompts/get"}
 
+// mostRules bounds the values of a label that the operator chooses.
+const mostRules = 100
+
+// Rules has refusals counted by these rules of the policy, the first hundred of them, and
+// by no other: who refuses may be a session that others have taken over. Where m is nil, it
+// does nothing.
+func (m *Metrics) Rules(names []string) {
+	if m == nil {
+		return
+	}
+	now := newWords(names[:min(len(names), mostRules)]...)
+	for rule := range *m.rules.Swap(&now) {
+		if !now[rule] {
+			m.policy.DeleteLabelValues(rule)
+		}
+	}
+	expect(m.policy, now)
+}
+
+// refused counts what the policy refused.
+func (m *Metrics) refused(e audit.Event) {
+	rule := e.Rule
+	if rule != "" {
+		rule = m.rules.Load().of(rule)
+	}
+	m.policy.WithLabelValues(rule).Inc()
+}
+
 func (m *Metrics) event(e audit.Event) {
 	if !e.Unwritten {
 		m.events.WithLabelValues(kinds.of(string(e.Kind))).Inc()
+	}
+	if e.Outcome == "policy" {
+		m.refused(e)
 	}
 	switch e.Kind {
 	case audit.ToolCall:

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/audit"
+	"github.com/fjmcp/fjmcp-broker/internal/operator/admin"
 	"github.com/fjmcp/fjmcp-broker/internal/operator/health"
 	"github.com/fjmcp/fjmcp-broker/internal/session"
 	"github.com/fjmcp/fjmcp-broker/internal/store"
@@ -21,6 +22,7 @@ type Sources struct {
 	StateDir             string // in which the database is
 	Health               *health.Health
 	Audit                *audit.Logger
+	Policy               func() admin.PolicyStatus
 }
 
 // countTimeout bounds the look at the database.
@@ -35,6 +37,7 @@ type state struct {
 	health                                                       *prometheus.Desc
 	waiting, waitingBytes, room, lost, refused                   *prometheus.Desc
 	users, clients, logins, size, free                           *prometheus.Desc
+	rules, loaded, loadFailures, loadOK                          *prometheus.Desc
 }
 
 // Attend has scrapes ask of. Where m is nil, it does nothing.
@@ -61,6 +64,10 @@ func (m *Metrics) Attend(of Sources) {
 	s.logins = s.desc("logins", "Logins of clients that can still be used.")
 	s.size = s.desc("store_size_bytes", "Size of the database, its log included.")
 	s.free = s.desc("store_free_bytes", "Room left for the broker where the database is.")
+	s.rules = s.desc("policy_rules", "Rules of the policy in force; 0 without one.")
+	s.loaded = s.desc("policy_loaded_timestamp_seconds", "When it was loaded, seconds since 1970; 0 without one.")
+	s.loadFailures = s.desc("policy_load_failures_total", "Loads of the policy that failed, so that the old one stayed.")
+	s.loadOK = s.desc("policy_last_load_successful", "1 where the last load of the policy succeeded, or none was tried, else 0.")
 	m.registry.MustRegister(s)
 }
 
@@ -104,7 +111,19 @@ func (s *state) Collect(to chan<- prometheus.Metric) {
 	gauge(s.room, float64(b.Room))
 	to <- prometheus.MustNewConstMetric(s.lost, prometheus.CounterValue, float64(b.Lost))
 	to <- prometheus.MustNewConstMetric(s.refused, prometheus.CounterValue, float64(b.Refused))
+	s.collectPolicy(to, gauge)
 	s.collectStore(gauge)
+}
+
+func (s *state) collectPolicy(to chan<- prometheus.Metric, gauge func(*prometheus.Desc, float64, ...string)) {
+	is, at := s.Policy(), 0.0
+	if !is.Loaded.IsZero() {
+		at = float64(is.Loaded.UnixMilli()) / 1e3
+	}
+	gauge(s.rules, float64(is.Rules))
+	gauge(s.loaded, at)
+	gauge(s.loadOK, one(!is.Failed))
+	to <- prometheus.MustNewConstMetric(s.loadFailures, prometheus.CounterValue, float64(is.Failures))
 }
 
 func (s *state) collectStore(gauge func(*prometheus.Desc, float64, ...string)) {

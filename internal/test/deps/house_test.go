@@ -44,6 +44,7 @@ func (s source) test() bool { return strings.HasSuffix(s.name, "_test.go") }
 // What is as long by its nature, and why.
 var long = map[string]string{
 	"internal/store/schema/migrations.go": "one migration after the other, none of which is ever changed",
+	"cmd/fjmcpctl":                        "the commands of one program, which print in one way",
 	"internal/session":                    "the pool, its sessions and their queues, under one lock",
 }
 

@@ -53,7 +53,7 @@ func sh(script string) step {
 var commands = regexp.MustCompile("`([^`]+)`")
 
 // breaks are all of them.
-func breaks() []broken { return slices.Concat(brokerBreaks, sessionBreaks, forgeBreaks) }
+func breaks() []broken { return slices.Concat(brokerBreaks, policyBreaks, sessionBreaks, forgeBreaks) }
 
 // TestE2EBreaks breaks one installed system in every way that there is, looks at what is
 // said, mends it as the row says, and wants it healthy again.

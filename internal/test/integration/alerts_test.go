@@ -90,7 +90,8 @@ var causes = map[string]cause{
 		not: []string{"fjmcp_store_free_bytes{} 900000000x20", "fjmcp_store_size_bytes{} 400000000x20"}, after: 5},
 	"FjmcpSessionsNearLimit": {fires: []string{`fjmcp_sessions{,state="running"} 180x20`, `fjmcp_sessions{,state="starting"} 5x20`, `fjmcp_sessions{,state="dormant"} 500x20`, "fjmcp_sessions_limit{} 200x20"},
 		not: []string{`fjmcp_sessions{,state="running"} 170x20`, `fjmcp_sessions{,state="starting"} 5x20`, `fjmcp_sessions{,state="dormant"} 500x20`, "fjmcp_sessions_limit{} 200x20"}, after: 10},
-	"FjmcpDrained": {fires: []string{"fjmcp_draining{} 1x80"}, not: []string{"fjmcp_draining{} 1x40 0x40"}, after: 60},
+	"FjmcpPolicyNotLoaded": {fires: []string{"fjmcp_policy_last_load_successful{} 1 0x10"}, not: []string{"fjmcp_policy_last_load_successful{} 1 0 0 1x10"}, after: 6},
+	"FjmcpDrained":         {fires: []string{"fjmcp_draining{} 1x80"}, not: []string{"fjmcp_draining{} 1x40 0x40"}, after: 60},
 }
 
 // broker is what Prometheus adds to a broker's series.
