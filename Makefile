@@ -154,10 +154,10 @@ bench-programs:
 	$(GO_BUILD) -o bin/bench ./internal/tools/bench
 	$(GO_BUILD) -o bin/bench-child -ldflags "-s -w -X main.more=130" ./internal/test/fakemcp
 
-run: build ## broker, fake forge and one login; ONCE=1 ends after it, FORGEJO_MCP=path for the real backend
+run: build ## broker, fake forge and one login; ONCE=1 ends after it, FORGEJO_MCP=path for the real backend, POLICY=path for a policy
 	$(GO) build -o bin/try ./internal/tools/try
 	$(GO_BUILD) -o bin/fjmcp-standin ./internal/test/fakemcp
-	exec bin/try $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP))
+	exec bin/try $(if $(ONCE),-once) $(if $(FORGEJO_MCP),-forgejo-mcp $(FORGEJO_MCP)) $(if $(POLICY),-policy $(POLICY))
 
 demo: deb ## the package installed in a container, port forwarded (root); ONCE=1 ends after one call
 	@.ci/deps test

@@ -25,6 +25,7 @@ func main() {
 	var t try
 	flag.BoolVar(&t.once, "once", false, "end after one login and one tool call")
 	flag.StringVar(&t.backend, "forgejo-mcp", "", "path of a real forgejo-mcp; the built-in stand-in without it")
+	flag.StringVar(&t.policy, "policy", "", "path of a policy, in force from the start")
 	flag.StringVar(&t.deb, "deb", "", "install this package in a container")
 	forge := flag.String("forge", "", "serve the fake forge alone, at this `address`")
 	flag.Parse()
@@ -40,6 +41,7 @@ func main() {
 type try struct {
 	once         bool
 	backend, deb string
+	policy       string // absolute path; "" for none
 	step         int
 }
 
@@ -54,6 +56,11 @@ func (t *try) run(ctx context.Context, forge string) error {
 	bin := filepath.Dir(self)
 	if t.backend, err = filepath.Abs(cmp.Or(t.backend, filepath.Join(bin, "fjmcp-standin"))); err != nil {
 		return err
+	}
+	if t.policy != "" {
+		if t.policy, err = filepath.Abs(t.policy); err != nil {
+			return err
+		}
 	}
 	if t.deb != "" {
 		return t.demo(ctx)

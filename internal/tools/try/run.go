@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/fjmcp/fjmcp-broker/internal/daemon/localhost"
+	"github.com/fjmcp/fjmcp-broker/internal/test/fakeforge"
 	"github.com/fjmcp/fjmcp-broker/internal/test/localbroker"
 )
 
@@ -25,8 +26,15 @@ func (t *try) local(ctx context.Context, program string) error {
 	}
 	defer forge.Stop()
 	t.say("test forge at %s", forge.URL)
+	var env []string
+	if t.policy != "" {
+		if err := people(forge); err != nil {
+			return err
+		}
+		env = []string{"FJMCP_BROKER_POLICY=" + t.policy}
+	}
 	broker, err := localbroker.Start(ctx, localbroker.Config{
-		Program: program, Backend: t.backend, Port: "8080", Dir: state, Forge: forge, Log: os.Stderr,
+		Program: program, Backend: t.backend, Port: "8080", Dir: state, Forge: forge, Log: os.Stderr, Env: env,
 	})
 	if err != nil {
 		return err
@@ -45,6 +53,9 @@ func (t *try) local(ctx context.Context, program string) error {
 	if t.once {
 		return nil
 	}
+	if t.policy != "" {
+		fmt.Printf(underPolicy, t.policy, broker.AdminSocket())
+	}
 	fmt.Printf(connect, broker.URL+"/mcp", visitor.Name, visitor.Password, broker.URL+"/account")
 	select {
 	case <-ctx.Done():
@@ -53,6 +64,30 @@ func (t *try) local(ctx context.Context, program string) error {
 		return fmt.Errorf("the broker ended: %w", err)
 	}
 }
+
+// people makes a site's more: an organization with teams, for a policy to grant by.
+func people(forge *fakeforge.Server) error {
+	forge.AddOrganization("acme", false)
+	for _, p := range []struct{ name, team string }{{"carol", "readers"}, {"dave", "developers"}, {"eve", ""}} {
+		forge.AddUser(p.name)
+		if p.team == "" {
+			continue
+		}
+		id, err := forge.Join(p.name, "acme", p.team)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("    %s, password %s-password, is in the team acme/%s#%d\n", p.name, p.name, p.team, id)
+	}
+	return nil
+}
+
+const underPolicy = `
+In force is the policy of %[1]s. Change it, then:
+    bin/fjmcpctl policy check --socket %[2]s
+    bin/fjmcpctl policy reload --socket %[2]s
+    bin/fjmcpctl policy explain --user alice --socket %[2]s
+`
 
 const lacks = `
 This was the process launcher: sessions are plain child processes. What it lacks
