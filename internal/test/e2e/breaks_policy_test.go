@@ -23,13 +23,13 @@ var noPolicy = sh("rm -f " + policyFile + "; systemctl restart fjmcp-broker.serv
 // policyBreaks are of the operator's policy.
 var policyBreaks = []broken{{
 	what:  "the policy is faulty at the start",
-	begin: policy(faultyPolicy, "systemctl restart fjmcp-broker.service"),
+	begin: policy(everybody+"tool = 1\n", "systemctl restart fjmcp-broker.service"),
 	mend:  sh("rm " + policyFile),
 	cure:  "its correction, " + restartBroker,
 	login: unavailable, call: cannotStart,
-	exit: 3, status: policyFile + ": line 3: … is \"everyone\" meant?",
+	exit: 3, status: policyFile + ": line 5: there is no key",
 	ready:   cannotStart,
-	journal: policyFile + ": line 3: … is \"everyone\" meant? … cannot start",
+	journal: policyFile + ": line 5: there is no key … cannot start",
 }, {
 	what: "the policy is faulty at a reload",
 	begin: func(t *testing.T, b *bench) {

@@ -55,7 +55,7 @@ func TestE2EPolicy(t *testing.T) {
 
 	alice, bob := connect(t, s, "alice"), connect(t, s, "bob")
 	call(t, alice, "create_issue", issue)
-	call(t, bob, "list_repo_issues", issue)
+	call(t, bob, "get_my_user_info", nil)
 	wants(t, "a call that writes", tryCall(t, bob, "create_issue"), "refused")
 	s.Forge.AddUser("carol")
 	if c, err := s.Connect(t.Context(), "carol", nil); err == nil {
