@@ -71,16 +71,13 @@ func closeAll(files []*os.File) {
 }
 
 // Settle has fjmcp-session confirm the unit's mode and limits, after all that it reported
-// meanwhile, and gives it the user's token of now, which may be another. Where
+// meanwhile, and then that it has the user's token of now, which may be another. Where
 // nothing is known of what the backend read last, it makes sure that the backend
 // follows. After an error the unit must be stopped.
 func (u *Unit) Settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, u.cfg.StartTimeout)
 	defer cancel()
-	err := u.setMode(ctx, u.spec.rights(), nil, 0)
-	if err == nil {
-		err = u.awaitMode(ctx)
-	}
+	err := u.confirm(ctx)
 	if err == nil {
 		err = u.renewToken(ctx)
 	}
@@ -94,6 +91,15 @@ func (u *Unit) Settle(ctx context.Context) error {
 	return nil
 }
 
+// confirm returns when fjmcp-session has taken all that it was sent, and has the mode and
+// limits that the unit began with.
+func (u *Unit) confirm(ctx context.Context) error {
+	if err := u.setMode(ctx, u.spec.rights(), nil, 0); err != nil {
+		return err
+	}
+	return u.awaitMode(ctx)
+}
+
 // renewToken hands the unit the stored token. Without one the next request finds
 // out why.
 func (u *Unit) renewToken(ctx context.Context) error {
@@ -102,7 +108,10 @@ func (u *Unit) renewToken(ctx context.Context) error {
 		u.cfg.Log.Info("no token for a session that continues", "unit", u.Name(), "error", err)
 		return nil
 	}
-	return u.push(ctx, set)
+	if err := u.push(ctx, set); err != nil {
+		return err
+	}
+	return u.confirm(ctx) // else the next request could be there before the token
 }
 
 var errLost = errors.New("the backend does not follow any more")
