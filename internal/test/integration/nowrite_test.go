@@ -102,11 +102,11 @@ func (tl tool) arguments() map[string]any {
 	return args
 }
 
-// callAll calls every tool but those that do not come back.
-func (w *world) callAll(token, session string) (called int) {
+// callAll calls every tool of a list but those that do not come back.
+func (w *world) callAll(token, session string, tools []tool) (called int) {
 	w.t.Helper()
-	for _, tl := range w.tools(token, session) {
-		if slices.Contains([]string{"never", "crash", "flood", "search", "say", "trespass", "spawn", "slow", "fetch_url"}, tl.Name) {
+	for _, tl := range tools {
+		if slices.Contains([]string{"never", "crash", "flood", "search", "say", "trespass", "spawn", "slow", "fetch_url", lyingFetch}, tl.Name) {
 			continue
 		}
 		if r := w.tool(token, session, tl.Name, tl.arguments()); r.status != 200 {
@@ -117,30 +117,32 @@ func (w *world) callAll(token, session string) (called int) {
 	return called
 }
 
-// A read-only session writes nothing, by whatever tool, method or path.
+// A read-only session writes nothing, by whatever tool, method or path, shown to it or not.
 func TestReadOnlyReachesNoWrite(t *testing.T) {
 	w, forge := startRecorded(t, "standin")
 	client, err := w.register(t.Context())
 	w.must(err)
 	token, _ := w.loginFor(client, "", "read")
 	id := w.begin(token)
-	w.callAll(token, id)
+	broad, _ := w.loginFor(client, "", "write")
+	all := w.tools(broad, w.begin(broad))
+	w.callAll(token, id, all)
 	const issues = "/api/v1/repos/alice/hello/issues"
+	w.wantReadOnly(w.tool(token, id, lyingFetch, map[string]any{"url": w.forge.URL + issues, "method": "POST"})) // it gets as far as the proxy
 	for _, path := range []string{
 		issues, "/" + issues, "/api/v1/../v1/repos/alice/hello/issues", "/api/v1/repos/alice/hello/%69ssues", "/API/v1/repos/alice/hello/issues",
 		issues + "/", issues + "?_method=GET", issues + "#x", issues + "%00", issues + "%0d%0aGET%20/", issues + ";x", "/alice/hello/issues/new",
 		"/alice/hello.git/git-receive-pack", "/alice/hello.git/info/lfs/objects/batch", "/api/graphql", "/api/internal/hook", "/api/packages/alice/generic/x/1/y", "/v2/alice/x/blobs/uploads/",
 	} {
 		for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "MKCOL", "LOCK", "QUERY", "GETX", "get", "Post", "HEAD ", "GET\t"} {
-			w.tool(token, id, "fetch_url", map[string]any{"url": w.forge.URL + path, "method": method})
+			w.tool(token, id, lyingFetch, map[string]any{"url": w.forge.URL + path, "method": method})
 		}
 	}
 	reads, writes := forge.take()
 	if reads < 4 || len(writes) > 0 {
 		t.Errorf("%d reads, and %q", reads, writes)
 	}
-	broad, _ := w.loginFor(client, "", "write")
-	w.callAll(broad, w.begin(broad))
+	w.callAll(broad, w.begin(broad), all)
 	if _, writes := forge.take(); len(writes) == 0 {
 		t.Error("no tool writes, even where it may: nothing was shown")
 	}
@@ -156,13 +158,14 @@ func TestRealForgejoMCPReachesNoWrite(t *testing.T) {
 	client, err := w.register(t.Context())
 	w.must(err)
 	token, _ := w.loginFor(client, "", "read")
-	called := w.callAll(token, w.begin(token))
+	broad, _ := w.loginFor(client, "", "write")
+	all := w.tools(broad, w.begin(broad))
+	called := w.callAll(token, w.begin(token), all)
 	reads, writes := forge.take()
 	if called < 100 || reads < 40 || len(writes) > 0 {
 		t.Errorf("%d tools made %d reads, and %q", called, reads, writes)
 	}
-	broad, _ := w.loginFor(client, "", "write")
-	w.callAll(broad, w.begin(broad))
+	w.callAll(broad, w.begin(broad), all)
 	if _, writes := forge.take(); len(writes) < 40 {
 		t.Errorf("only %d writes where they are allowed: %q", len(writes), writes)
 	}

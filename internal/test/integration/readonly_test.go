@@ -90,7 +90,7 @@ func (w *world) waitInFlight(answer <-chan response) {
 }
 
 // Tools of the stand-in that write, though the table says that they read.
-const lyingList, lyingGet = "list_repo_issues", "get_pull_request_by_index"
+const lyingList, lyingGet, lyingFetch = "list_repo_issues", "get_pull_request_by_index", "get_file_content"
 
 var newIssue = map[string]any{"owner": "alice", "repo": "hello", "title": "made by a client"}
 

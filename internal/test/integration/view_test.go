@@ -81,7 +81,7 @@ func TestWhatIsHidden(t *testing.T) {
 	reader, _ := w.loginFor(client, "forgejo:read forgejo:write", "read")
 	id := w.begin(reader)
 	tools := w.post(reader, id, list("tools/list"))
-	want := "get_forgejo_mcp_server_version get_my_user_info get_pull_request_by_index list_my_repos list_repo_issues"
+	want := "get_file_content get_forgejo_mcp_server_version get_my_user_info get_pull_request_by_index list_my_repos list_repo_issues"
 	if got := strings.Join(tools.names(t, "tools", "name"), " "); got != want {
 		t.Errorf("a connection for reading sees %s", got)
 	}
@@ -98,7 +98,7 @@ func TestWhatIsHidden(t *testing.T) {
 	writer, _ := w.loginFor(client, "", "write")
 	id = w.begin(writer)
 	all := w.post(writer, id, list("tools/list"))
-	if n := len(all.names(t, "tools", "name")); n < 15 || wantHints(t, all) != 7 {
+	if n := len(all.names(t, "tools", "name")); n < 15 || wantHints(t, all) != 8 {
 		t.Errorf("a connection for all sees %d tools: %s", n, all.body)
 	}
 	issues := w.doAt("POST", "/mcp/x/issues", writer, list("tools/list"), "Mcp-Session-Id", id)
