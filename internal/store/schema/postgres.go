@@ -8,11 +8,9 @@ import (
 	"gorm.io/gorm"
 )
 
-// baseCovers is the last of SQLite's migrations that PostgreSQL's first one holds. What
-// follows it there has its counterpart, of the same name, here.
-const baseCovers = "0021_folded_names"
-
-// postgres are the migrations of PostgreSQL. There was no such database before the base.
+// postgres are the migrations of PostgreSQL. There was no such database before the base,
+// which holds all of SQLite's up to 0021_folded_names. What follows that there has its
+// counterpart, of the same name, here.
 // Never change one that was released: add another.
 //
 // Text is compared byte by byte, as SQLite does, whatever the database's own collation.
