@@ -39,7 +39,7 @@ func request(method, path, body string, headers ...string) string {
 func (w *world) send(c *loginclient.Client, raw string) (in incoming) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
-	text, err := callTool(ctx, c, "send", outgoing{Raw: base64.StdEncoding.EncodeToString([]byte(raw))})
+	text, err := callTool(ctx, c, toolSend, outgoing{Raw: base64.StdEncoding.EncodeToString([]byte(raw))})
 	var instead toolError
 	if errors.As(err, &instead) {
 		return incoming{Status: http.StatusForbidden, Raw: []byte(instead), Err: first(string(instead))}

@@ -208,7 +208,7 @@ func (w *world) impostor() (tokens int) {
 	if !eventually(func() bool { return strings.Contains(w.run("ss -lnt"), ":3000") }) {
 		w.must(errors.New("the port is not taken"))
 	}
-	_ = w.try(w.alice, "whoami", nil)
+	_ = w.try(w.alice, toolWhoami, nil)
 	out := w.run("cat " + caught + " 2>/dev/null || true")
 	for _, s := range w.everySecret() {
 		if strings.Contains(out, s) {

@@ -155,7 +155,7 @@ func childReflection() (all []attack) {
 		old := strings.TrimPrefix(arrived[0].Header.Get("Authorization"), "token ")
 		w.s.Forge.ExpireAccessTokens()
 		renewed := eventually(func() bool {
-			_ = w.try(w.alice, "whoami", nil)
+			_ = w.try(w.alice, toolWhoami, nil)
 			_, arrived = w.sent(request("GET", repository+"a", ""))
 			return len(arrived) > 0 && !strings.Contains(arrived[0].Header.Get("Authorization"), old)
 		})

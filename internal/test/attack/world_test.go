@@ -118,7 +118,7 @@ func (w *world) connect(user, access string) *loginclient.Client {
 		MCPURL: e2e.PublicURL + "/mcp", Name: "attack as " + user, Transport: w.s.Transport(), Browser: b,
 	})
 	w.must(err)
-	w.call(c, "whoami", nil) // its unit runs
+	w.call(c, toolWhoami, nil) // its unit runs
 	return c
 }
 
@@ -348,7 +348,7 @@ type toolError string
 func (e toolError) Error() string { return string(e) }
 
 // whoami is a call that shows that the session of c does its work.
-func (w *world) whoami(c *loginclient.Client) string { return w.call(c, "whoami", nil) }
+func (w *world) whoami(c *loginclient.Client) string { return w.call(c, toolWhoami, nil) }
 
 // try is call for what may well fail, or never be answered.
 func (w *world) try(c *loginclient.Client, tool string, args any) error {
@@ -362,7 +362,7 @@ func (w *world) try(c *loginclient.Client, tool string, args any) error {
 func (w *world) works() error {
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
-	text, err := callTool(ctx, w.bob, "whoami", nil)
+	text, err := callTool(ctx, w.bob, toolWhoami, nil)
 	if err == nil && !strings.Contains(text, `"bob"`) {
 		err = errors.New("bob is taken for " + text)
 	}
