@@ -16,9 +16,9 @@ const (
 )
 
 var (
-	// forgeCall asks the forge, heldCall asks it for what it does not answer.
+	// forgeCall asks the forge about the user, repoCall about a repository.
 	forgeCall = request{"tools/call", `{"name":"get_my_user_info","arguments":{}}`}
-	heldCall  = request{"tools/call", `{"name":"list_repo_issues","arguments":{"owner":"alice","repo":"hello"}}`}
+	repoCall  = request{"tools/call", `{"name":"list_repo_issues","arguments":{"owner":"alice","repo":"hello"}}`}
 	heldPath  = fakeforge.APIPath + "repos/alice/hello/issues"
 )
 
@@ -28,7 +28,7 @@ func (b *broker) beside(ctx context.Context, cfg config, forge *fakeforge.Server
 	victims := must(openAll(ctx, b.target("alone"), 1, forgeCall))
 	defer func() { _ = closeAll(victims) }()
 	other := must(userOf(ctx, b.Broker, "bob"))
-	crowd := must(other.live(ctx, hostile, heldCall))
+	crowd := must(other.live(ctx, hostile, repoCall))
 	take := func(ctx context.Context) (slice, error) { return calls(ctx, victims, forgeCall, cfg.slice) }
 	need(r.inTurn(ctx, cfg.rounds, []turn{{
 		{"Forge/beside=nobody", take},
@@ -64,7 +64,7 @@ func hold(ctx context.Context, forge *fakeforge.Server, sessions []*httpSession)
 				if err == nil {
 					defer w.conn.Close()
 					one := &httpSession{wire: w, headers: s.headers, id: s.id, next: firstID + i}
-					_, _, err = checked(one, heldCall)
+					_, _, err = checked(one, repoCall)
 				}
 				ended <- err
 			})

@@ -80,7 +80,7 @@ func compare(ctx context.Context, cfg config) error {
 			need(r[m.via("broker")].failed)
 		}
 	})
-	var beside, measured, memory []figure
+	var beside, measured, ruled, memory []figure
 	if err == nil && cfg.only.MatchString("Beside") {
 		fmt.Fprintln(cfg.progress, "measuring: a call beside hostile sessions")
 		err = withBroker(ctx, cfg, forge, func(b *broker) { beside = b.beside(ctx, cfg, forge, r) })
@@ -88,6 +88,10 @@ func compare(ctx context.Context, cfg config) error {
 	if err == nil && cfg.only.MatchString("Metrics") {
 		fmt.Fprintln(cfg.progress, "measuring: a call with metrics")
 		measured, err = withMetrics(ctx, cfg, forge, r)
+	}
+	if err == nil && cfg.only.MatchString("Policy") {
+		fmt.Fprintln(cfg.progress, "measuring: a call under a policy")
+		ruled, err = withPolicies(ctx, cfg, forge, r)
 	}
 	if err == nil && cfg.only.MatchString("Memory") {
 		fmt.Fprintln(cfg.progress, "measuring: memory")
@@ -103,7 +107,7 @@ func compare(ctx context.Context, cfg config) error {
 		}
 		r.table(cfg.out, m.title, "broker ÷ this (quartiles of the rounds)", rows)
 	}
-	writeFigures(cfg.out, "Broker by baseline, and private memory", slices.Concat(cfg.figures(r), beside, measured, memory))
+	writeFigures(cfg.out, "Broker by baseline, and private memory", slices.Concat(cfg.figures(r), beside, measured, ruled, memory))
 	return nil
 }
 

@@ -39,7 +39,7 @@ type config struct {
 	slice        time.Duration
 	supergateway string         // directory of its package-lock.json
 	http         []target       // further baselines
-	only         *regexp.Regexp // names of the measures, Beside, Metrics and Memory among them
+	only         *regexp.Regexp // names of the measures, Beside, Metrics, Policy and Memory among them
 	idle         int            // sessions that wait while memory is measured; the figures are about 200
 	out          io.Writer
 	progress     io.Writer
@@ -53,7 +53,7 @@ func main() {
 	flag.StringVar(&cfg.broker, "broker", "", "fjmcp-broker, with fjmcp-session beside it; the one beside this program without it")
 	flag.StringVar(&cfg.child, "child", "", "MCP server behind all of them; the built-in stand-in without it")
 	http := flag.String("http", "", "further baselines, name=URL[,name=URL], that speak Streamable HTTP")
-	only := flag.String("run", "", "measure only what the regular `expression` matches of Start, Call, List, Sessions8, Sessions64, Beside, Metrics, Memory")
+	only := flag.String("run", "", "measure only what the regular `expression` matches of Start, Call, List, Sessions8, Sessions64, Beside, Metrics, Policy, Memory")
 	flag.StringVar(&cfg.deb, "deb", "", "measure starts under systemd instead, with this package in a container (root)")
 	most := flag.Int("crowd", 0, "with -deb: measure with that many sessions at once instead, on Debian 12 and 13")
 	fork := flag.String("fork", "", "start the program of the arguments upon each HTTP request at this `address`, for -deb in the container")
