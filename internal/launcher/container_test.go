@@ -91,6 +91,7 @@ const setup = `
 ln ` + insideProgram + ` /usr/libexec/fjmcp/fjmcp-session
 ln ` + insideProgram + ` /usr/bin/forgejo-mcp
 ln ` + insideProgram + ` /usr/sbin/fjmcp-broker
+ln ` + insideProgram + ` /usr/bin/fjmcpctl
 mkdir -p -m 0700 /etc/fjmcp/credentials
 echo FJMCP_BROKER_FORGEJO_URL=http://forgejo.localhost:3000 >/etc/fjmcp/broker.env
 for root in /var/lib/fjmcp-session-root /var/lib/fjmcp-broker-root; do
