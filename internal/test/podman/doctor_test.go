@@ -34,8 +34,8 @@ func (h *host) checkDoctor() {
 			h.t.Errorf("%s is %s: %+v", f.Name, f.State, f.Problems)
 		}
 	}
-	if want := strings.Fields("broker store store-key launcher audit forgejo-mcp forge oauth-application public-url " + wayOut +
-		" settings units limits permissions disk journal sandbox redirect-uri users clock proxy"); r.Health != doctor.Well || !slices.Equal(names, want) {
+	if want := strings.Fields("broker store store-key launcher audit policy forgejo-mcp forge oauth-application public-url " + wayOut +
+		" settings units limits permissions disk journal sandbox redirect-uri users policy-file clock proxy"); r.Health != doctor.Well || !slices.Equal(names, want) {
 		h.t.Errorf("it is %s, and looked at are %q", r.Health, names)
 	}
 	if want := strings.Fields("units permissions journal"); !slices.Equal(skipped, want) {
